@@ -1,0 +1,135 @@
+//! Rate and burst: what is accepted, and how long tokens take at that rate.
+
+#![forbid(unsafe_code)]
+
+use crate::bucket::UNIT_BITS;
+use crate::error::Error;
+
+/// The largest burst, cost or debt, in tokens.
+pub const MAX_TOKENS: u64 = 100_000_000_000;
+/// The fastest rate, in tokens a second.
+pub const MAX_RATE: u64 = 1_000_000_000_000;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// A hundred years of 365.25 days, in nanoseconds.
+const MAX_FILL_NANOS: u64 = 36_525 * 86_400 * NANOS_PER_SECOND;
+
+/// A validated rate and burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    rate: Rate,
+    burst: u64,
+}
+
+/// `num / den` units of 2^-24 tokens a nanosecond, exactly the rate that was asked for.
+///
+/// Both fit 64 bits, so that their product with any time or level fits 128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rate {
+    num: u64,
+    den: u64,
+}
+
+impl Limit {
+    /// Reads `rate` (`N` or `N/P`) and `burst`.
+    ///
+    /// # Errors
+    /// Whatever of the two is not accepted, or that the bucket would take over 100 years to fill.
+    pub fn parse<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Self, Error<'a>> {
+        let limit = Self {
+            rate: Rate::parse(rate).ok_or(Error::Rate(rate))?,
+            burst: parse_tokens(burst).ok_or(Error::Burst(burst))?,
+        };
+        if limit.nanos_to_gain(limit.burst_units() as u64) > MAX_FILL_NANOS {
+            return Err(Error::TooSlow);
+        }
+        Ok(limit)
+    }
+
+    /// The burst in tokens.
+    pub fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    pub(crate) fn burst_units(&self) -> i64 {
+        (self.burst << UNIT_BITS) as i64
+    }
+
+    /// Units gained in `nanos`, rounded down.
+    pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
+        u128::from(nanos) * u128::from(self.rate.num) / u128::from(self.rate.den)
+    }
+
+    /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
+    pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
+        let nanos =
+            (u128::from(units) * u128::from(self.rate.den)).div_ceil(u128::from(self.rate.num));
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+}
+
+/// A whole number of tokens from 1 to [`MAX_TOKENS`]: a burst or a cost.
+pub fn parse_tokens(text: &[u8]) -> Option<u64> {
+    integer(text).filter(|n| (1..=MAX_TOKENS).contains(n))
+}
+
+impl Rate {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (amount, period) = match text.iter().position(|&b| b == b'/') {
+            Some(at) => (text.get(..at)?, period_nanos(text.get(at + 1..)?)?),
+            None => (text, NANOS_PER_SECOND),
+        };
+        let (mantissa, decimals) = decimal(amount)?;
+        let period = u128::from(period) * u128::from(10u64.checked_pow(decimals)?);
+        let per_second = u128::from(mantissa) * u128::from(NANOS_PER_SECOND);
+        if mantissa == 0 || per_second > u128::from(MAX_RATE).checked_mul(period)? {
+            return None;
+        }
+        let shift = period.trailing_zeros().min(UNIT_BITS);
+        Some(Self {
+            num: u64::try_from(u128::from(mantissa) << (UNIT_BITS - shift)).ok()?,
+            den: u64::try_from(period >> shift).ok()?,
+        })
+    }
+}
+
+/// `0.5` → (5, 1): digits without the point, and how many stood behind it.
+fn decimal(text: &[u8]) -> Option<(u64, u32)> {
+    let Some(point) = text.iter().position(|&b| b == b'.') else {
+        return Some((integer(text)?, 0));
+    };
+    let (whole, fraction) = (text.get(..point)?, text.get(point + 1..)?);
+    let decimals = u32::try_from(fraction.len()).ok()?;
+    let scaled = integer(whole)?.checked_mul(10u64.checked_pow(decimals)?)?;
+    Some((scaled.checked_add(integer(fraction)?)?, decimals))
+}
+
+/// `15m` → nanoseconds; the count may be left out.
+fn period_nanos(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (count, unit) = text.split_at_checked(digits)?;
+    let unit = match unit {
+        b"ms" => 1_000_000,
+        b"s" => NANOS_PER_SECOND,
+        b"m" => 60 * NANOS_PER_SECOND,
+        b"h" => 3_600 * NANOS_PER_SECOND,
+        b"d" => 86_400 * NANOS_PER_SECOND,
+        _ => return None,
+    };
+    let count = if count.is_empty() { 1 } else { integer(count)? };
+    count.checked_mul(unit).filter(|&nanos| nanos > 0)
+}
+
+/// One or more ASCII digits that fit 64 bits; no sign, no space.
+fn integer(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

@@ -1,0 +1,21 @@
+//! Everything that touches the server, in safe types that cost nothing: the only unsafe code.
+
+mod call;
+mod key;
+mod load;
+
+pub use call::{Argument, Call};
+pub use load::{Access, Command, Doc, Handler, Info, Module};
+
+/// Calls a module API function that [`load`] made sure this server has.
+macro_rules! api {
+    ($function:ident($($argument:expr),* $(,)?)) => {
+        match redis_module::raw::$function {
+            Some(function) => function($($argument),*),
+            // SAFETY: `load::missing` lists every function named in an `api!`, and the library
+            // does not load where one of them is missing.
+            None => std::hint::unreachable_unchecked(),
+        }
+    };
+}
+use api;
