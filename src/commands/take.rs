@@ -24,7 +24,8 @@ impl Handler for Take {
 
     fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
         let [key, rate, burst, options @ ..] = call.arguments() else {
-            return Ok(call.wrong_arity());
+            call.wrong_arity();
+            return Ok(());
         };
         let limit = Limit::parse(rate.bytes(), burst.bytes())?;
         let cost = cost(options)?;
@@ -34,7 +35,8 @@ impl Handler for Take {
         if let Some(bucket) = decision.store {
             key.store(bucket, bucket.full_at_ms(&limit))?;
         }
-        Ok(call.reply(&decision.reply))
+        call.reply(&decision.reply);
+        Ok(())
     }
 }
 
