@@ -1,6 +1,6 @@
 //! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
 
-use super::{options, settle, standing, GIVE};
+use super::{open, options, settle, GIVE};
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
@@ -31,8 +31,8 @@ impl Handler for Give {
         let limit = Limit::parse(rate.bytes(), burst.bytes())?;
         let tokens = options::cost(options)?;
 
-        let mut key = call.open(name)?;
-        let decision = standing(call, &mut key, limit)?.give(tokens);
+        let (mut key, standing) = open(call, name, limit)?;
+        let decision = standing.give(tokens);
         settle(&mut key, decision.change)?;
         key.close();
 

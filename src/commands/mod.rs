@@ -14,21 +14,26 @@ use std::ffi::CStr;
 use crate::bucket::{Bucket, Change, Standing};
 use crate::error::Error;
 use crate::limit::Limit;
-use crate::server::{Call, Key};
+use crate::server::{Argument, Call, Key};
 
 const TAKE: &CStr = c"rl.take";
 const DENY: &CStr = c"rl.deny";
 const GIVE: &CStr = c"rl.give";
 
-/// How the bucket of an open key stands now.
-fn standing<'a>(call: &Call<'a>, key: &mut Key<'a>, limit: Limit) -> Result<Standing, Error<'a>> {
-    let stored = key.read(Bucket::SIZE..=Bucket::SIZE)?;
-    let stored = stored.map(bucket).transpose()?;
-    Ok(Standing::new(stored, call.now(), limit))
+/// Opens a bucket's key, and tells how the bucket stands now.
+fn open<'a>(
+    call: &Call<'a>,
+    name: &'a Argument<'a>,
+    limit: Limit,
+) -> Result<(Key<'a>, Standing), Error<'a>> {
+    let key = call.open(name, Bucket::SIZE..=Bucket::SIZE)?;
+    let stored = stored(&key)?;
+    Ok((key, Standing::new(stored, call.now(), limit)))
 }
 
-fn bucket<'a>(stored: &[u8]) -> Result<Bucket, Error<'a>> {
-    Bucket::from_bytes(stored).ok_or(Error::NotABucket)
+fn stored<'a>(key: &Key<'a>) -> Result<Option<Bucket>, Error<'a>> {
+    let bucket = |bytes| Bucket::from_bytes(bytes).ok_or(Error::NotABucket);
+    key.value().map(bucket).transpose()
 }
 
 /// Makes the change that was decided on.

@@ -1,7 +1,7 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
-use super::{options, settle, standing, DENY, TAKE};
+use super::{options, settle, DENY, TAKE};
 use crate::bucket::{Ask, Decision, Mode, Standing};
 use crate::error::{Error, Parameter};
 use crate::limit::{integer, Limit};
@@ -104,8 +104,7 @@ fn open<'a>(call: &Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part<'a>
         }
     }
     let open = |(name, limit)| {
-        let mut key = call.open(name)?;
-        let standing = standing(call, &mut key, limit)?;
+        let (key, standing) = super::open(call, name, limit)?;
         Ok(Part {
             name,
             key,

@@ -1,6 +1,6 @@
 //! `RL.TAKE key rate burst [COST n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1) or none.
 
-use super::{options, settle, standing, DENY, TAKE};
+use super::{open, options, settle, DENY, TAKE};
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
@@ -40,8 +40,8 @@ impl Handler for Take {
         let limit = Limit::parse(rate.bytes(), burst.bytes())?;
         let ask = options::ask(options)?;
 
-        let mut key = call.open(name)?;
-        let decision = standing(call, &mut key, limit)?.take(ask)?;
+        let (mut key, standing) = open(call, name, limit)?;
+        let decision = standing.take(ask)?;
         settle(&mut key, decision.change)?;
         key.close();
 

@@ -36,11 +36,9 @@ impl Handler for Throttle {
         let (name, limit, quantity) = parse(call.arguments())?;
 
         let now = call.now();
-        let mut key = call.open(name)?;
-        let stored = key.read(1..=MAX_DIGITS)?;
-        let stored = stored
-            .map(|text| taken_over(text, now, &limit))
-            .transpose()?;
+        let mut key = call.open(name, 1..=MAX_DIGITS)?;
+        let stored = key.value().map(|value| taken_over(value, now, &limit));
+        let stored = stored.transpose()?;
         let standing = Standing::new(stored, now, limit);
         let decision = decide(&standing, quantity)?;
         settle(&mut key, decision.change)?;

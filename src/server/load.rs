@@ -5,7 +5,7 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 
-use super::{api, call::Argument, command::Command};
+use super::{api, call::Argument, command::Command, stream};
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
@@ -37,23 +37,29 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_CloseKey
         RedisModule_CreateCommand
         RedisModule_DeleteKey
+        RedisModule_FreeServerInfo
         RedisModule_GetAbsExpire
         RedisModule_GetContextFlags
+        RedisModule_GetNotifyKeyspaceEvents
+        RedisModule_GetServerInfo
         RedisModule_IsKeysPositionRequest
         RedisModule_KeyAtPos
         RedisModule_KeyType
         RedisModule_NotifyKeyspaceEvent
         RedisModule_OpenKey
         RedisModule_Replicate
+        RedisModule_ReplicateVerbatim
         RedisModule_ReplyWithArray
         RedisModule_ReplyWithError
         RedisModule_ReplyWithLongLong
+        RedisModule_ServerInfoGetFieldUnsigned
         RedisModule_SetAbsExpire
         RedisModule_SetModuleOptions
         RedisModule_SignalModifiedKey
         RedisModule_StringDMA
         RedisModule_StringPtrLen
         RedisModule_StringTruncate
+        RedisModule_SubscribeToServerEvent
         RedisModule_ValueLength
         RedisModule_WrongArity
     }
@@ -127,6 +133,7 @@ impl Module {
                 ctx,
                 raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
             ));
+            stream::watch(ctx);
         }
         let requested = |command: &&Command| {
             let name = command.info.name.to_bytes();

@@ -4,6 +4,7 @@ mod call;
 mod command;
 mod key;
 mod load;
+mod stream;
 
 pub use call::{Argument, Call};
 pub use command::{Access, Command, Doc, Handler, Info, Keys};
