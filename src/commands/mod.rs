@@ -21,6 +21,7 @@ const DENY: &CStr = c"rl.deny";
 const GIVE: &CStr = c"rl.give";
 
 /// Opens a bucket's key, and tells how the bucket stands now.
+#[inline(always)]
 fn open<'a>(
     call: &Call<'a>,
     name: &'a Argument<'a>,
@@ -37,6 +38,7 @@ fn stored<'a>(key: &Key<'a>) -> Result<Option<Bucket>, Error<'a>> {
 }
 
 /// Makes the change that was decided on.
+#[inline(always)]
 fn settle<'a>(key: &mut Key<'a>, change: Change) -> Result<(), Error<'a>> {
     match change {
         Change::Keep => Ok(()),

