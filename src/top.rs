@@ -30,7 +30,7 @@ pub struct Top {
     free_runs: Vec<u16>,
     /// First entry of each chain of those whose hashes end alike.
     chains: Vec<u16>,
-    hasher: RandomState,
+    seed: u64,
 }
 
 /// A key and how often it was denied.
@@ -69,7 +69,7 @@ impl Top {
             runs: Vec::with_capacity(capacity),
             free_runs: Vec::with_capacity(capacity),
             chains: vec![NONE; capacity.next_power_of_two()],
-            hasher: RandomState::new(),
+            seed: RandomState::new().hash_one(0),
         }
     }
 
@@ -95,14 +95,14 @@ impl Top {
 
     /// `None` would mean an index that leads nowhere, so the `?`s here and below are never taken.
     fn count(&mut self, key: &[u8], now: u64) -> Option<()> {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(key);
         let id = match self.find(key, hash) {
             Some(id) => id,
             None => {
                 let id = self.vacate()?;
                 let entry = self.entries.get_mut(usize::from(id))?;
                 entry.key.clear();
-                entry.key.extend(key.iter().take(SHOWN));
+                entry.key.extend_from_slice(shown(key));
                 (entry.hash, entry.len) = (hash, key.len());
                 let chain = chain(&mut self.chains, hash)?;
                 entry.next = std::mem::replace(chain, id);
@@ -113,13 +113,30 @@ impl Top {
         self.promote(id)
     }
 
+    /// Multiplies and folds, eight bytes at a time. Keys made to collide could make a chain as
+    /// long as there are entries, and no worse; the seed keeps them from being made in advance.
+    fn hash(&self, key: &[u8]) -> u64 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |hash: u64, word: u64| {
+            let product = u128::from(hash ^ word) * u128::from(ODD);
+            (product >> 64) as u64 ^ product as u64
+        };
+        let mut hash = self.seed;
+        let mut rest = key;
+        while let Some((word, behind)) = rest.split_first_chunk() {
+            hash = mix(hash, u64::from_le_bytes(*word));
+            rest = behind;
+        }
+        let hash = rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()));
+        mix(hash, key.len() as u64)
+    }
+
     fn find(&self, key: &[u8], hash: u64) -> Option<u16> {
         let at = hash as usize & (self.chains.len() - 1);
         let mut id = *self.chains.get(at)?;
         // Ends at NONE, which is beyond every entry.
         while let Some(entry) = self.entries.get(usize::from(id)) {
-            let shown = key.get(..SHOWN).unwrap_or(key);
-            if entry.hash == hash && entry.len == key.len() && entry.key == shown {
+            if entry.hash == hash && entry.len == key.len() && entry.key == shown(key) {
                 return Some(id);
             }
             id = entry.next;
@@ -220,6 +237,10 @@ impl Entry {
         run: 0,
         next: NONE,
     };
+}
+
+fn shown(key: &[u8]) -> &[u8] {
+    key.get(..SHOWN).unwrap_or(key)
 }
 
 /// Where the chain of those hashes begins.
