@@ -51,7 +51,10 @@ impl<'a> Key<'a> {
         now: u64,
     ) -> Result<Self, Error<'a>> {
         let mut key = Self::with_mode(ctx, name, UNSEEN);
-        // SAFETY: GetAbsExpire takes an open key, and the NULL of an empty one.
+        if key.key.is_null() {
+            return Ok(key);
+        }
+        // SAFETY: the key is open and not NULL, which GetAbsExpire does not take.
         let expire_ms = unsafe { api!(RedisModule_GetAbsExpire(key.key)) };
         // Negative means never.
         if u64::try_from(expire_ms).map_or(true, |at| at >= now / 1_000_000) {
