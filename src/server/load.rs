@@ -38,13 +38,14 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_CreateCommand
         RedisModule_DeleteKey
         RedisModule_FreeServerInfo
-        RedisModule_GetAbsExpire
         RedisModule_GetContextFlags
+        RedisModule_GetExpire
         RedisModule_GetNotifyKeyspaceEvents
         RedisModule_GetServerInfo
         RedisModule_IsKeysPositionRequest
         RedisModule_KeyAtPos
         RedisModule_KeyType
+        RedisModule_Milliseconds
         RedisModule_NotifyKeyspaceEvent
         RedisModule_OpenKey
         RedisModule_Replicate
@@ -53,7 +54,7 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_ReplyWithError
         RedisModule_ReplyWithLongLong
         RedisModule_ServerInfoGetFieldUnsigned
-        RedisModule_SetAbsExpire
+        RedisModule_SetExpire
         RedisModule_SetModuleOptions
         RedisModule_SignalModifiedKey
         RedisModule_StringDMA
