@@ -44,8 +44,8 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_CreateCommand
         RedisModule_DeleteKey
         RedisModule_FreeServerInfo
-        RedisModule_GetAbsExpire
         RedisModule_GetContextFlags
+        RedisModule_GetExpire
         RedisModule_GetNotifyKeyspaceEvents
         RedisModule_GetServerInfo
         RedisModule_InfoAddFieldCString
@@ -54,6 +54,7 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_IsKeysPositionRequest
         RedisModule_KeyAtPos
         RedisModule_KeyType
+        RedisModule_Milliseconds
         RedisModule_NotifyKeyspaceEvent
         RedisModule_OpenKey
         RedisModule_RegisterInfoFunc
@@ -65,7 +66,7 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_ReplyWithSimpleString
         RedisModule_ReplyWithStringBuffer
         RedisModule_ServerInfoGetFieldUnsigned
-        RedisModule_SetAbsExpire
+        RedisModule_SetExpire
         RedisModule_SetModuleOptions
         RedisModule_SignalModifiedKey
         RedisModule_StringDMA

@@ -2,6 +2,7 @@
 
 mod call;
 mod command;
+mod expiry;
 mod key;
 mod load;
 mod settings;
