@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::RangeInclusive;
+
 use crate::bucket::UNIT_BITS;
-use crate::error::Error;
+use crate::error::{Error, Parameter};
 
 /// The largest burst, cost or debt, in tokens.
 pub const MAX_TOKENS: u64 = 100_000_000_000;
@@ -36,11 +38,28 @@ impl Limit {
     /// # Errors
     /// Whatever of the two is not accepted, or that the bucket would take over 100 years to fill.
     pub fn parse<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Self, Error<'a>> {
-        let limit = Self {
-            rate: Rate::parse(rate).ok_or(Error::Rate(rate))?,
-            burst: parse_tokens(burst).ok_or(Error::Burst(burst))?,
-        };
-        if limit.nanos_to_gain(limit.burst_units() as u64) > MAX_FILL_NANOS {
+        Self::new(
+            Rate::parse(rate).ok_or(Error::Invalid(Parameter::Rate, rate))?,
+            integer(burst, 1..=MAX_TOKENS).ok_or(Error::Invalid(Parameter::Burst, burst))?,
+        )
+    }
+
+    /// `burst` tokens at most, and `count` of them every `seconds`.
+    ///
+    /// # Errors
+    /// The rate is out of bounds, or the bucket would take over 100 years to fill.
+    pub fn per_seconds(count: u64, seconds: u64, burst: u64) -> Result<Self, Error<'static>> {
+        let rate = seconds
+            .checked_mul(NANOS_PER_SECOND)
+            .and_then(|period| Rate::new(count, 0, period));
+        Self::new(rate.ok_or(Error::TooFast)?, burst)
+    }
+
+    fn new(rate: Rate, burst: u64) -> Result<Self, Error<'static>> {
+        let limit = Self { rate, burst };
+        let fill = u128::from(limit.burst_units() as u64) * u128::from(rate.den);
+        // Compares products, since a division costs more than all the rest of this.
+        if fill > u128::from(MAX_FILL_NANOS) * u128::from(rate.num) {
             return Err(Error::TooSlow);
         }
         Ok(limit)
@@ -57,57 +76,92 @@ impl Limit {
 
     /// Units gained in `nanos`, rounded down.
     pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
-        u128::from(nanos) * u128::from(self.rate.num) / u128::from(self.rate.den)
+        let product = u128::from(nanos) * u128::from(self.rate.num);
+        match u64::try_from(product) {
+            Ok(product) => u128::from(product / self.rate.den),
+            Err(_) => product / u128::from(self.rate.den),
+        }
+    }
+
+    /// Units gained in `nanos`, rounded up.
+    pub(crate) fn units_owed(&self, nanos: u64) -> u128 {
+        (u128::from(nanos) * u128::from(self.rate.num)).div_ceil(u128::from(self.rate.den))
     }
 
     /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
     pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
-        let nanos =
-            (u128::from(units) * u128::from(self.rate.den)).div_ceil(u128::from(self.rate.num));
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        let product = u128::from(units) * u128::from(self.rate.den);
+        match u64::try_from(product) {
+            Ok(product) => product.div_ceil(self.rate.num),
+            Err(_) => saturate(product.div_ceil(u128::from(self.rate.num))),
+        }
     }
 }
 
-/// A whole number of tokens from 1 to [`MAX_TOKENS`]: a burst or a cost.
-pub fn parse_tokens(text: &[u8]) -> Option<u64> {
-    integer(text).filter(|n| (1..=MAX_TOKENS).contains(n))
+/// A whole number in a range: ASCII digits only.
+pub fn integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
+    match leading_digits(0, text)? {
+        (n, []) if accepted.contains(&n) => Some(n),
+        _ => None,
+    }
 }
 
 impl Rate {
     fn parse(text: &[u8]) -> Option<Self> {
-        let (amount, period) = match text.iter().position(|&b| b == b'/') {
-            Some(at) => (text.get(..at)?, period_nanos(text.get(at + 1..)?)?),
-            None => (text, NANOS_PER_SECOND),
+        let (whole, text) = leading_digits(0, text)?;
+        let (mantissa, decimals, text) = match text {
+            [b'.', fraction @ ..] => {
+                let (mantissa, text) = leading_digits(whole, fraction)?;
+                (mantissa, fraction.len() - text.len(), text)
+            }
+            _ => (whole, 0, text),
         };
-        let (mantissa, decimals) = decimal(amount)?;
+        let period = match text {
+            [] => NANOS_PER_SECOND,
+            [b'/', period @ ..] => period_nanos(period)?,
+            _ => return None,
+        };
+        Self::new(mantissa, u32::try_from(decimals).ok()?, period)
+    }
+
+    /// `mantissa / 10^decimals` tokens every `period` nanoseconds.
+    fn new(mantissa: u64, decimals: u32, period: u64) -> Option<Self> {
         let period = u128::from(period) * u128::from(10u64.checked_pow(decimals)?);
-        let per_second = u128::from(mantissa) * u128::from(NANOS_PER_SECOND);
-        if mantissa == 0 || per_second > u128::from(MAX_RATE).checked_mul(period)? {
+        let too_fast = u128::from(mantissa.div_ceil(MAX_RATE / NANOS_PER_SECOND)) > period;
+        if mantissa == 0 || too_fast {
             return None;
         }
         let shift = period.trailing_zeros().min(UNIT_BITS);
+        let num = u128::from(mantissa) << (UNIT_BITS - shift);
+        let den = period >> shift;
+        match (u64::try_from(num), u64::try_from(den)) {
+            (Ok(num), Ok(den)) => Some(Self { num, den }),
+            _ => Self::reduced(num, den),
+        }
+    }
+
+    fn reduced(num: u128, den: u128) -> Option<Self> {
+        let common = greatest_common_divisor(num, den);
         Some(Self {
-            num: u64::try_from(u128::from(mantissa) << (UNIT_BITS - shift)).ok()?,
-            den: u64::try_from(period >> shift).ok()?,
+            num: u64::try_from(num / common).ok()?,
+            den: u64::try_from(den / common).ok()?,
         })
     }
 }
 
-/// `0.5` → (5, 1): digits without the point, and how many stood behind it.
-fn decimal(text: &[u8]) -> Option<(u64, u32)> {
-    let Some(point) = text.iter().position(|&b| b == b'.') else {
-        return Some((integer(text)?, 0));
-    };
-    let (whole, fraction) = (text.get(..point)?, text.get(point + 1..)?);
-    let decimals = u32::try_from(fraction.len()).ok()?;
-    let scaled = integer(whole)?.checked_mul(10u64.checked_pow(decimals)?)?;
-    Some((scaled.checked_add(integer(fraction)?)?, decimals))
+fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// `15m` → nanoseconds; the count may be left out.
 fn period_nanos(text: &[u8]) -> Option<u64> {
-    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (count, unit) = text.split_at_checked(digits)?;
+    let (count, unit) = match text {
+        [b'0'..=b'9', ..] => leading_digits(0, text)?,
+        _ => (1, text),
+    };
     let unit = match unit {
         b"ms" => 1_000_000,
         b"s" => NANOS_PER_SECOND,
@@ -116,20 +170,22 @@ fn period_nanos(text: &[u8]) -> Option<u64> {
         b"d" => 86_400 * NANOS_PER_SECOND,
         _ => return None,
     };
-    let count = if count.is_empty() { 1 } else { integer(count)? };
     count.checked_mul(unit).filter(|&nanos| nanos > 0)
 }
 
-/// One or more ASCII digits that fit 64 bits; no sign, no space.
-fn integer(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
+/// `12/m` → (12, `/m`): the number that the digits make, put behind those of `number`, and what
+/// follows them; `None` if there is no digit, or a number that does not fit 64 bits.
+fn leading_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
+    let start = text.len();
+    while let [digit @ b'0'..=b'9', rest @ ..] = text {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        text = rest;
     }
-    text.iter().try_fold(0u64, |n, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        n.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    (text.len() < start).then_some((number, text))
+}
+
+fn saturate(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
