@@ -1,16 +1,20 @@
-//! The token bucket: (state, now, limit, cost) → decision, in exact integer arithmetic.
+//! The token bucket: (state, now, limit, what is asked) → decision, in exact integer arithmetic.
 //!
 //! No server, no clock: time is an argument, in nanoseconds since 1970.
 
 #![forbid(unsafe_code)]
 
+use crate::error::Error;
 use crate::limit::{Limit, MAX_TOKENS};
 
 /// Fractions of a token are kept to 2^-24: the unit of every level below.
 pub const UNIT_BITS: u32 = 24;
 
-const NANOS_PER_MILLI: u64 = 1_000_000;
+const ONE_TOKEN: i64 = 1 << UNIT_BITS;
 const MAX_UNITS: i64 = (MAX_TOKENS << UNIT_BITS) as i64;
+const NANOS_PER_MILLI: u64 = 1_000_000;
+/// The wait for more tokens than the bucket can hold.
+const NEVER: i64 = -1;
 
 /// What is stored of a bucket: its level, and when it had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +49,38 @@ impl Bucket {
         words.to_le_bytes()
     }
 
-    /// When this bucket will be full, in milliseconds since 1970, rounded up.
-    pub fn full_at_ms(self, limit: &Limit) -> i64 {
-        let fill = limit.nanos_to_gain(deficit(limit.burst_units(), self.tokens));
-        saturate(
-            self.updated_at
-                .saturating_add(fill)
-                .div_ceil(NANOS_PER_MILLI),
-        )
+    /// The bucket that a theoretical arrival time stands for: what GCRA keeps, as redis-cell
+    /// does, in nanoseconds since 1970. The time until then is what has yet to flow in.
+    pub fn from_arrival_time(arrival: u64, now: u64, limit: &Limit) -> Self {
+        let missing = limit.units_owed(arrival.saturating_sub(now));
+        let most = limit.burst_units() + MAX_UNITS;
+        Self {
+            updated_at: now,
+            tokens: limit.burst_units() - i64::try_from(missing).map_or(most, |n| n.min(most)),
+        }
     }
+}
+
+/// How much a caller wants, and what is to happen where there is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Tokens, from 1 to [`MAX_TOKENS`].
+    pub cost: u64,
+    /// What to do where there are fewer.
+    pub mode: Mode,
+}
+
+/// What to do where there are fewer tokens than asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Deny.
+    Whole,
+    /// Take the whole tokens that are there.
+    AtMost,
+    /// Reserve those that will be there within so many milliseconds, else deny.
+    MaxWait(u64),
+    /// Take them all the same: the bucket owes.
+    Force,
 }
 
 /// The five integers that tell a caller how it stands.
@@ -65,86 +92,211 @@ pub struct Reply {
     pub limit: i64,
     /// Whole tokens now in the bucket.
     pub remaining: i64,
-    /// Milliseconds after which to ask again; 0 if taken, -1 if the cost can never be met.
+    /// Milliseconds: after which to go on if taken, else to ask again; -1 if the cost can never
+    /// be met.
     pub wait_ms: i64,
     /// Milliseconds until the bucket is full.
     pub reset_ms: i64,
 }
 
-/// What a call comes to: the answer, and the bucket to store if it changed.
+/// What becomes of the stored bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: nothing is written.
+    Keep,
+    /// It becomes this one, and is full at that time: milliseconds since 1970, rounded up.
+    Write(Bucket, i64),
+    /// It is full, which is what a bucket that is not there stands for.
+    Remove,
+}
+
+/// What a call comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The answer to the caller.
     pub reply: Reply,
-    /// `None`: write nothing.
-    pub store: Option<Bucket>,
+    /// What to store.
+    pub change: Change,
 }
 
-/// Takes `cost` tokens at `now` or none. A bucket that is not there is full.
-pub fn take(stored: Option<Bucket>, now: u64, limit: &Limit, cost: u64) -> Decision {
-    let burst = limit.burst_units();
-    let cost_units = units(cost);
-    let full = Bucket {
-        updated_at: now,
-        tokens: burst,
-    };
-    let seen = stored.map_or(full, |bucket| Bucket {
-        // A bucket from the future means that the clock stepped back: it refills from now on.
-        updated_at: bucket.updated_at.min(now),
-        tokens: bucket.tokens.min(burst),
-    });
-    let elapsed = now - seen.updated_at;
-    let level = level_after(seen, elapsed, limit);
+/// How a bucket stands at an instant, under a limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    limit: Limit,
+    now: u64,
+    /// The stored bucket if there is one, else a full one; cut to the burst, and not from the
+    /// future: where the clock stepped back, it refills from now on.
+    seen: Bucket,
+    /// `min(burst, tokens + elapsed * rate)`, the product rounded down.
+    level: i64,
+    /// The bucket as it is stored, had it been updated now: what a denied call has to write
+    /// where the clock stepped back, lest the caller wait until the clock is there again.
+    rebased: Option<Bucket>,
+}
 
-    if level >= cost_units {
-        let left = Bucket {
-            updated_at: now,
-            tokens: level - cost_units,
-        };
-        return Decision {
-            reply: Reply {
-                taken: saturate(cost),
-                limit: saturate(limit.burst()),
-                remaining: whole(left.tokens),
-                wait_ms: 0,
-                reset_ms: millis(limit.nanos_to_gain(deficit(burst, left.tokens))),
-            },
-            store: Some(left),
-        };
+impl Reply {
+    /// In the order in which they are sent.
+    pub fn fields(&self) -> [i64; 5] {
+        let Self {
+            taken,
+            limit,
+            remaining,
+            wait_ms,
+            reset_ms,
+        } = *self;
+        [taken, limit, remaining, wait_ms, reset_ms]
     }
+}
 
-    // Waiting counts from the stored instant, where the level is exact, not from the rounded
-    // level of now: so it is neither a millisecond short nor one long.
-    let until = |target: i64| {
-        let nanos = limit.nanos_to_gain(deficit(target, seen.tokens));
-        millis(nanos.saturating_sub(elapsed))
-    };
-    Decision {
-        reply: Reply {
-            taken: 0,
-            limit: saturate(limit.burst()),
-            remaining: whole(level),
-            wait_ms: if cost_units > burst {
-                -1
-            } else {
-                until(cost_units)
-            },
-            reset_ms: until(burst),
-        },
-        store: stored
-            .filter(|bucket| bucket.updated_at > now)
-            .map(|bucket| Bucket {
+impl Standing {
+    /// How `stored` stands at `now`. A bucket that is not there is full.
+    pub fn new(stored: Option<Bucket>, now: u64, limit: Limit) -> Self {
+        let burst = limit.burst_units();
+        let Some(stored) = stored else {
+            let seen = Bucket {
                 updated_at: now,
-                tokens: bucket.tokens,
+                tokens: burst,
+            };
+            return Self {
+                limit,
+                now,
+                seen,
+                level: burst,
+                rebased: None,
+            };
+        };
+        let seen = Bucket {
+            updated_at: stored.updated_at.min(now),
+            tokens: stored.tokens.min(burst),
+        };
+        let missing = deficit(burst, seen.tokens);
+        let gained = limit
+            .units_gained(now - seen.updated_at)
+            .min(u128::from(missing));
+        Self {
+            limit,
+            now,
+            seen,
+            level: seen.tokens + gained as i64,
+            rebased: (stored.updated_at > now).then_some(Bucket {
+                updated_at: now,
+                ..stored
             }),
+        }
     }
-}
 
-/// `min(burst, tokens + elapsed * rate)`, the product rounded down.
-fn level_after(seen: Bucket, elapsed: u64, limit: &Limit) -> i64 {
-    let missing = deficit(limit.burst_units(), seen.tokens);
-    let gained = limit.units_gained(elapsed).min(u128::from(missing));
-    seen.tokens + gained as i64
+    /// Whether there are `cost` tokens.
+    pub fn has(&self, cost: u64) -> bool {
+        self.level >= units(cost)
+    }
+
+    /// Takes what is asked for, or denies it.
+    ///
+    /// # Errors
+    /// The bucket would owe more than [`MAX_TOKENS`].
+    pub fn take(&self, ask: Ask) -> Result<Decision, Error<'static>> {
+        let wanted = units(ask.cost);
+        if self.level >= wanted {
+            return Ok(self.moved(-wanted, 0));
+        }
+        match ask.mode {
+            Mode::Whole => Ok(self.denied(self.wait_for(wanted))),
+            Mode::AtMost if self.level >= ONE_TOKEN => {
+                Ok(self.moved(-(self.level & -ONE_TOKEN), 0))
+            }
+            Mode::AtMost => Ok(self.denied(self.wait_for(ONE_TOKEN))),
+            Mode::MaxWait(most) => match self.wait_for(wanted) {
+                NEVER => Ok(self.denied(NEVER)),
+                // From then on the same call need not wait longer than it is ready to.
+                wait if wait > saturate(most) => Ok(self.denied(wait - saturate(most))),
+                wait => self.owed(wanted, wait),
+            },
+            Mode::Force => self.owed(wanted, 0),
+        }
+    }
+
+    /// Gives `tokens` back, at most to full. The reply counts a part of a token as one.
+    pub fn give(&self, tokens: u64) -> Decision {
+        match units(tokens).min(self.limit.burst_units() - self.level) {
+            0 => self.unchanged(0, 0),
+            given => self.moved(given, 0),
+        }
+    }
+
+    /// Takes nothing: the reply says whether there are `cost` tokens, or when.
+    pub fn look(&self, cost: u64) -> Decision {
+        if self.has(cost) {
+            self.unchanged(saturate(cost), 0)
+        } else {
+            self.denied(self.wait_for(units(cost)))
+        }
+    }
+
+    fn owed(&self, wanted: i64, wait_ms: i64) -> Result<Decision, Error<'static>> {
+        if self.level - wanted < -MAX_UNITS {
+            return Err(Error::Debt);
+        }
+        Ok(self.moved(-wanted, wait_ms))
+    }
+
+    /// The level goes up or down by `units`.
+    fn moved(&self, units: i64, wait_ms: i64) -> Decision {
+        let burst = self.limit.burst_units();
+        let left = self.level + units;
+        let fill = self.limit.nanos_to_gain(deficit(burst, left));
+        let full_at = self.now.saturating_add(fill);
+        Decision {
+            reply: Reply {
+                taken: ((units.abs() - 1) >> UNIT_BITS) + 1,
+                limit: saturate(self.limit.burst()),
+                remaining: whole(left),
+                wait_ms,
+                reset_ms: millis(fill),
+            },
+            change: if left == burst {
+                Change::Remove
+            } else {
+                let bucket = Bucket {
+                    updated_at: self.now,
+                    tokens: left,
+                };
+                Change::Write(bucket, millis(full_at))
+            },
+        }
+    }
+
+    fn denied(&self, wait_ms: i64) -> Decision {
+        self.unchanged(0, wait_ms)
+    }
+
+    fn unchanged(&self, taken: i64, wait_ms: i64) -> Decision {
+        let burst = self.limit.burst_units();
+        Decision {
+            reply: Reply {
+                taken,
+                limit: saturate(self.limit.burst()),
+                remaining: whole(self.level),
+                wait_ms,
+                reset_ms: self.wait_for(burst),
+            },
+            change: self.rebased.map_or(Change::Keep, |bucket| {
+                let fill = self.limit.nanos_to_gain(deficit(burst, bucket.tokens));
+                Change::Write(bucket, millis(self.now.saturating_add(fill)))
+            }),
+        }
+    }
+
+    /// Milliseconds until the level is `target`, or [`NEVER`].
+    ///
+    /// Counted from the stored instant, where the level is exact, not from the rounded level of
+    /// now: so it is neither a millisecond short nor one long.
+    fn wait_for(&self, target: i64) -> i64 {
+        if target > self.limit.burst_units() {
+            return NEVER;
+        }
+        let nanos = self.limit.nanos_to_gain(deficit(target, self.seen.tokens));
+        millis(nanos.saturating_sub(self.now - self.seen.updated_at))
+    }
 }
 
 /// Units from `level` up to `target`; 0 if it is there already.

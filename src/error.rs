@@ -7,20 +7,26 @@ use std::fmt;
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
-    /// The rate is not accepted.
-    Rate(&'a [u8]),
-    /// The burst is not accepted.
-    Burst(&'a [u8]),
-    /// The cost is not accepted.
-    Cost(&'a [u8]),
-    /// Rate and burst make a bucket that takes over 100 years to fill.
-    TooSlow,
-    /// No such option.
-    UnknownOption(&'a [u8]),
+    /// Too few or too many arguments.
+    Arity,
+    /// A parameter has a value that is not accepted.
+    Invalid(Parameter, &'a [u8]),
+    /// No such option; the second says which there are.
+    UnknownOption(&'a [u8], &'static str),
     /// An option that must be followed by a value is last.
     MissingValue(&'a [u8]),
     /// An option is given twice.
     RepeatedOption(&'a [u8]),
+    /// An option after another that excludes it.
+    ExcludedOption(&'a [u8]),
+    /// Count and period make a rate above what is accepted.
+    TooFast,
+    /// Rate and burst make a bucket that takes over 100 years to fill.
+    TooSlow,
+    /// The bucket would owe more than is accepted.
+    Debt,
+    /// A key is given twice.
+    RepeatedKey(&'a [u8]),
     /// The key holds another type.
     WrongType,
     /// The key holds a string that is no bucket.
@@ -31,31 +37,75 @@ pub enum Error<'a> {
     WriteFailed,
 }
 
+/// What a value in a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// `100/m`
+    Rate,
+    /// The most that a bucket holds.
+    Burst,
+    /// Tokens to take or give.
+    Cost,
+    /// Milliseconds that the caller is ready to wait.
+    MaxWait,
+    /// How many buckets follow.
+    NumKeys,
+    /// The burst less one, as redis-cell counts.
+    MaxBurst,
+    /// Tokens a period.
+    Count,
+    /// Seconds.
+    Period,
+    /// Tokens to take; 0 only looks.
+    Quantity,
+}
+
+impl Parameter {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Burst => "burst",
+            Self::Cost => "COST",
+            Self::MaxWait => "MAXWAIT",
+            Self::NumKeys => "numkeys",
+            Self::MaxBurst => "max_burst",
+            Self::Count => "count",
+            Self::Period => "period",
+            Self::Quantity => "quantity",
+        }
+    }
+
+    const fn accepted(self) -> &'static str {
+        match self {
+            Self::Rate => {
+                "N or N/P: a positive decimal up to 10^12 tokens a second, \
+                 and a period such as ms, s, 15m, h or d"
+            }
+            Self::Burst | Self::Cost => "an integer from 1 to 10^11",
+            Self::MaxWait => "an integer from 0 to 10^12 milliseconds",
+            Self::NumKeys => "an integer from 1 to 128, followed by as many times 'key rate burst'",
+            Self::MaxBurst => "an integer from 0 to 10^11 - 1",
+            Self::Count => "an integer from 1 to 10^18",
+            Self::Period => "an integer from 1 to 10^9 seconds",
+            Self::Quantity => "an integer from 0 to 10^11",
+        }
+    }
+}
+
 impl fmt::Display for Error<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Rate(got) => write!(
+            Self::Arity => f.write_str("ERR wrong number of arguments"),
+            Self::Invalid(parameter, got) => write!(
                 f,
-                "ERR rate must be N or N/P: a positive decimal up to 10^12 tokens a second, \
-                 and a period such as s, 15m, h or d; got '{}'",
+                "ERR {} must be {}; got '{}'",
+                parameter.name(),
+                parameter.accepted(),
                 Shown(got)
             ),
-            Self::Burst(got) => write!(
+            Self::UnknownOption(got, accepted) => write!(
                 f,
-                "ERR burst must be an integer from 1 to 10^11; got '{}'",
-                Shown(got)
-            ),
-            Self::Cost(got) => write!(
-                f,
-                "ERR COST must be an integer from 1 to 10^11; got '{}'",
-                Shown(got)
-            ),
-            Self::TooSlow => {
-                f.write_str("ERR rate and burst make a bucket that takes over 100 years to fill")
-            }
-            Self::UnknownOption(got) => write!(
-                f,
-                "ERR syntax error: unknown option '{}'; accepted is COST n",
+                "ERR syntax error: unknown option '{}'; accepted: {accepted}",
                 Shown(got)
             ),
             Self::MissingValue(got) => {
@@ -66,6 +116,20 @@ impl fmt::Display for Error<'_> {
                 "ERR syntax error: option '{}' is given twice",
                 Shown(got)
             ),
+            Self::ExcludedOption(got) => write!(
+                f,
+                "ERR syntax error: option '{}' comes after another of ATMOST, MAXWAIT and FORCE, \
+                 of which a call may have one",
+                Shown(got)
+            ),
+            Self::TooFast => {
+                f.write_str("ERR count and period make a rate above 10^12 tokens a second")
+            }
+            Self::TooSlow => {
+                f.write_str("ERR rate and burst make a bucket that takes over 100 years to fill")
+            }
+            Self::Debt => f.write_str("ERR COST would make the bucket owe more than 10^11 tokens"),
+            Self::RepeatedKey(got) => write!(f, "ERR key '{}' is given twice", Shown(got)),
             Self::WrongType => {
                 f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
             }
@@ -85,12 +149,9 @@ struct Shown<'a>(&'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = self.0.get(..64);
-        write!(f, "{}", head.unwrap_or(self.0).escape_ascii())?;
-        f.write_str(if head.is_some_and(|h| h.len() < self.0.len()) {
-            "..."
-        } else {
-            ""
-        })
+        match self.0.get(..64) {
+            Some(head) if head.len() < self.0.len() => write!(f, "{}...", head.escape_ascii()),
+            _ => write!(f, "{}", self.0.escape_ascii()),
+        }
     }
 }

@@ -10,9 +10,17 @@ pub mod error;
 pub mod limit;
 mod server;
 
+use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle};
 use server::{Command, Module};
 
 const MODULE: Module = Module {
     name: c"rl",
-    commands: &[Command::of::<commands::take::Take>()],
+    version: 100,
+    commands: &[
+        Command::of::<Take>(),
+        Command::of::<Peek>(),
+        Command::of::<Give>(),
+        Command::of::<MTake>(),
+    ],
+    on_request: &[Command::of::<Throttle>()],
 };

@@ -1,5 +1,6 @@
 //! One call of a command: its arguments, its clock, its reply.
 
+use std::ffi::CStr;
 use std::fmt::Write;
 use std::marker::PhantomData;
 use std::os::raw::{c_char, c_int, c_long};
@@ -8,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redis_module::raw;
 
 use super::{api, key::Key};
-use crate::bucket::Reply;
 use crate::error::Error;
 
 /// A call in progress. Lives as long as the server waits for the command to return.
@@ -25,6 +25,19 @@ pub struct Argument<'a> {
 }
 
 impl<'a> Argument<'a> {
+    /// # Safety
+    /// `argv` must hold `argc` strings that live and stay as they are for `'a`.
+    pub(super) unsafe fn list(
+        argv: *mut *mut raw::RedisModuleString,
+        argc: c_int,
+    ) -> &'a [Argument<'a>] {
+        match usize::try_from(argc) {
+            // SAFETY: the caller's promise, and an Argument is one pointer (repr(transparent)).
+            Ok(argc) if argc > 0 => unsafe { std::slice::from_raw_parts(argv.cast(), argc) },
+            _ => &[],
+        }
+    }
+
     /// The bytes as they were sent.
     pub fn bytes(&self) -> &'a [u8] {
         let mut len = 0;
@@ -45,12 +58,11 @@ impl<'a> Call<'a> {
         argv: *mut *mut raw::RedisModuleString,
         argc: c_int,
     ) -> Self {
-        let argc = usize::try_from(argc).unwrap_or(0);
-        // SAFETY: argv holds argc pointers, and an Argument is one pointer (repr(transparent)).
-        let arguments = unsafe { std::slice::from_raw_parts(argv.cast::<Argument<'a>>(), argc) };
+        // SAFETY: the caller's promise.
+        let words = unsafe { Argument::list(argv, argc) };
         Self {
             ctx,
-            arguments: arguments.get(1..).unwrap_or_default(),
+            arguments: words.get(1..).unwrap_or_default(),
         }
     }
 
@@ -65,7 +77,7 @@ impl<'a> Call<'a> {
         since.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Opens a bucket's key for reading and writing.
+    /// Opens a key for reading and writing.
     ///
     /// # Errors
     /// The key holds another type than a string.
@@ -73,32 +85,73 @@ impl<'a> Call<'a> {
         Key::open(self.ctx, name)
     }
 
-    /// Replies with the five integers.
-    pub fn reply(&self, reply: &Reply) {
-        let fields = [
-            reply.taken,
-            reply.limit,
-            reply.remaining,
-            reply.wait_ms,
-            reply.reset_ms,
-        ];
-        // SAFETY: ctx is this call's; an array of five is announced and five integers follow.
+    /// Opens a key for a look that leaves no trace, as it stands at `now`.
+    ///
+    /// # Errors
+    /// The key holds another type than a string.
+    pub fn peek(&self, name: &'a Argument<'a>, now: u64) -> Result<Key<'a>, Error<'a>> {
+        Key::peek(self.ctx, name, now)
+    }
+
+    /// Tells those who subscribed to events of modules.
+    pub fn notify(&self, event: &CStr, name: &Argument<'a>) {
+        // SAFETY: ctx and name are this call's; the server copies the event.
         unsafe {
-            api!(RedisModule_ReplyWithArray(self.ctx, fields.len() as c_long));
-            for field in fields {
-                api!(RedisModule_ReplyWithLongLong(self.ctx, field));
-            }
+            api!(RedisModule_NotifyKeyspaceEvent(
+                self.ctx,
+                raw::REDISMODULE_NOTIFY_MODULE as c_int,
+                event.as_ptr(),
+                name.string
+            ))
+        };
+    }
+
+    /// Replies with five integers.
+    pub fn reply(&self, fields: &[i64; 5]) {
+        self.reply_array(fields.len());
+        for &field in fields {
+            self.reply_integer(field);
         }
     }
 
-    /// Replies that there are too few or too many arguments, as the server does.
-    pub fn wrong_arity(&self) {
+    /// Begins a reply of so many elements, which must follow.
+    pub fn reply_array(&self, elements: usize) {
         // SAFETY: ctx is this call's.
-        unsafe { api!(RedisModule_WrongArity(self.ctx)) };
+        unsafe { api!(RedisModule_ReplyWithArray(self.ctx, elements as c_long)) };
+    }
+
+    /// Replies with an integer.
+    pub fn reply_integer(&self, n: i64) {
+        // SAFETY: ctx is this call's.
+        unsafe { api!(RedisModule_ReplyWithLongLong(self.ctx, n)) };
+    }
+
+    /// Whether the server only asks where the keys are, as those do that keep no description.
+    pub(super) fn wants_key_positions(&self) -> bool {
+        // SAFETY: ctx is this call's.
+        (unsafe { api!(RedisModule_IsKeysPositionRequest(self.ctx)) }) != 0
+    }
+
+    /// Says where the keys are: the first argument tells how many, and one is every `step`.
+    pub(super) fn name_key_positions(&self, step: usize) {
+        let count = self.arguments.first().map(Argument::bytes);
+        let count = count.and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
+        let last = count.and_then(|count: usize| count.checked_mul(step));
+        // Where fewer arguments follow the call is wrong, and is told so when it runs.
+        let last = last.filter(|&last| last < self.arguments.len());
+        for at in (1..=last.unwrap_or(0)).step_by(step) {
+            // SAFETY: ctx is this call's, and the position is that of one of its words.
+            unsafe { api!(RedisModule_KeyAtPos(self.ctx, at as c_int + 1)) };
+        }
     }
 
     /// Replies with an error.
     pub(super) fn fail(&self, error: &Error<'_>) {
+        if *error == Error::Arity {
+            // SAFETY: ctx is this call's.
+            unsafe { api!(RedisModule_WrongArity(self.ctx)) };
+            return;
+        }
         let mut text = Text::default();
         // A text that is too long is cut, which is all that can go wrong here.
         let _ = write!(text, "{error}");

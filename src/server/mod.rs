@@ -1,11 +1,14 @@
 //! Everything that touches the server, in safe types that cost nothing: the only unsafe code.
 
 mod call;
+mod command;
 mod key;
 mod load;
 
 pub use call::{Argument, Call};
-pub use load::{Access, Command, Doc, Handler, Info, Module};
+pub use command::{Access, Command, Doc, Handler, Info, Keys};
+pub use key::Key;
+pub use load::Module;
 
 /// Calls a module API function that [`load`] made sure this server has.
 macro_rules! api {

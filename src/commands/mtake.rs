@@ -1,0 +1,129 @@
+//! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
+//! bucket or from none.
+
+use super::{options, settle, standing, DENY, TAKE};
+use crate::bucket::{Ask, Decision, Mode, Standing};
+use crate::error::{Error, Parameter};
+use crate::limit::{integer, Limit};
+use crate::server::{Access, Argument, Call, Doc, Handler, Info, Key, Keys};
+
+/// Buckets in a call: what bounds its memory and its time.
+const MAX_BUCKETS: u64 = 128;
+/// Arguments for each: key, rate and burst.
+const STEP: usize = 3;
+
+/// The command.
+pub struct MTake;
+
+/// A bucket of the call.
+struct Part<'a> {
+    name: &'a Argument<'a>,
+    key: Key<'a>,
+    standing: Standing,
+}
+
+impl Handler for MTake {
+    const INFO: Info = Info {
+        name: c"RL.MTAKE",
+        access: Access::Write,
+        keys: Keys::Counted { step: STEP },
+        summary: c"Takes tokens from several rate-limit buckets, or from none of them.",
+        complexity: c"O(N^2) where N, at most 128, is the number of buckets",
+        arguments: &[
+            Doc::integer(c"numkeys"),
+            Doc::block(
+                c"bucket",
+                &[
+                    Doc::key(c"key"),
+                    Doc::string(c"rate"),
+                    Doc::integer(c"burst"),
+                ],
+            )
+            .multiple(),
+            Doc::integer(c"cost").after(c"COST").optional(),
+        ],
+        arity: -5,
+    };
+
+    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
+        let (buckets, options) = split(call.arguments())?;
+        let cost = options::cost(options)?;
+        let parts = open(call, buckets)?;
+
+        let enough = parts.iter().all(|part| part.standing.has(cost));
+        if enough {
+            for part in &parts {
+                part.key.check_writable()?;
+            }
+        }
+        let mut decisions = Vec::with_capacity(parts.len());
+        for mut part in parts {
+            let decision = if enough {
+                let mode = Mode::Whole;
+                part.standing.take(Ask { cost, mode })?
+            } else {
+                part.standing.look(cost)
+            };
+            settle(&mut part.key, decision.change)?;
+            decisions.push((part.name, decision));
+        }
+        for (name, decision) in &decisions {
+            match decision.reply.taken {
+                0 => call.notify(DENY, name),
+                _ if enough => call.notify(TAKE, name),
+                _ => {}
+            }
+        }
+        reply(call, if enough { cost } else { 0 } as i64, &decisions);
+        Ok(())
+    }
+}
+
+/// `numkeys …` → the arguments of the buckets, and the options behind them.
+fn split<'s, 'a>(
+    arguments: &'s [Argument<'a>],
+) -> Result<(&'s [Argument<'a>], &'s [Argument<'a>]), Error<'a>> {
+    let [numkeys, rest @ ..] = arguments else {
+        return Err(Error::Arity);
+    };
+    integer(numkeys.bytes(), 1..=MAX_BUCKETS)
+        .and_then(|n| rest.split_at_checked(STEP * usize::try_from(n).ok()?))
+        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys.bytes()))
+}
+
+/// Opens every bucket, if all of the arguments are right.
+fn open<'a>(call: &Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part<'a>>, Error<'a>> {
+    let mut limits = Vec::with_capacity(buckets.len() / STEP);
+    for bucket in buckets.chunks_exact(STEP) {
+        if let [name, rate, burst] = bucket {
+            let repeated = |(other, _): &(&Argument<'_>, Limit)| other.bytes() == name.bytes();
+            if limits.iter().any(repeated) {
+                return Err(Error::RepeatedKey(name.bytes()));
+            }
+            limits.push((name, Limit::parse(rate.bytes(), burst.bytes())?));
+        }
+    }
+    let open = |(name, limit)| {
+        let mut key = call.open(name)?;
+        let standing = standing(call, &mut key, limit)?;
+        Ok(Part {
+            name,
+            key,
+            standing,
+        })
+    };
+    limits.into_iter().map(open).collect()
+}
+
+fn reply(call: &Call<'_>, taken: i64, decisions: &[(&Argument<'_>, Decision)]) {
+    let waits = decisions.iter().map(|(_, decision)| decision.reply.wait_ms);
+    // A bucket that will never have enough is waited for the longest.
+    let wait_ms = waits.max_by_key(|&wait| wait as u64).unwrap_or(0);
+    call.reply_array(3);
+    call.reply_integer(taken);
+    call.reply_integer(wait_ms);
+    call.reply_array(decisions.len());
+    for (_, decision) in decisions {
+        call.reply(&decision.reply.fields());
+    }
+}
