@@ -1,6 +1,7 @@
 //! The limiter as an HTTP middleware: who is asking, may they, and what they are told.
 
 use std::future::Future;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,30 @@ pub struct Limit {
     pub burst: u64,
     /// How long an empty bucket takes to fill.
     pub fill: Duration,
+}
+
+impl Limit {
+    /// # Errors
+    /// The module would not accept it; then with the module's words.
+    pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
+        let limit = redis_rl::limit::Limit::parse(rate.as_bytes(), burst.as_bytes())
+            .map_err(|error| error.to_string().trim_start_matches("ERR ").to_owned())?;
+        Ok(Self {
+            name: name.to_owned(),
+            rate: rate.to_owned(),
+            burst: limit.burst(),
+            fill: limit.fill_time(),
+        })
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rate, burst) = text.split_once(':').ok_or("expected RATE:BURST")?;
+        Self::new(text, rate, burst)
+    }
 }
 
 /// What every request asks of the store.

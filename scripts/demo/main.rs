@@ -1,5 +1,6 @@
 //! An HTTP server whose requests are limited by `RL.TAKE`.
 
+mod address;
 mod caller;
 mod connection;
 mod http;
@@ -21,6 +22,7 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, SignalKind};
 
+use address::Address;
 use caller::{By, KeyBy};
 use connection::Link;
 use limiter::{Demand, Fail, Limit, Limiter};
@@ -42,8 +44,14 @@ struct Flags {
 
     /// The Redis server to use; without it the demo starts one of its own
     ///
-    /// The server must have loaded the module.
-    #[arg(long, value_name = "URL")]
+    /// redis://[[USER]:PASSWORD@]HOST:PORT[/DB]
+    /// rediss://HOST:PORT (TLS)
+    /// redis-sentinel://HOST:PORT,HOST:PORT/MASTER[/DB]
+    /// redis-cluster://HOST:PORT,HOST:PORT
+    ///
+    /// Each takes a user and password, which with Sentinel are those of the master; rediss-sentinel
+    /// and rediss-cluster use TLS. The servers must have loaded the module.
+    #[arg(long, value_name = "URL", verbatim_doc_comment)]
     redis: Option<String>,
 
     /// The program to start as the demo's own server
@@ -62,9 +70,19 @@ struct Flags {
     #[arg(long, value_name = "N", default_value_t = 2)]
     burst: u64,
 
+    /// A limit as RATE:BURST, such as 100/m:20; given several times, all apply at once
+    ///
+    /// A request passes if every limit has room for it, and is charged to all or to none.
+    #[arg(long = "limit", value_name = "RATE:BURST", conflicts_with_all = ["rate", "burst"])]
+    limits: Vec<Limit>,
+
     /// Tokens that a request takes
     #[arg(long, value_name = "N", default_value_t = 1)]
     cost: u64,
+
+    /// Rather than refuse a request, delay it by up to so many milliseconds; with one limit
+    #[arg(long, value_name = "MS")]
+    max_wait: Option<u64>,
 
     /// What tells callers apart: name:NAME (all share one bucket), ip, or header:NAME
     ///
@@ -92,22 +110,29 @@ struct Flags {
 }
 
 impl Flags {
-    /// The limit, held to what the module accepts so that a slip shows at once.
-    fn limit(&self) -> Result<Limit, String> {
-        let limit =
-            redis_rl::limit::Limit::parse(self.rate.as_bytes(), self.burst.to_string().as_bytes())
-                .map_err(|error| error.to_string())?;
-        if !(1..=self.burst).contains(&self.cost) {
-            return Err(format!(
-                "--cost must be from 1 to the burst, {}",
-                self.burst
-            ));
+    /// What is asked of the store, held to what it accepts so that a slip shows at once.
+    fn demand(&mut self) -> Result<Demand, String> {
+        let mut limits = std::mem::take(&mut self.limits);
+        if limits.is_empty() {
+            limits = vec![Limit::new("default", &self.rate, &self.burst.to_string())?];
         }
-        Ok(Limit {
-            name: "default".to_owned(),
-            rate: self.rate.clone(),
-            burst: self.burst,
-            fill: limit.fill_time(),
+        for (i, limit) in limits.iter().enumerate() {
+            if limits[..i].iter().any(|other| other.name == limit.name) {
+                return Err(format!("--limit {} is given twice", limit.name));
+            }
+        }
+        if limits.len() > 1 && self.max_wait.is_some() {
+            return Err("--max-wait goes with one limit only".to_owned());
+        }
+        let burst = limits.iter().map(|limit| limit.burst).min().unwrap_or(0);
+        if !(1..=burst).contains(&self.cost) {
+            return Err(format!("--cost must be from 1 to the burst, {burst}"));
+        }
+        let max_wait = self.max_wait.map(Duration::from_millis);
+        Ok(Demand {
+            limits,
+            cost: self.cost,
+            max_wait,
         })
     }
 
@@ -145,22 +170,18 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let limit = flags.limit()?;
+async fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
+    let demand = flags.demand()?;
     let mut stop = Stop::new()?;
     let listener = TcpListener::bind(&flags.listen)
         .await
         .map_err(|error| format!("{}: {error}", flags.listen))?;
     let (url, own_server) = flags.redis()?;
-    let client = redis::Client::open(url).map_err(|error| format!("--redis: {error}"))?;
+    let address = Address::parse(&url).map_err(|error| format!("--redis: {error}"))?;
 
     let limiter = Limiter {
-        store: Buckets(Link::open(client)),
-        demand: Demand {
-            limits: vec![limit],
-            cost: flags.cost,
-            max_wait: None,
-        },
+        store: Buckets(Link::open(address)),
+        demand,
         key_by: KeyBy {
             prefix: flags.prefix,
             by: flags.key_by,
