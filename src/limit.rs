@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::bucket::UNIT_BITS;
 use crate::error::{Error, Parameter};
@@ -70,6 +71,11 @@ impl Limit {
     /// The burst in tokens.
     pub fn burst(&self) -> u64 {
         self.burst
+    }
+
+    /// How long an empty bucket takes to fill.
+    pub fn fill_time(&self) -> Duration {
+        Duration::from_nanos(self.nanos_to_gain(self.burst_units() as u64))
     }
 
     pub(crate) fn burst_units(&self) -> i64 {
