@@ -115,7 +115,8 @@ def cases(burst=200):
         Case(CELL_ALLOWED, throttle(1), _first_is(0), throttle(half), CELL),
         Case(CELL_DENIED, throttle(1), _first_is(1), throttle(burst), CELL),
         Case(LUA_ALLOWED, script(1), _first_is(1), script(half)),
-        Case(LUA_DENIED, script(1), _first_is(0), script(burst)),
+        # Half a token short of all: in doubles the whole burst may come out a hair too much.
+        Case(LUA_DENIED, script(1), _first_is(0), script(burst - 0.5)),
     ]
 
 
