@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::bucket::UNIT_BITS;
 use crate::error::{Error, Parameter};
@@ -37,6 +38,7 @@ impl Limit {
     ///
     /// # Errors
     /// Whatever of the two is not accepted, or that the bucket would take over 100 years to fill.
+    #[inline(always)]
     pub fn parse<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Self, Error<'a>> {
         Self::new(
             Rate::parse(rate).ok_or(Error::Invalid(Parameter::Rate, rate))?,
@@ -55,6 +57,7 @@ impl Limit {
         Self::new(rate.ok_or(Error::TooFast)?, burst)
     }
 
+    #[inline(always)]
     fn new(rate: Rate, burst: u64) -> Result<Self, Error<'static>> {
         let limit = Self { rate, burst };
         let fill = u128::from(limit.burst_units() as u64) * u128::from(rate.den);
@@ -70,11 +73,17 @@ impl Limit {
         self.burst
     }
 
+    /// How long an empty bucket takes to fill.
+    pub fn fill_time(&self) -> Duration {
+        Duration::from_nanos(self.nanos_to_gain(self.burst_units() as u64))
+    }
+
     pub(crate) fn burst_units(&self) -> i64 {
         (self.burst << UNIT_BITS) as i64
     }
 
     /// Units gained in `nanos`, rounded down.
+    #[inline(always)]
     pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
         let product = u128::from(nanos) * u128::from(self.rate.num);
         match u64::try_from(product) {
@@ -89,6 +98,7 @@ impl Limit {
     }
 
     /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
+    #[inline(always)]
     pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
         let product = u128::from(units) * u128::from(self.rate.den);
         match u64::try_from(product) {
@@ -107,6 +117,7 @@ pub fn integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
 }
 
 impl Rate {
+    #[inline(always)]
     fn parse(text: &[u8]) -> Option<Self> {
         let (whole, text) = leading_digits(0, text)?;
         let (mantissa, decimals, text) = match text {
@@ -125,8 +136,13 @@ impl Rate {
     }
 
     /// `mantissa / 10^decimals` tokens every `period` nanoseconds.
+    #[inline(always)]
     fn new(mantissa: u64, decimals: u32, period: u64) -> Option<Self> {
-        let period = u128::from(period) * u128::from(10u64.checked_pow(decimals)?);
+        let scale = match decimals {
+            0 => 1,
+            _ => 10u64.checked_pow(decimals)?,
+        };
+        let period = u128::from(period) * u128::from(scale);
         let too_fast = u128::from(mantissa.div_ceil(MAX_RATE / NANOS_PER_SECOND)) > period;
         if mantissa == 0 || too_fast {
             return None;
@@ -157,6 +173,7 @@ fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
 }
 
 /// `15m` → nanoseconds; the count may be left out.
+#[inline(always)]
 fn period_nanos(text: &[u8]) -> Option<u64> {
     let (count, unit) = match text {
         [b'0'..=b'9', ..] => leading_digits(0, text)?,
@@ -175,6 +192,7 @@ fn period_nanos(text: &[u8]) -> Option<u64> {
 
 /// `12/m` → (12, `/m`): the number that the digits make, put behind those of `number`, and what
 /// follows them; `None` if there is no digit, or a number that does not fit 64 bits.
+#[inline(always)]
 fn leading_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
     let start = text.len();
     while let [digit @ b'0'..=b'9', rest @ ..] = text {

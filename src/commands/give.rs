@@ -1,9 +1,10 @@
 //! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
 
-use super::{open, options, settle, GIVE};
+use super::{open, options, settle};
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::stats;
 
 /// The command.
 pub struct Give;
@@ -37,7 +38,8 @@ impl Handler for Give {
         key.close();
 
         if decision.reply.taken > 0 {
-            call.notify(GIVE, name);
+            stats::TOKENS_GIVEN.add(decision.reply.taken);
+            call.notify(c"rl.give", name);
         }
         call.reply(&decision.reply.fields());
         Ok(())

@@ -5,6 +5,7 @@ use crate::bucket::{Ask, Bucket, Mode, Standing};
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::stats;
 
 /// The command.
 pub struct Peek;
@@ -37,6 +38,7 @@ impl Handler for Peek {
         let mode = Mode::Whole;
         let decision = Standing::new(stored(&key)?, now, limit).take(Ask { cost, mode })?;
 
+        stats::PEEKS.add(1);
         call.reply(&decision.reply.fields());
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::os::raw::{c_char, c_int, c_long};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redis_module::raw;
 
@@ -16,6 +15,7 @@ use crate::error::Error;
 pub struct Call<'a> {
     pub(super) ctx: *mut raw::RedisModuleCtx,
     arguments: &'a [Argument<'a>],
+    now: u64,
 }
 
 /// An argument of a call: any bytes.
@@ -51,6 +51,13 @@ impl<'a> Argument<'a> {
     }
 }
 
+impl Argument<'_> {
+    /// Whether it is this word, in any case.
+    pub(super) fn is(&self, word: &CStr) -> bool {
+        self.bytes().eq_ignore_ascii_case(word.to_bytes())
+    }
+}
+
 impl<'a> Call<'a> {
     /// # Safety
     /// The three must be what the server passed to a command, which must not have returned.
@@ -64,6 +71,7 @@ impl<'a> Call<'a> {
         Self {
             ctx,
             arguments: words.get(1..).unwrap_or_default(),
+            now: clock(),
         }
     }
 
@@ -72,13 +80,9 @@ impl<'a> Call<'a> {
         self.arguments
     }
 
-    /// The server's clock, in nanoseconds since 1970.
+    /// When the call began, on the server's clock, in nanoseconds since 1970.
     pub fn now(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| {
-            let seconds = since.as_secs().saturating_mul(1_000_000_000);
-            seconds.saturating_add(since.subsec_nanos().into())
-        })
+        self.now
     }
 
     /// Opens a key for reading and writing.
@@ -144,6 +148,25 @@ impl<'a> Call<'a> {
         unsafe { api!(RedisModule_ReplyWithLongLong(self.ctx, n)) };
     }
 
+    /// Replies with bytes.
+    pub fn reply_bytes(&self, bytes: &[u8]) {
+        let start = bytes.as_ptr().cast();
+        // SAFETY: ctx is this call's, and the server copies the bytes.
+        unsafe {
+            api!(RedisModule_ReplyWithStringBuffer(
+                self.ctx,
+                start,
+                bytes.len()
+            ))
+        };
+    }
+
+    /// Replies that all is well.
+    pub fn reply_ok(&self) {
+        // SAFETY: ctx is this call's, and the server copies the text.
+        unsafe { api!(RedisModule_ReplyWithSimpleString(self.ctx, c"OK".as_ptr())) };
+    }
+
     /// Whether the server only asks where the keys are, as those do that keep no description.
     pub(super) fn wants_key_positions(&self) -> bool {
         // SAFETY: ctx is this call's.
@@ -182,6 +205,20 @@ impl<'a> Call<'a> {
             ))
         };
     }
+}
+
+/// Nanoseconds since 1970.
+fn clock() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes one timespec. Asked of the system because the standard library's way to the
+    // same number costs four times as much.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// An error's text, built on the stack and NUL-terminated.

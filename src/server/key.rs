@@ -6,7 +6,7 @@ use std::ptr;
 
 use redis_module::raw;
 
-use super::{api, call::Argument, stream};
+use super::{api, call::Argument, expiry, stream};
 use crate::error::Error;
 
 const READ: c_int = raw::REDISMODULE_READ as c_int;
@@ -51,10 +51,11 @@ impl<'a> Key<'a> {
         now: u64,
     ) -> Result<Self, Error<'a>> {
         let mut key = Self::with_mode(ctx, name, UNSEEN);
-        // SAFETY: GetAbsExpire takes an open key, and the NULL of an empty one.
-        let expire_ms = unsafe { api!(RedisModule_GetAbsExpire(key.key)) };
-        // Negative means never.
-        if u64::try_from(expire_ms).map_or(true, |at| at >= now / 1_000_000) {
+        if key.key.is_null() {
+            return Ok(key);
+        }
+        // SAFETY: the key is open, and not NULL.
+        if !unsafe { expiry::has_passed(key.key, now) } {
             key.locate(lengths, READ)?;
         }
         Ok(key)
@@ -123,7 +124,7 @@ impl<'a> Key<'a> {
         // and name belong to the call in progress.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, SIZE);
-            api!(RedisModule_SetAbsExpire(self.key, expire_ms));
+            expiry::set(self.key, expire_ms);
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
             stream::set(self.ctx, self.name, &bytes, expire_ms);
         }

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Measures what a decision costs, here and in what one would use instead, and prints the tables.
+# They are also in target/bench/report.md, with chart.svg, and callgrind's profiles in profiles/.
+#   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
+#   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
+#   scripts/bench.sh --full    also among five million keys
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! command -v valgrind redis-server redis-benchmark python3 >/dev/null; then
+  apt-get update -q && apt-get install -y -q valgrind redis-server redis-tools python3
+fi
+cargo build --release
+exec python3 scripts/bench "$@"
