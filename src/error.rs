@@ -58,6 +58,8 @@ pub enum Parameter {
     Period,
     /// Tokens to take; 0 only looks.
     Quantity,
+    /// How many keys to tell.
+    TopCount,
 }
 
 impl Parameter {
@@ -72,6 +74,7 @@ impl Parameter {
             Self::Count => "count",
             Self::Period => "period",
             Self::Quantity => "quantity",
+            Self::TopCount => "count",
         }
     }
 
@@ -88,6 +91,7 @@ impl Parameter {
             Self::Count => "an integer from 1 to 10^18",
             Self::Period => "an integer from 1 to 10^9 seconds",
             Self::Quantity => "an integer from 0 to 10^11",
+            Self::TopCount => "an integer from 1 to 4096, or RESET",
         }
     }
 }

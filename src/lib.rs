@@ -9,11 +9,13 @@ mod commands;
 pub mod error;
 pub mod limit;
 mod server;
+mod stats;
+pub mod top;
 
-use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle};
-use server::{Command, Module};
+use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
+use server::{Command, Module, Setting};
 
-const MODULE: Module = Module {
+static MODULE: Module = Module {
     name: c"rl",
     version: 100,
     commands: &[
@@ -21,6 +23,16 @@ const MODULE: Module = Module {
         Command::of::<Peek>(),
         Command::of::<Give>(),
         Command::of::<MTake>(),
+        Command::of::<Top>(),
     ],
     on_request: &[Command::of::<Throttle>()],
+    arguments: c"CL.THROTTLE, and TOP-KEYS followed by a number from 0 to 4096",
+    settings: &[Setting {
+        name: c"top-keys",
+        default: 128,
+        accepted: 0..=top::MAX_KEYS as i64,
+        get: stats::top_keys,
+        set: stats::keep_top_keys,
+    }],
+    info: |section| stats::fields().for_each(|(name, value)| section.number(name, value)),
 };

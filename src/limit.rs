@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::bucket::UNIT_BITS;
 use crate::error::{Error, Parameter};
@@ -37,6 +38,7 @@ impl Limit {
     ///
     /// # Errors
     /// Whatever of the two is not accepted, or that the bucket would take over 100 years to fill.
+    #[inline(always)]
     pub fn parse<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Self, Error<'a>> {
         Self::new(
             Rate::parse(rate).ok_or(Error::Invalid(Parameter::Rate, rate))?,
@@ -55,9 +57,12 @@ impl Limit {
         Self::new(rate.ok_or(Error::TooFast)?, burst)
     }
 
+    #[inline(always)]
     fn new(rate: Rate, burst: u64) -> Result<Self, Error<'static>> {
         let limit = Self { rate, burst };
-        if limit.nanos_to_gain(limit.burst_units() as u64) > MAX_FILL_NANOS {
+        let fill = u128::from(limit.burst_units() as u64) * u128::from(rate.den);
+        // Compares products, since a division costs more than all the rest of this.
+        if fill > u128::from(MAX_FILL_NANOS) * u128::from(rate.num) {
             return Err(Error::TooSlow);
         }
         Ok(limit)
@@ -68,13 +73,23 @@ impl Limit {
         self.burst
     }
 
+    /// How long an empty bucket takes to fill.
+    pub fn fill_time(&self) -> Duration {
+        Duration::from_nanos(self.nanos_to_gain(self.burst_units() as u64))
+    }
+
     pub(crate) fn burst_units(&self) -> i64 {
         (self.burst << UNIT_BITS) as i64
     }
 
     /// Units gained in `nanos`, rounded down.
+    #[inline(always)]
     pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
-        u128::from(nanos) * u128::from(self.rate.num) / u128::from(self.rate.den)
+        let product = u128::from(nanos) * u128::from(self.rate.num);
+        match u64::try_from(product) {
+            Ok(product) => u128::from(product / self.rate.den),
+            Err(_) => product / u128::from(self.rate.den),
+        }
     }
 
     /// Units gained in `nanos`, rounded up.
@@ -83,43 +98,66 @@ impl Limit {
     }
 
     /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
+    #[inline(always)]
     pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
-        let nanos =
-            (u128::from(units) * u128::from(self.rate.den)).div_ceil(u128::from(self.rate.num));
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        let product = u128::from(units) * u128::from(self.rate.den);
+        match u64::try_from(product) {
+            Ok(product) => product.div_ceil(self.rate.num),
+            Err(_) => saturate(product.div_ceil(u128::from(self.rate.num))),
+        }
     }
 }
 
 /// A whole number in a range: ASCII digits only.
 pub fn integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
-    digits(text).filter(|n| accepted.contains(n))
+    match leading_digits(0, text)? {
+        (n, []) if accepted.contains(&n) => Some(n),
+        _ => None,
+    }
 }
 
 impl Rate {
+    #[inline(always)]
     fn parse(text: &[u8]) -> Option<Self> {
-        let (amount, period) = match text.iter().position(|&b| b == b'/') {
-            Some(at) => (text.get(..at)?, period_nanos(text.get(at + 1..)?)?),
-            None => (text, NANOS_PER_SECOND),
+        let (whole, text) = leading_digits(0, text)?;
+        let (mantissa, decimals, text) = match text {
+            [b'.', fraction @ ..] => {
+                let (mantissa, text) = leading_digits(whole, fraction)?;
+                (mantissa, fraction.len() - text.len(), text)
+            }
+            _ => (whole, 0, text),
         };
-        let (mantissa, decimals) = decimal(amount)?;
-        Self::new(mantissa, decimals, period)
+        let period = match text {
+            [] => NANOS_PER_SECOND,
+            [b'/', period @ ..] => period_nanos(period)?,
+            _ => return None,
+        };
+        Self::new(mantissa, u32::try_from(decimals).ok()?, period)
     }
 
     /// `mantissa / 10^decimals` tokens every `period` nanoseconds.
+    #[inline(always)]
     fn new(mantissa: u64, decimals: u32, period: u64) -> Option<Self> {
-        let period = u128::from(period) * u128::from(10u64.checked_pow(decimals)?);
-        let per_second = u128::from(mantissa) * u128::from(NANOS_PER_SECOND);
-        if mantissa == 0 || per_second > u128::from(MAX_RATE).checked_mul(period)? {
+        let scale = match decimals {
+            0 => 1,
+            _ => 10u64.checked_pow(decimals)?,
+        };
+        let period = u128::from(period) * u128::from(scale);
+        let too_fast = u128::from(mantissa.div_ceil(MAX_RATE / NANOS_PER_SECOND)) > period;
+        if mantissa == 0 || too_fast {
             return None;
         }
         let shift = period.trailing_zeros().min(UNIT_BITS);
         let num = u128::from(mantissa) << (UNIT_BITS - shift);
         let den = period >> shift;
-        let common = if (num | den) >> u64::BITS == 0 {
-            1
-        } else {
-            greatest_common_divisor(num, den)
-        };
+        match (u64::try_from(num), u64::try_from(den)) {
+            (Ok(num), Ok(den)) => Some(Self { num, den }),
+            _ => Self::reduced(num, den),
+        }
+    }
+
+    fn reduced(num: u128, den: u128) -> Option<Self> {
+        let common = greatest_common_divisor(num, den);
         Some(Self {
             num: u64::try_from(num / common).ok()?,
             den: u64::try_from(den / common).ok()?,
@@ -134,21 +172,13 @@ fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
     a
 }
 
-/// `0.5` → (5, 1): digits without the point, and how many stood behind it.
-fn decimal(text: &[u8]) -> Option<(u64, u32)> {
-    let Some(point) = text.iter().position(|&b| b == b'.') else {
-        return Some((digits(text)?, 0));
-    };
-    let (whole, fraction) = (text.get(..point)?, text.get(point + 1..)?);
-    let decimals = u32::try_from(fraction.len()).ok()?;
-    let scaled = digits(whole)?.checked_mul(10u64.checked_pow(decimals)?)?;
-    Some((scaled.checked_add(digits(fraction)?)?, decimals))
-}
-
 /// `15m` → nanoseconds; the count may be left out.
+#[inline(always)]
 fn period_nanos(text: &[u8]) -> Option<u64> {
-    let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (count, unit) = text.split_at_checked(length)?;
+    let (count, unit) = match text {
+        [b'0'..=b'9', ..] => leading_digits(0, text)?,
+        _ => (1, text),
+    };
     let unit = match unit {
         b"ms" => 1_000_000,
         b"s" => NANOS_PER_SECOND,
@@ -157,20 +187,23 @@ fn period_nanos(text: &[u8]) -> Option<u64> {
         b"d" => 86_400 * NANOS_PER_SECOND,
         _ => return None,
     };
-    let count = if count.is_empty() { 1 } else { digits(count)? };
     count.checked_mul(unit).filter(|&nanos| nanos > 0)
 }
 
-/// One or more ASCII digits that fit 64 bits; no sign, no space.
-fn digits(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
+/// `12/m` → (12, `/m`): the number that the digits make, put behind those of `number`, and what
+/// follows them; `None` if there is no digit, or a number that does not fit 64 bits.
+#[inline(always)]
+fn leading_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
+    let start = text.len();
+    while let [digit @ b'0'..=b'9', rest @ ..] = text {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        text = rest;
     }
-    text.iter().try_fold(0u64, |n, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        n.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    (text.len() < start).then_some((number, text))
+}
+
+fn saturate(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }

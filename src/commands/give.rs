@@ -1,9 +1,10 @@
 //! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
 
-use super::{options, settle, standing, GIVE};
+use super::{open, options, settle};
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::stats;
 
 /// The command.
 pub struct Give;
@@ -31,13 +32,14 @@ impl Handler for Give {
         let limit = Limit::parse(rate.bytes(), burst.bytes())?;
         let tokens = options::cost(options)?;
 
-        let mut key = call.open(name)?;
-        let decision = standing(call, &mut key, limit)?.give(tokens);
+        let (mut key, standing) = open(call, name, limit)?;
+        let decision = standing.give(tokens);
         settle(&mut key, decision.change)?;
         key.close();
 
         if decision.reply.taken > 0 {
-            call.notify(GIVE, name);
+            stats::TOKENS_GIVEN.add(decision.reply.taken);
+            call.notify(c"rl.give", name);
         }
         call.reply(&decision.reply.fields());
         Ok(())

@@ -8,34 +8,53 @@ mod options;
 pub mod peek;
 pub mod take;
 pub mod throttle;
+pub mod top;
 
-use std::ffi::CStr;
-
-use crate::bucket::{Bucket, Change, Standing};
+use crate::bucket::{Bucket, Change, Reply, Standing};
 use crate::error::Error;
 use crate::limit::Limit;
-use crate::server::{Call, Key};
+use crate::server::{Argument, Call, Key};
+use crate::stats::{self, with_top};
 
-const TAKE: &CStr = c"rl.take";
-const DENY: &CStr = c"rl.deny";
-const GIVE: &CStr = c"rl.give";
-
-/// How the bucket of an open key stands now.
-fn standing<'a>(call: &Call<'a>, key: &mut Key<'a>, limit: Limit) -> Result<Standing, Error<'a>> {
-    let stored = key.read(Bucket::SIZE..=Bucket::SIZE)?;
-    let stored = stored.map(bucket).transpose()?;
-    Ok(Standing::new(stored, call.now(), limit))
+/// Counts and tells that tokens were taken from a bucket, or that it had too few.
+fn tell(call: &Call<'_>, name: &Argument<'_>, reply: &Reply) {
+    if reply.taken > 0 {
+        stats::taken(reply);
+        call.notify(c"rl.take", name);
+    } else {
+        with_top(|top| top.denied(name.bytes(), call.now()));
+        call.notify(c"rl.deny", name);
+    }
 }
 
-fn bucket<'a>(stored: &[u8]) -> Result<Bucket, Error<'a>> {
-    Bucket::from_bytes(stored).ok_or(Error::NotABucket)
+/// Opens a bucket's key, and tells how the bucket stands now.
+#[inline(always)]
+fn open<'a>(
+    call: &Call<'a>,
+    name: &'a Argument<'a>,
+    limit: Limit,
+) -> Result<(Key<'a>, Standing), Error<'a>> {
+    let key = call.open(name, Bucket::SIZE..=Bucket::SIZE)?;
+    let stored = stored(&key)?;
+    Ok((key, Standing::new(stored, call.now(), limit)))
+}
+
+fn stored<'a>(key: &Key<'a>) -> Result<Option<Bucket>, Error<'a>> {
+    let bucket = |bytes| Bucket::from_bytes(bytes).ok_or(Error::NotABucket);
+    key.value().map(bucket).transpose()
 }
 
 /// Makes the change that was decided on.
+#[inline(always)]
 fn settle<'a>(key: &mut Key<'a>, change: Change) -> Result<(), Error<'a>> {
     match change {
         Change::Keep => Ok(()),
-        Change::Write(bucket, full_at_ms) => key.write(bucket.to_bytes(), full_at_ms),
+        Change::Write(bucket, full_at_ms) => {
+            let is_new = key.value().is_none();
+            key.write(bucket.to_bytes(), full_at_ms)?;
+            stats::BUCKETS_CREATED.add(is_new.into());
+            Ok(())
+        }
         Change::Remove => key.remove(),
     }
 }

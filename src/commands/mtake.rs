@@ -1,11 +1,12 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
-use super::{options, settle, standing, DENY, TAKE};
+use super::{options, settle, tell};
 use crate::bucket::{Ask, Decision, Mode, Standing};
 use crate::error::{Error, Parameter};
 use crate::limit::{integer, Limit};
 use crate::server::{Access, Argument, Call, Doc, Handler, Info, Key, Keys};
+use crate::stats;
 
 /// Buckets in a call: what bounds its memory and its time.
 const MAX_BUCKETS: u64 = 128;
@@ -67,14 +68,15 @@ impl Handler for MTake {
             settle(&mut part.key, decision.change)?;
             decisions.push((part.name, decision));
         }
+        let taken = if enough { cost as i64 } else { 0 };
+        stats::takes(taken).add(1);
+        // Where the call is denied, a bucket that has enough has nothing to tell.
         for (name, decision) in &decisions {
-            match decision.reply.taken {
-                0 => call.notify(DENY, name),
-                _ if enough => call.notify(TAKE, name),
-                _ => {}
+            if enough || decision.reply.taken == 0 {
+                tell(call, name, &decision.reply);
             }
         }
-        reply(call, if enough { cost } else { 0 } as i64, &decisions);
+        reply(call, taken, &decisions);
         Ok(())
     }
 }
@@ -104,8 +106,7 @@ fn open<'a>(call: &Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part<'a>
         }
     }
     let open = |(name, limit)| {
-        let mut key = call.open(name)?;
-        let standing = standing(call, &mut key, limit)?;
+        let (key, standing) = super::open(call, name, limit)?;
         Ok(Part {
             name,
             key,

@@ -1,10 +1,11 @@
 //! `RL.PEEK key rate burst [COST n]`: what RL.TAKE would reply, changing nothing.
 
-use super::{bucket, options};
+use super::{options, stored};
 use crate::bucket::{Ask, Bucket, Mode, Standing};
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::stats;
 
 /// The command.
 pub struct Peek;
@@ -33,12 +34,11 @@ impl Handler for Peek {
         let cost = options::cost(options)?;
 
         let now = call.now();
-        let mut key = call.peek(name, now)?;
-        let stored = key.read(Bucket::SIZE..=Bucket::SIZE)?;
-        let stored = stored.map(bucket).transpose()?;
+        let key = call.peek(name, Bucket::SIZE..=Bucket::SIZE, now)?;
         let mode = Mode::Whole;
-        let decision = Standing::new(stored, now, limit).take(Ask { cost, mode })?;
+        let decision = Standing::new(stored(&key)?, now, limit).take(Ask { cost, mode })?;
 
+        stats::PEEKS.add(1);
         call.reply(&decision.reply.fields());
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! `RL.TAKE key rate burst [COST n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1) or none.
 
-use super::{options, settle, standing, DENY, TAKE};
+use super::{open, options, settle, tell};
+use crate::bucket::Mode;
 use crate::error::Error;
 use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::stats;
 
 /// The command.
 pub struct Take;
@@ -40,13 +42,18 @@ impl Handler for Take {
         let limit = Limit::parse(rate.bytes(), burst.bytes())?;
         let ask = options::ask(options)?;
 
-        let mut key = call.open(name)?;
-        let decision = standing(call, &mut key, limit)?.take(ask)?;
+        let (mut key, standing) = open(call, name, limit)?;
+        let decision = standing.take(ask)?;
         settle(&mut key, decision.change)?;
         key.close();
 
-        call.notify(if decision.reply.taken > 0 { TAKE } else { DENY }, name);
-        call.reply(&decision.reply.fields());
+        let reply = &decision.reply;
+        stats::takes(reply.taken).add(1);
+        if ask.mode == Mode::Force && !standing.has(ask.cost) {
+            stats::TOKENS_FORCED.add(reply.taken);
+        }
+        tell(call, name, reply);
+        call.reply(&reply.fields());
         Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! `CL.THROTTLE key max_burst count period [quantity]`: redis-cell's command on the same buckets.
 
-use super::{settle, DENY, TAKE};
+use super::{settle, tell};
 use crate::bucket::{Ask, Bucket, Decision, Mode, Standing};
 use crate::error::{Error, Parameter};
 use crate::limit::{integer, Limit, MAX_TOKENS};
 use crate::server::{Access, Argument, Call, Doc, Handler, Info, Keys};
+use crate::stats;
 
 const MAX_COUNT: u64 = 1_000_000_000_000_000_000;
 const MAX_PERIOD: u64 = 1_000_000_000;
@@ -36,19 +37,20 @@ impl Handler for Throttle {
         let (name, limit, quantity) = parse(call.arguments())?;
 
         let now = call.now();
-        let mut key = call.open(name)?;
-        let stored = key.read(1..=MAX_DIGITS)?;
-        let stored = stored
-            .map(|text| taken_over(text, now, &limit))
-            .transpose()?;
+        let mut key = call.open(name, 1..=MAX_DIGITS)?;
+        let stored = key.value().map(|value| taken_over(value, now, &limit));
+        let stored = stored.transpose()?;
         let standing = Standing::new(stored, now, limit);
         let decision = decide(&standing, quantity)?;
         settle(&mut key, decision.change)?;
         key.close();
 
-        let limited = decision.reply.taken < quantity as i64;
-        if limited || quantity > 0 {
-            call.notify(if limited { DENY } else { TAKE }, name);
+        let limited = quantity > 0 && decision.reply.taken == 0;
+        if quantity == 0 {
+            stats::PEEKS.add(1);
+        } else {
+            stats::takes(decision.reply.taken).add(1);
+            tell(call, name, &decision.reply);
         }
         call.reply(&fields(&decision, limited));
         Ok(())

@@ -8,6 +8,7 @@ use redis_module::raw;
 
 use super::{api, call::Call};
 use crate::error::Error;
+use crate::stats;
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 
@@ -48,11 +49,15 @@ pub enum Access {
     Read,
     /// Reads and updates.
     Write,
+    /// Has none, and is for administrators.
+    Admin,
 }
 
 /// Where a command's keys are.
 #[derive(Clone, Copy)]
 pub enum Keys {
+    /// Nowhere.
+    None,
     /// The first argument.
     First,
     /// The first argument says how many; from the second on, one every `step`.
@@ -221,11 +226,15 @@ impl Command {
     /// # Safety
     /// `ctx` must be that of the module's load in progress.
     pub(super) unsafe fn register(&self, ctx: *mut raw::RedisModuleCtx) -> bool {
-        let (flags, first_key) = match (self.info.access, self.info.keys) {
-            (Access::Write, Keys::First) => (c"write fast", 1),
-            (Access::Read, Keys::First) => (c"readonly fast", 1),
-            (Access::Write, Keys::Counted { .. }) => (c"write fast getkeys-api", 0),
-            (Access::Read, Keys::Counted { .. }) => (c"readonly fast getkeys-api", 0),
+        let flags = match (self.info.access, self.info.keys) {
+            (Access::Write, Keys::Counted { .. }) => c"write fast getkeys-api",
+            (Access::Write, _) => c"write fast",
+            (Access::Read, _) => c"readonly fast",
+            (Access::Admin, _) => c"readonly admin",
+        };
+        let first_key = match self.info.keys {
+            Keys::First => 1,
+            Keys::None | Keys::Counted { .. } => 0,
         };
         // SAFETY: ctx is the load's; the strings are static.
         let created = unsafe {
@@ -288,7 +297,9 @@ impl Info {
         let (mut spec, end): (raw::RedisModuleCommandKeySpec, _) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         spec.flags = match self.access {
-            Access::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
+            Access::Read | Access::Admin => {
+                raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS
+            }
             Access::Write => {
                 raw::REDISMODULE_CMD_KEY_RW
                     | raw::REDISMODULE_CMD_KEY_ACCESS
@@ -299,6 +310,7 @@ impl Info {
         spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
         spec.bs.index.pos = 1;
         match self.keys {
+            Keys::None => return [end, end],
             Keys::First => {
                 spec.find_keys_type =
                     raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
@@ -335,6 +347,7 @@ unsafe extern "C" fn entry<H: Handler>(
         }
     }
     if let Err(error) = H::run(&call) {
+        stats::failed(&error);
         call.fail(&error);
     }
     OK

@@ -6,7 +6,7 @@ use std::ptr;
 
 use redis_module::raw;
 
-use super::{api, call::Argument};
+use super::{api, call::Argument, expiry, stream};
 use crate::error::Error;
 
 const READ: c_int = raw::REDISMODULE_READ as c_int;
@@ -26,84 +26,88 @@ pub struct Key<'a> {
     ctx: *mut raw::RedisModuleCtx,
     name: &'a Argument<'a>,
     key: *mut raw::RedisModuleKey,
-    /// How to open its bytes: for reading, or for writing too.
-    mode: c_int,
-    /// Whether it holds a string.
-    exists: bool,
-    /// The string's bytes and their number, once read.
+    /// The string's bytes; null where there is nothing.
     start: *mut u8,
     len: usize,
 }
 
 impl<'a> Key<'a> {
+    /// Opens a key for reading and writing.
     pub(super) fn open(
         ctx: *mut raw::RedisModuleCtx,
         name: &'a Argument<'a>,
+        lengths: RangeInclusive<usize>,
     ) -> Result<Self, Error<'a>> {
-        Self::with_mode(ctx, name, READ_WRITE)
+        let mut key = Self::with_mode(ctx, name, READ_WRITE);
+        key.locate(lengths, READ_WRITE)?;
+        Ok(key)
     }
 
+    /// Opens a key for reading, as it stands at `now`.
     pub(super) fn peek(
         ctx: *mut raw::RedisModuleCtx,
         name: &'a Argument<'a>,
+        lengths: RangeInclusive<usize>,
         now: u64,
     ) -> Result<Self, Error<'a>> {
-        let mut key = Self::with_mode(ctx, name, UNSEEN)?;
-        // SAFETY: GetAbsExpire takes an open key, and the NULL of an empty one.
-        let expire_ms = unsafe { api!(RedisModule_GetAbsExpire(key.key)) };
-        // Negative means never, as does the time that is too large.
-        if u64::try_from(expire_ms).is_ok_and(|at| at < now / 1_000_000) {
-            key.exists = false;
+        let mut key = Self::with_mode(ctx, name, UNSEEN);
+        if key.key.is_null() {
+            return Ok(key);
+        }
+        // SAFETY: the key is open, and not NULL.
+        if !unsafe { expiry::has_passed(key.key, now) } {
+            key.locate(lengths, READ)?;
         }
         Ok(key)
     }
 
-    fn with_mode(
-        ctx: *mut raw::RedisModuleCtx,
-        name: &'a Argument<'a>,
-        mode: c_int,
-    ) -> Result<Self, Error<'a>> {
-        // SAFETY: ctx and name belong to the call in progress; KeyType and CloseKey take the
-        // NULL that opening an empty key for reading gives.
-        let (key, kind) = unsafe {
-            let key = api!(RedisModule_OpenKey(ctx, name.string, mode));
-            (key, api!(RedisModule_KeyType(key)) as isize)
-        };
-        let key = Self {
+    fn with_mode(ctx: *mut raw::RedisModuleCtx, name: &'a Argument<'a>, mode: c_int) -> Self {
+        Self {
             ctx,
             name,
-            key,
-            mode: mode & READ_WRITE,
-            exists: kind != raw::REDISMODULE_KEYTYPE_EMPTY,
+            // SAFETY: ctx and name belong to the call in progress. NULL, which opening an empty
+            // key for reading gives, is what all functions that read take for an empty key.
+            key: unsafe { api!(RedisModule_OpenKey(ctx, name.string, mode)) }.cast(),
             start: ptr::null_mut(),
             len: 0,
-        };
-        if key.exists && kind != raw::REDISMODULE_KEYTYPE_STRING {
-            return Err(Error::WrongType);
         }
-        Ok(key)
+    }
+
+    /// Finds the string's bytes.
+    fn locate(&mut self, lengths: RangeInclusive<usize>, mode: c_int) -> Result<(), Error<'a>> {
+        // SAFETY: the key is open. The length is asked first because reading in place unpacks a
+        // string that the server keeps as a number, and a key that is not ours must stay as it
+        // is.
+        unsafe {
+            if lengths.contains(&api!(RedisModule_ValueLength(self.key))) {
+                self.start = api!(RedisModule_StringDMA(self.key, &mut self.len, mode)).cast();
+            }
+        }
+        if self.start.is_null() {
+            self.check_empty()
+        } else {
+            Ok(())
+        }
     }
 
     /// What is stored here, if anything.
-    ///
-    /// # Errors
-    /// The string has a length that is not accepted.
-    pub fn read(&mut self, lengths: RangeInclusive<usize>) -> Result<Option<&[u8]>, Error<'a>> {
-        if !self.exists {
-            return Ok(None);
+    pub fn value(&self) -> Option<&[u8]> {
+        if self.start.is_null() {
+            return None;
         }
-        // Asked first because reading in place unpacks a string that the server keeps as a
-        // number, and a key that is not ours must stay as it is.
-        // SAFETY: the key is open and not empty.
-        if !lengths.contains(&unsafe { api!(RedisModule_ValueLength(self.key)) }) {
-            return Err(Error::NotABucket);
-        }
-        self.locate()?;
         // SAFETY: `locate` found `len` bytes at `start`, which nothing changes while the key is
         // borrowed.
-        Ok(Some(unsafe {
-            std::slice::from_raw_parts(self.start, self.len)
-        }))
+        Some(unsafe { std::slice::from_raw_parts(self.start, self.len) })
+    }
+
+    /// That nothing is stored here.
+    fn check_empty(&self) -> Result<(), Error<'a>> {
+        // SAFETY: the key is open.
+        match unsafe { api!(RedisModule_KeyType(self.key)) } as isize {
+            raw::REDISMODULE_KEYTYPE_EMPTY => Ok(()),
+            raw::REDISMODULE_KEYTYPE_STRING => Err(Error::NotABucket),
+            _ => Err(Error::WrongType),
+        }
     }
 
     /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that.
@@ -116,23 +120,13 @@ impl<'a> Key<'a> {
             self.resize()?;
         }
         // SAFETY: the key is open for writing, and `start` is where its string has 16 bytes:
-        // `read` or `resize` found them in this call, and nobody else has written since. ctx and
-        // name belong to the call in progress; the variadic arguments are those of the format:
-        // string object, buffer with its length, C string, long long.
+        // `locate` or `resize` found them in this call, and nobody else has written since. ctx
+        // and name belong to the call in progress.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, SIZE);
-            api!(RedisModule_SetAbsExpire(self.key, expire_ms));
+            expiry::set(self.key, expire_ms);
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
-            api!(RedisModule_Replicate(
-                self.ctx,
-                c"SET".as_ptr(),
-                c"sbcl".as_ptr(),
-                self.name.string,
-                bytes.as_ptr(),
-                bytes.len(),
-                c"PXAT".as_ptr(),
-                expire_ms,
-            ));
+            stream::set(self.ctx, self.name, &bytes, expire_ms);
         }
         Ok(())
     }
@@ -142,21 +136,15 @@ impl<'a> Key<'a> {
     /// # Errors
     /// The server refuses the write.
     pub fn remove(&mut self) -> Result<(), Error<'a>> {
-        // SAFETY: the key is open for writing; ctx and name belong to the call in progress; the
-        // one variadic argument is the format's string object.
+        (self.start, self.len) = (ptr::null_mut(), 0);
+        // SAFETY: the key is open for writing; ctx and name belong to the call in progress.
         unsafe {
             if api!(RedisModule_DeleteKey(self.key)) as isize != raw::REDISMODULE_OK {
                 return Err(Error::WriteFailed);
             }
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
-            api!(RedisModule_Replicate(
-                self.ctx,
-                c"DEL".as_ptr(),
-                c"s".as_ptr(),
-                self.name.string
-            ));
+            stream::remove(self.ctx, self.name);
         }
-        (self.exists, self.start, self.len) = (false, ptr::null_mut(), 0);
         Ok(())
     }
 
@@ -165,7 +153,7 @@ impl<'a> Key<'a> {
     /// # Errors
     /// The key would be new, and the server's memory is used up.
     pub fn check_writable(&self) -> Result<(), Error<'a>> {
-        if self.exists {
+        if !self.start.is_null() {
             return Ok(());
         }
         // SAFETY: ctx is that of the call in progress.
@@ -181,32 +169,14 @@ impl<'a> Key<'a> {
     /// Closes the key, so that others may have it.
     pub fn close(self) {}
 
-    /// Makes the string 16 bytes long.
+    /// Makes the string 16 bytes long, or makes one.
     fn resize(&mut self) -> Result<(), Error<'a>> {
         // SAFETY: the key is open for writing, and empty or a string.
         let status = unsafe { api!(RedisModule_StringTruncate(self.key, SIZE)) };
         if status as isize != raw::REDISMODULE_OK {
             return Err(Error::WriteFailed);
         }
-        self.exists = true;
-        self.locate()?;
-        if self.len == SIZE {
-            Ok(())
-        } else {
-            Err(Error::WriteFailed)
-        }
-    }
-
-    /// Finds the string's bytes.
-    fn locate(&mut self) -> Result<(), Error<'a>> {
-        // SAFETY: the key is open and holds a string.
-        self.start =
-            unsafe { api!(RedisModule_StringDMA(self.key, &mut self.len, self.mode)) }.cast();
-        if self.start.is_null() {
-            self.len = 0;
-            return Err(Error::NotABucket);
-        }
-        Ok(())
+        self.locate(SIZE..=SIZE, READ_WRITE)
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 
-use super::{api, call::Argument, command::Command};
+use super::{api, call::Argument, command::Command, settings, settings::Setting, stream};
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
@@ -20,6 +20,12 @@ pub struct Module {
     pub commands: &'static [Command],
     /// Commands that are there only if the module is loaded with their name as an argument.
     pub on_request: &'static [Command],
+    /// The arguments it may be loaded with, in words.
+    pub arguments: &'static CStr,
+    /// What its operator may choose.
+    pub settings: &'static [Setting],
+    /// Writes its section of `INFO`.
+    pub info: fn(&InfoSection),
 }
 
 /// The first function that `api!` relies on and this server lacks.
@@ -37,23 +43,36 @@ fn missing() -> Option<&'static CStr> {
         RedisModule_CloseKey
         RedisModule_CreateCommand
         RedisModule_DeleteKey
-        RedisModule_GetAbsExpire
+        RedisModule_FreeServerInfo
         RedisModule_GetContextFlags
+        RedisModule_GetExpire
+        RedisModule_GetNotifyKeyspaceEvents
+        RedisModule_GetServerInfo
+        RedisModule_InfoAddFieldCString
+        RedisModule_InfoAddFieldULongLong
+        RedisModule_InfoAddSection
         RedisModule_IsKeysPositionRequest
         RedisModule_KeyAtPos
         RedisModule_KeyType
+        RedisModule_Milliseconds
         RedisModule_NotifyKeyspaceEvent
         RedisModule_OpenKey
+        RedisModule_RegisterInfoFunc
         RedisModule_Replicate
+        RedisModule_ReplicateVerbatim
         RedisModule_ReplyWithArray
         RedisModule_ReplyWithError
         RedisModule_ReplyWithLongLong
-        RedisModule_SetAbsExpire
+        RedisModule_ReplyWithSimpleString
+        RedisModule_ReplyWithStringBuffer
+        RedisModule_ServerInfoGetFieldUnsigned
+        RedisModule_SetExpire
         RedisModule_SetModuleOptions
         RedisModule_SignalModifiedKey
         RedisModule_StringDMA
         RedisModule_StringPtrLen
         RedisModule_StringTruncate
+        RedisModule_SubscribeToServerEvent
         RedisModule_ValueLength
         RedisModule_WrongArity
     }
@@ -127,28 +146,62 @@ impl Module {
                 ctx,
                 raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
             ));
+            stream::watch(ctx);
         }
-        let requested = |command: &&Command| {
-            let name = command.info.name.to_bytes();
-            arguments
-                .iter()
-                .any(|a| a.bytes().eq_ignore_ascii_case(name))
+        let Some(chosen) = self.choose(arguments) else {
+            log(
+                ctx,
+                WARNING,
+                c"wrong module arguments; accepted: %s",
+                self.arguments,
+            );
+            return false;
         };
-        let known = |argument: &&Argument<'_>| {
-            let mut names = self.on_request.iter().map(|c| c.info.name.to_bytes());
-            names.any(|name| argument.bytes().eq_ignore_ascii_case(name))
-        };
-        if !arguments.iter().all(|argument| known(&argument)) {
-            for command in self.on_request {
-                log(
-                    ctx,
-                    WARNING,
-                    c"unknown module argument; accepted: %s",
-                    command.info.name,
-                );
-            }
+        // SAFETY: ctx is the load's.
+        if !unsafe { self.register_commands(ctx, arguments) } {
             return false;
         }
+        for (setting, value) in chosen {
+            // SAFETY: ctx is the load's.
+            if !unsafe { setting.register(ctx, value) } {
+                log(ctx, WARNING, c"%s cannot be registered", setting.name);
+                return false;
+            }
+        }
+        // SAFETY: ctx is the load's.
+        unsafe {
+            if !settings::load(ctx) {
+                log(ctx, WARNING, c"the configuration of %s is wrong", self.name);
+                return false;
+            }
+            api!(RedisModule_RegisterInfoFunc(ctx, Some(info)));
+        }
+        true
+    }
+
+    /// The settings with the values that the arguments give them; `None` if one is wrong.
+    fn choose(&self, mut arguments: &[Argument<'_>]) -> Option<Vec<(&'static Setting, i64)>> {
+        let mut chosen: Vec<_> = self.settings.iter().map(|s| (s, s.default)).collect();
+        while let Some((argument, rest)) = arguments.split_first() {
+            arguments = rest;
+            if self.on_request.iter().any(|c| argument.is(c.info.name)) {
+                continue;
+            }
+            let (setting, value) = chosen.iter_mut().find(|(s, _)| argument.is(s.name))?;
+            let (argument, rest) = arguments.split_first()?;
+            *value = setting.parse(argument.bytes())?;
+            arguments = rest;
+        }
+        Some(chosen)
+    }
+
+    /// # Safety
+    /// `ctx` must be that of the module's load in progress.
+    unsafe fn register_commands(
+        &self,
+        ctx: *mut raw::RedisModuleCtx,
+        arguments: &[Argument<'_>],
+    ) -> bool {
         for command in self.commands {
             // SAFETY: ctx is the load's.
             if !unsafe { command.register(ctx) && command.describe(ctx) } {
@@ -156,15 +209,12 @@ impl Module {
                 return false;
             }
         }
-        for command in self.on_request.iter().filter(requested) {
+        for command in self.on_request {
+            let requested = arguments.iter().any(|a| a.is(command.info.name));
             // SAFETY: ctx is the load's.
-            if !unsafe { command.register(ctx) && command.describe(ctx) } {
-                log(
-                    ctx,
-                    WARNING,
-                    c"%s is another module's here and stays that",
-                    command.info.name,
-                );
+            if requested && !unsafe { command.register(ctx) && command.describe(ctx) } {
+                let text = c"%s is another module's here and stays that";
+                log(ctx, WARNING, text, command.info.name);
             }
         }
         true
@@ -177,5 +227,45 @@ fn log(ctx: *mut raw::RedisModuleCtx, level: &CStr, format: &'static CStr, text:
         if let Some(log) = raw::RedisModule_Log {
             log(ctx, level.as_ptr(), format.as_ptr(), text.as_ptr());
         }
+    }
+}
+
+/// The module's section of `INFO`, being written.
+pub struct InfoSection(*mut raw::RedisModuleInfoCtx);
+
+impl InfoSection {
+    /// A line with a number.
+    pub fn number(&self, name: &CStr, value: u64) {
+        // SAFETY: the server's request is in progress, and it copies the name.
+        unsafe {
+            api!(RedisModule_InfoAddFieldULongLong(
+                self.0,
+                name.as_ptr(),
+                value
+            ))
+        };
+    }
+
+    /// A line with a text.
+    pub fn text(&self, name: &CStr, value: &CStr) {
+        // SAFETY: the server's request is in progress, and it copies both.
+        unsafe {
+            api!(RedisModule_InfoAddFieldCString(
+                self.0,
+                name.as_ptr(),
+                value.as_ptr()
+            ))
+        };
+    }
+}
+
+unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
+    // SAFETY: ctx is that of the request in progress; without a name of its own the section has
+    // the module's.
+    let wanted = unsafe { api!(RedisModule_InfoAddSection(ctx, c"".as_ptr())) };
+    if wanted == OK {
+        let section = InfoSection(ctx);
+        section.text(c"version", VERSION);
+        (crate::MODULE.info)(&section);
     }
 }

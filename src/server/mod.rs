@@ -2,13 +2,17 @@
 
 mod call;
 mod command;
+mod expiry;
 mod key;
 mod load;
+mod settings;
+mod stream;
 
 pub use call::{Argument, Call};
 pub use command::{Access, Command, Doc, Handler, Info, Keys};
 pub use key::Key;
 pub use load::Module;
+pub use settings::Setting;
 
 /// Calls a module API function that [`load`] made sure this server has.
 macro_rules! api {

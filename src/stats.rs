@@ -1,0 +1,115 @@
+//! What has happened since the module was loaded: for `INFO rl` and `RL.TOP`.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::bucket::Reply;
+use crate::error::Error;
+use crate::top::Top;
+
+/// A number that only grows.
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Counts `n`, which may be negative by mistake but then counts nothing.
+    pub fn add(&self, n: i64) {
+        // Two steps rather than an atomic one, which costs more: commands run on one thread.
+        let sum = self.get().wrapping_add(u64::try_from(n).unwrap_or(0));
+        self.0.store(sum, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident: $field:literal,)*) => {
+        $($(#[$doc])* pub static $name: Counter = Counter::new();)*
+
+        /// Every counter, by the name that `INFO` shows behind the module's.
+        pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
+            [$(($field, $name.get())),*].into_iter()
+        }
+    };
+}
+
+counters! {
+    /// Calls that took tokens.
+    TAKES_ALLOWED: c"takes_allowed",
+    /// Calls that wanted to.
+    TAKES_DENIED: c"takes_denied",
+    /// Calls that looked.
+    PEEKS: c"peeks",
+    /// Tokens taken, from all buckets of a call.
+    TOKENS_TAKEN: c"tokens_taken",
+    /// Of these, by calls that made the bucket owe because they insisted.
+    TOKENS_FORCED: c"tokens_forced",
+    /// Of these, by calls that have to wait for them.
+    TOKENS_RESERVED: c"tokens_reserved",
+    /// Tokens given back.
+    TOKENS_GIVEN: c"tokens_given",
+    /// Buckets that were not there.
+    BUCKETS_CREATED: c"buckets_created",
+    /// Calls that were wrong.
+    ERRORS_CALL: c"errors_call",
+    /// Calls on keys that hold something else.
+    ERRORS_KEY: c"errors_key",
+    /// Calls that found no memory.
+    ERRORS_MEMORY: c"errors_memory",
+    /// Calls that would have made a bucket owe too much.
+    ERRORS_DEBT: c"errors_debt",
+}
+
+/// What a call counts as that took so many tokens.
+pub fn takes(taken: i64) -> &'static Counter {
+    if taken > 0 {
+        &TAKES_ALLOWED
+    } else {
+        &TAKES_DENIED
+    }
+}
+
+/// Counts a call's error.
+pub fn failed(error: &Error<'_>) {
+    let kind = match error {
+        Error::WrongType | Error::NotABucket => &ERRORS_KEY,
+        Error::OutOfMemory | Error::WriteFailed => &ERRORS_MEMORY,
+        Error::Debt => &ERRORS_DEBT,
+        _ => &ERRORS_CALL,
+    };
+    kind.add(1);
+}
+
+/// Counts tokens that were taken from a bucket.
+pub fn taken(reply: &Reply) {
+    TOKENS_TAKEN.add(reply.taken);
+    if reply.wait_ms > 0 {
+        TOKENS_RESERVED.add(reply.taken);
+    }
+}
+
+static TOP: Mutex<Option<Top>> = Mutex::new(None);
+
+/// Lets `f` at the keys denied most.
+pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> T {
+    let mut top = TOP.lock().unwrap_or_else(PoisonError::into_inner);
+    f(top.get_or_insert_with(|| Top::new(0)))
+}
+
+/// How many keys denied most are kept.
+pub fn top_keys() -> i64 {
+    with_top(|top| top.capacity().try_into().unwrap_or(i64::MAX))
+}
+
+/// Keeps so many from now on, and forgets those kept so far.
+pub fn keep_top_keys(keys: i64) {
+    with_top(|top| *top = Top::new(keys.try_into().unwrap_or(0)));
+}

@@ -1,0 +1,28 @@
+//! Real servers for the tests, with the module loaded, each in a folder of its own.
+
+// Each test binary compiles its own copy and uses a part of it.
+#![allow(dead_code)]
+
+mod build;
+mod port;
+mod server;
+
+use std::time::{Duration, Instant};
+
+pub use build::module;
+pub use server::{Launch, Server};
+
+/// More than any condition takes on a busy machine, and less than a person would wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds. The only place where a test sleeps.
+///
+/// # Panics
+/// It does not hold within a minute.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,9 @@
+//! The demo over real HTTP.
+//!
+//! Alone with `cargo build --example demo && cargo test --test demo`.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod driver;
+mod faults;
+mod limits;

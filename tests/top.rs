@@ -1,0 +1,69 @@
+//! The sketch of the keys denied most, against exact counts.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use redis_rl::top::{Top, MAX_KEYS};
+
+/// Keys of which a few are frequent: small numbers, and one of two long keys that differ at the end.
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => (0..4u8).prop_map(|n| vec![n]),
+        4 => (0..255u8).prop_map(|n| vec![n]),
+        1 => (0..2u8).prop_map(|n| [vec![b'x'; 400], vec![n]].concat()),
+    ]
+}
+
+fn shown(key: &[u8]) -> Vec<u8> {
+    key[..key.len().min(256)].to_vec()
+}
+
+proptest! {
+    #[test]
+    fn bounds_hold(capacity in 1..40usize, keys in prop::collection::vec(key(), 0..2_000)) {
+        let mut top = Top::new(capacity);
+        let mut exact: HashMap<Vec<u8>, u64> = HashMap::new();
+        for (now, key) in keys.iter().enumerate() {
+            top.denied(key, now as u64);
+            *exact.entry(key.clone()).or_default() += 1;
+        }
+        let most = keys.len() as u64 / capacity as u64;
+        let entries: Vec<_> = top.entries().collect();
+        prop_assert_eq!(entries.len(), capacity.min(exact.len()));
+        prop_assert!(entries.is_sorted_by(|a, b| a.denials >= b.denials));
+        prop_assert_eq!(entries.iter().map(|e| e.denials).sum::<u64>(), keys.len() as u64);
+        for entry in &entries {
+            prop_assert!(entry.error <= most);
+            let counts = exact.iter().filter(|(key, _)| shown(key) == entry.key);
+            let fits = |count: u64| (entry.denials - entry.error..=entry.denials).contains(&count);
+            prop_assert!(counts.clone().any(|(_, &count)| fits(count)));
+            let last = keys.iter().rposition(|key| shown(key) == entry.key);
+            prop_assert!(entry.last <= last.unwrap_or(0) as u64);
+        }
+        for (key, &count) in &exact {
+            let kept = entries.iter().any(|entry| entry.key == shown(key));
+            prop_assert!(kept || count <= most, "{key:?} was denied {count} times");
+        }
+    }
+}
+
+#[test]
+fn none_and_too_many_keys_are_kept_within_bounds() {
+    let mut off = Top::new(0);
+    off.denied(b"k", 1);
+    assert_eq!(off.entries().count(), 0);
+    assert_eq!(Top::new(usize::MAX).capacity(), MAX_KEYS);
+}
+
+#[test]
+fn a_thousand_offenders_leave_the_heaviest_first() {
+    let mut top = Top::new(128);
+    for round in 0..1_000u64 {
+        top.denied(b"heavy", round);
+        top.denied(b"heavier", round);
+        top.denied(b"heavier", round);
+        top.denied(format!("light:{round}").as_bytes(), round);
+    }
+    let first: Vec<_> = top.entries().take(2).map(|e| e.key.as_slice()).collect();
+    assert_eq!(first, [b"heavier".as_slice(), b"heavy"]);
+}
