@@ -110,7 +110,7 @@ impl Address {
 
 impl Connection {
     /// Sends `command` to where `key` is.
-    pub async fn send(&mut self, command: Cmd, key: &str) -> RedisResult<Value> {
+    pub async fn send(&mut self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
         match self {
             Self::Server(server) => server.send_packed_command(&command).await,
             Self::Cluster(cluster) => {
@@ -119,6 +119,20 @@ impl Connection {
                 cluster
                     .route_command(command, RoutingInfo::SingleNode(node))
                     .await
+            }
+        }
+    }
+
+    /// Sends `command`, which is about no key, to every server that takes writes.
+    pub async fn send_to_all(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Server(server) => Ok(vec![server.send_packed_command(&command).await?]),
+            Self::Cluster(cluster) => {
+                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                match cluster.route_command(command, all).await? {
+                    Value::Map(answers) => Ok(answers.into_iter().map(|(_, v)| v).collect()),
+                    answer => Ok(vec![answer]),
+                }
             }
         }
     }

@@ -38,17 +38,31 @@ impl Link {
     ///
     /// # Errors
     /// What the server says, or that there is none.
-    pub async fn call(&self, command: Cmd, key: &str) -> RedisResult<Value> {
-        let connection = self.current.borrow().clone();
-        let Some(mut connection) = connection else {
-            return Err(RedisError::from((ErrorKind::Io, "no connection to Redis")));
-        };
-        let reply = connection.send(command, key).await;
+    pub async fn call(&self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
+        let reply = self.connection()?.send(command, key).await;
         // A refusal too may mean that the server is not what it was: a replica, say.
         if reply.is_err() {
             self.suspect.notify_one();
         }
         reply
+    }
+
+    /// Sends `command` to every server that takes writes.
+    ///
+    /// # Errors
+    /// As [`Link::call`].
+    pub async fn call_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {
+        self.connection()?.send_to_all(command).await
+    }
+
+    /// Whether there is a connection now.
+    pub fn is_up(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
+    fn connection(&self) -> RedisResult<Connection> {
+        let none = || RedisError::from((ErrorKind::Io, "no connection to Redis"));
+        self.current.borrow().clone().ok_or_else(none)
     }
 }
 

@@ -3,15 +3,17 @@
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::{header::RETRY_AFTER, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::{sleep, timeout};
 
 use crate::caller::KeyBy;
 use crate::log::{log, Warnings};
+use crate::metrics::{Metrics, Outcome};
 
 /// How much is allowed: the rate and burst of one bucket, and the name clients see.
 #[derive(Clone, Debug)]
@@ -101,11 +103,17 @@ pub struct Limiter<S> {
     pub timeout: Duration,
     pub fail: Fail,
     pub warnings: Warnings,
+    pub metrics: Metrics,
 }
 
 impl<S: Store> Limiter<S> {
     async fn ask(&self, key: &str) -> Result<Take, String> {
-        match tokio::time::timeout(self.timeout, self.store.take(key, &self.demand)).await {
+        let start = Instant::now();
+        let answer = timeout(self.timeout, self.store.take(key, &self.demand)).await;
+        if !matches!(answer, Ok(Err(_))) {
+            self.metrics.took(start.elapsed());
+        }
+        match answer {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {:?}", self.timeout)),
         }
@@ -119,30 +127,46 @@ pub async fn limit<S: Store>(
     next: Next,
 ) -> Response {
     let key = limiter.key_by.key(&request);
-    let take = match limiter.ask(&key).await {
-        Ok(take) => take,
-        Err(reason) if limiter.fail == Fail::Open => {
-            limiter.warnings.warn(&format!("not limiting: {reason}"));
-            return next.run(request).await;
+    let answer = limiter.ask(&key).await;
+    let outcome = Outcome::of(&answer, limiter.fail);
+    limiter.metrics.count(outcome);
+    if let Err(reason) = &answer {
+        let failed = outcome.name().replace('_', " ");
+        limiter
+            .warnings
+            .warn(&format!("limiter {failed}: {reason}"));
+    }
+    if let (Outcome::Delayed, Ok(take)) = (outcome, &answer) {
+        sleep(take.wait).await;
+    }
+    let mut response = match outcome {
+        Outcome::Allowed | Outcome::Delayed | Outcome::FailedOpen => next.run(request).await,
+        Outcome::Refused => {
+            log("Rate limit exceeded");
+            (StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n").into_response()
         }
-        Err(reason) => {
-            limiter.warnings.warn(&format!("refusing: {reason}"));
-            return (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Rate limiter unavailable\n",
-            )
-                .into_response();
-        }
+        Outcome::FailedClosed => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Rate limiter unavailable\n",
+        )
+            .into_response(),
     };
-    let mut response = if take.allowed {
-        tokio::time::sleep(take.wait).await;
-        next.run(request).await
-    } else {
-        log("Rate limit exceeded");
-        (StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n").into_response()
-    };
-    tell(response.headers_mut(), &limiter.demand.limits, &take);
+    if let Ok(take) = answer {
+        tell(response.headers_mut(), &limiter.demand.limits, &take);
+    }
     response
+}
+
+impl Outcome {
+    fn of(answer: &Result<Take, String>, fail: Fail) -> Self {
+        match answer {
+            Ok(take) if !take.allowed => Self::Refused,
+            Ok(take) if take.wait.is_zero() => Self::Allowed,
+            Ok(_) => Self::Delayed,
+            Err(_) if fail == Fail::Open => Self::FailedOpen,
+            Err(_) => Self::FailedClosed,
+        }
+    }
 }
 
 /// Writes the fields of draft-ietf-httpapi-ratelimit-headers, and `Retry-After` if refused.

@@ -1,11 +1,14 @@
 //! An HTTP server whose requests are limited by `RL.TAKE`.
 
 mod address;
+mod admin;
 mod caller;
+mod census;
 mod connection;
 mod http;
 mod limiter;
 mod log;
+mod metrics;
 mod server;
 mod store;
 
@@ -23,10 +26,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, SignalKind};
 
 use address::Address;
+use admin::Admin;
 use caller::{By, KeyBy};
 use connection::Link;
 use limiter::{Demand, Fail, Limit, Limiter};
 use log::{log, Warnings};
+use metrics::Metrics;
 use server::OwnServer;
 use store::Buckets;
 
@@ -41,6 +46,22 @@ struct Flags {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: String,
+
+    /// Where to serve /dashboard and /metrics
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    admin: String,
+
+    /// What whoever asks for /dashboard or /metrics must know; needed beyond this machine
+    ///
+    /// Open /dashboard?token=TOKEN, or send 'Authorization: Bearer TOKEN'.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "DEMO_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
+    #[arg(value_parser = token)]
+    admin_token: Option<String>,
 
     /// The Redis server to use; without it the demo starts one of its own
     ///
@@ -109,6 +130,15 @@ struct Flags {
     fail: Fail,
 }
 
+/// A token must stand in a URL and in a cookie.
+fn token(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if text.len() >= 8 && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("at least 8 of letters, digits and -._~".to_owned())
+}
+
 impl Flags {
     /// What is asked of the store, held to what it accepts so that a slip shows at once.
     fn demand(&mut self) -> Result<Demand, String> {
@@ -173,13 +203,15 @@ async fn main() -> ExitCode {
 async fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
     let demand = flags.demand()?;
     let mut stop = Stop::new()?;
-    let listener = TcpListener::bind(&flags.listen)
-        .await
-        .map_err(|error| format!("{}: {error}", flags.listen))?;
+    let listener = listen(&flags.listen).await?;
+    let admin_listener = listen(&flags.admin).await?;
+    if flags.admin_token.is_none() && !admin_listener.local_addr()?.ip().is_loopback() {
+        return Err("--admin beyond this machine needs --admin-token".into());
+    }
     let (url, own_server) = flags.redis()?;
     let address = Address::parse(&url).map_err(|error| format!("--redis: {error}"))?;
 
-    let limiter = Limiter {
+    let limiter = Arc::new(Limiter {
         store: Buckets(Link::open(address)),
         demand,
         key_by: KeyBy {
@@ -190,17 +222,31 @@ async fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
         timeout: Duration::from_millis(flags.timeout),
         fail: flags.fail,
         warnings: Warnings::default(),
-    };
-    let router = Router::new()
-        .fallback(hello)
-        .layer(middleware::from_fn_with_state(
-            Arc::new(limiter),
-            limiter::limit::<Buckets>,
-        ));
+        metrics: Metrics::default(),
+    });
+    let limited = middleware::from_fn_with_state(limiter.clone(), limiter::limit::<Buckets>);
+    let router = Router::new().fallback(hello).layer(limited);
+    log(&format!(
+        "Dashboard on http://{}/dashboard",
+        admin_listener.local_addr()?
+    ));
     log(&format!("Listening on http://{}", listener.local_addr()?));
-    http::serve(listener, router, stop.asked()).await;
+    let admin = admin::router(Admin {
+        limiter,
+        token: flags.admin_token,
+    });
+    tokio::select! {
+        () = http::serve(listener, router, stop.asked()) => {}
+        () = http::serve(admin_listener, admin, std::future::pending()) => {}
+    }
     drop(own_server);
     Ok(())
+}
+
+async fn listen(address: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{address}: {error}"))
 }
 
 /// What the limiter guards.

@@ -7,7 +7,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{until, Server};
+use crate::common::{wait_until, Server};
+
+/// Waits until `find` finds.
+pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    wait_until(what, || {
+        found = find();
+        found.is_some()
+    });
+    found.expect("it was waited for")
+}
 
 /// A running demo on a port of its own.
 pub struct Demo {
@@ -24,8 +34,15 @@ impl Drop for Demo {
 }
 
 impl Demo {
-    pub fn start(flags: &[&str]) -> Self {
-        let mut process = command(flags)
+    /// With flags as one would type them.
+    pub fn start(flags: &str) -> Self {
+        Self::start_in(flags, &[])
+    }
+
+    pub fn start_in(flags: &str, environment: &[(&str, &str)]) -> Self {
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        let mut process = command(&flags)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the demo starts");
@@ -48,8 +65,8 @@ impl Demo {
 
     /// With a time-out that only a server which is down exceeds, so that a busy machine does not
     /// let requests through.
-    pub fn with(redis: &Server, flags: &[&str]) -> Self {
-        Self::start(&[&["--redis", &url(redis), "--timeout", "5000"], flags].concat())
+    pub fn with(redis: &Server, flags: &str) -> Self {
+        Self::start(&format!("--redis {} --timeout 5000 {flags}", redis.url()))
     }
 
     pub fn log(&self) -> String {
@@ -57,13 +74,20 @@ impl Demo {
     }
 
     pub fn wait_for_log(&self, line: &str) {
-        until(&format!("'{line}' in the log"), || {
-            self.log().contains(line).then_some(())
+        wait_until(&format!("'{line}' is in the log"), || {
+            self.log().contains(line)
+        });
+    }
+
+    /// Asks until the answer has this status.
+    pub fn wait_for(&self, status: u16) {
+        wait_until(&format!("the status is {status}"), || {
+            self.get().status() == status
         });
     }
 
     pub fn number_after(&self, text: &str) -> u16 {
-        until(&format!("'{text}' in the log"), || {
+        until(&format!("'{text}' is in the log"), || {
             let log = self.log();
             let (number, _) = log.split_once(text)?.1.split_once('\n')?;
             number.parse().ok()
@@ -102,10 +126,31 @@ impl Demo {
     }
 }
 
-pub fn url(redis: &Server) -> String {
-    format!("redis://127.0.0.1:{}", redis.port())
+/// What a server answers to a command.
+pub fn call<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
+    let (name, arguments) = words.split_first().expect("a command");
+    let mut command = redis::cmd(name);
+    command.arg(arguments);
+    command.query(&mut server.connection()).expect("no error")
 }
 
+/// The keys of a server, in order.
+pub fn keys(server: &Server) -> Vec<String> {
+    let mut keys: Vec<String> = call(server, &["KEYS", "*"]);
+    keys.sort();
+    keys
+}
+
+/// A server's process.
+pub fn pid(server: &Server) -> u32 {
+    let info: String = call(server, &["INFO", "server"]);
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("process_id:"));
+    line.and_then(|pid| pid.parse().ok()).expect("a process id")
+}
+
+/// Sends a signal to a process.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
@@ -118,7 +163,7 @@ pub fn command(flags: &[&str]) -> Command {
     let demo: PathBuf = test.with_file_name("../examples/demo");
     let mut command = Command::new(demo);
     command
-        .args(["--listen", "127.0.0.1:0"])
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(flags)
         .stdin(Stdio::null());
     command
@@ -149,6 +194,3 @@ impl Response {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
-
-/// A rate at which no token comes back while a test runs.
-pub const NEVER: &str = "1/d";

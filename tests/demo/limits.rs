@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{until, Server};
-use crate::driver::{command, Demo, NEVER};
+use crate::common::{wait_until, Server};
+use crate::driver::{call, command, keys, Demo};
 
 #[test]
 fn two_requests_are_allowed_and_the_third_is_not() {
-    let demo = Demo::start(&[]);
+    let demo = Demo::start("");
     let allowed = demo.get();
     assert_eq!(allowed.status(), 200);
     let time = allowed
@@ -17,8 +17,8 @@ fn two_requests_are_allowed_and_the_third_is_not() {
         .trim_end();
     let zoned = jiff::fmt::temporal::DateTimeParser::new().parse_timestamp(time);
     assert!(zoned.is_ok() && !time.ends_with('Z'), "{time}");
-    until("a refusal", || (demo.get().status() == 429).then_some(()));
-    until("permission", || (demo.get().status() == 200).then_some(()));
+    demo.wait_for(429);
+    demo.wait_for(200);
     demo.wait_for_log(&format!("Request allowed: {time}\n"));
     demo.wait_for_log("Rate limit exceeded\n");
 }
@@ -26,7 +26,7 @@ fn two_requests_are_allowed_and_the_third_is_not() {
 #[test]
 fn replies_tell_how_a_caller_stands() {
     let redis = Server::start();
-    let demo = Demo::with(&redis, &["--rate", "100/h", "--burst", "3", "--cost", "2"]);
+    let demo = Demo::with(&redis, "--rate 100/h --burst 3 --cost 2");
     demo.wait_for_log("Connected");
     let allowed = demo.get();
     assert_eq!(allowed.status(), 200);
@@ -57,30 +57,27 @@ fn replies_tell_how_a_caller_stands() {
 #[test]
 fn a_bucket_is_a_key_with_the_name_asked_for() {
     let redis = Server::start();
-    let seed = Demo::with(&redis, &[]);
+    let seed = Demo::with(&redis, "");
     seed.wait_for_log("Connected");
-    until("the default key", || {
+    wait_until("there is the default key", || {
         seed.get();
-        (redis.keys() == ["rate:limiter:test-client"]).then_some(())
+        keys(&redis) == ["rate:limiter:test-client"]
     });
-    let named = Demo::with(
-        &redis,
-        &["--prefix", "p:", "--key-by", "name:n", "--rate", NEVER],
-    );
+    let named = Demo::with(&redis, "--prefix p: --key-by name:n --rate 1/d");
     named.wait_for_log("Connected");
     named.get();
     assert!(
-        redis.keys().contains(&"p:n".to_owned()),
+        keys(&redis).contains(&"p:n".to_owned()),
         "{:?}",
-        redis.keys()
+        keys(&redis)
     );
 }
 
 #[test]
 fn callers_are_told_apart_by_address() {
     let redis = Server::start();
-    let flags = ["--key-by", "ip", "--rate", NEVER, "--burst", "1"];
-    let demo = Demo::with(&redis, &flags);
+    let flags = "--key-by ip --rate 1/d --burst 1";
+    let demo = Demo::with(&redis, flags);
     demo.wait_for_log("Connected");
     assert_eq!(
         demo.get_with(b"X-Forwarded-For: 192.0.2.1\r\n").status(),
@@ -90,15 +87,15 @@ fn callers_are_told_apart_by_address() {
         demo.get_with(b"X-Forwarded-For: 192.0.2.2\r\n").status(),
         429
     );
-    assert_eq!(redis.keys(), ["rate:limiter:ip:127.0.0.1"]);
+    assert_eq!(keys(&redis), ["rate:limiter:ip:127.0.0.1"]);
 }
 
 #[test]
 fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
     let redis = Server::start();
-    let trust = ["--trust-proxy", "127.0.0.1", "--trust-proxy", "192.0.2.9"];
-    let flags = ["--key-by", "ip", "--rate", NEVER, "--burst", "1"];
-    let demo = Demo::with(&redis, &[&flags[..], &trust].concat());
+    let trust = "--trust-proxy 127.0.0.1 --trust-proxy 192.0.2.9";
+    let flags = "--key-by ip --rate 1/d --burst 1";
+    let demo = Demo::with(&redis, &format!("{flags} {trust}"));
     demo.wait_for_log("Connected");
     for (header, client) in [
         ("192.0.2.1", "192.0.2.1"),
@@ -112,22 +109,15 @@ fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
         let header = format!("X-Forwarded-For: {header}\r\n");
         assert_eq!(demo.get_with(header.as_bytes()).status(), 200, "{header}");
         let key = format!("rate:limiter:ip:{client}");
-        assert!(redis.keys().contains(&key), "{header}: {:?}", redis.keys());
+        assert!(keys(&redis).contains(&key), "{header}: {:?}", keys(&redis));
     }
 }
 
 #[test]
 fn callers_are_told_apart_by_a_header_of_any_bytes() {
     let redis = Server::start();
-    let flags = [
-        "--key-by",
-        "header:X-Api-Key",
-        "--rate",
-        NEVER,
-        "--burst",
-        "1",
-    ];
-    let demo = Demo::with(&redis, &flags);
+    let flags = "--key-by header:X-Api-Key --rate 1/d --burst 1";
+    let demo = Demo::with(&redis, flags);
     demo.wait_for_log("Connected");
     let long = "x".repeat(8000);
     let values: [&[u8]; 6] = [
@@ -154,7 +144,7 @@ fn callers_are_told_apart_by_a_header_of_any_bytes() {
         );
     }
     assert_eq!(demo.get().status(), 200);
-    let keys = redis.keys();
+    let keys = keys(&redis);
     assert!(
         keys.contains(&"rate:limiter:key:alice".to_owned()),
         "{keys:?}"
@@ -204,8 +194,8 @@ fn what_cannot_work_is_refused_at_once() {
 #[test]
 fn several_limits_apply_at_once_and_all_or_nothing() {
     let redis = Server::start();
-    let flags = ["--limit", "1/d:3", "--limit", "2/h:2", "--limit", "1/m:9"];
-    let demo = Demo::with(&redis, &flags);
+    let flags = "--limit 1/d:3 --limit 2/h:2 --limit 1/m:9";
+    let demo = Demo::with(&redis, flags);
     demo.wait_for_log("Connected");
     let allowed = demo.get();
     assert_eq!(allowed.status(), 200);
@@ -217,7 +207,7 @@ fn several_limits_apply_at_once_and_all_or_nothing() {
     for _ in 0..3 {
         assert_eq!(demo.get().status(), 429);
     }
-    redis.call(&["DEL", "{rate:limiter:test-client}:2/h:2"]);
+    call::<()>(&redis, &["DEL", "{rate:limiter:test-client}:2/h:2"]);
     assert_eq!(demo.get().status(), 200, "a refused request was charged");
     assert_eq!(demo.get().status(), 429);
 }
@@ -225,8 +215,8 @@ fn several_limits_apply_at_once_and_all_or_nothing() {
 #[test]
 fn a_request_is_delayed_rather_than_refused_if_asked() {
     let redis = Server::start();
-    let flags = ["--limit", "2:1", "--max-wait", "1000"];
-    let demo = Demo::with(&redis, &flags);
+    let flags = "--limit 2:1 --max-wait 1000";
+    let demo = Demo::with(&redis, flags);
     demo.wait_for_log("Connected");
     let start = Instant::now();
     let statuses = std::thread::scope(|scope| {

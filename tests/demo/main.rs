@@ -2,6 +2,7 @@
 //!
 //! Alone with `cargo build --example demo && cargo test --test demo`.
 
+mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
