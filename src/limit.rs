@@ -140,7 +140,11 @@ fn decimal(text: &[u8]) -> Option<(u64, u32)> {
         return Some((digits(text)?, 0));
     };
     let (whole, fraction) = (text.get(..point)?, text.get(point + 1..)?);
-    let decimals = u32::try_from(fraction.len()).ok()?;
+    let zeros = fraction.iter().rev().take_while(|&&b| b == b'0').count();
+    // One digit stays, lest nothing behind the point pass for a zero.
+    let length = fraction.len().saturating_sub(zeros).max(1);
+    let fraction = fraction.get(..length)?;
+    let decimals = u32::try_from(length).ok()?;
     let scaled = digits(whole)?.checked_mul(10u64.checked_pow(decimals)?)?;
     Some((scaled.checked_add(digits(fraction)?)?, decimals))
 }
