@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
+# Installs what is missing, builds, and runs the demo. Its options are the demo's: try --help.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-cargo build --release
-exec redis-server --loadmodule target/release/libredis_rl.so
+root=$(cd "$(dirname "$0")/.." && pwd)
+"$root/scripts/setup.sh" server libclang
+cargo build --quiet --release --lib --manifest-path "$root/Cargo.toml"
+cargo build --quiet --example demo --manifest-path "$root/Cargo.toml"
+exec "$root/target/debug/examples/demo" "$@"

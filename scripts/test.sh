@@ -1,11 +1,25 @@
 #!/usr/bin/env bash
-# Sets everything up and runs all checks and tests.
+# Sets everything up and runs all checks and tests, on every server that is supported.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if ! command -v redis-server >/dev/null || ! ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
-  apt-get update -q && apt-get install -y -q redis-server redis-tools libclang-dev
-fi
+
+scripts/setup.sh </dev/null
+servers=$(scripts/servers.sh)
+
 cargo fmt --all -- --check
 cargo clippy --all-targets -- -D warnings
 cargo build --release
 cargo test
+
+status=0 results=""
+while read -r name path; do
+  echo "== the server tests on $name: $path"
+  if REDIS_RL_SERVER=$path cargo test --test server </dev/null; then
+    results+="$name: passed"$'\n'
+  else
+    results+="$name: FAILED"$'\n'
+    status=1
+  fi
+done <<<"$servers"
+printf '\n%s' "$results"
+exit "$status"

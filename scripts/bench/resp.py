@@ -31,15 +31,15 @@ class Connection:
 
     def call(self, *words):
         """One command's reply; an error reply is raised."""
-        reply = self.batch([encode(*words)])[0]
+        reply = self.exchange(encode(*words), 1)[0]
         if isinstance(reply, ReplyError):
             raise reply
         return reply
 
-    def batch(self, commands):
+    def exchange(self, data, replies):
         """The replies to encoded commands that are sent as one write."""
-        self.socket.sendall(b"".join(commands))
-        return [self.read() for _ in commands]
+        self.socket.sendall(data)
+        return [self.read() for _ in range(replies)]
 
     def read(self):
         """The next reply; an error reply is returned, not raised."""

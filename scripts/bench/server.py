@@ -1,6 +1,5 @@
 """A server of its own for a measurement: started quiet, stopped by its process id."""
 
-import os
 import pathlib
 import shutil
 import socket
@@ -21,8 +20,12 @@ lazyfree-lazy-expire no
 maxclients 200
 loglevel warning
 repl-diskless-sync-delay 0
+repl-ping-replica-period 3600
 auto-aof-rewrite-percentage 0
 """
+
+STANDALONE, AOF, REPLICA = "standalone", "AOF everysec", "one replica"
+SETTINGS = {STANDALONE: "", AOF: "appendonly yes\nappendfsync everysec", REPLICA: ""}
 
 
 def free_port():
@@ -78,10 +81,9 @@ class Server:
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def cpu_seconds(self):
-        """User and system time of the process so far."""
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """User and system time of the process so far, to the nanosecond."""
+        threads = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 
     def stop(self):
         self.process.terminate()
@@ -94,9 +96,29 @@ class Server:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def wait_for_replica(master, connection):
-    """Until the master streams to a replica that has caught up."""
-    def in_step():
-        info = master.info(connection)
-        return "state=online" in info.get("slave0", "")
-    wait_until(in_step, "the replica is online", 120)
+class Group:
+    """A server in one of the settings, with a replica where that is the setting."""
+
+    def __init__(self, binary, library, setting, wrapper=()):
+        self.replica = None
+        self.server = Server(binary, [library], SETTINGS[setting], wrapper)
+        if setting != REPLICA:
+            return
+        try:
+            options = f"replicaof 127.0.0.1 {self.server.port}"
+            self.replica = Server(binary, [library], options)
+            connection = self.server.connect()
+            wait_until(lambda: "state=online" in self.server.info(connection).get("slave0", ""),
+                       "the replica is online")
+            connection.close()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self):
+        return self.server
+
+    def __exit__(self, *_):
+        if self.replica:
+            self.replica.stop()
+        self.server.stop()

@@ -15,7 +15,10 @@ pub fn assert_equal(ours: &Contents, theirs: &Contents) {
     let differs = |key: &&Vec<u8>| ours.get(*key) != theirs.get(*key);
     let differing: BTreeSet<_> = ours.keys().chain(theirs.keys()).filter(differs).collect();
     let (differing, keys) = (differing.len(), ours.len());
-    assert!(keys > 0 && differing == 0, "{differing} keys differ, {keys} are there");
+    assert!(
+        keys > 0 && differing == 0,
+        "{differing} keys differ, {keys} are there"
+    );
 }
 
 /// The server under test with all commands of the module, for a part in a larger whole: it syncs
@@ -147,7 +150,9 @@ impl Server {
 
     /// Waits until no snapshot is being written, such as a replica's.
     pub fn wait_for_no_save(&self) {
-        wait_until("no snapshot is being written", || self.count("rdb_bgsave_in_progress") == 0);
+        wait_until("no snapshot is being written", || {
+            self.count("rdb_bgsave_in_progress") == 0
+        });
     }
 
     /// Stops it where it is, as a machine that hangs does.

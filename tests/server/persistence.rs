@@ -64,7 +64,11 @@ fn an_aof_that_is_rewritten_meanwhile_loses_nothing() {
     takers.pass(100);
     let _: Value = server.ask("BGREWRITEAOF");
     takers.pass(100);
-    assert_eq!(server.count("aof_rewrite_in_progress"), 1, "the crash comes too late");
+    assert_eq!(
+        server.count("aof_rewrite_in_progress"),
+        1,
+        "the crash comes too late"
+    );
     server.kill();
     let (taken, most) = takers.stop();
     traffic.stop();
@@ -162,12 +166,18 @@ fn changes_are_saved_without_being_asked_for() {
     let mut server = launch().start();
     let _: Value = server.ask("RL.TAKE bucket 1/d 1");
     assert_eq!(server.count("rdb_changes_since_last_save"), 1);
-    for denied in ["RL.TAKE bucket 1/d 1", "RL.PEEK bucket 1/d 1", "RL.GIVE full 1/d 1"] {
+    for denied in [
+        "RL.TAKE bucket 1/d 1",
+        "RL.PEEK bucket 1/d 1",
+        "RL.GIVE full 1/d 1",
+    ] {
         let _: Value = server.ask(denied);
         assert_eq!(server.count("rdb_changes_since_last_save"), 1, "{denied}");
     }
     let () = server.call(&["CONFIG", "SET", "save", "1 1"]);
-    wait_until("it is saved", || server.count("rdb_changes_since_last_save") == 0);
+    wait_until("it is saved", || {
+        server.count("rdb_changes_since_last_save") == 0
+    });
     server.wait_for_no_save();
     assert_survives(&mut server);
 }
@@ -212,10 +222,20 @@ fn a_bucket_moves_as_a_string_does() {
     assert!((0..5_000).contains(&(expires_at - bucket.1)));
 
     let mut connection = server.connection();
-    let _: Value = redis::cmd("MOVE").arg("c").arg(1).query(&mut connection).expect("a reply");
-    let _: Value = redis::cmd("SELECT").arg(1).query(&mut connection).expect("a reply");
+    let _: Value = redis::cmd("MOVE")
+        .arg("c")
+        .arg(1)
+        .query(&mut connection)
+        .expect("a reply");
+    let _: Value = redis::cmd("SELECT")
+        .arg(1)
+        .query(&mut connection)
+        .expect("a reply");
     let mut take = redis::cmd("RL.TAKE");
-    let reply: [i64; 5] = take.arg(&["c", "1/d", "5"]).query(&mut connection).expect("a reply");
+    let reply: [i64; 5] = take
+        .arg(&["c", "1/d", "5"])
+        .query(&mut connection)
+        .expect("a reply");
     assert_eq!(reply[..3], [1, 5, 2]);
     let reply: [i64; 5] = server.ask("RL.TAKE d 1/d 5 COST 4");
     assert_eq!(reply[..3], [0, 5, 3]);

@@ -207,7 +207,10 @@ fn what_changes_nothing_ships_nothing() {
         let nothing = wrapped(&master, "SETNX empty x");
         for call in CALLS {
             let shipped = wrapped(&master, call);
-            assert!(shipped == 0 || shipped == nothing, "{call}: {shipped} bytes");
+            assert!(
+                shipped == 0 || shipped == nothing,
+                "{call}: {shipped} bytes"
+            );
         }
     }
     assert_eq!(master.contents(), before.1);

@@ -76,7 +76,10 @@ impl Takers {
         let sum = || self.taken().iter().sum::<i64>();
         let enough = sum() + tokens;
         wait_until("tokens are taken", || {
-            assert!(!self.threads.iter().all(JoinHandle::is_finished), "the server is gone");
+            assert!(
+                !self.threads.iter().all(JoinHandle::is_finished),
+                "the server is gone"
+            );
             sum() >= enough
         });
     }
@@ -126,6 +129,10 @@ pub fn missing(server: &Server) -> Taken {
 pub fn assert_between(server: &Server, least: &Taken, most: &Taken) {
     for (n, missing) in missing(server).iter().enumerate() {
         let range = least[n]..=most[n];
-        assert!(range.contains(missing), "{missing} taken of {}, not {range:?}", key(n));
+        assert!(
+            range.contains(missing),
+            "{missing} taken of {}, not {range:?}",
+            key(n)
+        );
     }
 }

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Measures what a decision costs, here and in what one would use instead, and prints the tables.
+# They are also in target/bench/report.md, with chart.svg, and callgrind's profiles in profiles/.
+#   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
+#   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
+#   scripts/bench.sh --full    also among five million keys
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for tool in valgrind redis-server redis-benchmark python3; do
+  if ! command -v "$tool" >/dev/null; then
+    apt-get update -q && apt-get install -y -q valgrind redis-server redis-tools python3
+    break
+  fi
+done
+cargo build --release
+exec python3 scripts/bench "$@"

@@ -1,0 +1,118 @@
+"""Measures what a decision costs, here and in what one would use instead. See scripts/bench.sh."""
+
+import argparse
+import concurrent.futures
+import pathlib
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import bytes_used
+import chart
+import growth
+import instructions
+import latency
+import load
+import report
+import rivals
+from bars import MAIN
+from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, LUA_ALLOWED, LUA_DENIED, NEW,
+                   NEW_BASE, OURS, TAKE, cases, named)
+from server import AOF, REPLICA, STANDALONE
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = ROOT / "target" / "bench"
+SERVERS = [MAIN, "redis-8.2", "valkey-9.1"]
+# Beside persistence and replication only what they make dearer is worth the time.
+WRITTEN = [BASE, NEW_BASE, TAKE, DENIED, NEW, CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED]
+
+
+def servers(quick):
+    """{name: path} of the servers to measure."""
+    if quick:
+        return {MAIN: shutil.which("redis-server")}
+    lines = subprocess.run([ROOT / "scripts" / "servers.sh"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout.splitlines()
+    found = dict(line.split(" ", 1) for line in lines)
+    return {name: found[name] for name in SERVERS}
+
+
+def count_instructions(found, libraries, results):
+    """On two cores at a time: other load does not change a count of instructions."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = {}
+        for name, binary in found.items():
+            for setting in (STANDALONE, AOF, REPLICA):
+                wanted = cases() if setting == STANDALONE else named(WRITTEN)
+                profiles = TARGET / "profiles" / name / setting.replace(" ", "-")
+                jobs[name, setting] = pool.submit(
+                    instructions.measure, binary, libraries, wanted, setting, profiles)
+        for (name, setting), job in jobs.items():
+            results[name].setdefault("instructions", {})[setting] = job.result()
+            say(f"instructions: {name}, {setting}")
+
+
+def measure_rest(found, libraries, results):
+    for name, binary in found.items():
+        parts = results[name]
+        parts["load"] = {}
+        for setting in (STANDALONE, AOF, REPLICA) if name == MAIN else (STANDALONE,):
+            parts["load"][setting] = load.measure(binary, libraries, setting, 3)
+            say(f"CPU: {name}, {setting}")
+        parts["latency"] = latency.measure(binary, libraries)
+        say(f"latency: {name}")
+        parts["memory"] = bytes_used.memory(binary, libraries)
+        parts["written"] = bytes_used.written(binary, libraries)
+        say(f"bytes: {name}")
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def about():
+    """What the figures were measured on."""
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "?")
+    return (f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {model}; "
+            f"redis-cell {rivals.redis_cell_version(TARGET)}.")
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true",
+                           help="only instructions, only on the installed redis-server")
+    arguments.add_argument("--full", action="store_true",
+                           help="also among five million keys (4 GB of memory, 5 minutes more)")
+    options = arguments.parse_args()
+    # Ending this program ends its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    TARGET.mkdir(parents=True, exist_ok=True)
+    libraries = {
+        OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE",
+        CELL: rivals.redis_cell(TARGET),
+    }
+    found = servers(options.quick)
+    results = {name: {} for name in found}
+    count_instructions(found, libraries, results)
+    if not options.quick:
+        measure_rest(found, libraries, results)
+    if options.full:
+        results[MAIN]["growth"] = growth.measure(found[MAIN], libraries)
+
+    text = report.render(results, about())
+    (TARGET / "report.md").write_text(text, encoding="utf-8")
+    (TARGET / "chart.svg").write_text(
+        chart.svg(results[MAIN]["instructions"][STANDALONE],
+                  "Instructions in Redis 7.0 for one call (SET key v PX ms = 1)"),
+        encoding="utf-8")
+    print(text)
+    say(f"written to {TARGET.relative_to(ROOT)}/report.md and chart.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The bars that the project sets itself, and whether they hold."""
+
+import dataclasses
+
+from bytes_used import PLAIN
+from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DENIED, LUA_ALLOWED, LUA_DENIED, TAKE)
+from growth import SIZES
+from server import AOF, REPLICA, STANDALONE
+
+MAIN = "redis-7.0"
+# Instructions a call of redis-cell 0.5, which is on no package registry: counted once, on Redis
+# 7.0.15, in the way of `instructions`.
+CELL_05 = {CELL_ALLOWED: 20_700, CELL_DENIED: 12_900}
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A limit and what was measured."""
+
+    server: str
+    what: str
+    value: float
+    limit: float
+
+    @property
+    def verdict(self):
+        return "OK" if self.value <= self.limit else "MISSED"
+
+
+def bars(results):
+    """Every bar for which there is a figure."""
+    found = []
+    for server, parts in results.items():
+        # The bars are set on one server; on the others all may be a tenth dearer.
+        slack = 1 if server == MAIN else 1.1
+        found += [Bar(server, what, value, limit * slack)
+                  for what, value, limit in ratios(server, parts.get("instructions", {}))]
+        found += [Bar(server, *rest) for rest in bytes_bars(server, parts)]
+        found += [Bar(server, *rest) for rest in growth_bars(parts.get("growth", {}))]
+    return found
+
+
+def ratios(server, instructions):
+    """(what, ratio, limit) of instructions."""
+    alone = instructions.get(STANDALONE, {})
+    wanted = [
+        (alone, TAKE, BASE, 0.87, ""), (alone, DENIED, BASE, 0.66, ""),
+        (instructions.get(AOF, {}), TAKE, BASE, 1.20, f", {AOF}"),
+        (instructions.get(REPLICA, {}), TAKE, BASE, 1.20, f", {REPLICA}"),
+        (alone, TAKE, CELL_ALLOWED, 0.40, " 0.2"), (alone, DENIED, CELL_DENIED, 0.48, " 0.2"),
+        (alone, TAKE, LUA_ALLOWED, 0.12, ""), (alone, DENIED, LUA_DENIED, 0.115, ""),
+    ]
+    for counts, ours, theirs, limit, note in wanted:
+        if counts.get(ours) and counts.get(theirs):
+            yield f"{ours} / {theirs}{note}", counts[ours] / counts[theirs], limit
+    if server != MAIN:
+        return
+    for ours, theirs, limit in [(TAKE, CELL_ALLOWED, 0.40), (DENIED, CELL_DENIED, 0.48)]:
+        if alone.get(ours):
+            yield f"{ours} / {theirs} 0.5", alone[ours] / CELL_05[theirs], limit
+
+
+def bytes_bars(server, parts):
+    """(what, bytes, limit)."""
+    memory = parts.get("memory", {})
+    limit = {MAIN: 40, "redis-8.2": 24}.get(server)
+    if memory and limit:
+        yield f"bytes of a bucket over `{PLAIN}`", memory["bucket"] - memory[PLAIN], limit
+    if "written" in parts:
+        aof, replication = parts["written"][DENIED]
+        yield "AOF bytes of a denied call", aof, 0
+        yield "replication bytes of a denied call", replication, 0
+
+
+def growth_bars(growth):
+    """(what, how many times dearer, limit): no more than SET's own, give or take the noise."""
+    small, large = SIZES
+    for case in (TAKE, DENIED):
+        if growth:
+            ours, base = (growth[name, large] / growth[name, small] for name in (case, BASE))
+            yield f"growth of {case}, {small:,} to {large:,} keys (SET: {base:.2f})", ours, base

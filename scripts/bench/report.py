@@ -1,0 +1,132 @@
+"""The report: the measurements as tables, ready for a README."""
+
+from bars import MAIN, bars
+from bytes_used import PLAIN
+from cases import BASE, cases
+from growth import SIZES
+from instructions import BATCH, KEYS
+from server import AOF, REPLICA, STANDALONE
+
+
+def table(head, rows):
+    """A Markdown table, aligned so that it also reads well in a terminal."""
+    rows = [head, *rows]
+    widths = [max(len(str(row[column])) for row in rows) for column in range(len(head))]
+
+    def line(row):
+        first = str(row[0]).ljust(widths[0])
+        rest = [str(cell).rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        return "| " + " | ".join([first, *rest]) + " |"
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([line(head), line(rule), *map(line, rows[1:])])
+
+
+def number(value, form="{:,.0f}"):
+    return "–" if value is None else form.format(value)
+
+
+def render(results, about):
+    """The whole report."""
+    parts = ["# What a decision costs", about, *instructions(results), *load(results),
+             *latency(results), *bytes_of(results), *growth(results), *verdicts(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def instructions(results):
+    columns = [(server, setting) for server, parts in results.items()
+               for setting in (STANDALONE, AOF, REPLICA)
+               if setting in parts.get("instructions", {})]
+    if not columns:
+        return
+    yield "## Instructions in the server for one call"
+    yield (f"Counted by callgrind: {KEYS:,} keys in turn, {BATCH} calls in a write. In every "
+           f"column but the first, as a ratio to `{BASE}` in the same column.")
+    rows = []
+    for case in cases():
+        row = [case.name, number(results[columns[0][0]]["instructions"][STANDALONE].get(case.name))]
+        for server, setting in columns:
+            counts = results[server]["instructions"][setting]
+            value = counts.get(case.name)
+            row.append(number(value and value / counts[BASE], "{:.3f}"))
+        rows.append(row)
+    yield table(["call", f"{columns[0][0]}, instructions",
+                 *(f"{server}, {setting}" for server, setting in columns)], rows)
+
+
+def load(results):
+    shown = [(server, setting, figures) for server, parts in results.items()
+             for setting, figures in parts.get("load", {}).items()]
+    if not shown:
+        return
+    yield "## CPU time in the server for one call, and calls a second"
+    yield ("Load by redis-benchmark; medians of interleaved rounds. µs of the server's own time "
+           f"(user and system), the ratio to `{BASE}`, and thousands of calls a second.")
+    for server, setting, figures in shown:
+        shapes = list(dict.fromkeys(at[1:] for at in figures))
+        rows = []
+        for name in dict.fromkeys(at[0] for at in figures):
+            row = [name]
+            for shape in shapes:
+                rate, cpu = figures[name, *shape]
+                base = figures[BASE, *shape][1]
+                row.append(f"{cpu * 1e6:.2f} · {cpu / base:.2f} · {rate / 1e3:,.0f}")
+            rows.append(row)
+        head = [f"{count} conn., {depth} in a write" for count, depth in shapes]
+        yield table([f"{server}, {setting}", *head], rows)
+
+
+def latency(results):
+    shown = [(server, parts["latency"]) for server, parts in results.items()
+             if "latency" in parts]
+    if not shown:
+        return
+    yield "## Latency at half the highest rate"
+    yield ("20 connections, 10 calls in a write; the rate is half of what the server and the "
+           f"client (Python, on the same machine) reach with `{BASE}`. µs from when the calls "
+           "were due to when they were answered; medians of interleaved rounds.")
+    for server, (rate, found) in shown:
+        yield table([f"{server}, {rate:,.0f} calls/s", "p50", "p99", "p99.9"],
+                    [[name, *(number(value * 1e6) for value in row)]
+                     for name, row in found.items()])
+
+
+def bytes_of(results):
+    shown = [server for server, parts in results.items() if "memory" in parts]
+    if not shown:
+        return
+    yield "## Bytes"
+    names = [PLAIN, "bucket", "redis-cell"]
+    yield "Memory for a key, of 500,000 keys of 17 bytes:"
+    yield table(["", *shown], [[name, *(f"{results[server]['memory'][name]:.1f}"
+                                        for server in shown)] for name in names])
+    yield "AOF and replication for a call:"
+    rows = [[name, *(f"{results[server]['written'][name][place]:.0f}"
+                     for server in shown for place in (0, 1))]
+            for name in results[shown[0]]["written"]]
+    yield table(["", *(f"{server}, {what}" for server in shown
+                       for what in ("AOF", "replication"))], rows)
+
+
+def growth(results):
+    for server, parts in results.items():
+        if "growth" not in parts:
+            continue
+        yield "## CPU time by the number of keys"
+        small, large = SIZES
+        figures = parts["growth"]
+        rows = [[name, f"{figures[name, small] * 1e6:.2f}", f"{figures[name, large] * 1e6:.2f}",
+                 f"{figures[name, large] / figures[name, small]:.2f}"]
+                for name in dict.fromkeys(name for name, _ in figures)]
+        yield table([f"{server}, µs a call", f"{small:,} keys", f"{large:,} keys", "ratio"], rows)
+
+
+def verdicts(results):
+    found = bars(results)
+    if not found:
+        return
+    yield "## Bars"
+    yield (f"redis-cell 0.2 is the newest on crates.io and is measured here; 0.5 is held to "
+           f"figures from an earlier count on {MAIN}.")
+    yield table(["", "measured", "bar", "verdict"],
+                [[f"{bar.server}: {bar.what}", f"{bar.value:.3f}", f"≤ {bar.limit:.3f}",
+                  bar.verdict] for bar in found])

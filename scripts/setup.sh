@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Installs what is missing of the things named, and only that; with no names, all of them:
+#
+#   scripts/setup.sh [server|libclang|faketime|clients]...
+#
+#   server    redis-server and redis-cli
+#   libclang  what the module's build needs
+#   faketime  moves a server's clock in tests
+#   clients   redis-py and node-redis, in target/clients
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+redis_py=8.1.0
+node_redis=6.3.1
+
+have() { command -v "$1" >/dev/null; }
+any_file() { compgen -G "$1" >/dev/null; }
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+# The library alone is not enough: it brings the headers that every C compiler has of its own.
+has_libclang() {
+  [[ -n ${LIBCLANG_PATH:-} ]] ||
+    { any_file '/usr/lib/llvm-*/lib/libclang*.so*' &&
+      any_file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h'; } ||
+    { any_file '/usr/lib*/libclang*.so*' && any_file '/usr/lib/clang/*/include/stddef.h'; } ||
+    any_file '/Library/Developer/CommandLineTools/usr/lib/libclang.dylib' ||
+    any_file '/Applications/Xcode.app/Contents/Developer/Toolchains/*/usr/lib/libclang.dylib' ||
+    any_file '/usr/local/opt/llvm*/lib/libclang.dylib' ||
+    any_file '/opt/homebrew/opt/llvm*/lib/libclang.dylib'
+}
+
+has_faketime() {
+  any_file '/usr/lib/*/faketime/libfaketime.so.1' ||
+    any_file '/usr/lib*/faketime/libfaketime.so.1' ||
+    any_file '/usr/local/lib/faketime/libfaketime*' ||
+    any_file '/opt/homebrew/lib/faketime/libfaketime*'
+}
+
+has_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }
+
+# What each thing is called where it comes from.
+apt=() brew=()
+missing() {
+  case $1 in
+    cc) apt+=(gcc libc6-dev) ;; # macOS has it with the command line tools, as Rust needs them.
+    redis) apt+=(redis-server redis-tools) brew+=(redis) ;;
+    libclang) apt+=(libclang-dev) brew+=(llvm) ;;
+    faketime) apt+=(faketime) brew+=(libfaketime) ;;
+    python) apt+=(python3 python3-venv) brew+=(python3) ;;
+    node) apt+=(nodejs) brew+=(node) ;;
+    npm) apt+=(npm) ;; # Part of Node elsewhere.
+  esac
+}
+
+look_for() {
+  case $1 in
+    server) { have redis-server && have redis-cli; } || missing redis ;;
+    libclang)
+      has_libclang || missing libclang
+      have cc || missing cc
+      ;;
+    faketime) has_faketime || missing faketime ;;
+    clients)
+      has_venv || missing python
+      have node || missing node
+      have npm || missing npm
+      ;;
+    *) fail "no such thing: $1; known are server, libclang, faketime, clients" ;;
+  esac
+}
+
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    fail "root or sudo is needed for: $*"
+  fi
+}
+
+install_with_apt() {
+  as_root apt-get update -q
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends "${apt[@]}"
+  # The package starts a server of its own, which nobody asked for.
+  if [[ " ${apt[*]} " == *" redis-server "* && -d /run/systemd/system ]]; then
+    as_root systemctl disable --now redis-server
+  fi
+}
+
+install_missing() {
+  if ((${#apt[@]} == 0)); then
+    return
+  fi
+  echo "setup: missing: ${apt[*]} (by their names in Debian)"
+  if have apt-get; then
+    install_with_apt
+  elif have brew && ((${#brew[@]} > 0)); then
+    brew install "${brew[@]}"
+  else
+    fail "neither apt-get nor brew is here; please install by hand what Debian calls: ${apt[*]}"
+  fi
+}
+
+client_libraries() {
+  local py=target/clients/py node=target/clients/node
+  if [[ $(cat target/clients/versions 2>/dev/null) == "$redis_py $node_redis" ]]; then
+    return
+  fi
+  mkdir -p "$node"
+  python3 -m venv --clear "$py"
+  "$py/bin/python" -m pip install -q --disable-pip-version-check "redis==$redis_py"
+  npm install --silent --no-audit --no-fund --prefix "$node" "redis@$node_redis"
+  echo "$redis_py $node_redis" >target/clients/versions
+}
+
+have cargo || fail "Rust is missing: install it from https://rustup.rs, then start again"
+if (($# == 0)); then
+  set -- server libclang faketime clients
+fi
+for thing in "$@"; do look_for "$thing"; done
+install_missing
+if [[ " $* " == *" clients "* ]]; then
+  client_libraries
+fi

@@ -1,0 +1,31 @@
+//! The library under test.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The release build of the module.
+///
+/// # Panics
+/// It is not there, or older than the source: the tests would speak of something else.
+pub fn module() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let library = root.join(format!("target/release/{DLL_PREFIX}redis_rl{DLL_SUFFIX}"));
+    assert!(
+        library.exists() && newest(&library) >= newest(&root.join("src")),
+        "{} is missing or older than the source: run `cargo build --release`",
+        library.display()
+    );
+    library
+}
+
+/// When the file, or the newest file below the folder, was changed.
+fn newest(path: &Path) -> SystemTime {
+    if let Ok(entries) = fs::read_dir(path) {
+        let times = entries.map(|entry| newest(&entry.expect("a folder that can be read").path()));
+        return times.max().unwrap_or(SystemTime::UNIX_EPOCH);
+    }
+    let about = fs::metadata(path).expect("a file that can be read");
+    about.modified().expect("a time of change")
+}

@@ -1,0 +1,297 @@
+//! A server process: how it is started, asked, killed and started again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{clock, module, port, wait_until};
+
+/// How to start a server. The default is the server under test with the module and no
+/// persistence.
+#[derive(Clone)]
+pub struct Launch {
+    binary: PathBuf,
+    module: Option<PathBuf>,
+    module_arguments: Vec<String>,
+    arguments: Vec<String>,
+    moves_clock: bool,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self {
+            binary: Self::under_test(),
+            module: Some(module()),
+            module_arguments: Vec::new(),
+            arguments: Vec::new(),
+            moves_clock: false,
+        }
+    }
+}
+
+impl Launch {
+    /// The server under test.
+    pub fn under_test() -> PathBuf {
+        let named = std::env::var_os("REDIS_RL_SERVER");
+        named.unwrap_or_else(|| "redis-server".into()).into()
+    }
+
+    /// More arguments for the server.
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Another server than the one under test.
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = path.into();
+        self
+    }
+
+    /// Another library than the one under test.
+    pub fn module(mut self, library: impl Into<PathBuf>) -> Self {
+        self.module = Some(library.into());
+        self
+    }
+
+    /// No module at all.
+    pub fn without_module(mut self) -> Self {
+        self.module = None;
+        self
+    }
+
+    /// Arguments for the module.
+    pub fn module_arguments(mut self, arguments: &[&str]) -> Self {
+        self.module_arguments = arguments.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// A clock that [`Server::set_clock`] moves. Not every server starts under libfaketime.
+    pub fn with_clock(mut self) -> Self {
+        self.moves_clock = true;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(self) -> Server {
+        self.try_start()
+            .unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
+    }
+
+    /// Starts it, or says what its log says.
+    pub fn try_start(self) -> Result<Server, String> {
+        loop {
+            let started = Server::new(self.clone(), port::free());
+            // Between the look for a free port and the start somebody else may take it.
+            if !matches!(&started, Err(log) if log.contains("Address already in use")) {
+                return started;
+            }
+        }
+    }
+
+    fn command(&self, port: u16, dir: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(dir);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--logfile", LOG]);
+        if let Some(module) = &self.module {
+            command.arg("--loadmodule");
+            if self.moves_clock {
+                command.arg(clock::bind(module, dir));
+            } else {
+                command.arg(module);
+            }
+            command.args(&self.module_arguments);
+        }
+        command.args(&self.arguments);
+        if self.moves_clock {
+            command.envs(clock::environment(dir));
+        }
+        // What a server prints beside its log would only stand between the tests' lines.
+        let printed = fs::File::create(dir.join(PRINTED)).expect("a file for what it prints");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(printed);
+        command
+    }
+}
+
+const LOG: &str = "log";
+const PRINTED: &str = "printed";
+
+/// A running server, taken down when dropped.
+pub struct Server {
+    launch: Launch,
+    process: Child,
+    port: u16,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// A server with the module.
+    pub fn start() -> Self {
+        Launch::default().start()
+    }
+
+    /// A server with the module and more arguments.
+    pub fn with(arguments: &[&str]) -> Self {
+        Launch::default().with(arguments).start()
+    }
+
+    fn new(launch: Launch, port: u16) -> Result<Self, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("server-{}-{number}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&dir).expect("a folder for the server");
+        clock::set(&dir, 0);
+        let process = launch
+            .command(port, &dir)
+            .spawn()
+            .expect("the server's binary runs");
+        let mut server = Self {
+            launch,
+            process,
+            port,
+            dir,
+        };
+        server.wait_for_start()?;
+        Ok(server)
+    }
+
+    /// Waits until it answers. `Err`: it never will, and this is its log.
+    fn wait_for_start(&mut self) -> Result<(), String> {
+        let mut failed = false;
+        wait_until("the server answers", || {
+            failed = !self.alive() || self.log().contains(clock::HANGS);
+            failed || self.answers()
+        });
+        if failed {
+            Err(self.log())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it is this process that answers on the port, and its data is loaded.
+    fn answers(&self) -> bool {
+        let info = self.client().get_connection().and_then(|mut connection| {
+            let _: () = redis::cmd("PING").query(&mut connection)?;
+            redis::cmd("INFO")
+                .arg("server")
+                .query::<String>(&mut connection)
+        });
+        let this = format!("process_id:{}\r", self.process.id());
+        info.is_ok_and(|info| info.contains(&this))
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address for the `redis` crate and its like.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its folder, with the log and whatever it persists.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it logged so far, and what it or the loader printed.
+    pub fn log(&self) -> String {
+        let read = |name| fs::read(self.dir.join(name)).unwrap_or_default();
+        let log = [read(LOG), read(PRINTED)].concat();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// A client for it.
+    pub fn client(&self) -> redis::Client {
+        redis::Client::open(self.url()).expect("an address")
+    }
+
+    /// A new connection. No reply within half a minute is an error.
+    pub fn connection(&self) -> redis::Connection {
+        let connection = self
+            .client()
+            .get_connection()
+            .expect("the server takes connections");
+        let limit = Some(Duration::from_secs(30));
+        connection.set_read_timeout(limit).expect("a time limit");
+        connection
+    }
+
+    /// Whether the process still runs.
+    pub fn alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        // Nothing is left to do about a process that has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Kills it, if need be, and starts it again: the same port, folder and arguments.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut command = self.launch.command(self.port, &self.dir);
+        self.process = command.spawn().expect("the server's binary runs");
+        let started = self.wait_for_start();
+        started.unwrap_or_else(|log| panic!("the server does not start again:\n{log}"));
+    }
+
+    /// Kills it, if need be, and starts it again in another way: the same port and folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn restart_as(&mut self, launch: Launch) {
+        self.launch = launch;
+        self.restart();
+    }
+
+    /// Moves its clock to so many seconds from now; it runs on from there.
+    pub fn set_clock(&self, seconds: i64) {
+        assert!(
+            self.launch.moves_clock,
+            "started without a clock of its own"
+        );
+        clock::set(&self.dir, seconds);
+        // A server may look at the file a moment later.
+        let mut connection = self.connection();
+        wait_until("the server's clock is moved", || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let (now, _): (i64, i64) = redis::cmd("TIME").query(&mut connection).expect("a time");
+            let expected = since.expect("a time after 1970").as_secs() as i64 + seconds;
+            (expected..=expected + 1).contains(&now)
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!(
+                "the log of the server on port {}:\n{}",
+                self.port,
+                self.log()
+            );
+        }
+        // A folder that cannot be removed lies in the build's folder and harms nobody.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}

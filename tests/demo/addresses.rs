@@ -1,0 +1,223 @@
+//! Every kind of `--redis`, through the loss of a master where there is another to take over.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{wait_until, Launch, Server};
+use crate::driver::{call, Demo};
+
+#[test]
+fn tls_is_spoken_and_certificates_are_checked() {
+    let folder = Folder::new("tls");
+    let certificate = certificate(&folder);
+    let port = free_port().to_string();
+    let tls = [
+        "--tls-port",
+        &port,
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &certificate,
+    ];
+    let files = [
+        "--tls-key-file",
+        &certificate,
+        "--tls-ca-cert-file",
+        &certificate,
+    ];
+    let redis = Launch::default().with(&tls).with(&files).start();
+    call::<()>(&redis, &["CONFIG", "SET", "requirepass", "s3cret"]);
+    let flags = format!("--redis rediss://:s3cret@127.0.0.1:{port} {ONE_A_DAY}");
+    let demo = Demo::start_in(&flags, &[("SSL_CERT_FILE", &certificate)]);
+    wait_for_refusal(&demo, "");
+    let stranger = Demo::start(&flags);
+    stranger.wait_for_log("certificate");
+    assert_eq!(stranger.get().status(), 200);
+}
+
+#[test]
+fn requests_are_answered_and_limited_through_a_sentinel_failover() {
+    let folder = Folder::new("sentinel");
+    let mut master = Server::start();
+    let address = format!("127.0.0.1 {}", master.port());
+    let _replica = Server::with(&["--replicaof", &address]);
+    wait_until("there is a replica", || info(&master, "connected_slaves:1"));
+    let sentinels: Vec<_> = (0..3).map(|_| Sentinel::of(&master, &folder)).collect();
+    for sentinel in &sentinels {
+        wait_until("the sentinels know each other", || {
+            sentinel.info().contains("slaves=1,sentinels=3")
+        });
+    }
+    let hosts: Vec<_> = sentinels.iter().map(Sentinel::host).collect();
+    let url = format!("redis-sentinel://{}/mymaster", hosts.join(","));
+    let demo = Demo::start(&format!("--redis {url} {ONE_A_DAY}"));
+    wait_for_refusal(&demo, "");
+    master.kill();
+    demo.wait_for_log("lost the connection");
+    wait_for_refusal(&demo, "");
+    master.restart();
+    wait_for_refusal(&demo, "");
+}
+
+#[test]
+fn requests_are_answered_and_limited_through_a_cluster_failover() {
+    let mut nodes = cluster();
+    let hosts: Vec<_> = nodes.iter().take(3).map(host).collect();
+    let flags = format!("--redis redis-cluster://{} {PATIENT}", hosts.join(","));
+    let flags = format!("{flags} --key-by header:X-Api-Key --limit 1/d:1");
+    let one = Demo::start(&flags);
+    let several = Demo::start(&format!("{flags} --limit 1/h:5 --prefix several:"));
+    let callers: Vec<_> = (0..30).map(|i| format!("X-Api-Key: {i}\r\n")).collect();
+    for demo in [&one, &several] {
+        demo.wait_for_log("Connected");
+        for caller in &callers {
+            assert_eq!(demo.get_with(caller.as_bytes()).status(), 200, "{caller}");
+            assert_eq!(demo.get_with(caller.as_bytes()).status(), 429, "{caller}");
+        }
+    }
+    nodes[0].kill();
+    for demo in [&one, &several] {
+        for caller in &callers {
+            wait_for_refusal(demo, caller);
+        }
+        assert!(!demo.log().contains("CROSSSLOT"), "{}", demo.log());
+    }
+}
+
+const PATIENT: &str = "--timeout 5000";
+const ONE_A_DAY: &str = "--timeout 5000 --rate 1/d --burst 1";
+
+/// Every answer until then has to be permission.
+fn wait_for_refusal(demo: &Demo, headers: &str) {
+    wait_until("a request is refused", || {
+        let status = demo.get_with(headers.as_bytes()).status();
+        assert!([200, 429].contains(&status), "{status}");
+        status == 429
+    });
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+/// A file with a certificate for 127.0.0.1 that nobody has signed, and its key.
+fn certificate(folder: &Folder) -> String {
+    let file = folder.file("pair.pem");
+    let request = "req -x509 -nodes -days 2 -subj /CN=test -newkey ec \
+                   -pkeyopt ec_paramgen_curve:prime256v1 -addext subjectAltName=IP:127.0.0.1 \
+                   -addext basicConstraints=critical,CA:FALSE";
+    let mut arguments: Vec<_> = request.split_whitespace().collect();
+    arguments.extend(["-keyout", &file, "-out", &file]);
+    run("openssl", &arguments);
+    file
+}
+
+fn info(server: &Server, line: &str) -> bool {
+    call::<String>(server, &["INFO"]).contains(line)
+}
+
+fn host(server: &Server) -> String {
+    format!("127.0.0.1:{}", server.port())
+}
+
+/// Three masters, then a replica of each.
+fn cluster() -> Vec<Server> {
+    let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
+    let nodes: Vec<_> = (0..6).map(|_| Server::with(&flags)).collect();
+    let hosts: Vec<_> = nodes.iter().map(host).collect();
+    let mut arguments = vec![
+        "--cluster",
+        "create",
+        "--cluster-replicas",
+        "1",
+        "--cluster-yes",
+    ];
+    arguments.extend(hosts.iter().map(String::as_str));
+    run("redis-cli", &arguments);
+    for node in &nodes {
+        wait_until("the cluster is whole", || {
+            let master = info(node, "role:master") && info(node, "connected_slaves:1");
+            let state: String = call(node, &["CLUSTER", "INFO"]);
+            (master || info(node, "master_link_status:up")) && state.contains("cluster_state:ok")
+        });
+    }
+    nodes
+}
+
+/// A process that watches a master.
+struct Sentinel {
+    process: Child,
+    port: u16,
+}
+
+impl Sentinel {
+    fn of(master: &Server, folder: &Folder) -> Self {
+        let port = free_port();
+        let file = folder.file(&format!("{port}.conf"));
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\n\
+             sentinel monitor mymaster 127.0.0.1 {} 2\n\
+             sentinel down-after-milliseconds mymaster 1000\n\
+             sentinel failover-timeout mymaster 3000\n",
+            master.port()
+        );
+        std::fs::write(&file, settings).expect("a file");
+        let mut command = Command::new("redis-server");
+        command
+            .args([&file, "--sentinel"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let process = command.spawn().expect("a sentinel");
+        Self { process, port }
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What it knows; nothing before it answers.
+    fn info(&self) -> String {
+        let client = redis::Client::open(("127.0.0.1", self.port)).expect("an address");
+        let info = |mut connection| redis::cmd("INFO").query(&mut connection);
+        client.get_connection().and_then(info).unwrap_or_default()
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let any = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    any.expect("a free port").port()
+}
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a plain path").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

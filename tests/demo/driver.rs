@@ -1,0 +1,196 @@
+//! Starts the demo, which `cargo test` has built, and talks to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::common::{wait_until, Server};
+
+/// Waits until `find` finds.
+pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    wait_until(what, || {
+        found = find();
+        found.is_some()
+    });
+    found.expect("it was waited for")
+}
+
+/// A running demo on a port of its own.
+pub struct Demo {
+    pub process: Child,
+    pub port: u16,
+    log: Arc<Mutex<String>>,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Demo {
+    /// With flags as one would type them.
+    pub fn start(flags: &str) -> Self {
+        Self::start_in(flags, &[])
+    }
+
+    pub fn start_in(flags: &str, environment: &[(&str, &str)]) -> Self {
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        let mut process = command(&flags)
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the demo starts");
+        let stderr = process.stderr.take().expect("a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                *lines.lock().expect("no panic while logging") += &(line + "\n");
+            }
+        });
+        let mut demo = Self {
+            process,
+            port: 0,
+            log,
+        };
+        demo.port = demo.number_after("Listening on http://127.0.0.1:");
+        demo
+    }
+
+    /// With a time-out that only a server which is down exceeds, so that a busy machine does not
+    /// let requests through.
+    pub fn with(redis: &Server, flags: &str) -> Self {
+        Self::start(&format!("--redis {} --timeout 5000 {flags}", redis.url()))
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while logging").clone()
+    }
+
+    pub fn wait_for_log(&self, line: &str) {
+        wait_until(&format!("'{line}' is in the log"), || {
+            self.log().contains(line)
+        });
+    }
+
+    /// Asks until the answer has this status.
+    pub fn wait_for(&self, status: u16) {
+        wait_until(&format!("the status is {status}"), || {
+            self.get().status() == status
+        });
+    }
+
+    pub fn number_after(&self, text: &str) -> u16 {
+        until(&format!("'{text}' is in the log"), || {
+            let log = self.log();
+            let (number, _) = log.split_once(text)?.1.split_once('\n')?;
+            number.parse().ok()
+        })
+    }
+
+    pub fn get(&self) -> Response {
+        self.get_with(b"")
+    }
+
+    pub fn get_with(&self, headers: &[u8]) -> Response {
+        let request = [
+            b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n",
+            headers,
+            b"\r\n",
+        ];
+        self.send(&request.concat())
+    }
+
+    pub fn send(&self, request: &[u8]) -> Response {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the demo listens");
+        // Far beyond what any answer takes: this tells a hang.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a time-out");
+        stream.write_all(request).expect("a request");
+        let mut response = String::new();
+        stream
+            .read_to_string(&mut response)
+            .expect("a response in time");
+        Response(response)
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.process.id(), name);
+    }
+}
+
+/// What a server answers to a command.
+pub fn call<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
+    let (name, arguments) = words.split_first().expect("a command");
+    let mut command = redis::cmd(name);
+    command.arg(arguments);
+    command.query(&mut server.connection()).expect("no error")
+}
+
+/// The keys of a server, in order.
+pub fn keys(server: &Server) -> Vec<String> {
+    let mut keys: Vec<String> = call(server, &["KEYS", "*"]);
+    keys.sort();
+    keys
+}
+
+/// A server's process.
+pub fn pid(server: &Server) -> u32 {
+    let info: String = call(server, &["INFO", "server"]);
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("process_id:"));
+    line.and_then(|pid| pid.parse().ok()).expect("a process id")
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    assert!(status.expect("kill runs").success());
+}
+
+pub fn command(flags: &[&str]) -> Command {
+    let test = std::env::current_exe().expect("a path");
+    let demo: PathBuf = test.with_file_name("../examples/demo");
+    let mut command = Command::new(demo);
+    command
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(flags)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A response as it came over the wire.
+pub struct Response(String);
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        self.0
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .expect("a status")
+    }
+
+    pub fn body(&self) -> &str {
+        self.0
+            .split_once("\r\n\r\n")
+            .expect("an end of the headers")
+            .1
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}

@@ -1,0 +1,10 @@
+//! The demo over real HTTP.
+//!
+//! Alone with `cargo build --example demo && cargo test --test demo`.
+
+mod addresses;
+#[path = "../common/mod.rs"]
+mod common;
+mod driver;
+mod faults;
+mod limits;

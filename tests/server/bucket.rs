@@ -1,0 +1,200 @@
+//! RL.TAKE as its caller sees it: what is admitted, when, and what is stored.
+
+use std::sync::Barrier;
+use std::thread;
+
+use redis::Connection;
+
+use crate::calls::{ask, expires_at, now, stored, take};
+use crate::common::{wait_until, Server};
+
+/// A rate at which nothing comes back while a test runs.
+const SLOW: &str = "1/d";
+const TOKEN: i64 = 1 << 24;
+const DAY_MS: i64 = 86_400_000;
+
+#[test]
+fn two_are_allowed_the_third_is_denied_until_its_wait_is_over() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let call = ["k", "2", "2"];
+    assert_eq!(take(&mut c, &call)[..4], [1, 2, 1, 0]);
+    assert_eq!(take(&mut c, &call)[..4], [1, 2, 0, 0]);
+
+    let before = now();
+    let [taken, limit, remaining, wait_ms, reset_ms] = take(&mut c, &call);
+    let after = now();
+    assert_eq!([taken, limit, remaining], [0, 2, 0]);
+    assert!((1..=500).contains(&wait_ms), "wait {wait_ms} ms");
+    assert!(
+        (wait_ms + 499..=wait_ms + 501).contains(&reset_ms),
+        "reset {reset_ms} ms"
+    );
+
+    // However late this test gets its turn: whoever is denied asked before the wait was over,
+    // and whoever is allowed asked after it, less the millisecond it is rounded by.
+    let wait = u64::try_from(wait_ms).expect("a wait") * 1_000_000;
+    wait_until("it is allowed again", || {
+        let asked = now();
+        let allowed = take(&mut c, &call)[0] == 1;
+        if allowed {
+            assert!(now() > before + wait - 1_000_000, "allowed too early");
+        } else {
+            assert!(asked < after + wait, "denied after the wait");
+        }
+        allowed
+    });
+}
+
+#[test]
+fn fifty_clients_at_once_get_exactly_the_burst() {
+    let server = Server::start();
+    let start = Barrier::new(50);
+    let client = |mut c: Connection| {
+        start.wait();
+        (0..10)
+            .map(|_| take(&mut c, &["k", SLOW, "123"])[0])
+            .sum::<i64>()
+    };
+    let admitted: i64 = thread::scope(|scope| {
+        let connections = (0..50).map(|_| server.connection()).collect::<Vec<_>>();
+        let clients: Vec<_> = connections
+            .into_iter()
+            .map(|c| scope.spawn(|| client(c)))
+            .collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().expect("a count"))
+            .sum()
+    });
+    assert_eq!(admitted, 123);
+}
+
+#[test]
+fn a_token_takes_what_the_rate_says() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let millis_per_token = [
+        ("1", 1_000),
+        ("3", 334),
+        ("0.5", 2_000),
+        ("0.001", 1_000_000),
+        ("2.5", 400),
+        ("1000000", 1),
+        ("250000000", 1),
+        ("1/250ms", 250),
+        ("1/s", 1_000),
+        ("100/m", 600),
+        ("1/15m", 900_000),
+        ("5000/h", 720),
+        ("1/d", DAY_MS),
+        ("0.5/7d", 14 * DAY_MS),
+    ];
+    for (rate, millis) in millis_per_token {
+        assert_eq!(
+            take(&mut c, &[rate, rate, "5"]),
+            [1, 5, 4, 0, millis],
+            "{rate}"
+        );
+    }
+}
+
+#[test]
+fn a_cost_is_taken_whole_or_not_at_all() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(
+        take(&mut c, &["k", SLOW, "10", "COST", "3"])[..4],
+        [3, 10, 7, 0]
+    );
+    let [taken, limit, remaining, wait_ms, _] = take(&mut c, &["k", SLOW, "10", "cost", "8"]);
+    assert_eq!([taken, limit, remaining], [0, 10, 7]);
+    assert!(
+        (DAY_MS - 60_000..=DAY_MS).contains(&wait_ms),
+        "wait {wait_ms} ms"
+    );
+    assert_eq!(
+        take(&mut c, &["k", SLOW, "10", "Cost", "11"])[..4],
+        [0, 10, 7, -1]
+    );
+    assert_eq!(
+        take(&mut c, &["k", SLOW, "10", "COST", "7"])[..4],
+        [7, 10, 0, 0]
+    );
+    assert_eq!(
+        take(&mut c, &["new", SLOW, "10", "COST", "11"]),
+        [0, 10, 10, -1, 0]
+    );
+    assert_eq!(ask::<i64>(&mut c, "EXISTS", &["new"]), 0);
+}
+
+#[test]
+fn limits_may_change_between_calls_and_the_tokens_stay() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["k", SLOW, "10", "COST", "4"])[2], 6);
+    assert_eq!(
+        take(&mut c, &["k", SLOW, "1000"])[..4],
+        [1, 1_000, 5, 0],
+        "a raised burst"
+    );
+    assert_eq!(
+        take(&mut c, &["k", "2/d", "1000"])[..4],
+        [1, 1_000, 4, 0],
+        "a raised rate"
+    );
+    assert_eq!(
+        take(&mut c, &["k", SLOW, "3"])[..4],
+        [1, 3, 2, 0],
+        "a lowered burst"
+    );
+    assert_eq!(
+        take(&mut c, &["k", "1/7d", "10"])[..4],
+        [1, 10, 1, 0],
+        "a lowered rate"
+    );
+}
+
+#[test]
+fn a_bucket_is_sixteen_bytes_that_expire_when_it_is_full() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let fill = |units: i64| {
+        (i128::from(units) * 3_600_000_000_000 + 7 * i128::from(TOKEN) - 1)
+            / (7 * i128::from(TOKEN))
+    };
+    let full_at_ms =
+        |(at, level): (u64, i64)| (i128::from(at) + fill(13 * TOKEN - level) + 999_999) / 1_000_000;
+
+    let before = now();
+    take(&mut c, &["k", "7/h", "13", "COST", "5"]);
+    let first = stored(&mut c, "k");
+    assert!((before..=now()).contains(&first.0), "{first:?}");
+    assert_eq!(first.1, 8 * TOKEN);
+    assert_eq!(i128::from(expires_at(&mut c, "k")), full_at_ms(first));
+
+    take(&mut c, &["k", "7/h", "13", "COST", "2"]);
+    let second = stored(&mut c, "k");
+    let gained = u128::from(second.0 - first.0) * 7 * TOKEN as u128 / 3_600_000_000_000;
+    assert_eq!(second.1, 6 * TOKEN + gained as i64);
+    assert_eq!(i128::from(expires_at(&mut c, "k")), full_at_ms(second));
+}
+
+#[test]
+fn an_idle_bucket_is_no_key() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["k", "20", "1"])[..3], [1, 1, 0]);
+    assert_eq!(ask::<i64>(&mut c, "EXISTS", &["k"]), 1);
+    wait_until("the key is gone", || ask::<i64>(&mut c, "DBSIZE", &[]) == 0);
+    assert_eq!(take(&mut c, &["k", "20", "1"])[..3], [1, 1, 0]);
+}
+
+#[test]
+fn deleting_the_key_resets_the_bucket() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["k", SLOW, "5", "COST", "5"])[..3], [5, 5, 0]);
+    ask::<()>(&mut c, "DEL", &["k"]);
+    assert_eq!(take(&mut c, &["k", SLOW, "5", "COST", "5"])[..3], [5, 5, 0]);
+}

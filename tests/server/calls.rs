@@ -1,0 +1,122 @@
+//! What every theme says to a server and asks of it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redis::{cmd, Cmd, Connection, RedisError, ToRedisArgs, Value};
+
+use crate::common::wait_until;
+
+/// `[taken, limit, remaining, wait_ms, reset_ms]`.
+pub type Reply = [i64; 5];
+
+/// A command with its arguments.
+pub fn call<A: ToRedisArgs>(name: &str, arguments: &[A]) -> Cmd {
+    let mut command = cmd(name);
+    command.arg(arguments);
+    command
+}
+
+/// `RL.TAKE` with these arguments, which must not fail.
+pub fn take(c: &mut Connection, arguments: &[&str]) -> Reply {
+    ask(c, "RL.TAKE", arguments)
+}
+
+/// A command that must not fail.
+pub fn ask<T: redis::FromRedisValue>(c: &mut Connection, name: &str, arguments: &[&str]) -> T {
+    call(name, arguments)
+        .query(c)
+        .unwrap_or_else(|error| panic!("{name} {arguments:?}: {error}"))
+}
+
+/// The error that a command must come to, as it was sent: `ERR what it says`.
+pub fn error_of(c: &mut Connection, command: &Cmd) -> String {
+    match command.query::<Value>(c) {
+        Ok(reply) => panic!("{command:?} did not fail but gave {reply:?}"),
+        Err(error) => as_sent(&error),
+    }
+}
+
+fn as_sent(error: &RedisError) -> String {
+    let code = error
+        .code()
+        .unwrap_or_else(|| panic!("no reply of the server: {error}"));
+    format!("{code} {}", error.detail().unwrap_or_default())
+}
+
+/// Whether the server knows this command, `sub|command` included.
+pub fn knows(c: &mut Connection, command: &[&str]) -> bool {
+    match call::<&str>(command[0], &command[1..]).query::<Value>(c) {
+        Ok(_) => true,
+        Err(error) => {
+            let text = as_sent(&error).to_lowercase();
+            assert!(text.contains("unknown"), "{command:?}: {text}");
+            false
+        }
+    }
+}
+
+/// Every text anywhere in a reply.
+pub fn texts(reply: &Value) -> Vec<String> {
+    match reply {
+        Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
+        Value::SimpleString(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// One field of `INFO`.
+pub fn info(c: &mut Connection, field: &str) -> String {
+    let all: String = ask(c, "INFO", &[]);
+    let line = all
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("INFO has no {field}"))
+        .to_string()
+}
+
+/// When a key expires, in milliseconds since 1970.
+pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
+    if knows(c, &["PEXPIRETIME", key]) {
+        return ask(c, "PEXPIRETIME", &[key]);
+    }
+    // Redis 6.2 tells only how long it still is: asked within one millisecond, that says when.
+    let mut found = 0;
+    wait_until(
+        "the time and the TTL are read in the same millisecond",
+        || {
+            let mut together = redis::pipe();
+            together
+                .atomic()
+                .cmd("TIME")
+                .cmd("PTTL")
+                .arg(key)
+                .cmd("TIME");
+            type Time = (i64, i64);
+            let (before, ttl, after): (Time, i64, Time) = together.query(c).expect("a reply");
+            let millis = |(seconds, micros): Time| seconds * 1000 + micros / 1000;
+            found = millis(before) + ttl;
+            millis(before) == millis(after)
+        },
+    );
+    found
+}
+
+/// A bucket's stored words: nanoseconds since 1970, and the level in units of 2^-24 tokens.
+pub fn stored(c: &mut Connection, key: &str) -> (u64, i64) {
+    let bytes: Vec<u8> = ask(c, "GET", &[key]);
+    let words: [u8; 16] = bytes.try_into().expect("16 bytes");
+    let (updated_at, tokens) = words.split_at(8);
+    (
+        u64::from_le_bytes(updated_at.try_into().expect("8 bytes")),
+        i64::from_le_bytes(tokens.try_into().expect("8 bytes")),
+    )
+}
+
+/// This machine's clock, which is the server's too, in nanoseconds since 1970.
+pub fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time after 1970");
+    u64::try_from(since.as_nanos()).expect("a time before 2554")
+}

@@ -1,0 +1,100 @@
+//! A server whose clock moves.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::calls::{ask, expires_at, stored, take};
+use crate::common::{Launch, Server};
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+/// The server under test, or another real one where that does not start under libfaketime.
+fn with_clock() -> Server {
+    static LAUNCH: OnceLock<Launch> = OnceLock::new();
+    let launch = LAUNCH.get_or_init(|| {
+        let under_test = Launch::default().with_clock();
+        let Err(log) = under_test.clone().try_start() else {
+            return under_test;
+        };
+        let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers/redis-6.2");
+        assert!(
+            other.exists(),
+            "{} is missing: run scripts/servers.sh",
+            other.display()
+        );
+        println!("the server under test does not start under libfaketime; redis-6.2 does\n{log}");
+        under_test.binary(other)
+    });
+    launch.clone().start()
+}
+
+#[test]
+fn the_clock_can_be_moved() {
+    let server = with_clock();
+    let mut c = server.connection();
+    let mut seconds = || ask::<(i64, i64)>(&mut c, "TIME", &[]).0;
+    let start = seconds();
+    server.set_clock(-HOUR);
+    let behind = seconds();
+    assert!((start - HOUR..start).contains(&behind), "{start} {behind}");
+    server.set_clock(DAY);
+    assert!(seconds() >= start + DAY);
+}
+
+#[test]
+fn a_clock_that_steps_back_keeps_nobody_out_for_longer_than_a_refill() {
+    let server = with_clock();
+    let mut c = server.connection();
+    let call = ["k", "1/m", "10"];
+    assert_eq!(
+        take(&mut c, &["k", "1/m", "10", "COST", "10"])[..3],
+        [10, 10, 0]
+    );
+    server.set_clock(-HOUR);
+    let [taken, _, remaining, wait_ms, reset_ms] = take(&mut c, &call);
+    assert_eq!((taken, remaining), (0, 0));
+    assert!((1..=60_000).contains(&wait_ms), "wait {wait_ms} ms");
+    assert!((1..=600_000).contains(&reset_ms), "reset {reset_ms} ms");
+
+    // From that moment on it refills, although its clock is still behind.
+    server.set_clock(-HOUR + 61);
+    assert_eq!(take(&mut c, &call)[..2], [1, 10]);
+    server.set_clock(-HOUR + 61 + 600);
+    assert_eq!(
+        take(&mut c, &["k", "1/m", "10", "COST", "10"])[..2],
+        [10, 10]
+    );
+}
+
+#[test]
+fn after_a_step_back_the_tokens_that_are_there_are_admitted() {
+    let server = with_clock();
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["k", "1/h", "10", "COST", "4"])[2], 6);
+    server.set_clock(-DAY);
+    assert_eq!(
+        take(&mut c, &["k", "1/h", "10", "COST", "6"])[..3],
+        [6, 10, 0]
+    );
+    let (updated_at, _) = stored(&mut c, "k");
+    let (seconds, _): (u64, u64) = ask(&mut c, "TIME", &[]);
+    assert!(updated_at / 1_000_000_000 <= seconds);
+    let in_an_hour = i64::try_from(seconds).expect("a time") * 1_000 + 10 * HOUR * 1_000;
+    assert!((expires_at(&mut c, "k") - in_an_hour).abs() < 60_000);
+}
+
+#[test]
+fn time_refills_at_the_rate_of_the_call_that_asks() {
+    let server = with_clock();
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["k", "1/d", "10", "COST", "10"])[2], 0);
+    server.set_clock(2 * HOUR);
+    assert_eq!(take(&mut c, &["k", "1/d", "10"])[0], 0);
+    assert_eq!(take(&mut c, &["k", "3/h", "10"])[..3], [1, 10, 5]);
+    server.set_clock(2 * HOUR + DAY);
+    assert_eq!(
+        take(&mut c, &["k", "1/h", "10", "COST", "10"])[..3],
+        [10, 10, 0]
+    );
+}

@@ -1,0 +1,129 @@
+//! A denied take changes nothing that anybody could see.
+//!
+//! Each test also makes an allowed take, to show that its way of looking sees a change.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use redis::{Connection, Value};
+
+use crate::calls::{ask, expires_at, info, take};
+use crate::common::{wait_until, Server};
+
+const DENIED: [&str; 5] = ["k", "1/d", "5", "COST", "4"];
+const ALLOWED: [&str; 5] = ["k", "1/d", "5", "COST", "1"];
+
+/// A server with a bucket `k` that lacks tokens for [`DENIED`] but has some for [`ALLOWED`].
+fn with_bucket(arguments: &[&str]) -> (Server, Connection) {
+    let server = Server::with(arguments);
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["k", "1/d", "5", "COST", "2"])[0], 2);
+    (server, c)
+}
+
+fn deny(c: &mut Connection) {
+    for _ in 0..100 {
+        assert_eq!(take(c, &DENIED)[0], 0);
+    }
+}
+
+#[test]
+fn value_and_expiry_stay() {
+    let (_server, mut c) = with_bucket(&[]);
+    let look = |c: &mut Connection| {
+        let dump: Vec<u8> = ask(c, "DUMP", &["k"]);
+        (
+            dump,
+            expires_at(c, "k"),
+            info(c, "rdb_changes_since_last_save"),
+        )
+    };
+    let before = look(&mut c);
+    deny(&mut c);
+    assert_eq!(look(&mut c), before);
+    take(&mut c, &ALLOWED);
+    let after = look(&mut c);
+    assert!(after.0 != before.0 && after.1 != before.1 && after.2 != before.2);
+}
+
+#[test]
+fn a_denied_take_makes_no_key() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["new", "1/d", "5", "COST", "6"])[0], 0);
+    assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 0);
+    assert_eq!(info(&mut c, "rdb_changes_since_last_save"), "0");
+}
+
+#[test]
+fn replicas_hear_nothing_and_stay_equal() {
+    // The master's pings to its replicas would count too.
+    let (master, mut c) = with_bucket(&["--repl-ping-replica-period", "3600"]);
+    let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    let mut r = replica.connection();
+    wait_until("the replica is in sync", || {
+        info(&mut r, "master_link_status") == "up"
+    });
+    take(&mut c, &ALLOWED);
+    let offset = info(&mut c, "master_repl_offset");
+    deny(&mut c);
+    assert_eq!(info(&mut c, "master_repl_offset"), offset);
+    take(&mut c, &ALLOWED);
+    assert_ne!(info(&mut c, "master_repl_offset"), offset);
+
+    let value: Vec<u8> = ask(&mut c, "GET", &["k"]);
+    wait_until("the replica has the value", || {
+        ask::<Vec<u8>>(&mut r, "GET", &["k"]) == value
+    });
+    assert_eq!(expires_at(&mut r, "k"), expires_at(&mut c, "k"));
+}
+
+#[test]
+fn the_append_only_file_does_not_grow() {
+    let (_server, mut c) = with_bucket(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let size = info(&mut c, "aof_current_size");
+    deny(&mut c);
+    assert_eq!(info(&mut c, "aof_current_size"), size);
+    take(&mut c, &ALLOWED);
+    assert_ne!(info(&mut c, "aof_current_size"), size);
+}
+
+#[test]
+fn a_watch_is_not_broken() {
+    let (server, mut other) = with_bucket(&[]);
+    let mut c = server.connection();
+    let mut transaction = |meanwhile: &mut dyn FnMut()| -> Value {
+        ask::<()>(&mut c, "WATCH", &["k"]);
+        meanwhile();
+        ask::<()>(&mut c, "MULTI", &[]);
+        ask::<()>(&mut c, "PING", &[]);
+        ask(&mut c, "EXEC", &[])
+    };
+    assert_ne!(transaction(&mut || deny(&mut other)), Value::Nil);
+    assert_eq!(
+        transaction(&mut || assert_eq!(take(&mut other, &ALLOWED)[0], 1)),
+        Value::Nil
+    );
+}
+
+#[test]
+fn cached_copies_are_not_invalidated() {
+    let (server, mut other) = with_bucket(&[]);
+    let socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+    let mut lines = BufReader::new(socket.try_clone().expect("the same connection")).lines();
+    // Pushes come as lines of their own before the reply to the PING.
+    let mut until_pong = |commands: &str| -> Vec<String> {
+        (&socket)
+            .write_all(format!("{commands}PING\r\n").as_bytes())
+            .expect("sent");
+        let lines = lines.by_ref().map_while(Result::ok);
+        lines.take_while(|line| line != "+PONG").collect()
+    };
+    let invalidated = |lines: Vec<String>| lines.iter().any(|line| line == "invalidate");
+
+    until_pong("HELLO 3\r\nCLIENT TRACKING ON\r\nTTL k\r\n");
+    deny(&mut other);
+    assert!(!invalidated(until_pong("")));
+    take(&mut other, &ALLOWED);
+    assert!(invalidated(until_pong("")));
+}

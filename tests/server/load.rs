@@ -1,0 +1,70 @@
+//! The module being loaded and unloaded, and a server whose memory is used up.
+
+use redis::Value;
+
+use crate::calls::{ask, call, error_of, take, texts};
+use crate::common::{module, Launch, Server};
+
+#[test]
+fn loading_logs_one_line_with_the_version() {
+    let server = Server::start();
+    let log = server.log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("redis-rl"))
+        .collect();
+    let expected = format!("redis-rl {} loaded", env!("CARGO_PKG_VERSION"));
+    assert!(lines.len() == 1 && lines[0].ends_with(&expected), "{log}");
+
+    let modules: Value = ask(&mut server.connection(), "MODULE", &["LIST"]);
+    assert!(texts(&modules).contains(&"rl".to_string()), "{modules:?}");
+}
+
+/// The server under test, made to accept MODULE LOAD.
+fn without_module() -> Launch {
+    let launch = Launch::default().without_module();
+    let server = launch.clone().start();
+    let setting: Vec<String> = ask(
+        &mut server.connection(),
+        "CONFIG",
+        &["GET", "enable-module-command"],
+    );
+    if setting.is_empty() {
+        return launch; // Redis 6.2 accepts it always.
+    }
+    launch.with(&["--enable-module-command", "yes"])
+}
+
+#[test]
+fn it_is_loaded_and_unloaded_at_run_time_and_no_bucket_is_lost() {
+    let server = without_module().start();
+    let mut c = server.connection();
+    let library = module();
+    let library = library.to_str().expect("a path that is text");
+    let call_it = ["k", "1/d", "5"];
+    for remaining in [4, 3, 2] {
+        let error = error_of(&mut c, &call("RL.TAKE", &call_it));
+        assert!(error.starts_with("ERR unknown command"), "{error}");
+        ask::<()>(&mut c, "MODULE", &["LOAD", library]);
+        assert_eq!(take(&mut c, &call_it)[..3], [1, 5, remaining]);
+        ask::<()>(&mut c, "MODULE", &["UNLOAD", "rl"]);
+    }
+}
+
+#[test]
+fn with_memory_used_up_buckets_go_on_and_new_ones_are_refused() {
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let mut c = server.connection();
+    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [1, 3, 2]);
+    ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "1"]);
+
+    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [1, 3, 1]);
+    let error = error_of(&mut c, &call("RL.TAKE", &["new", "1/d", "3"]));
+    assert!(error.starts_with("OOM "), "{error}");
+    assert_eq!(ask::<i64>(&mut c, "EXISTS", &["new"]), 0);
+    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [1, 3, 0]);
+    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [0, 3, 0]);
+
+    ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "0"]);
+    assert_eq!(take(&mut c, &["new", "1/d", "3"])[..3], [1, 3, 2]);
+}
