@@ -13,3 +13,8 @@ mod clock;
 mod denied;
 mod errors;
 mod load;
+mod node;
+mod persistence;
+mod replication;
+mod takers;
+mod traffic;
