@@ -3,6 +3,7 @@
 //! Alone with `cargo build --example demo && cargo test --test demo`.
 
 mod addresses;
+mod admin;
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
