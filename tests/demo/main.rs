@@ -6,6 +6,7 @@ mod addresses;
 mod admin;
 #[path = "../common/mod.rs"]
 mod common;
+mod dashboard;
 mod driver;
 mod faults;
 mod limits;
