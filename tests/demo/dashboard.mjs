@@ -42,7 +42,7 @@ page.on("request", (request) => {
 
 const reads = (id, text) =>
   page.waitForFunction(([id, text]) => document.getElementById(id).textContent === text, [id, text]);
-const number = (id) => page.locator(`#${id}`).textContent().then((text) => Number(text.replace(",", "")));
+const number = async (id) => Number((await page.locator(`#${id}`).textContent()).replace(",", ""));
 const points = (name) =>
   page.locator(`polyline.${name}`).evaluate((line) => line.getAttribute("points").split(" "));
 
@@ -59,6 +59,7 @@ await page.goto(`${pages}/dashboard`);
 await reads("state", "Redis answers");
 assert.equal(await page.title(), "Rate limits");
 await page.getByText("Nobody has been denied.").waitFor();
+await page.getByText("Each caller may make 1 request per day on average, 2 at once.").waitFor();
 
 // It moves under traffic.
 await untilTrue("the chart has three points", async () => (await points("denied")).length >= 3);

@@ -213,7 +213,7 @@ pub fn free_port() -> u16 {
 }
 
 /// A response as it came over the wire.
-pub struct Response(String);
+pub struct Response(pub String);
 
 impl Response {
     pub fn status(&self) -> u16 {

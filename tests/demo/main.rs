@@ -9,4 +9,5 @@ mod common;
 mod dashboard;
 mod driver;
 mod faults;
+mod hostile;
 mod limits;
