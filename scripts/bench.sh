@@ -6,8 +6,11 @@
 #   scripts/bench.sh --full    also among five million keys
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if ! command -v valgrind redis-server redis-benchmark python3 >/dev/null; then
-  apt-get update -q && apt-get install -y -q valgrind redis-server redis-tools python3
-fi
+for tool in valgrind redis-server redis-benchmark python3; do
+  if ! command -v "$tool" >/dev/null; then
+    apt-get update -q && apt-get install -y -q valgrind redis-server redis-tools python3
+    break
+  fi
+done
 cargo build --release
 exec python3 scripts/bench "$@"

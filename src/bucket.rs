@@ -5,6 +5,11 @@
 //! What is `inline(always)`, here and in [`limit`](crate::limit), makes a denied take 2 % cheaper.
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "no level is beyond 2^61, so three of them add up to no more than an i64 holds; what \
+              is subtracted from a time is no later than it"
+)]
 
 use crate::error::Error;
 use crate::limit::{Limit, MAX_TOKENS};

@@ -126,9 +126,10 @@ impl fmt::Display for Error<'_> {
                  of which a call may have one",
                 Shown(got)
             ),
-            Self::TooFast => {
-                f.write_str("ERR count and period make a rate above 10^12 tokens a second")
-            }
+            Self::TooFast => f.write_str(
+                "ERR count and period make a rate that is above 10^12 tokens a second, \
+                 or has too many digits",
+            ),
             Self::TooSlow => {
                 f.write_str("ERR rate and burst make a bucket that takes over 100 years to fill")
             }

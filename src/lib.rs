@@ -4,6 +4,16 @@
 //! file per command, `server` everything that touches the server and the only unsafe code.
 //! [`MODULE`] is what a server is told when it loads the library.
 
+// A panic would take the server and everybody's data with it.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
 pub mod bucket;
 mod commands;
 pub mod error;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::num::{NonZeroU128, NonZeroU64};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct Limit {
 /// Both fit 64 bits, so that their product with any time or level fits 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rate {
-    num: u64,
-    den: u64,
+    num: NonZeroU64,
+    den: NonZeroU64,
 }
 
 impl Limit {
@@ -60,9 +61,9 @@ impl Limit {
     #[inline(always)]
     fn new(rate: Rate, burst: u64) -> Result<Self, Error<'static>> {
         let limit = Self { rate, burst };
-        let fill = u128::from(limit.burst_units() as u64) * u128::from(rate.den);
+        let fill = product(limit.burst_units() as u64, rate.den.get());
         // Compares products, since a division costs more than all the rest of this.
-        if fill > u128::from(MAX_FILL_NANOS) * u128::from(rate.num) {
+        if fill > product(MAX_FILL_NANOS, rate.num.get()) {
             return Err(Error::TooSlow);
         }
         Ok(limit)
@@ -85,26 +86,23 @@ impl Limit {
     /// Units gained in `nanos`, rounded down.
     #[inline(always)]
     pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
-        let product = u128::from(nanos) * u128::from(self.rate.num);
+        let product = product(nanos, self.rate.num.get());
         match u64::try_from(product) {
             Ok(product) => u128::from(product / self.rate.den),
-            Err(_) => product / u128::from(self.rate.den),
+            Err(_) => product / NonZeroU128::from(self.rate.den),
         }
     }
 
     /// Units gained in `nanos`, rounded up.
     pub(crate) fn units_owed(&self, nanos: u64) -> u128 {
-        (u128::from(nanos) * u128::from(self.rate.num)).div_ceil(u128::from(self.rate.den))
+        divide_up(product(nanos, self.rate.num.get()), self.rate.den)
     }
 
     /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
     #[inline(always)]
     pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
-        let product = u128::from(units) * u128::from(self.rate.den);
-        match u64::try_from(product) {
-            Ok(product) => product.div_ceil(self.rate.num),
-            Err(_) => saturate(product.div_ceil(u128::from(self.rate.num))),
-        }
+        let nanos = divide_up(product(units, self.rate.den.get()), self.rate.num);
+        u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 }
 
@@ -123,7 +121,7 @@ impl Rate {
         let (mantissa, decimals, text) = match text {
             [b'.', fraction @ ..] => {
                 let (mantissa, text) = leading_digits(whole, fraction)?;
-                (mantissa, fraction.len() - text.len(), text)
+                (mantissa, fraction.len().checked_sub(text.len())?, text)
             }
             _ => (whole, 0, text),
         };
@@ -142,32 +140,36 @@ impl Rate {
             0 => 1,
             _ => 10u64.checked_pow(decimals)?,
         };
-        let period = u128::from(period) * u128::from(scale);
+        let period = product(period, scale);
         let too_fast = u128::from(mantissa.div_ceil(MAX_RATE / NANOS_PER_SECOND)) > period;
-        if mantissa == 0 || too_fast {
+        if too_fast {
             return None;
         }
         let shift = period.trailing_zeros().min(UNIT_BITS);
-        let num = u128::from(mantissa) << (UNIT_BITS - shift);
-        let den = period >> shift;
+        let num = u128::from(mantissa).checked_shl(UNIT_BITS.checked_sub(shift)?)?;
+        let den = period.checked_shr(shift)?;
         match (u64::try_from(num), u64::try_from(den)) {
-            (Ok(num), Ok(den)) => Some(Self { num, den }),
+            (Ok(num), Ok(den)) => Some(Self {
+                num: NonZeroU64::new(num)?,
+                den: NonZeroU64::new(den)?,
+            }),
             _ => Self::reduced(num, den),
         }
     }
 
     fn reduced(num: u128, den: u128) -> Option<Self> {
         let common = greatest_common_divisor(num, den);
+        let reduced = |n: u128| NonZeroU64::new(u64::try_from(n.checked_div(common)?).ok()?);
         Some(Self {
-            num: u64::try_from(num / common).ok()?,
-            den: u64::try_from(den / common).ok()?,
+            num: reduced(num)?,
+            den: reduced(den)?,
         })
     }
 }
 
 fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
+    while let Some(rest) = a.checked_rem(b) {
+        (a, b) = (b, rest);
     }
     a
 }
@@ -198,12 +200,24 @@ fn leading_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
     while let [digit @ b'0'..=b'9', rest @ ..] = text {
         number = number
             .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+            .checked_add(u64::from(digit.wrapping_sub(b'0')))?;
         text = rest;
     }
     (text.len() < start).then_some((number, text))
 }
 
-fn saturate(n: u128) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
+#[inline(always)]
+#[expect(clippy::arithmetic_side_effects, reason = "64 bits by 64 bits fit 128")]
+fn product(a: u64, b: u64) -> u128 {
+    u128::from(a) * u128::from(b)
+}
+
+/// Most numbers here fit 64 bits, and a division by one costs a quarter then.
+#[inline(always)]
+fn divide_up(n: u128, by: NonZeroU64) -> u128 {
+    if let Ok(n) = u64::try_from(n) {
+        return u128::from((n / by).saturating_add(u64::from(n % by != 0)));
+    }
+    let by = NonZeroU128::from(by);
+    (n / by).saturating_add(u128::from(n % by != 0))
 }

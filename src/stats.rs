@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bucket::Reply;
 use crate::error::Error;
@@ -98,18 +98,24 @@ pub fn taken(reply: &Reply) {
 
 static TOP: Mutex<Option<Top>> = Mutex::new(None);
 
-/// Lets `f` at the keys denied most.
-pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> T {
-    let mut top = TOP.lock().unwrap_or_else(PoisonError::into_inner);
-    f(top.get_or_insert_with(|| Top::new(0)))
+/// Lets `f` at the keys denied most, if they are kept.
+pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> Option<T> {
+    top().as_mut().map(f)
 }
 
 /// How many keys denied most are kept.
 pub fn top_keys() -> i64 {
-    with_top(|top| top.capacity().try_into().unwrap_or(i64::MAX))
+    with_top(|top| top.capacity().try_into().unwrap_or(i64::MAX)).unwrap_or(0)
 }
 
 /// Keeps so many from now on, and forgets those kept so far.
 pub fn keep_top_keys(keys: i64) {
-    with_top(|top| *top = Top::new(keys.try_into().unwrap_or(0)));
+    // Where the library was loaded differs from run to run.
+    let seed = std::ptr::from_ref(&TOP) as usize as u64;
+    let keys = usize::try_from(keys).ok().filter(|&keys| keys > 0);
+    *top() = keys.map(|keys| Top::new(keys, seed));
+}
+
+fn top() -> MutexGuard<'static, Option<Top>> {
+    TOP.lock().unwrap_or_else(PoisonError::into_inner)
 }

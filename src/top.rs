@@ -7,9 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-
 /// The most keys that can be kept.
 pub const MAX_KEYS: usize = 4096;
 /// Of a longer key, so many bytes are kept to show; all of it counts for telling keys apart.
@@ -60,7 +57,9 @@ struct Run {
 
 impl Top {
     /// One that keeps so many keys, [`MAX_KEYS`] at most; none turns it off.
-    pub fn new(capacity: usize) -> Self {
+    ///
+    /// The `seed` is any number that who chooses the keys cannot know.
+    pub fn new(capacity: usize, seed: u64) -> Self {
         let capacity = capacity.min(MAX_KEYS);
         Self {
             capacity,
@@ -69,13 +68,22 @@ impl Top {
             runs: Vec::with_capacity(capacity),
             free_runs: Vec::with_capacity(capacity),
             chains: vec![NONE; capacity.next_power_of_two()],
-            seed: RandomState::new().hash_one(0),
+            seed,
         }
     }
 
     /// How many keys it keeps.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Forgets what was counted.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.order.clear();
+        self.runs.clear();
+        self.free_runs.clear();
+        self.chains.fill(NONE);
     }
 
     /// The keys that it has, most denials first.
@@ -104,8 +112,8 @@ impl Top {
                 entry.key.clear();
                 entry.key.extend_from_slice(shown(key));
                 (entry.hash, entry.len) = (hash, key.len());
-                let chain = chain(&mut self.chains, hash)?;
-                entry.next = std::mem::replace(chain, id);
+                let at = chain(&self.chains, hash);
+                entry.next = std::mem::replace(self.chains.get_mut(at)?, id);
                 id
             }
         };
@@ -118,7 +126,7 @@ impl Top {
     fn hash(&self, key: &[u8]) -> u64 {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let mix = |hash: u64, word: u64| {
-            let product = u128::from(hash ^ word) * u128::from(ODD);
+            let product = u128::from(hash ^ word).wrapping_mul(ODD.into());
             (product >> 64) as u64 ^ product as u64
         };
         let mut hash = self.seed;
@@ -132,8 +140,7 @@ impl Top {
     }
 
     fn find(&self, key: &[u8], hash: u64) -> Option<u16> {
-        let at = hash as usize & (self.chains.len() - 1);
-        let mut id = *self.chains.get(at)?;
+        let mut id = *self.chains.get(chain(&self.chains, hash))?;
         // Ends at NONE, which is beyond every entry.
         while let Some(entry) = self.entries.get(usize::from(id)) {
             if entry.hash == hash && entry.len == key.len() && entry.key == shown(key) {
@@ -162,7 +169,8 @@ impl Top {
         let entry = self.entries.get_mut(usize::from(id))?;
         entry.error = entry.denials;
         let (hash, next) = (entry.hash, entry.next);
-        let first = chain(&mut self.chains, hash)?;
+        let at = chain(&self.chains, hash);
+        let first = self.chains.get_mut(at)?;
         if *first == id {
             *first = next;
             return Some(id);
@@ -181,13 +189,13 @@ impl Top {
     /// Counts one more denial of an entry, and keeps the order.
     fn promote(&mut self, id: u16) -> Option<()> {
         let entry = self.entries.get_mut(usize::from(id))?;
-        entry.denials += 1;
+        entry.denials = entry.denials.saturating_add(1);
         let (denials, place, run) = (entry.denials, entry.place, entry.run);
 
         let left = self.runs.get_mut(usize::from(run))?;
         let head = left.first;
-        left.first += 1;
-        left.len -= 1;
+        left.first = left.first.saturating_add(1);
+        left.len = left.len.saturating_sub(1);
         let emptied = left.len == 0;
 
         let displaced = std::mem::replace(self.order.get_mut(usize::from(head))?, id);
@@ -200,7 +208,8 @@ impl Top {
         let joined = match above.filter(|above| above.denials == denials) {
             Some(above) => {
                 let joined = above.run;
-                self.runs.get_mut(usize::from(joined))?.len += 1;
+                let run = self.runs.get_mut(usize::from(joined))?;
+                run.len = run.len.saturating_add(1);
                 joined
             }
             None => self.new_run(head)?,
@@ -220,8 +229,9 @@ impl Top {
             *self.runs.get_mut(usize::from(free))? = run;
             return Some(free);
         }
+        let new = u16::try_from(self.runs.len()).ok();
         self.runs.push(run);
-        u16::try_from(self.runs.len() - 1).ok()
+        new
     }
 }
 
@@ -243,8 +253,7 @@ fn shown(key: &[u8]) -> &[u8] {
     key.get(..SHOWN).unwrap_or(key)
 }
 
-/// Where the chain of those hashes begins.
-fn chain(chains: &mut [u16], hash: u64) -> Option<&mut u16> {
-    let at = hash as usize & (chains.len() - 1);
-    chains.get_mut(at)
+/// Which chain a hash belongs to; there are a power of two.
+fn chain(chains: &[u16], hash: u64) -> usize {
+    hash as usize & chains.len().wrapping_sub(1)
 }

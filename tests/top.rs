@@ -21,7 +21,7 @@ fn shown(key: &[u8]) -> Vec<u8> {
 proptest! {
     #[test]
     fn bounds_hold(capacity in 1..40usize, keys in prop::collection::vec(key(), 0..2_000)) {
-        let mut top = Top::new(capacity);
+        let mut top = Top::new(capacity, 7);
         let mut exact: HashMap<Vec<u8>, u64> = HashMap::new();
         for (now, key) in keys.iter().enumerate() {
             top.denied(key, now as u64);
@@ -49,15 +49,15 @@ proptest! {
 
 #[test]
 fn none_and_too_many_keys_are_kept_within_bounds() {
-    let mut off = Top::new(0);
+    let mut off = Top::new(0, 7);
     off.denied(b"k", 1);
     assert_eq!(off.entries().count(), 0);
-    assert_eq!(Top::new(usize::MAX).capacity(), MAX_KEYS);
+    assert_eq!(Top::new(usize::MAX, 7).capacity(), MAX_KEYS);
 }
 
 #[test]
 fn a_thousand_offenders_leave_the_heaviest_first() {
-    let mut top = Top::new(128);
+    let mut top = Top::new(128, 7);
     for round in 0..1_000u64 {
         top.denied(b"heavy", round);
         top.denied(b"heavier", round);

@@ -89,7 +89,7 @@ fn split<'s, 'a>(
         return Err(Error::Arity);
     };
     integer(numkeys.bytes(), 1..=MAX_BUCKETS)
-        .and_then(|n| rest.split_at_checked(STEP * usize::try_from(n).ok()?))
+        .and_then(|n| rest.split_at_checked(STEP.checked_mul(usize::try_from(n).ok()?)?))
         .ok_or(Error::Invalid(Parameter::NumKeys, numkeys.bytes()))
 }
 

@@ -68,7 +68,7 @@ fn parse<'s, 'a>(
         }
         _ => return Err(Error::Arity),
     };
-    let burst = number(max_burst, Parameter::MaxBurst, 0..=MAX_TOKENS - 1)? + 1;
+    let burst = number(max_burst, Parameter::MaxBurst, 0..=MAX_TOKENS - 1)?.saturating_add(1);
     let count = number(count, Parameter::Count, 1..=MAX_COUNT)?;
     let period = number(period, Parameter::Period, 1..=MAX_PERIOD)?;
     Ok((name, Limit::per_seconds(count, period, burst)?, quantity))

@@ -30,7 +30,7 @@ impl Handler for Top {
         let count = match call.arguments() {
             [] => MAX_KEYS,
             [word] if word.bytes().eq_ignore_ascii_case(b"RESET") => {
-                with_top(|top| *top = Sketch::new(top.capacity()));
+                with_top(Sketch::clear);
                 call.reply_ok();
                 return Ok(());
             }
@@ -39,7 +39,9 @@ impl Handler for Top {
                 .ok_or(Error::Invalid(Parameter::TopCount, count.bytes()))?,
             _ => return Err(Error::Arity),
         };
-        with_top(|top| reply(call, top, count));
+        if with_top(|top| reply(call, top, count)).is_none() {
+            call.reply_array(0);
+        }
         Ok(())
     }
 }

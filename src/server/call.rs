@@ -182,7 +182,12 @@ impl<'a> Call<'a> {
         let last = last.filter(|&last| last < self.arguments.len());
         for at in (1..=last.unwrap_or(0)).step_by(step) {
             // SAFETY: ctx is this call's, and the position is that of one of its words.
-            unsafe { api!(RedisModule_KeyAtPos(self.ctx, at as c_int + 1)) };
+            unsafe {
+                api!(RedisModule_KeyAtPos(
+                    self.ctx,
+                    at.saturating_add(1) as c_int
+                ))
+            };
         }
     }
 
@@ -238,11 +243,11 @@ impl Default for Text {
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let last = self.bytes.len() - 1;
+        let last = self.bytes.len().saturating_sub(1);
         let free = self.bytes.get_mut(self.len..last).ok_or(std::fmt::Error)?;
         for (to, from) in free.iter_mut().zip(text.bytes()) {
             *to = from;
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
         }
         Ok(())
     }

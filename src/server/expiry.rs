@@ -23,7 +23,10 @@ pub(super) unsafe fn set(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
         loop {
             let now_ms = api!(RedisModule_Milliseconds());
             // Below 0 would mean never.
-            api!(RedisModule_SetExpire(key, (expire_ms - now_ms).max(0)));
+            api!(RedisModule_SetExpire(
+                key,
+                expire_ms.saturating_sub(now_ms).max(0)
+            ));
             // The server counted from its clock as it stood in between.
             if api!(RedisModule_Milliseconds()) == now_ms {
                 return;

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 mod build;
+mod clock;
 mod port;
 mod server;
 
@@ -15,14 +16,25 @@ pub use server::{Launch, Server};
 /// More than any condition takes on a busy machine, and less than a person would wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `condition` holds. The only place where a test sleeps.
+/// Waits until `condition` holds.
 ///
 /// # Panics
 /// It does not hold within a minute.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    until(what, || condition().then_some(()));
+}
+
+/// Waits until `look` finds something. The only place where a test sleeps.
+///
+/// # Panics
+/// It finds nothing within a minute.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,13 +1,12 @@
 //! A server process: how it is started, asked, killed and started again.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{module, port, wait_until};
+use super::{clock, module, port, wait_until};
 
 /// How to start a server. The default is the server under test with the module and no
 /// persistence.
@@ -97,16 +96,17 @@ impl Launch {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--logfile", LOG]);
         if let Some(module) = &self.module {
-            command.arg("--loadmodule").arg(module);
+            command.arg("--loadmodule");
+            if self.moves_clock {
+                command.arg(clock::bind(module, dir));
+            } else {
+                command.arg(module);
+            }
             command.args(&self.module_arguments);
         }
         command.args(&self.arguments);
         if self.moves_clock {
-            command
-                .env("LD_PRELOAD", faketime())
-                .env("FAKETIME_TIMESTAMP_FILE", dir.join(CLOCK))
-                .env("FAKETIME_NO_CACHE", "1")
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command.envs(clock::environment(dir));
         }
         // What a server prints beside its log would only stand between the tests' lines.
         let printed = fs::File::create(dir.join(PRINTED)).expect("a file for what it prints");
@@ -120,9 +120,6 @@ impl Launch {
 
 const LOG: &str = "log";
 const PRINTED: &str = "printed";
-const CLOCK: &str = "clock";
-/// libfaketime's last words in a server that it then leaves hanging.
-const HANGS: &str = "libfaketime: Cannot recover";
 
 /// A running server, taken down when dropped.
 pub struct Server {
@@ -149,7 +146,7 @@ impl Server {
         let name = format!("server-{}-{number}", std::process::id());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&dir).expect("a folder for the server");
-        set_clock(&dir, 0);
+        clock::set(&dir, 0);
         let process = launch
             .command(port, &dir)
             .spawn()
@@ -168,7 +165,7 @@ impl Server {
     fn wait_for_start(&mut self) -> Result<(), String> {
         let mut failed = false;
         wait_until("the server answers", || {
-            failed = !self.alive() || self.log().contains(HANGS);
+            failed = !self.alive() || self.log().contains(clock::HANGS);
             failed || self.answers()
         });
         if failed {
@@ -258,7 +255,15 @@ impl Server {
             self.launch.moves_clock,
             "started without a clock of its own"
         );
-        set_clock(&self.dir, seconds);
+        clock::set(&self.dir, seconds);
+        // A server may look at the file a moment later.
+        let mut connection = self.connection();
+        wait_until("the server's clock is moved", || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let (now, _): (i64, i64) = redis::cmd("TIME").query(&mut connection).expect("a time");
+            let expected = since.expect("a time after 1970").as_secs() as i64 + seconds;
+            (expected..=expected + 1).contains(&now)
+        });
     }
 }
 
@@ -275,32 +280,4 @@ impl Drop for Server {
         // A folder that cannot be removed lies in the build's folder and harms nobody.
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-fn set_clock(dir: &Path, seconds: i64) {
-    // Renamed into place, since the server may read it at any moment.
-    let new = dir.join("clock.new");
-    fs::write(&new, format!("{seconds:+}")).expect("the clock's file");
-    fs::rename(new, dir.join(CLOCK)).expect("the clock's file");
-}
-
-fn faketime() -> OsString {
-    let folders = [
-        "/usr/lib",
-        "/usr/lib64",
-        "/usr/local/lib",
-        "/opt/homebrew/lib",
-    ];
-    let inside = folders
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten();
-    let below = inside.flatten().map(|entry| entry.path());
-    let candidates = below.chain(folders.iter().map(PathBuf::from));
-    let library = candidates
-        .map(|folder| folder.join("faketime/libfaketime.so.1"))
-        .find(|library| library.exists());
-    library
-        .expect("libfaketime: run scripts/setup.sh faketime")
-        .into()
 }

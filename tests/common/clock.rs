@@ -1,0 +1,68 @@
+//! A server's clock, moved by libfaketime.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// libfaketime's last words in a server that it then leaves hanging.
+pub const HANGS: &str = "libfaketime: Cannot recover";
+
+const FILE: &str = "clock";
+
+/// What makes a server in this folder run by its own clock.
+pub fn environment(dir: &Path) -> [(&'static str, OsString); 4] {
+    [
+        ("LD_PRELOAD", library().into()),
+        ("FAKETIME_TIMESTAMP_FILE", dir.join(FILE).into()),
+        ("FAKETIME_NO_CACHE", "1".into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+    ]
+}
+
+/// Moves the clock of the server in this folder to so many seconds from now.
+pub fn set(dir: &Path, seconds: i64) {
+    // Renamed into place, since the server may read it at any moment.
+    let new = dir.join("clock.new");
+    fs::write(&new, format!("{seconds:+}")).expect("the clock's file");
+    fs::rename(new, dir.join(FILE)).expect("the clock's file");
+}
+
+/// An empty library that brings the module and, before the system's own clock, libfaketime.
+///
+/// Valkey binds a module to what that itself asks for first (RTLD_DEEPBIND), so the module would
+/// go past what is preloaded and keep the real time.
+pub fn bind(module: &Path, dir: &Path) -> PathBuf {
+    let bound = dir.join("module_with_clock.so");
+    let linked = Command::new("cc")
+        .args(["-shared", "-x", "c", "/dev/null", "-x", "none", "-o"])
+        .arg(&bound)
+        .arg("-Wl,--no-as-needed")
+        .arg(library())
+        .arg(module)
+        .status();
+    assert!(
+        linked.is_ok_and(|status| status.success()),
+        "cc cannot link"
+    );
+    bound
+}
+
+fn library() -> PathBuf {
+    let folders = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/opt/homebrew/lib",
+    ];
+    let inside = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten();
+    let below = inside.flatten().map(|entry| entry.path());
+    let candidates = below.chain(folders.iter().map(PathBuf::from));
+    let library = candidates
+        .map(|folder| folder.join("faketime/libfaketime.so.1"))
+        .find(|library| library.exists());
+    library.expect("libfaketime: run scripts/setup.sh faketime")
+}
