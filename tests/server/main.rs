@@ -18,3 +18,4 @@ mod persistence;
 mod replication;
 mod takers;
 mod traffic;
+mod watch;
