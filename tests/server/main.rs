@@ -13,3 +13,7 @@ mod clock;
 mod denied;
 mod errors;
 mod load;
+mod mtake;
+mod options;
+mod peek;
+mod throttle;
