@@ -21,9 +21,8 @@ pub struct Launch {
 
 impl Default for Launch {
     fn default() -> Self {
-        let under_test = std::env::var_os("REDIS_RL_SERVER");
         Self {
-            binary: under_test.unwrap_or_else(|| "redis-server".into()).into(),
+            binary: Self::under_test(),
             module: Some(module()),
             module_arguments: Vec::new(),
             arguments: Vec::new(),
@@ -33,6 +32,12 @@ impl Default for Launch {
 }
 
 impl Launch {
+    /// The server under test.
+    pub fn under_test() -> PathBuf {
+        let named = std::env::var_os("REDIS_RL_SERVER");
+        named.unwrap_or_else(|| "redis-server".into()).into()
+    }
+
     /// More arguments for the server.
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments
@@ -96,12 +101,7 @@ impl Launch {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--logfile", LOG]);
         if let Some(module) = &self.module {
-            command.arg("--loadmodule");
-            if self.moves_clock {
-                command.arg(clock::bind(module, dir));
-            } else {
-                command.arg(module);
-            }
+            command.arg("--loadmodule").arg(module);
             command.args(&self.module_arguments);
         }
         command.args(&self.arguments);
@@ -247,6 +247,15 @@ impl Server {
         self.process = command.spawn().expect("the server's binary runs");
         let started = self.wait_for_start();
         started.unwrap_or_else(|log| panic!("the server does not start again:\n{log}"));
+    }
+
+    /// Kills it, if need be, and starts it again in another way: the same port and folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn restart_as(&mut self, launch: Launch) {
+        self.launch = launch;
+        self.restart();
     }
 
     /// Moves its clock to so many seconds from now; it runs on from there.

@@ -105,57 +105,68 @@ fn a_user_who_may_only_read_a_key_may_not_take() {
     }
 }
 
-/// Every command: its flags, its least number of words, a call and the keys in it, and what
-/// its documentation names.
-const COMMANDS: [(&str, &[&str], i64, &[&str], &[&str], &[&str]); 6] = [
-    (
-        "RL.TAKE",
-        &["write", "fast"],
-        4,
-        &["user:42", "100/m", "20", "COST", "3"],
-        &["user:42"],
-        &["key", "rate", "burst", "COST", "ATMOST", "MAXWAIT", "FORCE"],
-    ),
-    (
-        "RL.PEEK",
-        &["readonly", "fast"],
-        4,
-        &["user:42", "100/m", "20"],
-        &["user:42"],
-        &["key", "rate", "burst", "COST"],
-    ),
-    (
-        "RL.GIVE",
-        &["write", "fast"],
-        4,
-        &["user:42", "100/m", "20"],
-        &["user:42"],
-        &["key", "rate", "burst", "COST"],
-    ),
-    (
-        "RL.MTAKE",
-        &["write", "fast"],
-        5,
-        &["2", "a", "1", "5", "b", "1", "5", "COST", "3"],
-        &["a", "b"],
-        &["numkeys", "key", "rate", "burst", "COST"],
-    ),
-    (
-        "CL.THROTTLE",
-        &["write", "fast"],
-        5,
-        &["user:42", "15", "30", "60", "1"],
-        &["user:42"],
-        &["key", "max_burst", "count", "period", "quantity"],
-    ),
-    (
-        "RL.TOP",
-        &["readonly", "admin"],
-        1,
-        &["5"],
-        &[],
-        &["count", "RESET"],
-    ),
+/// What a server should know of a command.
+struct Known<'a> {
+    name: &'a str,
+    flags: &'a [&'a str],
+    /// The least number, with the name.
+    words: i64,
+    call: &'a [&'a str],
+    /// In that call.
+    keys: &'a [&'a str],
+    /// In the documentation.
+    arguments: &'a [&'a str],
+}
+
+const COMMANDS: [Known; 6] = [
+    Known {
+        name: "RL.TAKE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20", "COST", "3"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST", "ATMOST", "MAXWAIT", "FORCE"],
+    },
+    Known {
+        name: "RL.PEEK",
+        flags: &["readonly", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.GIVE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.MTAKE",
+        flags: &["write", "fast"],
+        words: 5,
+        call: &["2", "a", "1", "5", "b", "1", "5", "COST", "3"],
+        keys: &["a", "b"],
+        arguments: &["numkeys", "key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "CL.THROTTLE",
+        flags: &["write", "fast"],
+        words: 5,
+        call: &["user:42", "15", "30", "60", "1"],
+        keys: &["user:42"],
+        arguments: &["key", "max_burst", "count", "period", "quantity"],
+    },
+    Known {
+        name: "RL.TOP",
+        flags: &["readonly", "admin"],
+        words: 1,
+        call: &["5"],
+        keys: &[],
+        arguments: &["count", "RESET"],
+    },
 ];
 
 fn with_every_command() -> Server {
@@ -169,7 +180,13 @@ fn the_server_tells_the_flags() {
     let known = [
         "write", "readonly", "fast", "admin", "noscript", "denyoom", "loading", "stale",
     ];
-    for (name, expected, words, ..) in COMMANDS {
+    for Known {
+        name,
+        flags: expected,
+        words,
+        ..
+    } in COMMANDS
+    {
         let Value::Array(about) = ask::<Vec<Value>>(&mut c, "COMMAND", &["INFO", name]).remove(0)
         else {
             panic!("no {name}");
@@ -190,7 +207,13 @@ fn the_server_tells_the_flags() {
 fn the_server_finds_the_keys() {
     let server = with_every_command();
     let mut c = server.connection();
-    for (name, _, _, arguments, keys, _) in COMMANDS {
+    for Known {
+        name,
+        call: arguments,
+        keys,
+        ..
+    } in COMMANDS
+    {
         let mut command = call("COMMAND", &["GETKEYS", name]);
         command.arg(arguments);
         if keys.is_empty() {
@@ -210,7 +233,10 @@ fn the_server_tells_the_documentation() {
     let server = with_every_command();
     let mut c = server.connection();
     let has_docs = knows(&mut c, &["COMMAND", "DOCS", "GET"]);
-    for (name, .., arguments) in COMMANDS {
+    for Known {
+        name, arguments, ..
+    } in COMMANDS
+    {
         let docs = call("COMMAND", &["DOCS", name]);
         if !has_docs {
             let error = error_of(&mut c, &docs);
@@ -243,7 +269,8 @@ fn keyspace_events_tell_takes_denials_and_gifts() {
     events
         .psubscribe("__keyevent@0__:*")
         .expect("a subscription");
-    let calls: [(&[&str], &[(&str, &str)]); 8] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let calls: [Case; 8] = [
         (&["RL.TAKE", "k", "1/d", "2"], &[("rl.take", "k")]),
         (&["RL.PEEK", "k", "1/d", "2", "COST", "2"], &[]),
         (

@@ -1,0 +1,179 @@
+//! What the tests of this crate ask of a server, beyond starting and killing it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use redis::{FromRedisValue, ToRedisArgs, Value};
+
+use crate::common::{wait_until, Launch, Server};
+
+/// Every key of a server: its value, and when it expires (milliseconds since 1970, or -1).
+pub type Contents = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
+
+/// That two servers, or a server at two times, hold the same; and that it is not nothing.
+pub fn assert_equal(ours: &Contents, theirs: &Contents) {
+    let differs = |key: &&Vec<u8>| ours.get(*key) != theirs.get(*key);
+    let differing: BTreeSet<_> = ours.keys().chain(theirs.keys()).filter(differs).collect();
+    let (differing, keys) = (differing.len(), ours.len());
+    assert!(
+        keys > 0 && differing == 0,
+        "{differing} keys differ, {keys} are there"
+    );
+}
+
+/// The server under test with all commands of the module, for a part in a larger whole: it syncs
+/// at once, adds nothing of its own to the stream of changes, and refuses no command of operators.
+pub fn launch() -> Launch {
+    let launch = Launch::default()
+        .module_arguments(&["CL.THROTTLE"])
+        .with(&["--repl-diskless-sync-delay", "0"])
+        .with(&["--repl-ping-replica-period", "3600"]);
+    if is_redis_6() {
+        return launch;
+    }
+    launch
+        .with(&["--enable-debug-command", "yes"])
+        .with(&["--enable-module-command", "yes"])
+}
+
+/// Whether the server is older than the options that guard some commands.
+fn is_redis_6() -> bool {
+    let about = Command::new(Launch::under_test()).arg("--version").output();
+    let about = about.expect("the server runs").stdout;
+    String::from_utf8_lossy(&about).contains("server v=6.")
+}
+
+impl Server {
+    /// Asks one thing, over a connection of its own: words separated by spaces.
+    pub fn ask<T: FromRedisValue>(&self, words: &str) -> T {
+        self.call(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Asks one thing, over a connection of its own.
+    pub fn call<T: FromRedisValue>(&self, words: &[impl ToRedisArgs]) -> T {
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        command
+            .query(&mut self.connection())
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A line of INFO.
+    pub fn info(&self, field: &str) -> String {
+        let info: String = self.ask("INFO everything");
+        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .find(|(name, _)| *name == field)
+            .map(|(_, value)| value.to_owned())
+            .unwrap_or_default()
+    }
+
+    /// A line of INFO that is a number.
+    pub fn count(&self, field: &str) -> i64 {
+        let text = self.info(field);
+        text.parse()
+            .unwrap_or_else(|_| panic!("INFO says {field}:{text}"))
+    }
+
+    /// How far the stream of changes has come.
+    pub fn offset(&self) -> i64 {
+        self.count("master_repl_offset")
+    }
+
+    pub fn replicate(&self, master: &Server) {
+        let () = self.call(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+    }
+
+    /// Whether it has applied all that its master has.
+    pub fn is_in_step_with(&self, master: &Server) -> bool {
+        self.info("master_link_status") == "up" && self.offset() == master.offset()
+    }
+
+    /// All keys, which must hold strings.
+    pub fn contents(&self) -> Contents {
+        let keys: Vec<Vec<u8>> = self.ask("KEYS *");
+        let mut pipe = redis::pipe();
+        for key in &keys {
+            pipe.cmd("GET").arg(key);
+        }
+        let values: Vec<Vec<u8>> = pipe.query(&mut self.connection()).expect("strings");
+        let expiries = self.expiries(&keys);
+        let pairs = values.into_iter().zip(expiries);
+        keys.into_iter().zip(pairs).collect()
+    }
+
+    fn expiries(&self, keys: &[Vec<u8>]) -> Vec<i64> {
+        // Redis 6.2 tells only the time that is left: exact where the clock shows the same
+        // millisecond before and after.
+        const LEFT: &str = "
+            local function ms() local t = redis.call('TIME')
+                return t[1] * 1000 + math.floor(t[2] / 1000) end
+            local at = {}
+            for i, key in ipairs(KEYS) do
+                repeat
+                    local before = ms()
+                    local left = redis.call('PTTL', key)
+                    at[i] = left < 0 and left or before + left
+                until ms() == before
+            end
+            return at";
+        let known: Vec<Value> = self.ask("COMMAND INFO pexpiretime");
+        let mut pipe = redis::pipe();
+        if known.iter().all(|info| *info == Value::Nil) {
+            let mut eval = redis::cmd("EVAL");
+            eval.arg(LEFT).arg(keys.len()).arg(keys);
+            return eval.query(&mut self.connection()).expect("expiries");
+        }
+        for key in keys {
+            pipe.cmd("PEXPIRETIME").arg(key);
+        }
+        pipe.query(&mut self.connection()).expect("expiries")
+    }
+
+    /// Starts a replica of it, and waits until the two are linked.
+    pub fn attach(&self, launch: Launch) -> Server {
+        let replica = launch.start();
+        replica.replicate(self);
+        replica.wait_for_link();
+        replica
+    }
+
+    /// Waits until its link to its master is up.
+    pub fn wait_for_link(&self) {
+        wait_until("the link is up", || self.info("master_link_status") == "up");
+    }
+
+    /// Waits until it has applied all that its master has.
+    pub fn wait_for(&self, master: &Server) {
+        wait_until("the replica is in step", || self.is_in_step_with(master));
+    }
+
+    /// Waits until no snapshot is being written, such as a replica's.
+    pub fn wait_for_no_save(&self) {
+        wait_until("no snapshot is being written", || {
+            self.count("rdb_bgsave_in_progress") == 0
+        });
+    }
+
+    /// Stops it where it is, as a machine that hangs does.
+    pub fn pause(&self) -> Paused {
+        let paused = Paused(self.info("process_id"));
+        paused.signal("-STOP");
+        paused
+    }
+}
+
+/// A process that was stopped where it was.
+pub struct Paused(String);
+
+impl Paused {
+    /// Lets it go on.
+    pub fn resume(self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.0]).status();
+        assert!(status.expect("kill runs").success());
+    }
+}

@@ -1,0 +1,242 @@
+//! What was taken stays taken when a server dies, and is not taken twice.
+
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use crate::common::{wait_until, Launch, Server};
+use crate::node::{assert_equal, launch, Contents};
+use crate::takers::{assert_between, Takers};
+use crate::traffic::{self, Dice, Traffic};
+
+fn with_aof(policy: &str) -> Launch {
+    launch().with(&["--appendonly", "yes", "--appendfsync", policy])
+}
+
+fn wait_for_rewrite(server: &Server) {
+    wait_until("the AOF is rewritten", || {
+        server.count("aof_rewrite_in_progress") + server.count("aof_rewrite_scheduled") == 0
+    });
+    assert_eq!(server.info("aof_last_bgrewrite_status"), "ok");
+}
+
+/// A snapshot that takes some tenths of a second, so that calls fall into its time.
+fn slow_down_snapshots(server: &Server) {
+    let () = server.ask("CONFIG SET rdb-key-save-delay 2000");
+}
+
+/// Kills it, starts it again, and compares.
+fn assert_survives(server: &mut Server) -> Contents {
+    let before = server.contents();
+    server.restart();
+    assert_equal(&before, &server.contents());
+    before
+}
+
+#[test]
+fn an_aof_that_is_always_synced_loses_nothing() {
+    let mut server = with_aof("always").start();
+    for crash in 0..3 {
+        let traffic = Traffic::on(&server, crash);
+        let takers = Takers::on(&server);
+        takers.pass(500);
+        server.kill();
+        let (taken, most) = takers.stop();
+        traffic.stop();
+        server.restart();
+        assert_between(&server, &taken, &most);
+        let () = server.ask("FLUSHALL");
+    }
+}
+
+#[test]
+fn an_aof_that_is_rewritten_meanwhile_loses_nothing() {
+    let mut server = with_aof("always").start();
+    traffic::run(&server, &mut Dice::new(10), 500);
+    slow_down_snapshots(&server);
+    let takers = Takers::on(&server);
+    let traffic = Traffic::on(&server, 11);
+    takers.pass(100);
+    let _: Value = server.ask("BGREWRITEAOF");
+    takers.pass(200);
+    assert_eq!(server.count("aof_rewrite_in_progress"), 1);
+    wait_for_rewrite(&server);
+    takers.pass(100);
+    let _: Value = server.ask("BGREWRITEAOF");
+    takers.pass(100);
+    assert_eq!(
+        server.count("aof_rewrite_in_progress"),
+        1,
+        "the crash comes too late"
+    );
+    server.kill();
+    let (taken, most) = takers.stop();
+    traffic.stop();
+    server.restart();
+    assert_between(&server, &taken, &most);
+    assert_survives(&mut server);
+}
+
+/// A write waits for a sync in progress, at most two seconds.
+#[test]
+fn an_aof_that_is_synced_every_second_loses_no_more_than_its_policy() {
+    let mut server = with_aof("everysec").start();
+    let takers = Takers::on(&server);
+    takers.pass(1_000);
+    let _: Value = server.ask("BGREWRITEAOF");
+    takers.pass(1_000);
+    let (least, since) = (takers.taken(), Instant::now());
+    let grace = Duration::from_millis(2_500);
+    wait_until("the policy has to have written", || since.elapsed() > grace);
+    server.kill();
+    let (_, most) = takers.stop();
+    server.restart();
+    assert_between(&server, &least, &most);
+}
+
+#[test]
+fn an_aof_turned_on_under_load_holds_everything() {
+    let mut server = launch().with(&["--appendfsync", "always"]).start();
+    traffic::run(&server, &mut Dice::new(12), 500);
+    slow_down_snapshots(&server);
+    let takers = Takers::on(&server);
+    let traffic = Traffic::on(&server, 13);
+    takers.pass(500);
+    // The AOF then has to wait for another snapshot.
+    let _: Value = server.ask("BGSAVE");
+    let () = server.ask("CONFIG SET appendonly yes");
+    takers.pass(100);
+    wait_for_rewrite(&server);
+    takers.pass(100);
+    server.kill();
+    let (taken, most) = takers.stop();
+    traffic.stop();
+    server.restart_as(with_aof("always"));
+    assert_between(&server, &taken, &most);
+    assert_survives(&mut server);
+}
+
+/// The snapshot that the AOF begins with is taken after the first call, before that is logged.
+#[test]
+fn an_aof_turned_on_in_a_transaction_charges_nothing_twice() {
+    let mut server = launch().with(&["--appendfsync", "always"]).start();
+    let _: Value = server.ask("RL.TAKE before 1/d 10");
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    for n in ["within", "around"] {
+        pipe.cmd("RL.TAKE").arg(&[n, "1/d", "10"]);
+    }
+    pipe.cmd("CONFIG").arg(&["SET", "appendonly", "yes"]);
+    pipe.cmd("RL.TAKE").arg(&["around", "1/d", "10"]);
+    let _: Value = pipe.query(&mut server.connection()).expect("a reply");
+    wait_for_rewrite(&server);
+    let before = server.contents();
+    assert_eq!(before.len(), 3);
+    server.restart_as(with_aof("always"));
+    assert_equal(&before, &server.contents());
+}
+
+#[test]
+fn the_time_that_a_server_was_down_refills() {
+    let mut server = with_aof("always").start();
+    let earliest = Instant::now();
+    let taken: [i64; 5] = server.ask("RL.TAKE bucket 1000 1000000 COST 1000000");
+    assert_eq!(taken[0], 1_000_000);
+    let latest = Instant::now();
+    server.restart();
+    let least = latest.elapsed();
+    let [peeked, _, remaining, ..]: [i64; 5] = server.ask("RL.PEEK bucket 1000 1000000");
+    let (level, most) = (peeked + remaining, earliest.elapsed());
+    // A token a millisecond.
+    let range = least.as_millis() as i64 - 1..=most.as_millis() as i64 + 1;
+    assert!(range.contains(&level), "{level}, not {range:?}");
+}
+
+#[test]
+fn a_snapshot_holds_every_bucket() {
+    let mut server = launch().start();
+    traffic::run(&server, &mut Dice::new(14), 1_000);
+    let () = server.ask("SAVE");
+    assert!(assert_survives(&mut server).len() > 50);
+}
+
+/// A call that takes counts as a change, one that is denied does not.
+#[test]
+fn changes_are_saved_without_being_asked_for() {
+    let mut server = launch().start();
+    let _: Value = server.ask("RL.TAKE bucket 1/d 1");
+    assert_eq!(server.count("rdb_changes_since_last_save"), 1);
+    for denied in [
+        "RL.TAKE bucket 1/d 1",
+        "RL.PEEK bucket 1/d 1",
+        "RL.GIVE full 1/d 1",
+    ] {
+        let _: Value = server.ask(denied);
+        assert_eq!(server.count("rdb_changes_since_last_save"), 1, "{denied}");
+    }
+    let () = server.call(&["CONFIG", "SET", "save", "1 1"]);
+    wait_until("it is saved", || {
+        server.count("rdb_changes_since_last_save") == 0
+    });
+    server.wait_for_no_save();
+    assert_survives(&mut server);
+}
+
+#[test]
+fn a_server_without_the_module_loads_snapshot_and_aof() {
+    for aof in ["no", "yes"] {
+        let setup = launch().with(&["--appendonly", aof]);
+        let mut server = setup.clone().start();
+        traffic::run(&server, &mut Dice::new(15), 1_000);
+        let () = server.ask("SAVE");
+        let before = server.contents();
+        server.restart_as(setup.clone().without_module());
+        assert_equal(&before, &server.contents());
+        server.restart_as(setup);
+        assert_equal(&before, &server.contents());
+    }
+}
+
+#[test]
+fn a_bucket_moves_as_a_string_does() {
+    let server = launch().start();
+    let other = launch().without_module().start();
+    let _: Value = server.ask("RL.TAKE a 1/d 5 COST 2");
+    let bucket = server.contents()[&b"a"[..]].clone();
+
+    let _: Value = server.ask("COPY a b");
+    let _: Value = server.ask("RENAME a c");
+    let dump: Vec<u8> = server.ask("DUMP b");
+    let at = bucket.1.to_string();
+    let mut restore = redis::cmd("RESTORE");
+    restore.arg("d").arg(&at).arg(dump).arg("ABSTTL");
+    let () = restore.query(&mut server.connection()).expect("a reply");
+    let expected = ["b", "c", "d"].map(|key| (key.as_bytes().to_vec(), bucket.clone()));
+    assert_equal(&Contents::from(expected), &server.contents());
+
+    let port = other.port().to_string();
+    let () = server.call(&["MIGRATE", "127.0.0.1", &port, "b", "0", "5000"]);
+    let (value, expires_at) = other.contents()[&b"b"[..]].clone();
+    assert_eq!(value, bucket.0);
+    // It is the time left that is sent.
+    assert!((0..5_000).contains(&(expires_at - bucket.1)));
+
+    let mut connection = server.connection();
+    let _: Value = redis::cmd("MOVE")
+        .arg("c")
+        .arg(1)
+        .query(&mut connection)
+        .expect("a reply");
+    let _: Value = redis::cmd("SELECT")
+        .arg(1)
+        .query(&mut connection)
+        .expect("a reply");
+    let mut take = redis::cmd("RL.TAKE");
+    let reply: [i64; 5] = take
+        .arg(&["c", "1/d", "5"])
+        .query(&mut connection)
+        .expect("a reply");
+    assert_eq!(reply[..3], [1, 5, 2]);
+    let reply: [i64; 5] = server.ask("RL.TAKE d 1/d 5 COST 4");
+    assert_eq!(reply[..3], [0, 5, 3]);
+}

@@ -1,0 +1,238 @@
+//! Replicas hold what their master holds, byte for byte, whatever happened on the way.
+
+use redis::Value;
+
+use crate::common::{module, wait_until, Server};
+use crate::node::{assert_equal, launch, Paused};
+use crate::traffic::{self, Dice, Traffic};
+
+/// Waits for the replica, then compares it with its master, key for key.
+fn assert_same(master: &Server, replica: &Server) {
+    replica.wait_for(master);
+    let contents = master.contents();
+    assert_equal(&contents, &replica.contents());
+    for (key, (value, expires_at)) in &contents {
+        assert!(*expires_at > 0, "{key:?} never expires");
+        assert_eq!(value.len(), 16, "{key:?}");
+    }
+}
+
+/// Hangs the replica and cuts its connection, so that its master has none.
+fn cut_off(replica: &Server, master: &Server) -> Paused {
+    let paused = replica.pause();
+    let _: i64 = master.ask("CLIENT KILL TYPE replica");
+    wait_until("no replica is there", || {
+        master.count("connected_slaves") == 0
+    });
+    paused
+}
+
+/// One from the start, one attached under load, cut off twice and made a master in between; one
+/// behind another, one without the module.
+#[test]
+fn random_calls_leave_all_servers_the_same() {
+    let master = launch().start();
+    let first = master.attach(launch());
+    let traffic = Traffic::on(&master, 1);
+    traffic.pass(1_000);
+
+    let second = master.attach(launch());
+    let without_module = first.attach(launch().without_module());
+    traffic.pass(1_000);
+    master.wait_for_no_save();
+    let _: String = master.ask("BGSAVE");
+    let _: i64 = master.ask("CLIENT KILL TYPE replica");
+    traffic.pass(1_000);
+    first.wait_for_link();
+
+    let () = second.ask("REPLICAOF NO ONE");
+    traffic::run(&second, &mut Dice::new(2), 500);
+    second.replicate(&master);
+    second.wait_for_link();
+    traffic.pass(1_000);
+
+    let paused = first.pause();
+    let _: i64 = master.ask("CLIENT KILL TYPE replica");
+    traffic.pass(1_000);
+    paused.resume();
+    first.wait_for_link();
+    traffic.pass(5_000);
+
+    let calls = traffic.stop();
+    assert!(calls >= 10_000, "{calls} calls");
+    assert!(master.count("sync_full") >= 3);
+    assert!(master.count("sync_partial_ok") >= 1);
+    assert_same(&master, &first);
+    assert_same(&master, &second);
+    assert_same(&first, &without_module);
+}
+
+#[test]
+fn a_replica_that_was_cut_off_is_sent_what_it_missed() {
+    let master = launch().start();
+    let replica = master.attach(launch());
+    let mut dice = Dice::new(3);
+    for cut in 1..=3 {
+        traffic::run(&master, &mut dice, 300);
+        let paused = cut_off(&replica, &master);
+        traffic::run(&master, &mut dice, 300);
+        paused.resume();
+        assert_same(&master, &replica);
+        assert_eq!(master.count("sync_partial_ok"), cut);
+    }
+    assert_eq!(master.count("sync_full"), 1);
+}
+
+#[test]
+fn a_module_loaded_while_the_replica_is_cut_off_finds_it_again() {
+    let master = launch().without_module().start();
+    let replica = master.attach(launch());
+    let paused = cut_off(&replica, &master);
+    load_module(&master);
+    traffic::run(&master, &mut Dice::new(4), 500);
+    paused.resume();
+    assert_same(&master, &replica);
+    assert_eq!(master.count("sync_full"), 1);
+}
+
+#[test]
+fn a_module_loaded_beside_a_replica_feeds_it() {
+    let master = launch().without_module().start();
+    let replica = master.attach(launch());
+    load_module(&master);
+    traffic::run(&master, &mut Dice::new(5), 1_000);
+    assert_same(&master, &replica);
+}
+
+fn load_module(server: &Server) {
+    let path = module();
+    let path = path.to_str().expect("UTF-8");
+    let () = server.call(&["MODULE", "LOAD", path, "CL.THROTTLE"]);
+}
+
+#[test]
+fn a_promoted_replica_serves_the_rest_to_its_sibling() {
+    let mut master = launch().start();
+    let heir = master.attach(launch());
+    let sibling = master.attach(launch());
+    let mut dice = Dice::new(6);
+    traffic::run(&master, &mut dice, 1_000);
+    heir.wait_for(&master);
+    sibling.wait_for(&master);
+    master.kill();
+    let () = heir.ask("REPLICAOF NO ONE");
+    traffic::run(&heir, &mut dice, 500);
+    sibling.replicate(&heir);
+    traffic::run(&heir, &mut dice, 500);
+    assert_same(&heir, &sibling);
+    assert_eq!(heir.count("sync_full"), 0, "{}", heir.log());
+    assert_eq!(heir.count("sync_partial_ok"), 1);
+}
+
+#[test]
+fn a_server_that_served_alone_brings_its_first_replica_up_to_date() {
+    let master = launch().start();
+    let traffic = Traffic::on(&master, 7);
+    traffic.pass(2_000);
+    let replica = master.attach(launch());
+    traffic.pass(1_000);
+    traffic.stop();
+    assert_same(&master, &replica);
+}
+
+/// It had a master, and lost it before it was sent anything.
+#[test]
+fn a_server_that_never_reached_its_master_feeds_its_replicas() {
+    let server = launch().start();
+    let mut dice = Dice::new(8);
+    traffic::run(&server, &mut dice, 300);
+    let () = server.ask("REPLICAOF 127.0.0.1 1");
+    let () = server.ask("REPLICAOF NO ONE");
+    traffic::run(&server, &mut dice, 300);
+    let replica = server.attach(launch());
+    traffic::run(&server, &mut dice, 300);
+    assert_same(&server, &replica);
+}
+
+/// Loads its own snapshot, and is still what its replicas take it for.
+#[test]
+fn a_master_that_restarts_goes_on_with_its_replica() {
+    let mut master = launch().start();
+    let replica = master.attach(launch());
+    let mut dice = Dice::new(9);
+    traffic::run(&master, &mut dice, 500);
+    replica.wait_for(&master);
+    master.wait_for_no_save();
+    let () = master.ask("SAVE");
+    master.restart();
+    traffic::run(&master, &mut dice, 500);
+    replica.wait_for_link();
+    traffic::run(&master, &mut dice, 500);
+    assert_same(&master, &replica);
+}
+
+/// Two buckets that are empty for hours, and calls that take nothing from them, give nothing to
+/// full ones, or only look.
+#[test]
+fn what_changes_nothing_ships_nothing() {
+    const CALLS: &[&str] = &[
+        "RL.TAKE empty 1/h 2",
+        "RL.TAKE empty 1/h 2 COST 2",
+        "RL.TAKE empty 1/h 2 COST 3",
+        "RL.TAKE empty 1/h 2 ATMOST",
+        "RL.TAKE empty 1/h 2 MAXWAIT 1000",
+        "RL.TAKE full 1/h 2 COST 3 MAXWAIT 1000",
+        "RL.TAKE owing 1/h 2",
+        "RL.PEEK empty 1/h 2",
+        "RL.PEEK full 1/h 2",
+        "RL.PEEK owing 1/h 2 COST 2",
+        "RL.GIVE full 1/h 2",
+        "RL.MTAKE 2 full 1/h 2 empty 1/h 2",
+        "RL.MTAKE 2 full 1/h 2 fuller 1/h 2 COST 3",
+        "CL.THROTTLE empty 1 1 3600",
+        "CL.THROTTLE empty 1 1 3600 0",
+        "CL.THROTTLE full 1 1 3600 0",
+    ];
+    let master = launch().start();
+    let replica = master.attach(launch());
+    let _: Value = master.ask("RL.TAKE empty 1/h 2 COST 2");
+    let _: Value = master.ask("RL.TAKE owing 1/h 2 COST 9 FORCE");
+    let before = (master.offset(), master.contents());
+    for call in CALLS {
+        let _: Value = master.ask(call);
+        assert_eq!(master.offset(), before.0, "{call}");
+    }
+    for wrapped in [in_a_script, in_a_transaction] {
+        // Redis 6.2 ships the empty transaction around any command that might have written.
+        let nothing = wrapped(&master, "SETNX empty x");
+        for call in CALLS {
+            let shipped = wrapped(&master, call);
+            assert!(
+                shipped == 0 || shipped == nothing,
+                "{call}: {shipped} bytes"
+            );
+        }
+    }
+    assert_eq!(master.contents(), before.1);
+    assert_same(&master, &replica);
+}
+
+/// Bytes that a call in a script ships.
+fn in_a_script(master: &Server, call: &str) -> i64 {
+    let mut eval = redis::cmd("EVAL");
+    eval.arg("return redis.call(unpack(ARGV))").arg(0);
+    eval.arg(call.split(' ').collect::<Vec<_>>());
+    let before = master.offset();
+    let _: Value = eval.query(&mut master.connection()).expect("an answer");
+    master.offset() - before
+}
+
+/// Bytes that a call in a transaction ships.
+fn in_a_transaction(master: &Server, call: &str) -> i64 {
+    let mut pipe = redis::pipe();
+    let words: Vec<_> = call.split(' ').collect();
+    pipe.atomic().cmd(words[0]).arg(&words[1..]);
+    let before = master.offset();
+    let _: Value = pipe.query(&mut master.connection()).expect("an answer");
+    master.offset() - before
+}

@@ -1,0 +1,138 @@
+//! Clients that take tokens one by one as fast as they can, and keep account of it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use redis::{Connection, RedisResult};
+
+use crate::common::{wait_until, Server};
+
+const KEYS: usize = 12;
+const CLIENTS: usize = 2;
+/// Calls that a client sends together.
+const TOGETHER: usize = 8;
+/// Refills nothing that counts while a test runs.
+const LIMIT: [&str; 2] = ["0.001", "1000000"];
+const BURST: i64 = 1_000_000;
+
+/// The clients, at work until they are told to stop or their server is gone.
+pub struct Takers {
+    accounts: Arc<Accounts>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the clients know of each key.
+#[derive(Default)]
+struct Accounts {
+    stop: AtomicBool,
+    /// Tokens that they were told they had.
+    taken: [AtomicI64; KEYS],
+    /// Tokens that they asked for and were told nothing about.
+    unanswered: [AtomicI64; KEYS],
+}
+
+/// Tokens taken of each key.
+pub type Taken = [i64; KEYS];
+
+fn key(n: usize) -> String {
+    format!("account:{n}")
+}
+
+fn read(counters: &[AtomicI64; KEYS]) -> Taken {
+    counters.each_ref().map(|n| n.load(Ordering::SeqCst))
+}
+
+impl Takers {
+    /// Begins.
+    pub fn on(server: &Server) -> Self {
+        let accounts = Arc::new(Accounts::default());
+        let client = |n| {
+            let accounts = Arc::clone(&accounts);
+            let mut connection = server.connection();
+            std::thread::spawn(move || {
+                let mut first = n;
+                while !accounts.stop.load(Ordering::SeqCst) {
+                    first += 1;
+                    match accounts.take(first, &mut connection) {
+                        Ok(()) => {}
+                        Err(error) if error.is_io_error() => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        };
+        let threads = (0..CLIENTS).map(client).collect();
+        Self { accounts, threads }
+    }
+
+    /// What they were told so far that they had.
+    pub fn taken(&self) -> Taken {
+        read(&self.accounts.taken)
+    }
+
+    /// Waits for so many tokens more.
+    pub fn pass(&self, tokens: i64) {
+        let sum = || self.taken().iter().sum::<i64>();
+        let enough = sum() + tokens;
+        wait_until("tokens are taken", || {
+            assert!(
+                !self.threads.iter().all(JoinHandle::is_finished),
+                "the server is gone"
+            );
+            sum() >= enough
+        });
+    }
+
+    /// Ends it: the least and the most that can have been taken.
+    pub fn stop(mut self) -> (Taken, Taken) {
+        self.accounts.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a client that ends");
+        }
+        let taken = self.taken();
+        let unanswered = read(&self.accounts.unanswered);
+        (taken, std::array::from_fn(|n| taken[n] + unanswered[n]))
+    }
+}
+
+impl Accounts {
+    fn take(&self, first: usize, connection: &mut Connection) -> RedisResult<()> {
+        let mut pipe = redis::pipe();
+        let keys = (first..first + TOGETHER).map(|n| n % KEYS);
+        for n in keys.clone() {
+            self.unanswered[n].fetch_add(1, Ordering::SeqCst);
+            pipe.cmd("RL.TAKE").arg(key(n)).arg(&LIMIT);
+        }
+        let replies: Vec<[i64; 5]> = pipe.query(connection)?;
+        for (n, reply) in keys.zip(replies) {
+            assert_eq!(reply[0], 1, "there are plenty");
+            self.taken[n].fetch_add(1, Ordering::SeqCst);
+            self.unanswered[n].fetch_sub(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+/// What the server says was taken.
+pub fn missing(server: &Server) -> Taken {
+    let mut connection = server.connection();
+    std::array::from_fn(|n| {
+        let mut peek = redis::cmd("RL.PEEK");
+        peek.arg(key(n)).arg(&LIMIT);
+        let [taken, _, remaining, ..]: [i64; 5] = peek.query(&mut connection).expect("a reply");
+        BURST - taken - remaining
+    })
+}
+
+/// That the server holds an account between the least and the most.
+pub fn assert_between(server: &Server, least: &Taken, most: &Taken) {
+    for (n, missing) in missing(server).iter().enumerate() {
+        let range = least[n]..=most[n];
+        assert!(
+            range.contains(missing),
+            "{missing} taken of {}, not {range:?}",
+            key(n)
+        );
+    }
+}

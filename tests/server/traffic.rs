@@ -1,0 +1,219 @@
+//! Calls of every command, chosen at random, under limits so slow that no bucket fills while a
+//! test runs.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use redis::{Cmd, Connection, Pipeline, RedisResult, Value};
+
+use crate::common::{wait_until, Server};
+
+const KEYS: u64 = 120;
+
+/// Numbers that look random, the same for the same seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// One of the numbers.
+    pub fn roll(&mut self, range: Range<u64>) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        range.start + (self.0 >> 11) % (range.end - range.start)
+    }
+
+    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.roll(0..list.len() as u64) as usize]
+    }
+
+    fn key(&mut self) -> String {
+        format!("bucket:{}", self.roll(0..KEYS))
+    }
+
+    fn rate(&mut self) -> &'static str {
+        self.pick(&["1/h", "0.25/m", "7/d", "40/d", "3/2h", "0.0001"])
+    }
+
+    fn burst(&mut self) -> String {
+        self.roll(1..12).to_string()
+    }
+
+    /// One call of one of the commands, as words.
+    pub fn call(&mut self) -> Vec<String> {
+        match self.roll(0..100) {
+            0..8 => self.on_bucket("RL.PEEK"),
+            8..25 => {
+                let mut words = self.on_bucket("RL.GIVE");
+                self.cost(&mut words);
+                words
+            }
+            25..40 => self.mtake(),
+            40..50 => self.throttle(),
+            50..52 => vec!["DEL".into(), self.key()],
+            _ => self.take(),
+        }
+    }
+
+    fn on_bucket(&mut self, command: &str) -> Vec<String> {
+        let (key, rate, burst) = (self.key(), self.rate(), self.burst());
+        vec![command.into(), key, rate.into(), burst]
+    }
+
+    fn cost(&mut self, words: &mut Vec<String>) {
+        if self.roll(0..2) == 0 {
+            words.extend(["COST".into(), self.roll(1..7).to_string()]);
+        }
+    }
+
+    fn take(&mut self) -> Vec<String> {
+        let mut words = self.on_bucket("RL.TAKE");
+        self.cost(&mut words);
+        let wait = self.pick(&["0", "60000", "36000000", "604800000"]);
+        match self.roll(0..8) {
+            0 | 1 => words.push("ATMOST".into()),
+            2 | 3 => words.extend(["MAXWAIT".into(), wait.into()]),
+            4 => words.push("FORCE".into()),
+            _ => {}
+        }
+        words
+    }
+
+    fn mtake(&mut self) -> Vec<String> {
+        let first = self.roll(0..KEYS);
+        let buckets = self.roll(1..5);
+        let mut words = vec!["RL.MTAKE".to_owned(), buckets.to_string()];
+        for n in first..first + buckets {
+            let (rate, burst) = (self.rate(), self.burst());
+            words.extend([format!("bucket:{}", n % KEYS), rate.into(), burst]);
+        }
+        self.cost(&mut words);
+        words
+    }
+
+    fn throttle(&mut self) -> Vec<String> {
+        let (key, max_burst) = (self.key(), self.roll(0..9).to_string());
+        let (count, quantity) = (self.roll(1..4).to_string(), self.roll(0..4).to_string());
+        let words = ["CL.THROTTLE", &key, &max_burst, &count, "7200", &quantity];
+        words.map(str::to_owned).to_vec()
+    }
+
+    /// A few calls, sent together: one after the other, as a transaction, or as a script.
+    pub fn send(&mut self, connection: &mut Connection) -> RedisResult<usize> {
+        let calls: Vec<_> = (0..self.roll(1..9)).map(|_| self.call()).collect();
+        match self.roll(0..6) {
+            0 => pipeline(&calls).atomic().query::<Value>(connection)?,
+            1 => script(&calls).query::<Value>(connection)?,
+            _ => pipeline(&calls).query::<Value>(connection)?,
+        };
+        Ok(calls.len())
+    }
+}
+
+fn pipeline(calls: &[Vec<String>]) -> Pipeline {
+    let mut pipe = Pipeline::new();
+    for words in calls {
+        pipe.add_command(command(words));
+    }
+    pipe
+}
+
+fn script(calls: &[Vec<String>]) -> Cmd {
+    // The keys are not declared, which only a cluster would mind.
+    const RUN: &str = "
+        local at = 1
+        while at <= #ARGV do
+            local last = at + tonumber(ARGV[at])
+            redis.call(unpack(ARGV, at + 1, last))
+            at = last + 1
+        end";
+    let mut eval = redis::cmd("EVAL");
+    eval.arg(RUN).arg(0);
+    for words in calls {
+        eval.arg(words.len()).arg(words);
+    }
+    eval
+}
+
+/// The words as a command.
+pub fn command(words: &[String]) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg(words);
+    command
+}
+
+/// Makes so many random calls.
+pub fn run(node: &Server, dice: &mut Dice, calls: usize) {
+    let mut connection = node.connection();
+    let mut done = 0;
+    while done < calls {
+        done += dice.send(&mut connection).expect("every call is answered");
+    }
+}
+
+/// Random calls in the background, until told to stop or until the server is gone.
+pub struct Traffic {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    done: AtomicUsize,
+}
+
+impl Traffic {
+    /// Begins, over two connections.
+    pub fn on(node: &Server, seed: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        let client = |n| {
+            let shared = Arc::clone(&shared);
+            let mut connection = node.connection();
+            let mut dice = Dice::new(seed + n);
+            std::thread::spawn(move || {
+                while !shared.stop.load(Ordering::Relaxed) {
+                    match dice.send(&mut connection) {
+                        Ok(calls) => shared.done.fetch_add(calls, Ordering::Relaxed),
+                        Err(error) if error.is_io_error() => return,
+                        Err(error) => panic!("{error}"),
+                    };
+                }
+            })
+        };
+        let threads = (0..2).map(client).collect();
+        Self { shared, threads }
+    }
+
+    fn done(&self) -> usize {
+        self.shared.done.load(Ordering::Relaxed)
+    }
+
+    /// Waits for so many calls more.
+    pub fn pass(&self, calls: usize) {
+        let enough = self.done() + calls;
+        wait_until("calls are made", || {
+            self.done() >= enough || self.threads.iter().any(JoinHandle::is_finished)
+        });
+    }
+
+    /// Ends it; the number of calls made.
+    pub fn stop(mut self) -> usize {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("nothing but answers");
+        }
+        self.done()
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
