@@ -62,17 +62,25 @@ class Server:
         self.stop()
 
     def answers(self):
+        """Whether it is this server that answers: the port was free, but not reserved."""
         if self.process.poll() is not None:
-            log = (self.directory / "log").read_text(errors="replace")
-            raise RuntimeError(f"the server stopped:\n{log[-2000:]}")
+            raise RuntimeError(f"the server stopped:\n{self.last_words()}")
         try:
             connection = Connection(self.port)
+            process = int(self.info(connection)["process_id"])
+            connection.close()
         except OSError:
             return False
-        connection.close()
+        if process != self.process.pid:
+            raise RuntimeError(f"port {self.port} is another server's")
         return True
 
+    def last_words(self):
+        """The end of its log."""
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
+
     def connect(self):
+        """A new connection."""
         return Connection(self.port)
 
     def info(self, connection):
@@ -86,6 +94,7 @@ class Server:
         return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 
     def stop(self):
+        """Ends it, by its process id, and removes what it wrote."""
         self.process.terminate()
         try:
             self.process.wait(20)
