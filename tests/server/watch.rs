@@ -199,21 +199,6 @@ fn a_setting_outlives_a_restart() {
 }
 
 #[test]
-fn wrong_module_arguments_fail_the_load_and_tell_the_right_ones() {
-    for arguments in [
-        &["NONSENSE"][..],
-        &["top-keys"],
-        &["top-keys", "-1"],
-        &["top-keys", "5000"],
-        &["CL.THROTTLE", "x"],
-    ] {
-        let started = Launch::default().module_arguments(arguments).try_start();
-        let log = started.err().expect("the load fails");
-        assert!(log.contains("CL.THROTTLE, and TOP-KEYS"), "{log}");
-    }
-}
-
-#[test]
 fn only_administrators_see_the_top() {
     let server = Server::start();
     let mut c = server.connection();
