@@ -101,12 +101,7 @@ impl Launch {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--logfile", LOG]);
         if let Some(module) = &self.module {
-            command.arg("--loadmodule");
-            if self.moves_clock {
-                command.arg(clock::bind(module, dir));
-            } else {
-                command.arg(module);
-            }
+            command.arg("--loadmodule").arg(module);
             command.args(&self.module_arguments);
         }
         command.args(&self.arguments);
