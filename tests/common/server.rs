@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{clock, module, port, wait_until};
 
@@ -13,6 +13,7 @@ use super::{clock, module, port, wait_until};
 #[derive(Clone)]
 pub struct Launch {
     binary: PathBuf,
+    configuration: Option<PathBuf>,
     module: Option<PathBuf>,
     module_arguments: Vec<String>,
     arguments: Vec<String>,
@@ -23,6 +24,7 @@ impl Default for Launch {
     fn default() -> Self {
         Self {
             binary: Self::under_test(),
+            configuration: None,
             module: Some(module()),
             module_arguments: Vec::new(),
             arguments: Vec::new(),
@@ -48,6 +50,12 @@ impl Launch {
     /// Another server than the one under test.
     pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
         self.binary = path.into();
+        self
+    }
+
+    /// A configuration file, which the server may rewrite.
+    pub fn configuration(mut self, file: &Path) -> Self {
+        self.configuration = Some(file.to_owned());
         self
     }
 
@@ -98,6 +106,7 @@ impl Launch {
     fn command(&self, port: u16, dir: &Path) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(dir);
+        command.args(&self.configuration);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--logfile", LOG]);
         if let Some(module) = &self.module {
@@ -214,15 +223,11 @@ impl Server {
         redis::Client::open(self.url()).expect("an address")
     }
 
-    /// A new connection. No reply within half a minute is an error.
+    /// A new connection. With no limit to the time of a reply: under one, Linux ends a wait early
+    /// (EINTR) when another thread's child happens to end.
     pub fn connection(&self) -> redis::Connection {
-        let connection = self
-            .client()
-            .get_connection()
-            .expect("the server takes connections");
-        let limit = Some(Duration::from_secs(30));
-        connection.set_read_timeout(limit).expect("a time limit");
-        connection
+        let connection = self.client().get_connection();
+        connection.expect("the server takes connections")
     }
 
     /// Whether the process still runs.

@@ -25,3 +25,4 @@ mod replication;
 mod takers;
 mod throttle;
 mod traffic;
+mod watch;

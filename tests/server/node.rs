@@ -58,19 +58,19 @@ impl Server {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A line of INFO.
-    pub fn info(&self, field: &str) -> String {
+    /// Lines of INFO, all of the same moment.
+    pub fn info<const N: usize>(&self, fields: [&str; N]) -> [String; N] {
         let info: String = self.ask("INFO everything");
-        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
-        lines
-            .find(|(name, _)| *name == field)
-            .map(|(_, value)| value.to_owned())
-            .unwrap_or_default()
+        fields.map(|field| {
+            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+            let line = lines.find(|(name, _)| *name == field);
+            line.map(|(_, value)| value.to_owned()).unwrap_or_default()
+        })
     }
 
     /// A line of INFO that is a number.
     pub fn count(&self, field: &str) -> i64 {
-        let text = self.info(field);
+        let [text] = self.info([field]);
         text.parse()
             .unwrap_or_else(|_| panic!("INFO says {field}:{text}"))
     }
@@ -86,12 +86,16 @@ impl Server {
 
     /// Whether it has applied all that its master has.
     pub fn is_in_step_with(&self, master: &Server) -> bool {
-        self.info("master_link_status") == "up" && self.offset() == master.offset()
+        let offset = master.offset().to_string();
+        self.info(["master_link_status", "master_repl_offset"]) == ["up", &offset]
     }
 
     /// All keys, which must hold strings.
     pub fn contents(&self) -> Contents {
         let keys: Vec<Vec<u8>> = self.ask("KEYS *");
+        if keys.is_empty() {
+            return Contents::new();
+        }
         let mut pipe = redis::pipe();
         for key in &keys {
             pipe.cmd("GET").arg(key);
@@ -140,7 +144,9 @@ impl Server {
 
     /// Waits until its link to its master is up.
     pub fn wait_for_link(&self) {
-        wait_until("the link is up", || self.info("master_link_status") == "up");
+        wait_until("the link is up", || {
+            self.info(["master_link_status"]) == ["up"]
+        });
     }
 
     /// Waits until it has applied all that its master has.
@@ -157,7 +163,7 @@ impl Server {
 
     /// Stops it where it is, as a machine that hangs does.
     pub fn pause(&self) -> Paused {
-        let paused = Paused(self.info("process_id"));
+        let paused = Paused(self.count("process_id").to_string());
         paused.signal("-STOP");
         paused
     }
