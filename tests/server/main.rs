@@ -4,10 +4,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
 mod around;
 mod bucket;
 mod calls;
+mod cell;
 mod clients;
 mod clock;
 mod denied;
