@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things named, and only that; with no names, all of them:
 #
-#   scripts/setup.sh [server|libclang|faketime|clients]...
+#   scripts/setup.sh [server|libclang|faketime|clients|prometheus|browser]...
 #
-#   server    redis-server and redis-cli
-#   libclang  what the module's build needs
-#   faketime  moves a server's clock in tests
-#   clients   redis-py and node-redis, in target/clients
+#   server      redis-server and redis-cli
+#   libclang    what the module's build needs
+#   faketime    moves a server's clock in tests
+#   clients     redis-py and node-redis, in target/clients
+#   prometheus  scrapes the demo in tests
+#   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 redis_py=8.1.0
 node_redis=6.3.1
+playwright=1.65.1
 
 have() { command -v "$1" >/dev/null; }
 any_file() { compgen -G "$1" >/dev/null; }
@@ -53,6 +56,9 @@ missing() {
     python) apt+=(python3 python3-venv) brew+=(python3) ;;
     node) apt+=(nodejs) brew+=(node) ;;
     npm) apt+=(npm) ;; # Part of Node elsewhere.
+    prometheus) apt+=(prometheus) brew+=(prometheus) ;;
+    # Without a font a page has no text.
+    chromium) apt+=(chromium fonts-dejavu-core) brew+=(chromium) ;;
   esac
 }
 
@@ -69,7 +75,13 @@ look_for() {
       have node || missing node
       have npm || missing npm
       ;;
-    *) fail "no such thing: $1; known are server, libclang, faketime, clients" ;;
+    prometheus) { have prometheus && have promtool; } || missing prometheus ;;
+    browser)
+      have chromium || missing chromium
+      have node || missing node
+      have npm || missing npm
+      ;;
+    *) fail "no such thing: $1; known are $known" ;;
   esac
 }
 
@@ -87,10 +99,13 @@ install_with_apt() {
   as_root apt-get update -q
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q --no-install-recommends "${apt[@]}"
-  # The package starts a server of its own, which nobody asked for.
-  if [[ " ${apt[*]} " == *" redis-server "* && -d /run/systemd/system ]]; then
-    as_root systemctl disable --now redis-server
-  fi
+  # These packages start a server of their own, which nobody asked for.
+  local service
+  for service in redis-server prometheus; do
+    if [[ " ${apt[*]} " == *" $service "* && -d /run/systemd/system ]]; then
+      as_root systemctl disable --now "$service"
+    fi
+  done
 }
 
 install_missing() {
@@ -119,12 +134,27 @@ client_libraries() {
   echo "$redis_py $node_redis" >target/clients/versions
 }
 
+browser_driver() {
+  local folder=target/clients/browser
+  if [[ $(cat "$folder/version" 2>/dev/null) == "$playwright" ]]; then
+    return
+  fi
+  mkdir -p "$folder"
+  npm install --silent --no-audit --no-fund --prefix "$folder" "playwright-core@$playwright"
+  echo "$playwright" >"$folder/version"
+}
+
+known="server libclang faketime clients prometheus browser"
 have cargo || fail "Rust is missing: install it from https://rustup.rs, then start again"
 if (($# == 0)); then
-  set -- server libclang faketime clients
+  # shellcheck disable=SC2086 # One argument a word.
+  set -- $known
 fi
 for thing in "$@"; do look_for "$thing"; done
 install_missing
 if [[ " $* " == *" clients "* ]]; then
   client_libraries
+fi
+if [[ " $* " == *" browser "* ]]; then
+  browser_driver
 fi

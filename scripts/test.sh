@@ -9,6 +9,7 @@ servers=$(scripts/servers.sh)
 cargo fmt --all -- --check
 cargo clippy --all-targets -- -D warnings
 cargo build --release
+scripts/panics.py
 cargo test
 
 status=0 results=""

@@ -119,9 +119,12 @@ impl Rate {
     fn parse(text: &[u8]) -> Option<Self> {
         let (whole, text) = leading_digits(0, text)?;
         let (mantissa, decimals, text) = match text {
-            [b'.', fraction @ ..] => {
-                let (mantissa, text) = leading_digits(whole, fraction)?;
-                (mantissa, fraction.len().checked_sub(text.len())?, text)
+            [b'.', text @ ..] => {
+                let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+                let (fraction, text) = text.split_at_checked(length)?;
+                let fraction = without_zeros_behind(fraction)?;
+                let (mantissa, _) = leading_digits(whole, fraction)?;
+                (mantissa, fraction.len(), text)
             }
             _ => (whole, 0, text),
         };
@@ -165,6 +168,12 @@ impl Rate {
             den: reduced(den)?,
         })
     }
+}
+
+/// `500` → `5`; at least one digit stays, so none at all is `None`.
+fn without_zeros_behind(digits: &[u8]) -> Option<&[u8]> {
+    let last = digits.iter().rposition(|&digit| digit != b'0');
+    digits.get(..=last.unwrap_or(0))
 }
 
 fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {

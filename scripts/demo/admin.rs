@@ -149,11 +149,13 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     Ok((kind, TextEncoder::new().encode_to_string(&families)?).into_response())
 }
 
-/// What an event of the dashboard carries. All numbers only grow, until a restart.
+/// What an event of the dashboard carries. The counts only grow, until a restart.
 #[derive(Serialize)]
 struct Snapshot {
     /// Whether Redis answers.
     up: bool,
+    /// Each as rate and burst.
+    limits: Vec<(String, u64)>,
     requests: BTreeMap<&'static str, u64>,
     /// Takes that took at most so many seconds.
     takes: Vec<(f64, u64)>,
@@ -172,6 +174,12 @@ async fn events(
         let snapshot = Snapshot {
             census: Census::take(&limiter.store.0).await.ok(),
             up: limiter.store.0.is_up(),
+            limits: limiter
+                .demand
+                .limits
+                .iter()
+                .map(|l| (l.rate.clone(), l.burst))
+                .collect(),
             requests: limiter.metrics.requests().into(),
             takes: limiter.metrics.takes(),
         };

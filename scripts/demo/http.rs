@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::caller::Peer;
 
-/// A client that has not sent its headers by then is disconnected.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that has not sent all of its headers by then is disconnected.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger headers are answered with 431.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// How long requests in flight may go on when the server stops.

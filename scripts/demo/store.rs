@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult};
 
 use crate::connection::Link;
 use crate::limiter::{Demand, Limit, Standing, Store, Take};
@@ -14,17 +14,17 @@ type Five = (i64, i64, i64, i64, i64);
 pub struct Buckets(pub Link);
 
 impl Store for Buckets {
-    async fn take(&self, key: &str, demand: &Demand) -> Result<Take, RedisError> {
+    async fn take(&self, key: &str, demand: &Demand) -> RedisResult<Take> {
         if let [limit] = demand.limits.as_slice() {
             let reply = self.0.call(take(key, limit, demand), key).await?;
             let five = Five::from_redis_value(reply)?;
-            return Ok(answer(five.0, five.3, &[five]));
+            return answer(five.0, five.3, &[five], demand);
         }
         // One hash tag keeps a caller's buckets in one slot of a cluster.
         let key = format!("{{{key}}}");
         let reply = self.0.call(take_all(&key, demand), &key).await?;
         let (taken, wait_ms, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
-        Ok(answer(taken, wait_ms, &fives))
+        answer(taken, wait_ms, &fives, demand)
     }
 }
 
@@ -49,14 +49,19 @@ fn take_all(key: &str, demand: &Demand) -> Cmd {
     command
 }
 
-fn answer(taken: i64, wait_ms: i64, fives: &[Five]) -> Take {
+/// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
+fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> RedisResult<Take> {
+    let bursts = demand.limits.iter().map(|limit| limit.burst as i64);
+    if wait_ms < 0 || !bursts.eq(fives.iter().map(|five| five.1)) {
+        return Err((ErrorKind::UnexpectedReturnType, "not a reply of RL.TAKE").into());
+    }
     let standing = |&(_, _, remaining, _, reset_ms): &Five| Standing {
         remaining: remaining.unsigned_abs(),
         reset: Duration::from_millis(reset_ms.unsigned_abs()),
     };
-    Take {
+    Ok(Take {
         allowed: taken > 0,
         wait: Duration::from_millis(wait_ms.unsigned_abs()),
         standings: fives.iter().map(standing).collect(),
-    }
+    })
 }

@@ -8,7 +8,7 @@ use std::os::raw::{c_char, c_int, c_long};
 
 use redis_module::raw;
 
-use super::{api, key::Key};
+use super::{api, clock, key::Key};
 use crate::error::Error;
 
 /// A call in progress. Lives as long as the server waits for the command to return.
@@ -71,7 +71,7 @@ impl<'a> Call<'a> {
         Self {
             ctx,
             arguments: words.get(1..).unwrap_or_default(),
-            now: clock(),
+            now: clock::now(),
         }
     }
 
@@ -210,20 +210,6 @@ impl<'a> Call<'a> {
             ))
         };
     }
-}
-
-/// Nanoseconds since 1970.
-fn clock() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes one timespec. Asked of the system because the standard library's way to the
-    // same number costs four times as much.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// An error's text, built on the stack and NUL-terminated.

@@ -5,7 +5,7 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 
-use super::{api, call::Argument, command::Command, settings, settings::Setting, stream};
+use super::{api, call::Argument, clock, command::Command, settings, settings::Setting, stream};
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
@@ -148,6 +148,7 @@ impl Module {
             ));
             stream::watch(ctx);
         }
+        clock::find();
         let Some(chosen) = self.choose(arguments) else {
             log(
                 ctx,

@@ -1,6 +1,7 @@
 //! Everything that touches the server, in safe types that cost nothing: the only unsafe code.
 
 mod call;
+mod clock;
 mod command;
 mod expiry;
 mod key;

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// libfaketime's last words in a server that it then leaves hanging.
 pub const HANGS: &str = "libfaketime: Cannot recover";
@@ -26,26 +25,6 @@ pub fn set(dir: &Path, seconds: i64) {
     let new = dir.join("clock.new");
     fs::write(&new, format!("{seconds:+}")).expect("the clock's file");
     fs::rename(new, dir.join(FILE)).expect("the clock's file");
-}
-
-/// An empty library that brings the module and, before the system's own clock, libfaketime.
-///
-/// Valkey binds a module to what that itself asks for first (RTLD_DEEPBIND), so the module would
-/// go past what is preloaded and keep the real time.
-pub fn bind(module: &Path, dir: &Path) -> PathBuf {
-    let bound = dir.join("module_with_clock.so");
-    let linked = Command::new("cc")
-        .args(["-shared", "-x", "c", "/dev/null", "-x", "none", "-o"])
-        .arg(&bound)
-        .arg("-Wl,--no-as-needed")
-        .arg(library())
-        .arg(module)
-        .status();
-    assert!(
-        linked.is_ok_and(|status| status.success()),
-        "cc cannot link"
-    );
-    bound
 }
 
 fn library() -> PathBuf {

@@ -1,11 +1,9 @@
 //! Every kind of `--redis`, through the loss of a master where there is another to take over.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::common::{wait_until, Launch, Server};
-use crate::driver::{call, Demo};
+use crate::driver::{call, free_port, Demo, Folder, Running};
 
 #[test]
 fn tls_is_spoken_and_certificates_are_checked() {
@@ -151,7 +149,7 @@ fn cluster() -> Vec<Server> {
 
 /// A process that watches a master.
 struct Sentinel {
-    process: Child,
+    _process: Running,
     port: u16,
 }
 
@@ -173,7 +171,10 @@ impl Sentinel {
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let process = command.spawn().expect("a sentinel");
-        Self { process, port }
+        Self {
+            _process: Running(process),
+            port,
+        }
     }
 
     fn host(&self) -> String {
@@ -185,39 +186,5 @@ impl Sentinel {
         let client = redis::Client::open(("127.0.0.1", self.port)).expect("an address");
         let info = |mut connection| redis::cmd("INFO").query(&mut connection);
         client.get_connection().and_then(info).unwrap_or_default()
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let any = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    any.expect("a free port").port()
-}
-
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("{name}-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("a plain path").to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

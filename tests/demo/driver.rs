@@ -1,8 +1,9 @@
 //! Starts the demo, which `cargo test` has built, and talks to it.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,18 +20,46 @@ pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     found.expect("it was waited for")
 }
 
-/// A running demo on a port of its own.
-pub struct Demo {
-    pub process: Child,
-    pub port: u16,
-    log: Arc<Mutex<String>>,
+/// A process that ends with its test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing is left to do about a process that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// A folder that goes with its test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
     }
+
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a plain path").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running demo on a port of its own.
+pub struct Demo {
+    pub process: Running,
+    pub port: u16,
+    /// Where the pages for operators are.
+    pub admin: u16,
+    log: Arc<Mutex<String>>,
 }
 
 impl Demo {
@@ -55,11 +84,13 @@ impl Demo {
             }
         });
         let mut demo = Self {
-            process,
+            process: Running(process),
             port: 0,
+            admin: 0,
             log,
         };
-        demo.port = demo.number_after("Listening on http://127.0.0.1:");
+        demo.admin = demo.number_after("Dashboard on http://127.0.0.1:", "/");
+        demo.port = demo.number_after("Listening on http://127.0.0.1:", "\n");
         demo
     }
 
@@ -86,10 +117,10 @@ impl Demo {
         });
     }
 
-    pub fn number_after(&self, text: &str) -> u16 {
+    pub fn number_after(&self, text: &str, end: &str) -> u16 {
         until(&format!("'{text}' is in the log"), || {
             let log = self.log();
-            let (number, _) = log.split_once(text)?.1.split_once('\n')?;
+            let (number, _) = log.split_once(text)?.1.split_once(end)?;
             number.parse().ok()
         })
     }
@@ -99,31 +130,36 @@ impl Demo {
     }
 
     pub fn get_with(&self, headers: &[u8]) -> Response {
-        let request = [
-            b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n",
-            headers,
-            b"\r\n",
-        ];
-        self.send(&request.concat())
-    }
-
-    pub fn send(&self, request: &[u8]) -> Response {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the demo listens");
-        // Far beyond what any answer takes: this tells a hang.
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("a time-out");
-        stream.write_all(request).expect("a request");
-        let mut response = String::new();
-        stream
-            .read_to_string(&mut response)
-            .expect("a response in time");
-        Response(response)
+        send(self.port, "GET /", headers)
     }
 
     pub fn signal(&self, name: &str) {
-        signal(self.process.id(), name);
+        signal(self.process.0.id(), name);
     }
+}
+
+/// Sends a request such as `GET /`; the answer, or a panic where there is none in time.
+pub fn send(port: u16, what: &str, headers: &[u8]) -> Response {
+    send_as("localhost", port, what, headers)
+}
+
+/// The same to a server that is thought to be called `host`.
+pub fn send_as(host: &str, port: u16, what: &str, headers: &[u8]) -> Response {
+    // HTTP/1.0, so that the answer ends where the connection does.
+    let start = format!("{what} HTTP/1.0\r\nHost: {host}\r\n");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+    // Far beyond what any answer takes: this tells a hang.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time limit");
+    stream
+        .write_all(&[start.as_bytes(), headers, b"\r\n"].concat())
+        .expect("a request");
+    let mut response = String::new();
+    stream
+        .read_to_string(&mut response)
+        .expect("a response in time");
+    Response(response)
 }
 
 /// What a server answers to a command.
@@ -160,17 +196,24 @@ pub fn signal(pid: u32, name: &str) {
 
 pub fn command(flags: &[&str]) -> Command {
     let test = std::env::current_exe().expect("a path");
-    let demo: PathBuf = test.with_file_name("../examples/demo");
-    let mut command = Command::new(demo);
-    command
-        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .args(flags)
-        .stdin(Stdio::null());
+    let mut command = Command::new(test.with_file_name("../examples/demo"));
+    for flag in ["--listen", "--admin"] {
+        if !flags.contains(&flag) {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+    }
+    command.args(flags).stdin(Stdio::null());
     command
 }
 
+/// A port that is free at this moment.
+pub fn free_port() -> u16 {
+    let any = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    any.expect("a free port").port()
+}
+
 /// A response as it came over the wire.
-pub struct Response(String);
+pub struct Response(pub String);
 
 impl Response {
     pub fn status(&self) -> u16 {

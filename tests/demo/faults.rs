@@ -87,10 +87,10 @@ fn an_error_of_redis_is_no_refusal() {
 fn the_demos_own_redis_goes_down_with_it() {
     for name in ["INT", "TERM", "KILL"] {
         let mut demo = Demo::start("");
-        let port = demo.number_after("Started redis-server on port ");
+        let port = demo.number_after("Started redis-server on port ", "\n");
         assert_eq!(demo.get().status(), 200);
         demo.signal(name);
-        let status = demo.process.wait().expect("an end");
+        let status = demo.process.0.wait().expect("an end");
         assert_eq!(status.success(), name != "KILL", "{name}: {status}");
         let gone = || TcpStream::connect(("127.0.0.1", port)).is_err();
         // Killed, it can only leave this to its guard.

@@ -1,9 +1,9 @@
 //! RL.TAKE inside what a server builds around its commands.
 
-use redis::{cmd, Value};
+use redis::Value;
 
 use crate::calls::{ask, call, error_of, knows, take, texts};
-use crate::common::Server;
+use crate::common::{Launch, Server};
 
 #[test]
 fn keys_are_any_bytes() {
@@ -105,69 +105,210 @@ fn a_user_who_may_only_read_a_key_may_not_take() {
     }
 }
 
-#[test]
-fn the_server_tells_flags_and_keys() {
-    let server = Server::start();
-    let mut c = server.connection();
-    type About = (String, i64, Vec<String>, i64, i64, i64);
-    let about: Vec<Value> = ask(&mut c, "COMMAND", &["INFO", "RL.TAKE"]);
-    let Value::Array(fields) = &about[0] else {
-        panic!("{about:?}")
-    };
-    let first = Value::Array(fields[..6].to_vec());
-    let (name, arity, flags, first, last, step): About =
-        redis::from_redis_value(first).expect("six fields");
-    assert_eq!(
-        (name.to_lowercase().as_str(), first, last, step),
-        ("rl.take", 1, 1, 1)
-    );
-    // Redis 6.2 takes no arity from a module; RL.TAKE counts for itself.
-    assert!(arity == -4 || arity == -1, "{arity}");
-    assert!(
-        ["write", "fast"]
-            .iter()
-            .all(|flag| flags.iter().any(|f| f == flag)),
-        "{flags:?}"
-    );
-    let others = ["readonly", "admin", "noscript", "denyoom", "movablekeys"];
-    assert!(
-        !others.iter().any(|flag| flags.iter().any(|f| f == flag)),
-        "{flags:?}"
-    );
+/// What a server should know of a command.
+struct Known<'a> {
+    name: &'a str,
+    flags: &'a [&'a str],
+    /// The least number, with the name.
+    words: i64,
+    call: &'a [&'a str],
+    /// In that call.
+    keys: &'a [&'a str],
+    /// In the documentation.
+    arguments: &'a [&'a str],
+}
 
-    let arguments = ["GETKEYS", "RL.TAKE", "user:42", "100/m", "20", "COST", "3"];
-    assert_eq!(
-        ask::<Vec<String>>(&mut c, "COMMAND", &arguments),
-        ["user:42"]
-    );
+const COMMANDS: [Known; 6] = [
+    Known {
+        name: "RL.TAKE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20", "COST", "3"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST", "ATMOST", "MAXWAIT", "FORCE"],
+    },
+    Known {
+        name: "RL.PEEK",
+        flags: &["readonly", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.GIVE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.MTAKE",
+        flags: &["write", "fast"],
+        words: 5,
+        call: &["2", "a", "1", "5", "b", "1", "5", "COST", "3"],
+        keys: &["a", "b"],
+        arguments: &["numkeys", "key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "CL.THROTTLE",
+        flags: &["write", "fast"],
+        words: 5,
+        call: &["user:42", "15", "30", "60", "1"],
+        keys: &["user:42"],
+        arguments: &["key", "max_burst", "count", "period", "quantity"],
+    },
+    Known {
+        name: "RL.TOP",
+        flags: &["readonly", "admin"],
+        words: 1,
+        call: &["5"],
+        keys: &[],
+        arguments: &["count", "RESET"],
+    },
+];
+
+fn with_every_command() -> Server {
+    Launch::default().module_arguments(&["CL.THROTTLE"]).start()
+}
+
+#[test]
+fn the_server_tells_the_flags() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    let known = [
+        "write", "readonly", "fast", "admin", "noscript", "denyoom", "loading", "stale",
+    ];
+    for Known {
+        name,
+        flags: expected,
+        words,
+        ..
+    } in COMMANDS
+    {
+        let Value::Array(about) = ask::<Vec<Value>>(&mut c, "COMMAND", &["INFO", name]).remove(0)
+        else {
+            panic!("no {name}");
+        };
+        assert!(texts(&about[0])[0].eq_ignore_ascii_case(name), "{about:?}");
+        // Redis 6.2 takes no number of words from a module, whose commands count for themselves.
+        let arity = [Value::Int(-words), Value::Int(-1)];
+        assert!(arity.contains(&about[1]), "{name}: {:?}", about[1]);
+        let flags = texts(&about[2]);
+        for flag in known {
+            let has = flags.iter().any(|f| f == flag);
+            assert_eq!(has, expected.contains(&flag), "{name}: {flag} in {flags:?}");
+        }
+    }
+}
+
+#[test]
+fn the_server_finds_the_keys() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    for Known {
+        name,
+        call: arguments,
+        keys,
+        ..
+    } in COMMANDS
+    {
+        let mut command = call("COMMAND", &["GETKEYS", name]);
+        command.arg(arguments);
+        if keys.is_empty() {
+            error_of(&mut c, &command);
+        } else {
+            assert_eq!(
+                command.query::<Vec<String>>(&mut c).expect("keys"),
+                keys,
+                "{name}"
+            );
+        }
+    }
 }
 
 #[test]
 fn the_server_tells_the_documentation() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    let has_docs = knows(&mut c, &["COMMAND", "DOCS", "GET"]);
+    for Known {
+        name, arguments, ..
+    } in COMMANDS
+    {
+        let docs = call("COMMAND", &["DOCS", name]);
+        if !has_docs {
+            let error = error_of(&mut c, &docs);
+            assert!(
+                error.to_lowercase().contains("unknown subcommand"),
+                "{error}"
+            );
+            continue;
+        }
+        let reply = texts(&docs.query(&mut c).expect("a reply"));
+        for text in ["summary", "since", "complexity", "arguments"]
+            .iter()
+            .chain(arguments)
+        {
+            assert!(
+                reply.iter().any(|t| t == text),
+                "{name}: no {text} in {reply:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn keyspace_events_tell_takes_denials_and_gifts() {
     let server = Server::start();
     let mut c = server.connection();
-    let docs = cmd("COMMAND").arg("DOCS").arg("RL.TAKE").to_owned();
-    if !knows(&mut c, &["COMMAND", "DOCS", "GET"]) {
-        let error = error_of(&mut c, &docs);
-        assert!(
-            error.to_lowercase().contains("unknown subcommand"),
-            "{error}"
-        );
-        return;
-    }
-    let reply = texts(&docs.query(&mut c).expect("a reply"));
-    let expected = [
-        "summary",
-        "since",
-        "complexity",
-        "O(1)",
-        "arguments",
-        "key",
-        "rate",
-        "burst",
-        "COST",
+    ask::<()>(&mut c, "CONFIG", &["SET", "notify-keyspace-events", "Ed"]);
+    let mut listener = server.connection();
+    let mut events = listener.as_pubsub();
+    events
+        .psubscribe("__keyevent@0__:*")
+        .expect("a subscription");
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let calls: [Case; 8] = [
+        (&["RL.TAKE", "k", "1/d", "2"], &[("rl.take", "k")]),
+        (&["RL.PEEK", "k", "1/d", "2", "COST", "2"], &[]),
+        (
+            &["RL.TAKE", "k", "1/d", "2", "COST", "2"],
+            &[("rl.deny", "k")],
+        ),
+        (
+            &["RL.TAKE", "new", "1/d", "2", "COST", "3"],
+            &[("rl.deny", "new")],
+        ),
+        (&["RL.GIVE", "none", "1/d", "2"], &[]),
+        (&["RL.GIVE", "k", "1/d", "2"], &[("rl.give", "k")]),
+        (
+            &["RL.MTAKE", "2", "a", "1", "5", "b", "1", "5"],
+            &[("rl.take", "a"), ("rl.take", "b")],
+        ),
+        (
+            &["RL.MTAKE", "2", "a", "1", "5", "b", "1", "1", "COST", "2"],
+            &[("rl.deny", "b")],
+        ),
     ];
-    for text in expected {
-        assert!(reply.iter().any(|t| t == text), "no {text} in {reply:?}");
+    for (arguments, expected) in calls {
+        ask::<()>(&mut c, arguments[0], &arguments[1..]);
+        // Whatever came before the end of this call came before this message.
+        ask::<()>(&mut c, "PUBLISH", &["__keyevent@0__:done", ""]);
+        let mut seen = Vec::new();
+        loop {
+            let message = events.get_message().expect("an event");
+            let channel = message
+                .get_channel_name()
+                .trim_start_matches("__keyevent@0__:");
+            if channel == "done" {
+                break;
+            }
+            let key: String = message.get_payload().expect("a key");
+            seen.push((channel.to_string(), key));
+        }
+        let seen: Vec<_> = seen.iter().map(|(e, k)| (e.as_str(), k.as_str())).collect();
+        assert_eq!(seen, expected, "{arguments:?}");
     }
 }

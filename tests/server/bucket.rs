@@ -5,11 +5,9 @@ use std::thread;
 
 use redis::Connection;
 
-use crate::calls::{ask, expires_at, now, stored, take};
+use crate::calls::{ask, expires_at, now, stored, take, SLOW};
 use crate::common::{wait_until, Server};
 
-/// A rate at which nothing comes back while a test runs.
-const SLOW: &str = "1/d";
 const TOKEN: i64 = 1 << 24;
 const DAY_MS: i64 = 86_400_000;
 

@@ -6,6 +6,10 @@ use redis::{cmd, Cmd, Connection, RedisError, ToRedisArgs, Value};
 
 use crate::common::wait_until;
 
+/// A rate at which nothing comes back while a test runs.
+pub const SLOW: &str = "1/d";
+pub const HOUR_MS: i64 = 3_600_000;
+
 /// `[taken, limit, remaining, wait_ms, reset_ms]`.
 pub type Reply = [i64; 5];
 
@@ -75,7 +79,7 @@ pub fn info(c: &mut Connection, field: &str) -> String {
         .to_string()
 }
 
-/// When a key expires, in milliseconds since 1970.
+/// When a key expires, in milliseconds since 1970; below zero for a key that does not or is not.
 pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
     if knows(c, &["PEXPIRETIME", key]) {
         return ask(c, "PEXPIRETIME", &[key]);
@@ -95,7 +99,7 @@ pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
             type Time = (i64, i64);
             let (before, ttl, after): (Time, i64, Time) = together.query(c).expect("a reply");
             let millis = |(seconds, micros): Time| seconds * 1000 + micros / 1000;
-            found = millis(before) + ttl;
+            found = if ttl < 0 { ttl } else { millis(before) + ttl };
             millis(before) == millis(after)
         },
     );

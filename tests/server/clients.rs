@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::Server;
+use crate::common::Launch;
 
 /// Runs a script of tests/clients against a server of its own.
 fn passes(program: &Path, script: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let server = Server::start();
+    let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
     let output = Command::new(program)
         .arg(root.join("tests/clients").join(script))
         .arg(server.port().to_string())

@@ -10,10 +10,20 @@ use redis::{Connection, Value};
 use crate::calls::{ask, expires_at, info, take};
 use crate::common::{wait_until, Server};
 
-const DENIED: [&str; 5] = ["k", "1/d", "5", "COST", "4"];
-const ALLOWED: [&str; 5] = ["k", "1/d", "5", "COST", "1"];
+/// Calls on the bucket `k` that are denied, or only look, or have nothing to give back to.
+const DENIED: [&[&str]; 6] = [
+    &["RL.TAKE", "k", "1/d", "5", "COST", "4"],
+    &["RL.TAKE", "k", "1/d", "5", "COST", "4", "MAXWAIT", "1000"],
+    &["RL.TAKE", "k", "1/d", "5", "COST", "6", "MAXWAIT", "1000"],
+    &[
+        "RL.MTAKE", "2", "new", "1/d", "9", "k", "1/d", "5", "COST", "4",
+    ],
+    &["RL.PEEK", "k", "1/d", "5"],
+    &["RL.GIVE", "new", "1/d", "5"],
+];
+const ALLOWED: [&str; 3] = ["k", "1/d", "5"];
 
-/// A server with a bucket `k` that lacks tokens for [`DENIED`] but has some for [`ALLOWED`].
+/// A server with a bucket `k` that lacks tokens for the calls in [`DENIED`] but not for [`ALLOWED`].
 fn with_bucket(arguments: &[&str]) -> (Server, Connection) {
     let server = Server::with(arguments);
     let mut c = server.connection();
@@ -22,8 +32,13 @@ fn with_bucket(arguments: &[&str]) -> (Server, Connection) {
 }
 
 fn deny(c: &mut Connection) {
-    for _ in 0..100 {
-        assert_eq!(take(c, &DENIED)[0], 0);
+    for arguments in DENIED.iter().cycle().take(100) {
+        let reply: Value = ask(c, arguments[0], &arguments[1..]);
+        let Value::Array(fields) = reply else {
+            panic!("{arguments:?}: {reply:?}");
+        };
+        let taken = Value::Int((arguments[0] == "RL.PEEK").into());
+        assert_eq!(fields[0], taken, "{arguments:?}");
     }
 }
 
@@ -51,6 +66,8 @@ fn a_denied_take_makes_no_key() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(take(&mut c, &["new", "1/d", "5", "COST", "6"])[0], 0);
+    let both = ["2", "new", "1/d", "5", "other", "1/d", "1", "COST", "2"];
+    assert_eq!(ask::<(i64, i64, Value)>(&mut c, "RL.MTAKE", &both).0, 0);
     assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 0);
     assert_eq!(info(&mut c, "rdb_changes_since_last_save"), "0");
 }

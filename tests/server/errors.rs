@@ -7,11 +7,14 @@ use crate::common::Server;
 
 type Arguments<'a> = &'a [&'a [u8]];
 
-const ARITY: &str = "ERR wrong number of arguments for";
+const ARITY: &str = "ERR wrong number of arguments";
 const RATE: &str = "ERR rate must be N or N/P";
 const BURST: &str = "ERR burst must be an integer from 1 to 10^11";
 const COST: &str = "ERR COST must be an integer from 1 to 10^11";
 const SYNTAX: &str = "ERR syntax error";
+const MAXWAIT: &str = "ERR MAXWAIT must be an integer from 0 to 10^12 milliseconds";
+/// The commands that begin with `key rate burst`.
+const COMMANDS: [&str; 3] = ["RL.TAKE", "RL.PEEK", "RL.GIVE"];
 const FORTY_DIGITS: &[u8] = b"1234567890123456789012345678901234567890";
 
 /// No number anywhere.
@@ -82,23 +85,29 @@ const NO_RATES: [&[u8]; 26] = [
 ];
 
 /// Makes the call on a bucket and on no key: the error begins so, and nothing has changed.
-fn refused(c: &mut Connection, arguments: Arguments, expected: &str) {
+fn refused(c: &mut Connection, name: &str, arguments: Arguments, expected: &str) {
     let look = |c: &mut Connection| {
         let value: Vec<u8> = ask(c, "DUMP", &["k"]);
         (value, expires_at(c, "k"), ask::<i64>(c, "DBSIZE", &[]))
     };
     let before = look(c);
     for key in ["k", "new"] {
-        let mut command = call("RL.TAKE", &[key]);
+        let mut command = call(name, &[key]);
         command.arg(arguments);
         let error = error_of(c, &command);
         let shown: Vec<_> = arguments
             .iter()
             .map(|a| a.escape_ascii().to_string())
             .collect();
-        assert!(error.starts_with(expected), "{shown:?}: {error}");
+        assert!(error.starts_with(expected), "{name} {shown:?}: {error}");
     }
     assert_eq!(look(c), before);
+}
+
+fn all_refuse(c: &mut Connection, arguments: Arguments, expected: &str) {
+    for name in COMMANDS {
+        refused(c, name, arguments, expected);
+    }
 }
 
 fn with_bucket() -> (Server, Connection) {
@@ -111,10 +120,12 @@ fn with_bucket() -> (Server, Connection) {
 #[test]
 fn wrong_numbers_of_arguments() {
     let (mut server, mut c) = with_bucket();
-    refused(&mut c, &[], ARITY);
-    refused(&mut c, &[b"1"], ARITY);
-    let error = error_of(&mut c, &call::<&str>("RL.TAKE", &[]));
-    assert!(error.starts_with(ARITY), "{error}");
+    all_refuse(&mut c, &[], ARITY);
+    all_refuse(&mut c, &[b"1"], ARITY);
+    for name in COMMANDS {
+        let error = error_of(&mut c, &call::<&str>(name, &[]));
+        assert!(error.starts_with(ARITY), "{name}: {error}");
+    }
     assert!(server.alive());
 }
 
@@ -122,7 +133,7 @@ fn wrong_numbers_of_arguments() {
 fn wrong_rates() {
     let (mut server, mut c) = with_bucket();
     for rate in NO_NUMBERS.iter().chain(&NO_RATES) {
-        refused(&mut c, &[rate, b"5"], RATE);
+        all_refuse(&mut c, &[rate, b"5"], RATE);
     }
     assert!(server.alive());
 }
@@ -131,16 +142,34 @@ fn wrong_rates() {
 fn wrong_bursts_and_costs() {
     let (mut server, mut c) = with_bucket();
     for count in NO_NUMBERS.iter().chain(&NO_COUNTS) {
-        refused(&mut c, &[b"1", count], BURST);
-        refused(&mut c, &[b"1", b"5", b"COST", count], COST);
+        all_refuse(&mut c, &[b"1", count], BURST);
+        all_refuse(&mut c, &[b"1", b"5", b"COST", count], COST);
     }
+    assert!(server.alive());
+}
+
+#[test]
+fn wrong_waits() {
+    let (mut server, mut c) = with_bucket();
+    for count in NO_NUMBERS
+        .iter()
+        .filter(|n| !["0", "00"].map(str::as_bytes).contains(n))
+    {
+        refused(&mut c, "RL.TAKE", &[b"1", b"5", b"MAXWAIT", count], MAXWAIT);
+    }
+    refused(
+        &mut c,
+        "RL.TAKE",
+        &[b"1", b"5", b"MAXWAIT", b"1000000000001"],
+        MAXWAIT,
+    );
     assert!(server.alive());
 }
 
 #[test]
 fn wrong_options() {
     let (mut server, mut c) = with_bucket();
-    let cases: [(Arguments, &str); 8] = [
+    let of_all: [(Arguments, &str); 8] = [
         (&[b"COST"], "COST"),
         (&[b"1"], "'1'"),
         (&[b""], "''"),
@@ -150,24 +179,63 @@ fn wrong_options() {
         (&[b"COST", b"1", b"cost", b"1"], "twice"),
         (&[b"\xff\0"], r"'\xff\x00'"),
     ];
-    for (options, mention) in cases {
+    let of_take: [(Arguments, &str); 9] = [
+        (&[b"MAXWAIT"], "MAXWAIT"),
+        (&[b"COST", b"1", b"MAXWAIT"], "MAXWAIT"),
+        (&[b"ATMOST", b"ATMOST"], "twice"),
+        (&[b"FORCE", b"force"], "twice"),
+        (&[b"MAXWAIT", b"1", b"MAXWAIT", b"2"], "twice"),
+        (&[b"ATMOST", b"FORCE"], "'FORCE'"),
+        (&[b"FORCE", b"COST", b"1", b"ATMOST"], "'ATMOST'"),
+        (&[b"MAXWAIT", b"1", b"ATMOST"], "'ATMOST'"),
+        (&[b"FORCE", b"MAXWAIT", b"1"], "'MAXWAIT'"),
+    ];
+    let mut refuse = |name: &str, options: Arguments, mention: &str| {
         let arguments = [&[b"1".as_slice(), b"5"], options].concat();
-        refused(&mut c, &arguments, SYNTAX);
-        let mut command = call("RL.TAKE", &["k"]);
+        refused(&mut c, name, &arguments, SYNTAX);
+        let mut command = call(name, &["k"]);
         let error = error_of(&mut c, command.arg(&arguments));
         assert!(
             error.contains(mention),
             "{error} does not mention {mention}"
         );
+    };
+    for (options, mention) in of_all {
+        COMMANDS
+            .iter()
+            .for_each(|name| refuse(name, options, mention));
     }
+    for (options, mention) in of_take {
+        refuse("RL.TAKE", options, mention);
+    }
+    for option in [b"ATMOST".as_slice(), b"FORCE"] {
+        refuse("RL.PEEK", &[option], "accepted: COST n");
+        refuse("RL.GIVE", &[option], "accepted: COST n");
+    }
+    assert!(server.alive());
+}
+
+#[test]
+fn a_debt_that_is_too_much() {
+    let (mut server, mut c) = with_bucket();
+    let most = "100000000000";
+    let force = ["owes", "1000000", "1", "FORCE", "COST", most];
+    assert_eq!(take(&mut c, &force)[0], 100_000_000_000);
+    let value: Vec<u8> = ask(&mut c, "GET", &["owes"]);
+    let error = error_of(&mut c, &call("RL.TAKE", &force));
+    assert!(
+        error.starts_with("ERR COST would make the bucket owe"),
+        "{error}"
+    );
+    assert_eq!(ask::<Vec<u8>>(&mut c, "GET", &["owes"]), value);
     assert!(server.alive());
 }
 
 #[test]
 fn what_is_too_much_to_count() {
     let (mut server, mut c) = with_bucket();
-    refused(&mut c, &[b"1/d", b"100000000000"], "ERR rate and burst");
-    refused(&mut c, &[b"1/36525d", b"2"], "ERR rate and burst");
+    all_refuse(&mut c, &[b"1/d", b"100000000000"], "ERR rate and burst");
+    all_refuse(&mut c, &[b"1/36525d", b"2"], "ERR rate and burst");
     assert_eq!(take(&mut c, &["slowest", "1/36525d", "1"])[..3], [1, 1, 0]);
     assert_eq!(
         take(&mut c, &["fastest", "1000000000000", "1"])[..2],
@@ -233,15 +301,15 @@ fn keys_that_hold_something_else() {
             (dump, expires_at(c, "k"))
         };
         let before = look(&mut c);
-        let error = error_of(&mut c, &call("RL.TAKE", &["k", "1", "5"]));
-        assert!(
-            error.starts_with(&format!("{code} ")),
-            "{name} {arguments:?}: {error}"
-        );
-        assert!(
-            code != "ERR" || error.contains("not a rate-limit bucket"),
-            "{error}"
-        );
+        for command in COMMANDS {
+            let error = error_of(&mut c, &call(command, &["k", "1", "5"]));
+            let made = format!("{name} {arguments:?}, {command}: {error}");
+            assert!(error.starts_with(&format!("{code} ")), "{made}");
+            assert!(
+                code != "ERR" || error.contains("not a rate-limit bucket"),
+                "{made}"
+            );
+        }
         assert_eq!(look(&mut c), before, "{name} {arguments:?}");
     }
 }

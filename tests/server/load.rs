@@ -68,3 +68,24 @@ fn with_memory_used_up_buckets_go_on_and_new_ones_are_refused() {
     ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "0"]);
     assert_eq!(take(&mut c, &["new", "1/d", "3"])[..3], [1, 3, 2]);
 }
+
+#[test]
+fn wrong_module_arguments_fail_the_load_and_the_log_tells_the_right_ones() {
+    let wrong: [&[&str]; 6] = [
+        &["FOO"],
+        &["CL.THROTTLE", "FOO"],
+        &["TOP-KEYS"],
+        &["TOP-KEYS", "-1"],
+        &["TOP-KEYS", "4097"],
+        &["TOP-KEYS", "many"],
+    ];
+    for arguments in wrong {
+        let Err(log) = Launch::default().module_arguments(arguments).try_start() else {
+            panic!("{arguments:?} loads");
+        };
+        let tells = |line: &str| line.contains("CL.THROTTLE") && line.contains("TOP-KEYS");
+        assert!(log.lines().any(tells), "{arguments:?}: {log}");
+    }
+    let right = Launch::default().module_arguments(&["TOP-KEYS", "0", "CL.THROTTLE"]);
+    assert!(right.start().alive());
+}

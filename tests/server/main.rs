@@ -5,18 +5,25 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod admitted;
 mod around;
 mod bucket;
 mod calls;
 mod clients;
 mod clock;
+mod cluster;
 mod denied;
 mod errors;
+mod failover;
 mod load;
 mod memory;
+mod mtake;
 mod node;
+mod options;
+mod peek;
 mod persistence;
 mod replication;
 mod takers;
+mod throttle;
 mod traffic;
 mod upgrade;

@@ -1,5 +1,6 @@
 "use strict";
 
+const UNITS = { ms: "millisecond", s: "second", m: "minute", h: "hour", d: "day" };
 // Seconds in the chart.
 const SPAN = 120;
 const history = [];
@@ -98,6 +99,12 @@ function offenders(top) {
   at("none").hidden = top.length > 0;
 }
 
+function limit([rate, burst]) {
+  const [count, period] = rate.split("/");
+  const noun = count === "1" ? "request" : "requests";
+  return `${count} ${noun} per ${UNITS[period] ?? period ?? "second"} on average, ${burst} at once`;
+}
+
 function take(snapshot) {
   snapshot.at = performance.now();
   if (snapshot.up) state("up", "Redis answers");
@@ -112,6 +119,7 @@ function take(snapshot) {
     draw();
   }
   last = snapshot;
+  show("limits", snapshot.limits.map(limit).join(", and "));
   if (snapshot.census) offenders(snapshot.census.top);
 }
 

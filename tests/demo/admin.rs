@@ -1,0 +1,268 @@
+//! What operators see, and who may see it.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::common::{wait_until, Server};
+use crate::driver::{call, command, free_port, keys, send, send_as, Demo, Folder, Running};
+
+const LIMITS: &str = "--key-by header:X-Api-Key --rate 1/d --burst 2";
+
+fn ask(demo: &Demo, caller: &str) -> u16 {
+    demo.get_with(format!("X-Api-Key: {caller}\r\n").as_bytes())
+        .status()
+}
+
+fn metrics(demo: &Demo) -> String {
+    let response = send(demo.admin, "GET /metrics", b"");
+    assert_eq!(response.status(), 200);
+    response.body().to_owned()
+}
+
+#[test]
+fn metrics_count_what_happened_and_promtool_accepts_them() {
+    let mut redis = Server::start();
+    let demo = Demo::with(&redis, LIMITS);
+    demo.wait_for_log("Connected");
+    for caller in ["ann", "eve", "eve", "eve", "eve", "bob", "bob", "bob"] {
+        ask(&demo, caller);
+    }
+    let text = metrics(&demo);
+    for line in [
+        "demo_requests_total{outcome=\"allowed\"} 5",
+        "demo_requests_total{outcome=\"refused\"} 3",
+        "demo_take_duration_seconds_count 8",
+        "demo_redis_up 1",
+        "rl_takes_allowed_total 5",
+        "rl_takes_denied_total 3",
+        "rl_tokens_taken_total 5",
+        "rl_buckets_created_total 3",
+        "rl_top_denials{key=\"rate:limiter:key:eve\"} 2",
+        "rl_top_denials{key=\"rate:limiter:key:bob\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+    promtool(&["check", "metrics"], &text);
+    redis.kill();
+    ask(&demo, "ann");
+    wait_until("Redis counts as down", || {
+        metrics(&demo).contains("demo_redis_up 0\n")
+    });
+    assert!(metrics(&demo).contains("demo_requests_total{outcome=\"failed_open\"} 1\n"));
+}
+
+#[test]
+fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
+    let mut redis = Server::start();
+    let demo = Demo::with(&redis, LIMITS);
+    demo.wait_for_log("Connected");
+    let prometheus = Prometheus::of(&demo);
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..20_000 {
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
+                ask(&demo, ["ann", "bob", "eve", "eve"][i % 4]);
+                // A new caller now and then, so that something is allowed as well.
+                ask(&demo, &format!("new-{i}"));
+            }
+        });
+        for query in panel_queries() {
+            prometheus.wait_for_data(&query);
+        }
+        let rules = prometheus.get("/api/v1/rules");
+        let rules = rules["data"]["groups"][0]["rules"]
+            .as_array()
+            .expect("rules")
+            .clone();
+        assert_eq!(rules.len(), 4);
+        assert!(
+            rules.iter().all(|rule| rule["health"] != "err"),
+            "{rules:?}"
+        );
+        redis.kill();
+        prometheus.wait_for_data("demo_redis_up == 0");
+        prometheus.wait_for_data("rate(demo_requests_total{outcome=\"failed_open\"}[5s]) > 0");
+        enough.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn the_operators_pages_are_not_open_to_the_world() {
+    let redis = Server::start();
+    let open = Demo::with(&redis, "");
+    let page = |demo: &Demo, path: &str, headers: &str| {
+        send(demo.admin, &format!("GET {path}"), headers.as_bytes())
+    };
+    assert_eq!(page(&open, "/dashboard", "").status(), 200);
+    // A browser that was told that this name is this machine still says the name.
+    let lured = send_as("evil.example", open.admin, "GET /dashboard", b"");
+    assert_eq!(lured.status(), 403);
+    assert_eq!(
+        send(open.port, "GET /dashboard", b"")
+            .body()
+            .split(':')
+            .next(),
+        Some("Request allowed")
+    );
+
+    let closed = Demo::with(&redis, "--admin-token 0123456789abcdef");
+    for path in [
+        "/dashboard",
+        "/dashboard/events",
+        "/metrics",
+        "/dashboard?token=0123456789",
+    ] {
+        assert_eq!(page(&closed, path, "").status(), 401, "{path}");
+    }
+    let entry = page(&closed, "/dashboard?token=0123456789abcdef", "");
+    assert_eq!(
+        (entry.status(), entry.header("location")),
+        (303, Some("/dashboard"))
+    );
+    let cookie = entry
+        .header("set-cookie")
+        .and_then(|c| c.split(';').next())
+        .expect("a cookie");
+    assert_eq!(
+        page(&closed, "/dashboard", &format!("Cookie: a=b; {cookie}\r\n")).status(),
+        200
+    );
+    let bearer = "Authorization: Bearer 0123456789abcdef\r\n";
+    assert_eq!(page(&closed, "/metrics", bearer).status(), 200);
+
+    let output = command(&["--redis", &redis.url(), "--admin", "0.0.0.0:0"]).output();
+    let said = String::from_utf8(output.expect("the demo runs").stderr).expect("text");
+    assert!(said.contains("--admin-token"), "{said}");
+}
+
+#[test]
+fn only_what_was_denied_most_can_be_reset() {
+    let redis = Server::start();
+    let demo = Demo::with(&redis, LIMITS);
+    demo.wait_for_log("Connected");
+    let reset = |key: &str| {
+        let body = format!("Content-Length: {}\r\n\r\n{key}", key.len());
+        send(demo.admin, "POST /dashboard/reset", body.as_bytes()).status()
+    };
+    call::<()>(&redis, &["SET", "precious", "data"]);
+    for _ in 0..3 {
+        ask(&demo, "eve");
+    }
+    assert_eq!(reset("precious"), 404);
+    assert_eq!(keys(&redis), ["precious", "rate:limiter:key:eve"]);
+    assert_eq!(reset("rate:limiter:key:eve"), 204);
+    assert_eq!(keys(&redis), ["precious"]);
+    assert_eq!(ask(&demo, "eve"), 200);
+}
+
+fn promtool(arguments: &[&str], input: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut promtool = promtool
+        .spawn()
+        .expect("promtool: run scripts/setup.sh prometheus");
+    let mut stdin = promtool.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+fn grafana(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/grafana");
+    folder.join(name).to_str().expect("a plain path").to_owned()
+}
+
+/// Every query of the dashboard, as Grafana would send it.
+fn panel_queries() -> Vec<String> {
+    let dashboard = fs::read_to_string(grafana("dashboard.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
+    let queries = targets.map(|target| target["expr"].as_str().expect("a query"));
+    let queries: Vec<_> = queries
+        .map(|query| query.replace("$__rate_interval", "5s"))
+        .collect();
+    assert!(queries.len() > 10 && queries.iter().all(|query| !query.contains('$')));
+    queries
+}
+
+/// A Prometheus that scrapes one demo every second and evaluates the alerts.
+struct Prometheus {
+    _process: Running,
+    _folder: Folder,
+    port: u16,
+}
+
+impl Prometheus {
+    fn of(demo: &Demo) -> Self {
+        let folder = Folder::new("prometheus");
+        let alerts = grafana("alerts.yml");
+        promtool(&["check", "rules", &alerts], "");
+        let settings = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+             rule_files: ['{alerts}']\n\
+             scrape_configs:\n\
+             - job_name: demo\n  static_configs: [{{ targets: ['127.0.0.1:{}'] }}]\n",
+            demo.admin
+        );
+        let file = folder.file("prometheus.yml");
+        fs::write(&file, settings).expect("a file");
+        let port = free_port();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={file}"));
+        command.arg(format!("--storage.tsdb.path={}", folder.file("data")));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command
+            .spawn()
+            .expect("prometheus: run scripts/setup.sh prometheus");
+        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        wait_until("Prometheus is ready", || {
+            listens() && send(port, "GET /-/ready", b"").status() == 200
+        });
+        Self {
+            _process: Running(process),
+            _folder: folder,
+            port,
+        }
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let answer = send(self.port, &format!("GET {path}"), b"");
+        serde_json::from_str(answer.body()).expect("JSON")
+    }
+
+    /// Waits until the query has a result, and numbers in it.
+    fn wait_for_data(&self, query: &str) {
+        wait_until(&format!("there is data for {query}"), || {
+            let answer = self.get(&format!("/api/v1/query?query={}", encoded(query)));
+            let series = answer["data"]["result"].as_array().expect("a result");
+            let number = |sample: &Value| sample["value"][1].as_str().is_some_and(|n| n != "NaN");
+            !series.is_empty() && series.iter().all(number)
+        });
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}

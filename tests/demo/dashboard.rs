@@ -1,0 +1,56 @@
+//! The live page in a real Chromium: `dashboard.mjs` looks and clicks, this causes the faults.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::common::Server;
+use crate::driver::{pid, signal, Demo, Running};
+
+#[test]
+fn the_page_shows_who_is_denied_and_outlives_every_fault() {
+    let mut redis = Server::start();
+    let flags = "--key-by header:X-Api-Key --rate 1/d --burst 2";
+    let mut demo = Some(Demo::with(&redis, flags));
+    let ports = demo.as_ref().map_or((0, 0), |demo| (demo.port, demo.admin));
+    let same = format!(
+        "{flags} --listen 127.0.0.1:{} --admin 127.0.0.1:{}",
+        ports.0, ports.1
+    );
+    let mut process = pid(&redis);
+
+    let mut browser = browser(ports);
+    let mut caused = browser.0.stdin.take().expect("a pipe");
+    let faults = BufReader::new(browser.0.stdout.take().expect("a pipe"));
+    for fault in faults.lines().map_while(Result::ok) {
+        match fault.as_str() {
+            "kill Redis" => redis.kill(),
+            "start Redis" => {
+                redis.restart();
+                process = pid(&redis);
+            }
+            "stop Redis" => signal(process, "STOP"),
+            "continue Redis" => signal(process, "CONT"),
+            "kill the demo" => demo = None,
+            "start the demo" => demo = Some(Demo::with(&redis, &same)),
+            other => panic!("what is '{other}'?"),
+        }
+        writeln!(caused, "done").expect("the browser's script reads");
+    }
+    let status = browser.0.wait().expect("an end");
+    assert!(status.success(), "dashboard.mjs: {status}");
+    drop(demo);
+}
+
+fn browser((port, admin): (u16, u16)) -> Running {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut node = Command::new("node");
+    node.arg(root.join("tests/demo/dashboard.mjs"));
+    node.args([
+        format!("http://127.0.0.1:{admin}"),
+        format!("http://127.0.0.1:{port}"),
+    ]);
+    node.env("CLIENTS", root.join("target/clients/browser/"));
+    node.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Running(node.spawn().expect("node: run scripts/setup.sh browser"))
+}

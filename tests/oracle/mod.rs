@@ -1,0 +1,326 @@
+//! What a token bucket must do, in exact arithmetic on integers of any size.
+//!
+//! Written from the contract and sharing no line with the crate's arithmetic, so that the two can
+//! only agree by being right: no shifts, no word sizes, no shortcuts for speed.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code)] // Each suite that includes this uses its own part of it.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+
+/// A level is counted in these parts of a token.
+pub const UNIT: u64 = 1 << 24;
+/// The largest burst, cost and debt.
+pub const MAX_TOKENS: u64 = 100_000_000_000;
+/// The fastest rate, in tokens a second.
+pub const MAX_RATE: u64 = 1_000_000_000_000;
+pub const SECOND: u64 = 1_000_000_000;
+pub const MILLI: u64 = 1_000_000;
+pub const DAY: u64 = 86_400 * SECOND;
+/// The longest that a bucket may take to fill: 100 years of 365.25 days.
+pub const MAX_FILL: u64 = 36_525 * DAY;
+
+/// What is stored of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub updated_at: u64,
+    pub tokens: i64,
+}
+
+impl State {
+    /// Reads the stored form: 16 bytes, and no level beyond what may be held or owed.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes = <[u8; 16]>::try_from(bytes).ok()?;
+        let word = |at: usize| -> [u8; 8] { std::array::from_fn(|i| bytes[at + i]) };
+        let tokens = i64::from_le_bytes(word(8));
+        (tokens.unsigned_abs() <= MAX_TOKENS * UNIT).then_some(Self {
+            updated_at: u64::from_le_bytes(word(0)),
+            tokens,
+        })
+    }
+
+    pub fn bytes(self) -> [u8; 16] {
+        let (at, tokens) = (self.updated_at.to_le_bytes(), self.tokens.to_le_bytes());
+        std::array::from_fn(|i| if i < 8 { at[i] } else { tokens[i - 8] })
+    }
+}
+
+/// What happens where there are fewer tokens than asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Whole,
+    AtMost,
+    MaxWait(u64),
+    Force,
+}
+
+/// What becomes of what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    Kept,
+    /// The state, and the millisecond at which it expires.
+    Written(State, i64),
+    Removed,
+}
+
+/// What a call that is not an error comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// taken, limit, remaining, wait_ms, reset_ms
+    pub reply: [i64; 5],
+    pub after: After,
+}
+
+/// A rate and a burst.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    pub burst: u64,
+    /// Units gained in a nanosecond.
+    rate: BigRational,
+}
+
+/// Why a rate and a burst are no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Rate,
+    Burst,
+    /// It would take too long to fill.
+    Slow,
+    /// Sound, but its exact ratio needs words larger than 64 bits: a stated limit of the crate.
+    Precision,
+}
+
+impl Limit {
+    /// `tokens` every `nanos`, and at most `burst` of them.
+    pub fn new(tokens: BigRational, nanos: u64, burst: u64) -> Result<Self, Refusal> {
+        let per_second = &tokens * exact(SECOND) / exact(nanos);
+        if per_second <= exact(0) || per_second > exact(MAX_RATE) {
+            return Err(Refusal::Rate);
+        }
+        let rate = tokens * exact(UNIT) / exact(nanos);
+        let fits = |n: &BigInt| *n <= BigInt::from(u64::MAX);
+        if !fits(rate.numer()) || !fits(rate.denom()) {
+            return Err(Refusal::Precision);
+        }
+        let limit = Self { burst, rate };
+        if exact(burst) * exact(UNIT) > &limit.rate * exact(MAX_FILL) {
+            return Err(Refusal::Slow);
+        }
+        Ok(limit)
+    }
+
+    /// `N` or `N/P`, and an integer.
+    pub fn parse(rate: &[u8], burst: &[u8]) -> Result<Self, Refusal> {
+        let (tokens, nanos) = parse_rate(rate).ok_or(Refusal::Rate)?;
+        let burst = parse_integer(burst).and_then(|n| u64::try_from(n).ok());
+        let burst = burst.filter(|burst| (1..=MAX_TOKENS).contains(burst));
+        Self::new(tokens, nanos, burst.ok_or(Refusal::Burst)?)
+    }
+
+    pub fn burst_units(&self) -> BigInt {
+        BigInt::from(self.burst) * UNIT
+    }
+
+    /// Units gained in a nanosecond, exactly.
+    pub fn rate(&self) -> &BigRational {
+        &self.rate
+    }
+
+    /// How many units are gained in that time, rounded down.
+    pub fn gained(&self, nanos: u64) -> BigInt {
+        BigInt::from(nanos) * self.rate.numer() / self.rate.denom()
+    }
+
+    /// The whole nanoseconds in which so many units have been gained.
+    pub fn nanos_for(&self, units: &BigInt) -> BigInt {
+        ceil_div(&(units * self.rate.denom()), self.rate.numer())
+    }
+
+    /// `min(burst, tokens + max(0, now - updated_at) * rate)`, the product rounded down to the
+    /// unit. What is not there is full.
+    pub fn level(&self, stored: Option<State>, now: u64) -> BigInt {
+        match stored {
+            None => self.burst_units(),
+            Some(s) => {
+                (self.gained(now.saturating_sub(s.updated_at)) + s.tokens).min(self.burst_units())
+            }
+        }
+    }
+
+    /// The fewest milliseconds after which the level is `target`; -1 if it never is.
+    pub fn wait(&self, stored: Option<State>, now: u64, target: &BigInt) -> i64 {
+        if *target > self.burst_units() {
+            return -1;
+        }
+        let Some(stored) = stored else { return 0 };
+        let missing = target - stored.tokens;
+        if missing <= BigInt::ZERO {
+            return 0;
+        }
+        let since = stored.updated_at.min(now);
+        let left = clock(self.nanos_for(&missing)) - BigInt::from(now - since);
+        millis(&left.max(BigInt::ZERO))
+    }
+
+    pub fn take(&self, stored: Option<State>, now: u64, cost: u64, mode: Mode) -> Option<Outcome> {
+        let level = self.level(stored, now);
+        let wanted = BigInt::from(cost) * UNIT;
+        if level >= wanted {
+            return self.taken(now, level, cost, 0);
+        }
+        let wait = self.wait(stored, now, &wanted);
+        let denied = |wait| Some(self.denied(stored, now, wait));
+        match mode {
+            Mode::Whole => denied(wait),
+            Mode::AtMost if level >= BigInt::from(UNIT) => {
+                let whole = u64::try_from(&level / UNIT).expect("at most the burst");
+                self.taken(now, level, whole, 0)
+            }
+            Mode::AtMost => denied(self.wait(stored, now, &BigInt::from(UNIT))),
+            Mode::MaxWait(_) if wait == -1 => denied(-1),
+            Mode::MaxWait(most) => match i128::from(wait) - i128::from(most) {
+                later if later > 0 => denied(i64::try_from(later).expect("less than the wait")),
+                _ => self.taken(now, level, cost, wait),
+            },
+            Mode::Force => self.taken(now, level, cost, 0),
+        }
+    }
+
+    pub fn give(&self, stored: Option<State>, now: u64, tokens: u64) -> Outcome {
+        let level = self.level(stored, now);
+        let given = (BigInt::from(tokens) * UNIT).min(self.burst_units() - &level);
+        if given == BigInt::ZERO {
+            return self.denied(stored, now, 0);
+        }
+        let counted = ceil_div(&given, &BigInt::from(UNIT));
+        self.left(now, level + given, small(&counted), 0)
+    }
+
+    /// What a take would be answered, taking nothing.
+    pub fn look(&self, stored: Option<State>, now: u64, cost: u64) -> Outcome {
+        let wanted = BigInt::from(cost) * UNIT;
+        let mut outcome = self.denied(stored, now, self.wait(stored, now, &wanted));
+        if self.level(stored, now) >= wanted {
+            outcome.reply[0] = small(&BigInt::from(cost));
+        }
+        outcome
+    }
+
+    /// The state for an arrival time as GCRA keeps it: the instant at which it will be full.
+    pub fn at_arrival_time(&self, arrival: u64, now: u64) -> State {
+        let missing = BigInt::from(arrival.saturating_sub(now));
+        let missing = ceil_div(&(missing * self.rate.numer()), self.rate.denom());
+        let level = (self.burst_units() - missing).max(-BigInt::from(MAX_TOKENS) * UNIT);
+        State {
+            updated_at: now,
+            tokens: small(&level),
+        }
+    }
+
+    fn taken(&self, now: u64, level: BigInt, tokens: u64, wait: i64) -> Option<Outcome> {
+        let left = level - BigInt::from(tokens) * UNIT;
+        let owes_too_much = left < -BigInt::from(MAX_TOKENS) * UNIT;
+        let taken = i64::try_from(tokens).expect("at most 10^11");
+        (!owes_too_much).then(|| self.left(now, left, taken, wait))
+    }
+
+    fn left(&self, now: u64, left: BigInt, taken: i64, wait: i64) -> Outcome {
+        let fill = clock(self.nanos_for(&(self.burst_units() - &left)));
+        let state = State {
+            updated_at: now,
+            tokens: small(&left),
+        };
+        Outcome {
+            reply: [taken, self.limit(), whole(&left), wait, millis(&fill)],
+            after: if left == self.burst_units() {
+                After::Removed
+            } else {
+                After::Written(state, millis(&clock(fill + now)))
+            },
+        }
+    }
+
+    fn denied(&self, stored: Option<State>, now: u64, wait: i64) -> Outcome {
+        let reset = self.wait(stored, now, &self.burst_units());
+        let remaining = whole(&self.level(stored, now));
+        let after = match stored {
+            // Where the clock stepped back, the bucket refills from now on.
+            Some(s) if s.updated_at > now => {
+                let state = State {
+                    updated_at: now,
+                    ..s
+                };
+                let missing = (self.burst_units() - s.tokens).max(BigInt::ZERO);
+                let full_at = clock(clock(self.nanos_for(&missing)) + now);
+                After::Written(state, millis(&full_at))
+            }
+            _ => After::Kept,
+        };
+        Outcome {
+            reply: [0, self.limit(), remaining, wait, reset],
+            after,
+        }
+    }
+
+    fn limit(&self) -> i64 {
+        i64::try_from(self.burst).expect("at most 10^11")
+    }
+}
+
+fn exact(n: u64) -> BigRational {
+    BigRational::from_integer(n.into())
+}
+
+fn ceil_div(a: &BigInt, b: &BigInt) -> BigInt {
+    // Division truncates, which for a negative quotient is up.
+    let up = a % b > BigInt::ZERO;
+    a / b + BigInt::from(u8::from(up))
+}
+
+/// Times end where the clock's 64 bits do, in 2554.
+fn clock(nanos: BigInt) -> BigInt {
+    nanos.min(BigInt::from(u64::MAX))
+}
+
+fn millis(nanos: &BigInt) -> i64 {
+    small(&ceil_div(nanos, &BigInt::from(MILLI)))
+}
+
+fn whole(level: &BigInt) -> i64 {
+    small(&(level.max(&BigInt::ZERO) / UNIT))
+}
+
+fn small(n: &BigInt) -> i64 {
+    i64::try_from(n).expect("within the bounds of a level or a time")
+}
+
+/// Tokens, and the nanoseconds in which they flow in.
+pub fn parse_rate(text: &[u8]) -> Option<(BigRational, u64)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (amount, period) = text.split_once('/').unwrap_or((text, "s"));
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, "0"));
+    let scale = BigInt::from(10).pow(u32::try_from(fraction.len()).ok()?);
+    let digits = parse_integer(whole.as_bytes())? * &scale + parse_integer(fraction.as_bytes())?;
+    let unit = period.trim_start_matches(|c: char| c.is_ascii_digit());
+    let nanos = match unit {
+        "ms" => MILLI,
+        "s" => SECOND,
+        "m" => 60 * SECOND,
+        "h" => 3_600 * SECOND,
+        "d" => DAY,
+        _ => return None,
+    };
+    let count = match &period[..period.len() - unit.len()] {
+        "" => BigInt::from(1),
+        count => parse_integer(count.as_bytes())?,
+    };
+    let nanos = u64::try_from(count * nanos).ok().filter(|&n| n > 0)?;
+    Some((BigRational::new(digits, scale), nanos))
+}
+
+/// Digits and nothing else.
+pub fn parse_integer(text: &[u8]) -> Option<BigInt> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| BigInt::parse_bytes(text, 10)).flatten()
+}

@@ -1,0 +1,281 @@
+//! Exact numbers for the cases that a reader would try first, and for those where others fell.
+
+use redis_rl::bucket::Mode;
+
+use crate::cases::{Pair, TODAY};
+use crate::oracle::{DAY, MAX_TOKENS, MILLI, SECOND};
+use crate::world::{Call, World};
+
+const HOUR: u64 = 3_600 * SECOND;
+const MINUTE: u64 = 60 * SECOND;
+
+/// Calls one after the other, each so long after the last, and the five integers that each gets.
+fn history(rate: &str, burst: u64, calls: &[(u64, Call, [i64; 5])]) {
+    let limit = Pair::parse(rate, burst);
+    let mut world = World::new(TODAY);
+    for (n, &(pause, call, expected)) in calls.iter().enumerate() {
+        world.now += pause;
+        let reply = world.call(&limit, call).expect("no more debt than may be");
+        assert_eq!(
+            reply.fields(),
+            expected,
+            "{rate} {burst}, call {n}: {call:?}"
+        );
+    }
+}
+
+const fn take(cost: u64) -> Call {
+    Call::Take(cost, Mode::Whole)
+}
+
+#[test]
+fn the_first_example() {
+    history("100/m", 20, &[(0, take(1), [1, 20, 19, 0, 600])]);
+}
+
+#[test]
+fn two_a_second() {
+    history(
+        "2",
+        2,
+        &[
+            (0, take(1), [1, 2, 1, 0, 500]),
+            (0, take(1), [1, 2, 0, 0, 1000]),
+            (0, take(1), [0, 2, 0, 500, 1000]),
+            (500 * MILLI - 1, take(1), [0, 2, 0, 1, 501]),
+            (1, take(1), [1, 2, 0, 0, 1000]),
+            (1000 * MILLI, take(2), [2, 2, 0, 0, 1000]),
+        ],
+    );
+}
+
+#[test]
+fn a_cost_above_the_burst_is_never_met() {
+    history(
+        "1",
+        5,
+        &[
+            (0, take(6), [0, 5, 5, -1, 0]),
+            (0, Call::Take(6, Mode::MaxWait(1_000_000)), [0, 5, 5, -1, 0]),
+            (0, Call::Take(6, Mode::AtMost), [5, 5, 0, 0, 5000]),
+            (5 * SECOND, Call::Take(6, Mode::Force), [6, 5, 0, 0, 6000]),
+            (0, Call::Look(6), [0, 5, 0, -1, 6000]),
+            (0, Call::Give(6), [6, 5, 5, 0, 0]),
+        ],
+    );
+}
+
+#[test]
+fn waiting_in_line() {
+    let wait = |ms| Call::Take(1, Mode::MaxWait(ms));
+    history(
+        "10",
+        1,
+        &[
+            (0, wait(0), [1, 1, 0, 0, 100]),
+            (0, wait(99), [0, 1, 0, 1, 100]),
+            (0, wait(100), [1, 1, 0, 100, 200]),
+            (0, wait(200), [1, 1, 0, 200, 300]),
+            (0, wait(200), [0, 1, 0, 100, 300]),
+            (0, take(1), [0, 1, 0, 300, 300]),
+            (100 * MILLI, wait(200), [1, 1, 0, 200, 300]),
+        ],
+    );
+}
+
+#[test]
+fn a_debt_is_repaid_before_anything_is_admitted() {
+    history(
+        "1",
+        10,
+        &[
+            (0, Call::Take(25, Mode::Force), [25, 10, 0, 0, 25_000]),
+            (0, take(1), [0, 10, 0, 16_000, 25_000]),
+            (15 * SECOND, take(1), [0, 10, 0, 1_000, 10_000]),
+            (0, Call::Take(1, Mode::AtMost), [0, 10, 0, 1_000, 10_000]),
+            (SECOND, take(1), [1, 10, 0, 0, 10_000]),
+        ],
+    );
+}
+
+#[test]
+fn giving_back_stops_at_full() {
+    history(
+        "1",
+        10,
+        &[
+            (0, Call::Give(3), [0, 10, 10, 0, 0]),
+            (0, take(5), [5, 10, 5, 0, 5_000]),
+            (0, Call::Give(3), [3, 10, 8, 0, 2_000]),
+            (500 * MILLI, Call::Give(3), [2, 10, 10, 0, 0]),
+            (0, take(10), [10, 10, 0, 0, 10_000]),
+            (0, take(1), [0, 10, 0, 1_000, 10_000]),
+        ],
+    );
+}
+
+/// A refused call costs nothing, however large and however often.
+#[test]
+fn a_refused_call_is_free() {
+    let limit = Pair::parse("1/m", 10);
+    let mut world = World::new(TODAY);
+    world.take(&limit, 10, Mode::Whole);
+    for n in 0..1_000 {
+        assert_eq!(world.take(&limit, 1 + n % 20, Mode::Whole).taken, 0);
+    }
+    world.now += MINUTE;
+    assert_eq!(world.take(&limit, 1, Mode::Whole).taken, 1);
+}
+
+/// Where a token takes no whole number of nanoseconds, or less than one.
+#[test]
+fn fast_rates_are_met_and_not_exceeded() {
+    for (rate, burst, tick, expected) in [
+        ("6000", 6_001, 1_000, 6_000),
+        ("20000", 1, 50_000, 20_000),
+        ("700000", 10, 1_000, 700_000),
+        ("3000000", 10, 1_000, 3_000_000),
+        ("1000000000000", 2_000_000_000, 1_000_000, 1_000_000_000_000),
+        ("999999999999", MAX_TOKENS, 10_000_000, 999_999_999_999),
+    ] {
+        let limit = Pair::parse(rate, burst);
+        let mut world = World::new(TODAY);
+        assert_eq!(
+            world.take(&limit, MAX_TOKENS, Mode::AtMost).taken,
+            burst as i64
+        );
+        let mut taken = 0;
+        while world.now < TODAY + SECOND {
+            world.now += tick;
+            taken += world.take(&limit, MAX_TOKENS, Mode::AtMost).taken;
+        }
+        let short = expected - taken;
+        assert!(
+            (0..=1 + expected / 1_000_000).contains(&short),
+            "{rate}: {taken} taken"
+        );
+    }
+}
+
+#[test]
+fn remaining_is_never_above_the_burst() {
+    history(
+        "6000",
+        6_001,
+        &[
+            (0, take(1), [1, 6_001, 6_000, 0, 1]),
+            (0, take(6_000), [6_000, 6_001, 0, 0, 1_001]),
+        ],
+    );
+    history(
+        "1000000000000",
+        MAX_TOKENS,
+        &[(
+            0,
+            take(1),
+            [1, MAX_TOKENS as i64, MAX_TOKENS as i64 - 1, 0, 1],
+        )],
+    );
+}
+
+#[test]
+fn slow_rates_are_exact() {
+    history(
+        "1/d",
+        1,
+        &[
+            (0, take(1), [1, 1, 0, 0, 86_400_000]),
+            (DAY - 1, take(1), [0, 1, 0, 1, 1]),
+            (1, take(1), [1, 1, 0, 0, 86_400_000]),
+        ],
+    );
+    history(
+        "1/36525d",
+        1,
+        &[(0, take(1), [1, 1, 0, 0, 36_525 * 86_400_000])],
+    );
+}
+
+/// Raising a limit lets the caller in at the new rate; old debt is not priced at it.
+#[test]
+fn a_raised_rate_does_not_lock_out() {
+    let (slow, fast) = (Pair::parse("1/h", 1), Pair::parse("100", 1));
+    let mut world = World::new(TODAY);
+    world.take(&slow, 1, Mode::Whole);
+    assert_eq!(world.take(&slow, 1, Mode::Whole).wait_ms, 3_600_000);
+    assert_eq!(world.take(&fast, 1, Mode::Whole).wait_ms, 10);
+    world.now += 10 * MILLI;
+    assert_eq!(world.take(&fast, 1, Mode::Whole).taken, 1);
+}
+
+#[test]
+fn a_raised_burst_keeps_what_is_there_and_fills_on() {
+    let (small, large) = (Pair::parse("1", 10), Pair::parse("1", 100));
+    let mut world = World::new(TODAY);
+    world.take(&small, 4, Mode::Whole);
+    assert_eq!(
+        world.take(&large, 7, Mode::Whole).fields(),
+        [0, 100, 6, 1_000, 94_000]
+    );
+    world.now += SECOND;
+    assert_eq!(
+        world.take(&large, 7, Mode::Whole).fields(),
+        [7, 100, 0, 0, 100_000]
+    );
+}
+
+#[test]
+fn a_lowered_burst_is_no_debt() {
+    let (large, small) = (Pair::parse("1", 1_000_000), Pair::parse("1", 10));
+    let mut world = World::new(TODAY);
+    world.take(&large, 1, Mode::Whole);
+    assert_eq!(
+        world.take(&small, 1, Mode::Whole).fields(),
+        [1, 10, 9, 0, 1_000]
+    );
+    world.take(&large, 8, Mode::Whole);
+    assert_eq!(
+        world.take(&small, 2, Mode::Whole).fields(),
+        [0, 10, 1, 1_000, 9_000]
+    );
+}
+
+#[test]
+fn a_debt_stays_a_debt_under_another_limit() {
+    let (before, after) = (Pair::parse("1", 10), Pair::parse("2", 100));
+    let mut world = World::new(TODAY);
+    world.take(&before, 15, Mode::Force);
+    assert_eq!(
+        world.take(&after, 1, Mode::Whole).fields(),
+        [0, 100, 0, 3_000, 52_500]
+    );
+}
+
+#[test]
+fn a_clock_that_steps_back_an_hour_costs_one_refill() {
+    let limit = Pair::parse("1", 10);
+    let mut world = World::new(TODAY);
+    world.take(&limit, 10, Mode::Whole);
+    world.now -= HOUR;
+    assert_eq!(
+        world.take(&limit, 1, Mode::Whole).fields(),
+        [0, 10, 0, 1_000, 10_000]
+    );
+    world.now += SECOND;
+    assert_eq!(
+        world.take(&limit, 1, Mode::Whole).fields(),
+        [1, 10, 0, 0, 10_000]
+    );
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_fills_and_no_more() {
+    let limit = Pair::parse("1", 10);
+    let mut world = World::new(TODAY);
+    world.take(&limit, 10, Mode::Whole);
+    world.now += 100 * 365 * DAY;
+    assert_eq!(
+        world.take(&limit, 10, Mode::Whole).fields(),
+        [10, 10, 0, 0, 10_000]
+    );
+}

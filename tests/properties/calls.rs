@@ -1,0 +1,155 @@
+//! One call: the reply and every stored bit are the oracle's.
+
+use proptest::prelude::*;
+use redis_rl::bucket::{Bucket, Change, Mode, Standing};
+
+use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY};
+use crate::oracle::{self, State, MAX_TOKENS};
+use crate::world::{outcome, Call, World};
+
+/// Any call; half of the costs are near what the bucket holds, where decisions turn.
+pub fn calls() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        5 => (costs(), modes()).prop_map(|(cost, mode)| Call::Take(cost, mode)),
+        1 => costs().prop_map(Call::Give),
+        1 => costs().prop_map(Call::Look),
+    ]
+}
+
+fn with_cost(call: Call, cost: u64) -> Call {
+    let cost = cost.clamp(1, MAX_TOKENS);
+    match call {
+        Call::Take(_, mode) => Call::Take(cost, mode),
+        Call::Give(_) => Call::Give(cost),
+        Call::Look(_) => Call::Look(cost),
+    }
+}
+
+/// The call as it is, or with a cost that is at most one off the tokens there, or the burst.
+pub fn aimed(call: Call, aim: u8, limit: &Pair, stored: Option<State>, now: u64) -> Call {
+    let level = limit.exact.level(stored, now) / oracle::UNIT;
+    let whole = u64::try_from(level).unwrap_or(0);
+    match aim {
+        0 => with_cost(call, whole),
+        1 => with_cost(call, whole.saturating_add(1)),
+        2 => with_cost(call, limit.exact.burst),
+        3 => with_cost(call, limit.exact.burst + 1),
+        _ => call,
+    }
+}
+
+proptest! {
+    #![proptest_config(config(150_000))]
+
+    #[test]
+    fn every_bit_is_the_oracles(
+        limit in limits(),
+        (now, stored) in moments(),
+        call in calls(),
+        aim in 0..8_u8,
+    ) {
+        let call = aimed(call, aim, &limit, stored, now);
+        let decision = call.decide(stored, now, limit.real);
+        let expected = call.expect(stored, now, &limit.exact);
+        prop_assert_eq!(decision.as_ref().ok().map(outcome), expected, "{:?}", call);
+    }
+
+    #[test]
+    fn a_denied_take_changes_nothing(
+        limit in limits(),
+        (now, stored) in moments(),
+        cost in costs(),
+        mode in modes(),
+    ) {
+        let Ok(decision) = Call::Take(cost, mode).decide(stored, now, limit.real) else {
+            return Ok(());
+        };
+        if decision.reply.taken > 0 {
+            return Ok(());
+        }
+        match stored {
+            Some(s) if s.updated_at > now => {
+                let Change::Write(bucket, _) = decision.change else {
+                    return Err(TestCaseError::fail("the stored instant stays in the future"));
+                };
+                let moved = State { updated_at: now, ..s };
+                prop_assert_eq!(bucket.to_bytes(), moved.bytes());
+            }
+            _ => prop_assert_eq!(decision.change, Change::Keep),
+        }
+    }
+
+    #[test]
+    fn a_change_of_limit_keeps_the_tokens(
+        before in limits(),
+        after in limits(),
+        cost in costs(),
+        force in any::<bool>(),
+        nanos in any_size(0..=oracle::MAX_FILL),
+    ) {
+        let mut world = World::new(TODAY);
+        world.take(&before, cost, if force { Mode::Force } else { Mode::AtMost });
+        let Some(kept) = world.stored() else { return Ok(()) };
+        world.now += nanos;
+        // Not through an expiry, after which the bucket is full.
+        let world = World::with(world.now, Some(kept));
+        // What a caller can see is told apart by whole tokens, each of which is looked for.
+        let gained = after.exact.gained(nanos);
+        let level = (gained + kept.tokens).min(after.exact.burst_units());
+        for cost in [1, before.exact.burst, after.exact.burst, cost.min(MAX_TOKENS)] {
+            let look = Call::Look(cost).decide(world.stored(), world.now, after.real);
+            let there = level >= num_bigint::BigInt::from(cost) * oracle::UNIT;
+            prop_assert_eq!(look.expect("no debt").reply.taken > 0, there);
+        }
+    }
+
+    #[test]
+    fn a_bucket_at_its_expiry_is_just_full(limit in limits(), costs in prop::collection::vec(costs(), 1..4)) {
+        let mut world = World::new(TODAY);
+        for cost in costs {
+            let cost = cost.min(limit.exact.burst);
+            let decision = Call::Take(cost, Mode::Force).decide(world.stored(), world.now, limit.real);
+            let Ok(decision) = decision else { break };
+            let Change::Write(bucket, expires) = decision.change else {
+                return Err(TestCaseError::fail("a take is stored"));
+            };
+            let expires = u64::try_from(expires).expect("after 1970");
+            world.apply(outcome(&decision).after);
+            let full_at = |ms: u64| {
+                let then = ms.checked_mul(oracle::MILLI)?;
+                Some(Standing::new(Some(bucket), then, limit.real).has(limit.exact.burst))
+            };
+            if let Some(full) = full_at(expires) {
+                prop_assert!(full, "expires before it is full");
+                prop_assert_eq!(full_at(expires - 1), Some(false), "expires later than it need");
+                prop_assert_eq!(
+                    decision.reply.reset_ms,
+                    i64::try_from(expires - TODAY / oracle::MILLI).expect("a time"),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_arrival_time_is_taken_over_at_its_level(
+        limit in limits(),
+        ahead in any_size(0..=u64::MAX - TODAY),
+        behind in any::<bool>(),
+    ) {
+        let arrival = if behind { TODAY.saturating_sub(ahead) } else { TODAY + ahead };
+        let bucket = Bucket::from_arrival_time(arrival, TODAY, &limit.real);
+        let expected = limit.exact.at_arrival_time(arrival, TODAY);
+        prop_assert_eq!(State::read(&bucket.to_bytes()), Some(expected));
+        // Full when it was to arrive: not before, and no later than rounding to a unit costs.
+        if expected.tokens > -i64::try_from(MAX_TOKENS * oracle::UNIT).expect("small") {
+            let full = |at| Standing::new(Some(bucket), at, limit.real).has(limit.exact.burst);
+            if arrival > TODAY {
+                prop_assert!(!full(arrival - 1));
+            }
+            let unit = u64::try_from(limit.exact.nanos_for(&1.into())).expect("a time");
+            if let Some(later) = arrival.max(TODAY).checked_add(unit) {
+                prop_assert!(full(later));
+            }
+        }
+    }
+}

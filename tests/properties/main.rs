@@ -1,0 +1,16 @@
+//! The bucket's arithmetic, held to an oracle in exact arithmetic: what must be true of every
+//! rate, burst, cost, state and clock.
+//!
+//! `PROPTEST_CASES` sets how many cases each property is tried on.
+
+#[path = "../oracle/mod.rs"]
+mod oracle;
+
+mod boundaries;
+mod calls;
+mod cases;
+mod histories;
+mod hostile;
+mod rates;
+mod waits;
+mod world;

@@ -1,0 +1,190 @@
+//! What is accepted as a rate and a burst, and that a rate means what it says.
+
+use proptest::prelude::*;
+use redis_rl::bucket::Mode;
+use redis_rl::error::{Error, Parameter};
+use redis_rl::limit::Limit;
+
+use crate::cases::{any_size, config, limits, Pair};
+use crate::oracle::{self, Refusal, State, MAX_TOKENS, UNIT};
+use crate::world::{outcome, Call};
+
+/// Texts that look like rates, and some that are.
+fn rate_texts() -> impl Strategy<Value = Vec<u8>> {
+    let like = "[0-9]{1,14}(\\.[0-9]{0,12})?(/[0-9]{0,6}(ms|s|m|h|d|w|S|)){0,1}";
+    let long = "[0-9]{0,25}(\\.[0-9]{0,25})?(/[0-9]{0,25}(ms|s|m|h|d|)){0,1}";
+    let zeros = "0{0,3}[0-9]{1,3}\\.[0-9]{0,3}0{0,20}(/0{0,3}[1-9]{0,1}(ms|s|m|h|d)){0,1}";
+    let odd = "[-+ 0-9./eEx_smhd]{0,12}";
+    let text = prop_oneof![4 => like, 2 => long, 2 => zeros, 2 => odd];
+    let spoilt = (limits(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(l, at, byte)| {
+        let mut text = l.rate.into_bytes();
+        let at = at.index(text.len());
+        text[at] = byte;
+        text
+    });
+    prop_oneof![
+        6 => text.prop_map(String::into_bytes),
+        3 => spoilt,
+        1 => prop::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+fn burst_texts() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => any_size(0..=2 * MAX_TOKENS).prop_map(|n| n.to_string().into_bytes()),
+        2 => "0{0,30}[0-9]{0,12}".prop_map(String::into_bytes),
+        1 => "[-+ 0-9.e]{0,5}".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+/// Whether the ratio fits the crate's words even before it is reduced. Others it may refuse.
+fn fits_as_written(rate: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(rate);
+    let amount = text.split('/').next().unwrap_or_default();
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits = whole.trim_start_matches('0').len() + fraction.len();
+    // 10^15 tokens in units, and so many nanoseconds, each in 64 bits.
+    digits <= 15
+        && oracle::parse_rate(rate).is_some_and(|(_, nanos)| {
+            10_u128.pow(fraction.len() as u32) * u128::from(nanos) < 1 << 87
+        })
+}
+
+proptest! {
+    #![proptest_config(config(200_000))]
+
+    #[test]
+    fn what_is_accepted(rate in rate_texts(), burst in burst_texts()) {
+        let real = Limit::parse(&rate, &burst);
+        let exact = oracle::Limit::parse(&rate, &burst);
+        let shown = (rate.escape_ascii().to_string(), burst.escape_ascii().to_string());
+        match exact {
+            Ok(_) if !fits_as_written(&rate) => {}
+            Ok(_) => prop_assert!(real.is_ok(), "{:?} {:?}", shown, real),
+            Err(Refusal::Rate | Refusal::Precision) => {
+                prop_assert_eq!(real, Err(Error::Invalid(Parameter::Rate, &rate)), "{:?}", shown);
+            }
+            // One that is too slow may be beyond the words of a rate, too.
+            Err(Refusal::Slow) => {
+                let named = matches!(real, Err(Error::TooSlow | Error::Invalid(Parameter::Rate, _)));
+                prop_assert!(named, "{:?} {:?}", shown, real);
+            }
+            // Both may be wrong, and one of them is named.
+            Err(Refusal::Burst) => {
+                let named = matches!(real, Err(Error::Invalid(Parameter::Burst | Parameter::Rate, _)));
+                prop_assert!(named, "{:?} {:?}", shown, real);
+            }
+        }
+    }
+}
+
+/// The units that flow into a deep debt in so long.
+fn gained(limit: &Pair, nanos: u64) -> i64 {
+    let tokens = -i64::try_from((MAX_TOKENS - 1) * UNIT).expect("small");
+    let owing = State {
+        updated_at: 0,
+        tokens,
+    };
+    let decision = Call::Take(1, Mode::Force).decide(Some(owing), nanos, limit.real);
+    match outcome(&decision.expect("the debt may be had")).after {
+        oracle::After::Written(state, _) => {
+            state.tokens - tokens + i64::try_from(UNIT).expect("small")
+        }
+        after => panic!("a forced take is {after:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(config(60_000))]
+
+    #[test]
+    fn a_rate_is_exactly_what_it_says(limit in limits(), nanos in any_size(0..=u64::MAX)) {
+        let longest = limit.exact.nanos_for(&((MAX_TOKENS - 2) * UNIT).into());
+        let longest = u64::try_from(longest).unwrap_or(u64::MAX);
+        for nanos in [nanos.min(longest), longest, longest / 3] {
+            let most = limit.exact.burst_units() + (MAX_TOKENS - 1) * UNIT;
+            let expected = limit.exact.gained(nanos).min(most);
+            prop_assert_eq!(gained(&limit, nanos), i64::try_from(expected).expect("small"));
+        }
+    }
+}
+
+#[test]
+fn the_bounds_of_what_is_accepted() {
+    let accepted = [
+        ("10", "1"),
+        ("0.5", "1"),
+        ("100/m", "20"),
+        ("1/15m", "1"),
+        ("5000/h", "43830000"),
+        ("250000000", "1"),
+        ("1000000000000", "100000000000"),
+        ("1000000000/ms", "1"),
+        ("60000000000000/m", "1"),
+        ("0.000001", "1"),
+        ("1/36525d", "1"),
+        ("2/36525d", "2"),
+        ("1/876600h", "1"),
+        ("007/07m", "0007"),
+        ("1.50", "1"),
+        ("1.00000000000000000000000000000000", "1"),
+    ];
+    for (rate, burst) in accepted {
+        Pair::parse(rate, burst.parse().expect("a number"));
+        assert!(Limit::parse(rate.as_bytes(), burst.as_bytes()).is_ok());
+    }
+    let refused = [
+        ("1000000000001", "1"),
+        ("1000000000.001/ms", "1"),
+        ("1/36525d", "2"),
+        ("1/36526d", "1"),
+        ("1/3155760001s", "1"),
+        ("0", "1"),
+        ("0.0", "1"),
+        ("0/d", "1"),
+        ("1/0s", "1"),
+        ("1e9", "1"),
+        ("1.25e9", "1"),
+        ("nan", "1"),
+        ("inf", "1"),
+        ("-1", "1"),
+        ("+1", "1"),
+        (" 1", "1"),
+        ("1 ", "1"),
+        ("1/", "1"),
+        ("1/5", "1"),
+        ("1/5M", "1"),
+        ("1/5us", "1"),
+        ("1/5min", "1"),
+        ("1//s", "1"),
+        ("1/s/s", "1"),
+        ("1/1.5s", "1"),
+        ("1/-1s", "1"),
+        (".5", "1"),
+        ("5.", "1"),
+        (".", "1"),
+        ("1.2.3", "1"),
+        ("1,5", "1"),
+        ("0x10", "1"),
+        ("1_000", "1"),
+        ("", "1"),
+        ("/s", "1"),
+        ("1111111111111111111111111111111111111111", "1"),
+        ("1\0", "1"),
+        ("1\u{661}", "1"),
+        ("1", ""),
+        ("1", "0"),
+        ("1", "-1"),
+        ("1", "1.0"),
+        ("1", "100000000001"),
+        ("1", "18446744073709551617"),
+        ("1", "1111111111111111111111111111111111111111"),
+    ];
+    for (rate, burst) in refused {
+        let real = Limit::parse(rate.as_bytes(), burst.as_bytes());
+        assert!(real.is_err(), "{rate:?} {burst:?}");
+        assert!(oracle::Limit::parse(rate.as_bytes(), burst.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! A bucket in a store: calls, the clock, and a key that expires, as around a server.
+
+use redis_rl::bucket::{Ask, Bucket, Change, Decision, Mode, Reply, Standing};
+use redis_rl::error::Error;
+use redis_rl::limit::Limit;
+
+use crate::cases::{same_mode, Pair};
+use crate::oracle::{self, After, Outcome, State, MILLI};
+
+/// What may be done with a bucket.
+#[derive(Clone, Copy, Debug)]
+pub enum Call {
+    Take(u64, Mode),
+    Give(u64),
+    /// What a denied call for several buckets does to each.
+    Look(u64),
+}
+
+impl Call {
+    /// What the crate makes of it.
+    pub fn decide(
+        self,
+        stored: Option<State>,
+        now: u64,
+        limit: Limit,
+    ) -> Result<Decision, Error<'static>> {
+        let stored = stored.map(|s| Bucket::from_bytes(&s.bytes()).expect("a valid state"));
+        let standing = Standing::new(stored, now, limit);
+        match self {
+            Self::Take(cost, mode) => standing.take(Ask { cost, mode }),
+            Self::Give(tokens) => Ok(standing.give(tokens)),
+            Self::Look(cost) => Ok(standing.look(cost)),
+        }
+    }
+
+    /// What the oracle makes of it; `None` for too much debt.
+    pub fn expect(self, stored: Option<State>, now: u64, limit: &oracle::Limit) -> Option<Outcome> {
+        match self {
+            Self::Take(cost, mode) => limit.take(stored, now, cost, same_mode(mode)),
+            Self::Give(tokens) => Some(limit.give(stored, now, tokens)),
+            Self::Look(cost) => Some(limit.look(stored, now, cost)),
+        }
+    }
+}
+
+/// What was decided, in the oracle's terms.
+pub fn outcome(decision: &Decision) -> Outcome {
+    Outcome {
+        reply: decision.reply.fields(),
+        after: match decision.change {
+            Change::Keep => After::Kept,
+            Change::Remove => After::Removed,
+            Change::Write(bucket, expires) => {
+                let state = State::read(&bucket.to_bytes()).expect("a bucket that is stored");
+                After::Written(state, expires)
+            }
+        },
+    }
+}
+
+/// One bucket, its key and its clock.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub now: u64,
+    stored: Option<(State, i64)>,
+}
+
+impl World {
+    pub fn new(now: u64) -> Self {
+        Self { now, stored: None }
+    }
+
+    /// With a bucket that does not expire.
+    pub fn with(now: u64, stored: Option<State>) -> Self {
+        let stored = stored.map(|state| (state, i64::MAX));
+        Self { now, stored }
+    }
+
+    /// The state, unless its key has expired.
+    pub fn stored(&self) -> Option<State> {
+        let ms = i64::try_from(self.now / MILLI).expect("a time in milliseconds");
+        self.stored.filter(|s| ms <= s.1).map(|s| s.0)
+    }
+
+    pub fn apply(&mut self, after: After) {
+        match after {
+            After::Kept => {}
+            After::Written(state, expires) => self.stored = Some((state, expires)),
+            After::Removed => self.stored = None,
+        }
+    }
+
+    /// Makes a call and stores what it decides. A key that has expired is gone for good.
+    pub fn call(&mut self, limit: &Pair, call: Call) -> Result<Reply, Error<'static>> {
+        let state = self.stored();
+        self.stored = self.stored.filter(|_| state.is_some());
+        let decision = call.decide(state, self.now, limit.real)?;
+        self.apply(outcome(&decision).after);
+        Ok(decision.reply)
+    }
+
+    pub fn take(&mut self, limit: &Pair, cost: u64, mode: Mode) -> Reply {
+        self.call(limit, Call::Take(cost, mode))
+            .expect("no more debt than may be")
+    }
+
+    /// The same bucket that much later; `None` where the clock ends.
+    pub fn later(&self, nanos: u64) -> Option<Self> {
+        let now = self.now.checked_add(nanos)?;
+        Some(Self { now, ..*self })
+    }
+}
