@@ -7,15 +7,19 @@ mod common;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod admitted;
 mod around;
 mod bucket;
 mod calls;
 mod cell;
 mod clients;
 mod clock;
+mod cluster;
 mod denied;
 mod errors;
+mod failover;
 mod load;
+mod memory;
 mod mtake;
 mod node;
 mod options;
@@ -25,4 +29,5 @@ mod replication;
 mod takers;
 mod throttle;
 mod traffic;
+mod upgrade;
 mod watch;
