@@ -200,8 +200,16 @@ fn throttle(random: &mut Random, model: &Model, key: usize) -> Words {
     words
 }
 
-/// Words dropped, doubled, swapped, changed, or put in.
+/// One more option; or words dropped, doubled, swapped, changed, or put in.
 fn spoil(random: &mut Random, words: &mut Words) {
+    if random.once_in(3) {
+        let name = random.one_of(&["COST", "ATMOST", "FORCE", "MAXWAIT"]);
+        words.push(option(random, name));
+        if matches!(name, "COST" | "MAXWAIT") {
+            words.push(number(1 + random.below(3)));
+        }
+        return;
+    }
     for _ in 0..1 + random.below(2) {
         let at = 1 + random.below(words.len() as u64) as usize;
         let other = 1 + random.below(words.len() as u64) as usize;

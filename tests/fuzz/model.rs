@@ -334,8 +334,10 @@ impl Check<'_> {
             return self.written(content, after);
         }
         let (first, last) = (at(self.moment.from)?, at(self.moment.to)?);
+        // What is full in the end may have become so by what was given.
+        let filled = matches!(self.verb, Verb::Give(_)) && after.content == Content::Nothing;
         let may_be = |outcome: &Outcome| match outcome.after {
-            After::Kept => after == before || may_have_expired(before, self.moment),
+            After::Kept => after == before || may_have_expired(before, self.moment) || filled,
             After::Removed => after.content == Content::Nothing,
             // Of no use longer than this took.
             After::Written(_, at) => {
