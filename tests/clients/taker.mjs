@@ -9,28 +9,38 @@ const { createCluster } = createRequire(process.env.CLIENTS)("redis");
 
 const [, addresses, rate, burst, ...keys] = process.argv.slice(2);
 const rootNodes = addresses.split(",").map((address) => ({ url: `redis://${address}` }));
-const cluster = createCluster({
-  rootNodes,
-  // A node that dies is asked about after half a second, and until then its calls fail at once: by
-  // default they wait for it to come back.
-  topologyRefreshOnReconnectionAttemptStrategy: 500,
-  defaults: { disableOfflineQueue: true },
-});
 const errors = {};
 const taken = Object.fromEntries(keys.map((key) => [key, 0]));
-// Connections that break are told of beside the calls that fail for it.
-cluster.on("error", () => {});
-await cluster.connect();
+
+// A call to a node that is gone fails at once: by default it waits for that node to come back.
+const defaults = { disableOfflineQueue: true, socket: { reconnectStrategy: false } };
+
+let cluster;
+async function connect() {
+  const attempt = createCluster({ rootNodes, defaults });
+  attempt.on("error", () => {});
+  cluster = await attempt.connect();
+}
+
+async function take(key) {
+  if (!cluster) await connect();
+  taken[key] += (await cluster.sendCommand(key, false, ["RL.TAKE", key, rate, burst]))[0];
+}
 
 let ended = false;
 process.stdin.on("end", () => (ended = true)).resume();
 while (!ended) {
   for (const key of keys) {
     try {
-      taken[key] += (await cluster.sendCommand(key, false, ["RL.TAKE", key, rate, burst]))[0];
+      await take(key);
     } catch (error) {
       const [code] = String(error.message).match(/^[A-Z]+(?= )/) ?? ["connection"];
       errors[code] = (errors[code] ?? 0) + 1;
+      // Where the slots are now is asked afresh.
+      if (code === "connection") {
+        cluster?.destroy();
+        cluster = undefined;
+      }
       // A call that fails without being sent lets nothing else happen.
       await new Promise(setImmediate);
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
-use crate::common::{Launch, Server};
+use crate::common::{wait_until, Launch, Server};
 use crate::node::launch;
 
 /// Tokens a second, so few that clients at full speed are denied most of the time.
@@ -155,10 +155,15 @@ impl Script {
     /// Stops it: lines of `taken <key> <tokens>` and `error <code> <count>`.
     pub fn stop(mut self) -> Tally {
         drop(self.input.take());
+        let mut status = None;
+        wait_until("the client ends", || {
+            status = self.process.try_wait().expect("a child");
+            status.is_some()
+        });
         let mut text = String::new();
         let output = self.process.stdout.as_mut().expect("its output");
         output.read_to_string(&mut text).expect("text");
-        assert!(self.process.wait().expect("a child").success(), "{text}");
+        assert!(status.is_some_and(|status| status.success()), "{text}");
         let mut tally = Tally::default();
         for line in text.lines() {
             let words: Vec<_> = line.split(' ').collect();
