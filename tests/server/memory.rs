@@ -53,7 +53,7 @@ fn without_eviction_old_buckets_go_on_and_new_ones_are_refused() {
     ];
     for call in new {
         let mut command = redis::Cmd::new();
-        command.arg(&call.split(' ').collect::<Vec<_>>());
+        command.arg(call.split(' ').collect::<Vec<_>>());
         let error = error_of(&mut c, &command);
         assert!(error.starts_with("OOM "), "{call}: {error}");
     }
