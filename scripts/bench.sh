@@ -6,11 +6,9 @@
 #   scripts/bench.sh --full    also among five million keys
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for tool in valgrind redis-server redis-benchmark python3; do
-  if ! command -v "$tool" >/dev/null; then
-    apt-get update -q && apt-get install -y -q valgrind redis-server redis-tools python3
-    break
-  fi
-done
+scripts/setup.sh server libclang </dev/null
+if ! command -v valgrind >/dev/null; then
+  apt-get update -q && apt-get install -y -q valgrind
+fi
 cargo build --release
 exec python3 scripts/bench "$@"

@@ -76,16 +76,35 @@ CELL_ALLOWED, CELL_DENIED = "redis-cell allowed", "redis-cell denied"
 LUA_ALLOWED, LUA_DENIED = "Lua script allowed", "Lua script denied"
 
 
-def cases(burst=200):
+@dataclasses.dataclass(frozen=True)
+class Limit:
     """
-    Every case. The refill is slow, so that what a case starts with is what it ends with: a
+    A rate and a burst. The refill is slow, so that what a case starts with is what it ends with: a
     bucket that is half full stays so, an empty one stays empty, none fills up and disappears.
     """
-    count, period = 100, 86400
-    half = burst // 2
+
+    unit: str
+    period: int
+    burst: int
+    count: int = 100
+
+    def words(self):
+        """As RL.TAKE takes them."""
+        return f"{self.count}/{self.unit}", self.burst
+
+
+USUAL = Limit("h", 3600, 200)
+# Deep enough for seconds of load on few keys, and as slow as minutes of it need.
+DEEP = Limit("d", 86400, 2_000_000)
+
+
+def cases(limit=USUAL):
+    """Every case, with that limit."""
+    count, period, burst, half = limit.count, limit.period, limit.burst, limit.burst // 2
+    rate = limit.words()
 
     def take(*options):
-        return (("RL.TAKE", KEY, f"{count}/d", burst, *options),)
+        return (("RL.TAKE", KEY, *rate, *options),)
 
     def throttle(quantity):
         return (("CL.THROTTLE", KEY, burst - 1, count, period, quantity),)
@@ -93,9 +112,9 @@ def cases(burst=200):
     def script(cost):
         return (("EVALSHA", SHA, 1, KEY, burst, count, period, cost),)
 
-    peek = (("RL.PEEK", KEY, f"{count}/d", burst),)
-    pair = (("RL.MTAKE", 2, KEY, f"{count}/d", burst, SECOND_KEY, f"{count}/d", burst),)
-    halve_pair = (*take("COST", half), ("RL.TAKE", SECOND_KEY, f"{count}/d", burst, "COST", half))
+    peek = (("RL.PEEK", KEY, *rate),)
+    pair = (("RL.MTAKE", 2, KEY, *rate, SECOND_KEY, *rate),)
+    halve_pair = (*take("COST", half), ("RL.TAKE", SECOND_KEY, *rate, "COST", half))
     store = (("SET", KEY, "v", "PX", 60000),)
     increase = (("INCR", KEY),)
     return [
@@ -120,6 +139,6 @@ def cases(burst=200):
     ]
 
 
-def named(names, burst=200):
+def named(names, limit=USUAL):
     """Those cases, in their order above."""
-    return [case for case in cases(burst) if case.name in names]
+    return [case for case in cases(limit) if case.name in names]

@@ -1,7 +1,7 @@
 """How much dearer a call is among millions of keys than among thousands."""
 
-from cases import BASE, DENIED, KEY, OURS, TAKE, key, named
-from load import BURST, BUSY, medians, run
+from cases import BASE, DEEP, DENIED, KEY, OURS, TAKE, key, named
+from load import BUSY, medians, run
 from server import STANDALONE, Group
 
 SIZES = (10_000, 5_000_000)
@@ -30,7 +30,7 @@ def measure(binary, libraries):
     """{(case, keys): CPU seconds a call}."""
     samples = {}
     with Group(binary, libraries[OURS], STANDALONE) as server:
-        compared = named([BASE, TAKE, DENIED], BURST)
+        compared = named([BASE, TAKE, DENIED], DEEP)
         places = [(case, size) for case in compared for size in SIZES]
         connection = server.connect()
         for database, (case, size) in enumerate(places):

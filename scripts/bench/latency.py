@@ -5,13 +5,12 @@ import select
 import statistics
 import time
 
-from cases import BASE, DENIED, KEY, OURS, SCRIPT, TAKE, key, named, send
+from cases import BASE, DEEP, DENIED, KEY, OURS, SCRIPT, TAKE, key, named, send
 from resp import encode
 from server import STANDALONE, Group
 
 CONNECTIONS, BATCH, KEYS = 20, 10, 10_000
 SECONDS, ROUNDS = 1, 5
-BURST = 2_000_000
 
 
 class Stream:
@@ -40,7 +39,7 @@ def measure(binary, libraries):
     """(calls a second, {case: [p50, p99, p99.9] in seconds})."""
     with Group(binary, libraries[OURS], STANDALONE) as server:
         loads = [Load(server, case, database)
-                 for database, case in enumerate(named([BASE, TAKE, DENIED], BURST))]
+                 for database, case in enumerate(named([BASE, TAKE, DENIED], DEEP))]
         rate = loads[0].maximum() / 2
         rounds = [[load.paced(rate) for load in loads] for _ in range(ROUNDS)]
     found = {}

@@ -5,8 +5,8 @@ import io
 import statistics
 import subprocess
 
-from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, KEY, LUA_ALLOWED, LUA_DENIED,
-                   OURS, SCRIPT, TAKE, named, send)
+from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DEEP, DENIED, KEY, LUA_ALLOWED,
+                   LUA_DENIED, OURS, SCRIPT, TAKE, named, send)
 from server import AOF, REPLICA, STANDALONE, Group
 
 COMPARED = ["INCR", BASE, TAKE, DENIED, CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED]
@@ -15,8 +15,6 @@ KEYS = 10_000
 BUSY = (50, 16)
 SHAPES = {STANDALONE: [(1, 1), (50, 1), (1, 16), BUSY], AOF: [BUSY], REPLICA: [BUSY]}
 SECONDS = 0.4
-# Deep enough that a bucket which starts half full is never emptied by the load.
-BURST = 2_000_000
 
 
 def run(server, case, database, shape, calls, keys=KEYS):
@@ -41,7 +39,7 @@ def measure(binary, libraries, setting, rounds):
             Group(binary, libraries[CELL], setting) as cell:
         servers = {OURS: ours, CELL: cell}
         # A database for each case: they share the names of their keys.
-        compared = list(enumerate(named(COMPARED, BURST)))
+        compared = list(enumerate(named(COMPARED, DEEP)))
         for database, case in compared:
             fill(servers[case.server], case, database)
         # Interleaved, so that whatever else this machine does meets every case alike.

@@ -35,6 +35,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
+RUNNING = set()
+
+
+def end_all():
+    """Ends every server at once; whoever measures one of them fails and cleans up after it."""
+    for server in list(RUNNING):
+        server.process.kill()
+
+
 class Server:
     """A running server in a directory of its own. Use it as a context manager."""
 
@@ -49,6 +58,7 @@ class Server:
             [*wrapper, str(binary), str(self.directory / "server.conf")],
             stdout=self.log, stderr=self.log, cwd=self.directory,
         )
+        RUNNING.add(self)
         try:
             wait_until(self.answers, f"{binary} answers", 120)
         except BaseException:
@@ -62,17 +72,25 @@ class Server:
         self.stop()
 
     def answers(self):
+        """Whether it is this server that answers: the port was free, but not reserved."""
         if self.process.poll() is not None:
-            log = (self.directory / "log").read_text(errors="replace")
-            raise RuntimeError(f"the server stopped:\n{log[-2000:]}")
+            raise RuntimeError(f"the server stopped:\n{self.last_words()}")
         try:
             connection = Connection(self.port)
+            process = int(self.info(connection)["process_id"])
+            connection.close()
         except OSError:
             return False
-        connection.close()
+        if process != self.process.pid:
+            raise RuntimeError(f"port {self.port} is another server's")
         return True
 
+    def last_words(self):
+        """The end of its log."""
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
+
     def connect(self):
+        """A new connection."""
         return Connection(self.port)
 
     def info(self, connection):
@@ -86,12 +104,14 @@ class Server:
         return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 
     def stop(self):
+        """Ends it, by its process id, and removes what it wrote."""
         self.process.terminate()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        RUNNING.discard(self)
         self.log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 

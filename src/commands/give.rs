@@ -1,9 +1,8 @@
 //! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
 
-use super::{open, options, settle};
+use super::{key_and_limit, open, options, settle, BURST, COST, KEY, RATE};
 use crate::error::Error;
-use crate::limit::Limit;
-use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::server::{Access, Call, Handler, Info, Keys};
 use crate::stats;
 
 /// The command.
@@ -16,20 +15,12 @@ impl Handler for Give {
         keys: Keys::First,
         summary: c"Gives tokens back to a rate-limit bucket, at most to full.",
         complexity: c"O(1)",
-        arguments: &[
-            Doc::key(c"key"),
-            Doc::string(c"rate"),
-            Doc::integer(c"burst"),
-            Doc::integer(c"cost").after(c"COST").optional(),
-        ],
+        arguments: &[KEY, RATE, BURST, COST],
         arity: -4,
     };
 
     fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let [name, rate, burst, options @ ..] = call.arguments() else {
-            return Err(Error::Arity);
-        };
-        let limit = Limit::parse(rate.bytes(), burst.bytes())?;
+        let (name, limit, options) = key_and_limit(call)?;
         let tokens = options::cost(options)?;
 
         let (mut key, standing) = open(call, name, limit)?;

@@ -13,8 +13,25 @@ pub mod top;
 use crate::bucket::{Bucket, Change, Reply, Standing};
 use crate::error::Error;
 use crate::limit::Limit;
-use crate::server::{Argument, Call, Key};
+use crate::server::{Argument, Call, Doc, Key};
 use crate::stats::{self, with_top};
+
+// The arguments that most commands have.
+const KEY: Doc = Doc::key(c"key");
+const RATE: Doc = Doc::string(c"rate");
+const BURST: Doc = Doc::integer(c"burst");
+const COST: Doc = Doc::integer(c"cost").after(c"COST").optional();
+
+/// `key rate burst …`: the key, the limit, and what follows.
+#[inline(always)]
+fn key_and_limit<'a>(
+    call: &Call<'a>,
+) -> Result<(&'a Argument<'a>, Limit, &'a [Argument<'a>]), Error<'a>> {
+    let [key, rate, burst, options @ ..] = call.arguments() else {
+        return Err(Error::Arity);
+    };
+    Ok((key, Limit::parse(rate.bytes(), burst.bytes())?, options))
+}
 
 /// Counts and tells that tokens were taken from a bucket, or that it had too few.
 fn tell(call: &Call<'_>, name: &Argument<'_>, reply: &Reply) {

@@ -1,7 +1,7 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
-use super::{options, settle, tell};
+use super::{options, settle, tell, BURST, COST, KEY, RATE};
 use crate::bucket::{Ask, Decision, Mode, Standing};
 use crate::error::{Error, Parameter};
 use crate::limit::{integer, Limit};
@@ -32,16 +32,8 @@ impl Handler for MTake {
         complexity: c"O(N^2) where N, at most 128, is the number of buckets",
         arguments: &[
             Doc::integer(c"numkeys"),
-            Doc::block(
-                c"bucket",
-                &[
-                    Doc::key(c"key"),
-                    Doc::string(c"rate"),
-                    Doc::integer(c"burst"),
-                ],
-            )
-            .multiple(),
-            Doc::integer(c"cost").after(c"COST").optional(),
+            Doc::block(c"bucket", &[KEY, RATE, BURST]).multiple(),
+            COST,
         ],
         arity: -5,
     };

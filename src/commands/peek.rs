@@ -1,10 +1,9 @@
 //! `RL.PEEK key rate burst [COST n]`: what RL.TAKE would reply, changing nothing.
 
-use super::{options, stored};
+use super::{key_and_limit, options, stored, BURST, COST, KEY, RATE};
 use crate::bucket::{Ask, Bucket, Mode, Standing};
 use crate::error::Error;
-use crate::limit::Limit;
-use crate::server::{Access, Call, Doc, Handler, Info, Keys};
+use crate::server::{Access, Call, Handler, Info, Keys};
 use crate::stats;
 
 /// The command.
@@ -17,20 +16,12 @@ impl Handler for Peek {
         keys: Keys::First,
         summary: c"Tells what RL.TAKE would reply, changing nothing.",
         complexity: c"O(1)",
-        arguments: &[
-            Doc::key(c"key"),
-            Doc::string(c"rate"),
-            Doc::integer(c"burst"),
-            Doc::integer(c"cost").after(c"COST").optional(),
-        ],
+        arguments: &[KEY, RATE, BURST, COST],
         arity: -4,
     };
 
     fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let [name, rate, burst, options @ ..] = call.arguments() else {
-            return Err(Error::Arity);
-        };
-        let limit = Limit::parse(rate.bytes(), burst.bytes())?;
+        let (name, limit, options) = key_and_limit(call)?;
         let cost = options::cost(options)?;
 
         let now = call.now();

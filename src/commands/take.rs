@@ -1,9 +1,8 @@
 //! `RL.TAKE key rate burst [COST n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1) or none.
 
-use super::{open, options, settle, tell};
+use super::{key_and_limit, open, options, settle, tell, BURST, COST, KEY, RATE};
 use crate::bucket::Mode;
 use crate::error::Error;
-use crate::limit::Limit;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
 use crate::stats;
 
@@ -18,10 +17,10 @@ impl Handler for Take {
         summary: c"Takes tokens from a rate-limit bucket, or none if there are too few.",
         complexity: c"O(1)",
         arguments: &[
-            Doc::key(c"key"),
-            Doc::string(c"rate"),
-            Doc::integer(c"burst"),
-            Doc::integer(c"cost").after(c"COST").optional(),
+            KEY,
+            RATE,
+            BURST,
+            COST,
             Doc::one_of(
                 c"mode",
                 &[
@@ -36,10 +35,7 @@ impl Handler for Take {
     };
 
     fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let [name, rate, burst, options @ ..] = call.arguments() else {
-            return Err(Error::Arity);
-        };
-        let limit = Limit::parse(rate.bytes(), burst.bytes())?;
+        let (name, limit, options) = key_and_limit(call)?;
         let ask = options::ask(options)?;
 
         let (mut key, standing) = open(call, name, limit)?;

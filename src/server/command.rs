@@ -251,15 +251,27 @@ impl Command {
         created == OK
     }
 
-    /// Documents it, where the server has a place for that (7.0); `false` if it is refused.
+    /// Documents it, where the server has a place for that (7.0), and puts it into categories of
+    /// access control, where it can (7.2); `false` if either is refused.
     ///
     /// # Safety
     /// `ctx` must be that of the module's load in progress, in which the command was registered.
     pub(super) unsafe fn describe(&self, ctx: *mut raw::RedisModuleCtx) -> bool {
         // SAFETY: reads of function pointers that the load has filled in.
-        let (get, set) = unsafe { (raw::RedisModule_GetCommand, raw::RedisModule_SetCommandInfo) };
+        let (get, set, categorize) = unsafe {
+            (
+                raw::RedisModule_GetCommand,
+                raw::RedisModule_SetCommandInfo,
+                raw::RedisModule_SetCommandACLCategories,
+            )
+        };
         let (Some(get), Some(set)) = (get, set) else {
             return true;
+        };
+        let categories = match self.info.access {
+            Access::Write => c"write fast",
+            Access::Read => c"read fast",
+            Access::Admin => c"admin dangerous slow",
         };
         let version = raw::RedisModuleCommandInfoVersion {
             version: 1,
@@ -284,7 +296,9 @@ impl Command {
         // everything before it returns.
         unsafe {
             let command = get(ctx, self.info.name.as_ptr());
-            !command.is_null() && set(command, &info) == OK
+            !command.is_null()
+                && set(command, &info) == OK
+                && categorize.is_none_or(|put| put(command, categories.as_ptr()) == OK)
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{clock, module, port, wait_until};
 #[derive(Clone)]
 pub struct Launch {
     binary: PathBuf,
+    configuration: Option<PathBuf>,
     module: Option<PathBuf>,
     module_arguments: Vec<String>,
     arguments: Vec<String>,
@@ -24,6 +25,7 @@ impl Default for Launch {
     fn default() -> Self {
         Self {
             binary: Self::under_test(),
+            configuration: None,
             module: Some(module()),
             module_arguments: Vec::new(),
             arguments: Vec::new(),
@@ -50,6 +52,12 @@ impl Launch {
     /// Another server than the one under test.
     pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
         self.binary = path.into();
+        self
+    }
+
+    /// A configuration file, which the server may rewrite.
+    pub fn configuration(mut self, file: &Path) -> Self {
+        self.configuration = Some(file.to_owned());
         self
     }
 
@@ -107,6 +115,7 @@ impl Launch {
     fn command(&self, port: u16, dir: &Path) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(dir);
+        command.args(&self.configuration);
         if let Some(configuration) = &self.sentinel_file {
             fs::write(dir.join("sentinel.conf"), configuration).expect("a configuration");
             command.args(["sentinel.conf", "--sentinel"]);

@@ -4,11 +4,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
 mod admitted;
 mod around;
 mod bucket;
 mod calls;
+mod cell;
 mod clients;
 mod clock;
 mod cluster;
@@ -27,3 +30,4 @@ mod takers;
 mod throttle;
 mod traffic;
 mod upgrade;
+mod watch;
