@@ -12,7 +12,9 @@ use redis::Value;
 
 use crate::admitted::{logging, unshipped, Script, Tally, BURST, RATE};
 use crate::calls::{call, error_of, knows};
-use crate::common::{wait_until, Server};
+use crate::common::{wait_until, Launch, Server};
+use crate::node::launch;
+use crate::takers::{self, assert_between, Takers};
 
 const SLOTS: u16 = 16_384;
 const MASTERS: usize = 3;
@@ -27,15 +29,30 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let node = logging()
-            .with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"])
+        let cluster = Self::connected(&logging(), 2 * MASTERS);
+        cluster.replicate();
+        cluster.wait_until_up();
+        cluster
+    }
+
+    /// Masters of which nobody keeps a copy.
+    fn without_replicas() -> Self {
+        let cluster = Self::connected(&launch(), MASTERS);
+        cluster.wait_until_up();
+        cluster
+    }
+
+    fn connected(node: &Launch, count: usize) -> Self {
+        let node = node
+            .clone()
+            .with(&["--cluster-enabled", "yes"])
+            .with(&["--cluster-node-timeout", "1500"])
             .with(&["--cluster-replica-validity-factor", "0"]);
-        let nodes: Vec<_> = (0..2 * MASTERS).map(|_| node.clone().start()).collect();
+        let nodes: Vec<_> = (0..count).map(|_| node.clone().start()).collect();
         let ids = nodes.iter().map(|node| node.ask("CLUSTER MYID")).collect();
         let cluster = Self { nodes, ids };
         cluster.give_slots();
         cluster.meet();
-        cluster.replicate();
         cluster
     }
 
@@ -76,6 +93,9 @@ impl Cluster {
             replica.wait_for_link();
             replica.wait_for_rewrite();
         }
+    }
+
+    fn wait_until_up(&self) {
         for node in &self.nodes {
             wait_until("the cluster is up", || {
                 let about: String = node.ask("CLUSTER INFO");
@@ -301,6 +321,34 @@ fn slots_move_and_a_master_dies_under_load() {
     cluster.nodes[victim].kill();
     let lost = unshipped(&cluster.nodes[victim], &cluster.nodes[MASTERS + victim]);
     tally.assert_within(start, &lost);
+}
+
+fn is_redirection(error: &str) -> bool {
+    error.starts_with("Moved") || error.starts_with("Ask")
+}
+
+/// What the new owner is sent meanwhile is effects, never calls that it would make once more.
+#[test]
+fn a_slot_moves_under_load_from_a_master_without_replicas() {
+    let cluster = Cluster::without_replicas();
+    let slot = cluster.slot(&takers::key(0));
+    let from = cluster.first_owner(slot);
+    let to = (from + 1) % MASTERS;
+    let moves: [fn(&Cluster, u16, usize, usize); 2] =
+        [Cluster::move_slot, Cluster::move_slot_at_once];
+    for (move_slot, (from, to)) in moves.iter().zip([(from, to), (to, from)]) {
+        let (source, target) = (&cluster.nodes[from], &cluster.nodes[to]);
+        let _: Value = source.ask("FLUSHALL");
+        let () = target.ask("CONFIG RESETSTAT");
+        // They know only this node, so whatever the other does it was sent.
+        let takers = Takers::with_refusals(source, is_redirection);
+        takers.pass(500);
+        move_slot(&cluster, slot, from, to);
+        let (taken, most) = takers.stop();
+        let commands: String = target.ask("INFO commandstats");
+        assert!(!commands.to_lowercase().contains("rl.take"), "{commands}");
+        assert_between(target, &taken, &most);
+    }
 }
 
 /// `RL.MTAKE` takes keys of one slot, and a client learns from the server which those are.

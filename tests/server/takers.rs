@@ -38,8 +38,9 @@ struct Accounts {
 /// Tokens taken of each key.
 pub type Taken = [i64; KEYS];
 
-fn key(n: usize) -> String {
-    format!("account:{n}")
+/// A key, in a cluster's slot that is the same for all.
+pub fn key(n: usize) -> String {
+    format!("{{account}}:{n}")
 }
 
 fn read(counters: &[AtomicI64; KEYS]) -> Taken {
