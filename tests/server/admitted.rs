@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use crate::common::{wait_until, Launch, Server};
@@ -131,10 +131,12 @@ pub struct Script {
     process: Child,
     /// Closed, it tells the script to stop.
     input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Script {
-    /// Runs a script of tests/clients: `<kind> <addresses> <rate> <burst> <keys>`.
+    /// Runs a script of tests/clients: `<kind> <addresses> <rate> <burst> <keys>`. Returns when
+    /// it has had its first answer.
     pub fn start(script: &str, kind: &str, servers: &[&Server], keys: &[String]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = if script.ends_with(".py") {
@@ -162,7 +164,15 @@ impl Script {
             .spawn()
             .expect("the client runs: scripts/setup.sh clients installs it");
         let input = process.stdin.take();
-        Self { process, input }
+        let mut output = BufReader::new(process.stdout.take().expect("its output"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("text");
+        assert_eq!(line, "started\n");
+        Self {
+            process,
+            input,
+            output,
+        }
     }
 
     /// Stops it: lines of `taken <key> <tokens>` and `error <code> <count>`.
@@ -174,8 +184,7 @@ impl Script {
             status.is_some()
         });
         let mut text = String::new();
-        let output = self.process.stdout.as_mut().expect("its output");
-        output.read_to_string(&mut text).expect("text");
+        self.output.read_to_string(&mut text).expect("text");
         assert!(status.is_some_and(|status| status.success()), "{text}");
         let mut tally = Tally::default();
         for line in text.lines() {
