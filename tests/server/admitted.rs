@@ -79,9 +79,17 @@ pub fn wait_until_drained(master: &Server, key: &str) {
     });
 }
 
-/// A server whose AOF lists every change that it made or was sent.
+/// A server whose AOF lists every change that it made or was sent: written before the answer, as
+/// the system, not the server, puts off what goes to the disk.
 pub fn logging() -> Launch {
-    launch().with(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"])
+    launch().with(&[
+        "--appendonly",
+        "yes",
+        "--aof-use-rdb-preamble",
+        "no",
+        "--appendfsync",
+        "no",
+    ])
 }
 
 /// For each key, the takes that `dead` had made and `heir` was never told of.
