@@ -66,9 +66,12 @@ impl Tally {
     }
 }
 
-/// A server whose AOF lists every change that it made or was sent.
+/// A server whose AOF lists every change that it made or was sent, at once: it would wait for a
+/// sync in progress if it had to sync.
 pub fn logging() -> Launch {
-    launch().with(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"])
+    launch()
+        .with(&["--appendonly", "yes", "--appendfsync", "no"])
+        .with(&["--aof-use-rdb-preamble", "no"])
 }
 
 /// For each key, the takes that `dead` had made and `heir` was never told of.
