@@ -1,7 +1,8 @@
 // Takes tokens as fast as it can until its input ends, then tells how many it was given.
 //
 // Arguments: cluster host:port,... rate burst key...
-// Output: lines of `taken <key> <tokens>` and `error <code> <count>`.
+// Output: the line `started` with the first answer, then of `taken <key> <tokens>` and
+// `error <code> <count>`.
 import { createRequire } from "node:module";
 
 // The library lies in the build's folder, where an import would not look for it.
@@ -27,12 +28,15 @@ async function take(key) {
   taken[key] += (await cluster.sendCommand(key, false, ["RL.TAKE", key, rate, burst]))[0];
 }
 
+let started = false;
 let ended = false;
 process.stdin.on("end", () => (ended = true)).resume();
 while (!ended) {
   for (const key of keys) {
     try {
       await take(key);
+      if (!started) console.log("started");
+      started = true;
     } catch (error) {
       const [code] = String(error.message).match(/^[A-Z]+(?= )/) ?? ["connection"];
       errors[code] = (errors[code] ?? 0) + 1;

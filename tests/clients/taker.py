@@ -1,7 +1,8 @@
 """Takes tokens as fast as it can until its input ends, then tells how many it was given.
 
 Arguments: sentinel|cluster host:port,... rate burst key...
-Output: lines of `taken <key> <tokens>` and `error <code> <count>`.
+Output: the line `started` with the first answer, then of `taken <key> <tokens>` and
+`error <code> <count>`.
 """
 
 import collections
@@ -43,10 +44,14 @@ def connect():
 
 client = connect()
 threading.Thread(target=wait_for_end, daemon=True).start()
+started = False
 while not ended.is_set():
     for key in keys:
         try:
             take(client, key)
+            if not started:
+                print("started", flush=True)
+                started = True
         except redis.ResponseError as error:
             errors[getattr(error, "status_code", None) or str(error).split(" ")[0]] += 1
         except (redis.RedisError, OSError):

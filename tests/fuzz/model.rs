@@ -329,11 +329,40 @@ impl Check<'_> {
     }
 
     fn given(&self, content: &Content, before: &Found, after: &Found) -> Result<(), String> {
-        let at = |now| self.outcome(content, now).ok_or("must fail".to_owned());
         if after != before && after.content != Content::Nothing {
             return self.written(content, after);
         }
-        let (first, last) = (at(self.moment.from)?, at(self.moment.to)?);
+        let mut told = Err("no moment".to_owned());
+        for (from, to) in self.spans(content) {
+            told = told.or_else(|_| self.given_between(from, to, content, before, after));
+        }
+        told
+    }
+
+    /// The time that it may have been, on both sides of when the bucket was written: before, the
+    /// clock had stepped back.
+    fn spans(&self, content: &Content) -> Vec<(u64, u64)> {
+        let (from, to) = (self.moment.from, self.moment.to);
+        let written = match content {
+            Content::Text(bytes) => State::read(bytes).map(|state| state.updated_at),
+            _ => None,
+        };
+        match written {
+            Some(at) if from < at && at <= to => vec![(from, at - 1), (at, to)],
+            _ => vec![(from, to)],
+        }
+    }
+
+    fn given_between(
+        &self,
+        from: u64,
+        to: u64,
+        content: &Content,
+        before: &Found,
+        after: &Found,
+    ) -> Result<(), String> {
+        let at = |now| self.outcome(content, now).ok_or("must fail".to_owned());
+        let (first, last) = (at(from)?, at(to)?);
         // What is full in the end may have become so by what was given.
         let filled = matches!(self.verb, Verb::Give(_)) && after.content == Content::Nothing;
         let may_be = |outcome: &Outcome| match outcome.after {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use crate::common::{wait_until, Launch, Server};
@@ -60,18 +60,36 @@ impl Tally {
             let unshipped = unshipped.get(key).copied().unwrap_or_default();
             let most = f64::from(BURST) + f64::from(RATE) * seconds + unshipped as f64;
             assert!(taken <= most, "{key} gave {taken} tokens, {most} at most");
-            // Or the clients were too slow for the test to show anything.
-            assert!(taken >= f64::from(BURST), "{key} gave {taken} tokens");
+            // Or somebody was charged for what nobody got, beyond the answers that were lost.
+            let least = f64::from(BURST) * 0.8;
+            assert!(
+                taken >= least,
+                "{key} gave {taken} tokens, {least} at least"
+            );
         }
     }
 }
 
-/// A server whose AOF lists every change that it made or was sent, at once: it would wait for a
-/// sync in progress if it had to sync.
+/// Waits until the clients have taken what there was, and can take only what flows in.
+pub fn wait_until_drained(master: &Server, key: &str) {
+    wait_until("the bucket is drained", || {
+        let peek = format!("RL.PEEK {key} {RATE} {BURST} COST {}", BURST / 10);
+        let [taken, ..] = master.ask::<[i64; 5]>(&peek);
+        taken == 0
+    });
+}
+
+/// A server whose AOF lists every change that it made or was sent: written before the answer, as
+/// the system, not the server, puts off what goes to the disk.
 pub fn logging() -> Launch {
-    launch()
-        .with(&["--appendonly", "yes", "--appendfsync", "no"])
-        .with(&["--aof-use-rdb-preamble", "no"])
+    launch().with(&[
+        "--appendonly",
+        "yes",
+        "--aof-use-rdb-preamble",
+        "no",
+        "--appendfsync",
+        "no",
+    ])
 }
 
 /// For each key, the takes that `dead` had made and `heir` was never told of.
@@ -121,10 +139,12 @@ pub struct Script {
     process: Child,
     /// Closed, it tells the script to stop.
     input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Script {
-    /// Runs a script of tests/clients: `<kind> <addresses> <rate> <burst> <keys>`.
+    /// Runs a script of tests/clients: `<kind> <addresses> <rate> <burst> <keys>`. Returns when
+    /// it has had its first answer.
     pub fn start(script: &str, kind: &str, servers: &[&Server], keys: &[String]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = if script.ends_with(".py") {
@@ -152,7 +172,15 @@ impl Script {
             .spawn()
             .expect("the client runs: scripts/setup.sh clients installs it");
         let input = process.stdin.take();
-        Self { process, input }
+        let mut output = BufReader::new(process.stdout.take().expect("its output"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("text");
+        assert_eq!(line, "started\n");
+        Self {
+            process,
+            input,
+            output,
+        }
     }
 
     /// Stops it: lines of `taken <key> <tokens>` and `error <code> <count>`.
@@ -164,8 +192,7 @@ impl Script {
             status.is_some()
         });
         let mut text = String::new();
-        let output = self.process.stdout.as_mut().expect("its output");
-        output.read_to_string(&mut text).expect("text");
+        self.output.read_to_string(&mut text).expect("text");
         assert!(status.is_some_and(|status| status.success()), "{text}");
         let mut tally = Tally::default();
         for line in text.lines() {

@@ -10,7 +10,7 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::Value;
 
-use crate::admitted::{logging, unshipped, Script, Tally, BURST, RATE};
+use crate::admitted::{logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE};
 use crate::calls::{call, error_of, knows};
 use crate::common::{wait_until, Launch, Server};
 use crate::node::launch;
@@ -242,14 +242,9 @@ fn tally_of_all(cluster: &Cluster, during: impl FnOnce()) -> Tally {
         Script::start("taker.mjs", "cluster", &nodes, &keys),
     ];
     let clients = Clients::start(cluster);
-    wait_until("the buckets are there", || {
-        let keys: i64 = cluster.nodes[..MASTERS]
-            .iter()
-            .map(|n| n.ask::<i64>("DBSIZE"))
-            .sum();
-        keys >= KEYS.len() as i64
-    });
-    pass_some_time();
+    for key in KEYS {
+        wait_until_drained(&cluster.nodes[cluster.first_owner(cluster.slot(key))], key);
+    }
     during();
     pass_some_time();
     let mut tally = clients.stop();
@@ -259,7 +254,7 @@ fn tally_of_all(cluster: &Cluster, during: impl FnOnce()) -> Tally {
     tally
 }
 
-/// In which the clients take what there is, and then what flows in.
+/// In which the clients take what flows in.
 fn pass_some_time() {
     let start = Instant::now();
     wait_until("time has passed", || {

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use redis::{Connection, RedisResult};
 
-use crate::admitted::{logging, unshipped, Script, Tally, BURST, RATE};
+use crate::admitted::{logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE};
 use crate::common::{wait_until, Launch, Server};
 
 const KEYS: [&str; 3] = ["first", "second", "third"];
@@ -143,15 +143,8 @@ fn sentinels_promote_a_replica_under_load() {
     let all: Vec<_> = sentinels.iter().collect();
     let script = Script::start("taker.py", "sentinel", &all, &keys());
     for key in KEYS {
-        wait_until("the bucket is there", || {
-            master.ask::<bool>(&format!("EXISTS {key}"))
-        });
+        wait_until_drained(&master, key);
     }
-    // From now on the tokens are those that flow in.
-    let warm = Instant::now();
-    wait_until("the clients have had enough", || {
-        warm.elapsed() > Duration::from_secs(1)
-    });
     master.kill();
     wait_until("a replica is promoted", || {
         replicas.iter().any(|r| role(r) == "master")
