@@ -49,10 +49,7 @@ fn builds_replace_each_other_under_load() {
     let replica = server.attach(launch().without_module());
     traffic::run(&server, &mut Dice::new(20), 500);
     let before = at_rest(&server);
-    let other = other_build(&server);
-
-    let (mut least, mut most) = ([0; KEYS], [0; KEYS]);
-    for build in [&other, &module(), &other, &module()] {
+    let (least, most) = exchange_often(&server, |build| {
         let takers = Takers::with_refusals(&server, is_unknown_command);
         takers.pass(200);
         if looks_every_command_up(&server) {
@@ -61,15 +58,25 @@ fn builds_replace_each_other_under_load() {
         } else {
             exchange(&server, build);
         }
-        assert_runs(&server, build);
-        let (taken, asked) = takers.stop();
-        add(&mut least, &taken);
-        add(&mut most, &asked);
-    }
+        takers.stop()
+    });
     assert_between(&server, &least, &most);
     assert_equal(&before, &at_rest(&server));
     replica.wait_for(&server);
     assert_equal(&server.contents(), &replica.contents());
+}
+
+/// Up and down and up again: the least and the most that was taken in all.
+fn exchange_often(server: &Server, exchange: impl Fn(&Path) -> (Taken, Taken)) -> (Taken, Taken) {
+    let other = other_build(server);
+    let (mut least, mut most) = ([0; KEYS], [0; KEYS]);
+    for build in [&other, &module(), &other, &module()] {
+        let (taken, asked) = exchange(build);
+        assert_runs(server, build);
+        add(&mut least, &taken);
+        add(&mut most, &asked);
+    }
+    (least, most)
 }
 
 fn unload_then_load(server: &Server, takers: &Takers, build: &Path) {
@@ -107,17 +114,12 @@ fn builds_are_exchanged_in_one_step() {
     let server = launch().start();
     traffic::run(&server, &mut Dice::new(22), 500);
     let before = at_rest(&server);
-    let other = other_build(&server);
-    let (mut least, mut most) = ([0; KEYS], [0; KEYS]);
-    for build in [&other, &module(), &other, &module()] {
+    let (least, most) = exchange_often(&server, |build| {
         let takers = Takers::on(&server);
         takers.pass(200);
         exchange(&server, build);
-        assert_runs(&server, build);
-        let (taken, asked) = takers.stop();
-        add(&mut least, &taken);
-        add(&mut most, &asked);
-    }
+        takers.stop()
+    });
     assert_between(&server, &least, &most);
     assert_equal(&before, &at_rest(&server));
 }
