@@ -1,0 +1,201 @@
+//! An account of every token: what clients were told they took of each bucket, against what the
+//! server's buckets say is gone. Both must come to the same token.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use redis::Value;
+
+/// Buckets in each database.
+pub const BUCKETS: usize = 8;
+/// Tokens that come back in a second.
+pub const RATE: i64 = 100_000;
+/// Begun empty, a bucket is full after a quarter of an hour: none is while a test runs.
+pub const BURST: i64 = 100_000_000;
+
+const NANOS: i128 = 1_000_000_000;
+const ONE_TOKEN: i128 = 1 << 24;
+
+/// Whose tokens they are: a set of buckets, between two times that everything was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Account {
+    pub epoch: u64,
+    pub side: u8,
+}
+
+/// A sign in a database that says whose buckets are in it. No two are the same, so what happens
+/// between two looks at the same sign happens under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    pub account: Account,
+    pub serial: u64,
+}
+
+impl Sign {
+    /// The key that holds it.
+    pub const KEY: &'static str = "account";
+
+    pub fn to_text(self) -> String {
+        let Account { epoch, side } = self.account;
+        format!("{epoch}:{side}:{}", self.serial)
+    }
+
+    /// What a look at the sign was answered; `None` if the look was refused.
+    pub fn read(reply: &Value) -> Option<Self> {
+        let Value::BulkString(bytes) = reply else {
+            assert_refused(reply);
+            return None;
+        };
+        let text = std::str::from_utf8(bytes).expect("text");
+        let mut numbers = text.split(':').map(|n| n.parse::<u64>().expect("a number"));
+        let mut next = || numbers.next().expect("three numbers");
+        let (epoch, side, serial) = (next(), next(), next());
+        let side = side.try_into().expect("0 or 1");
+        Some(Self {
+            account: Account { epoch, side },
+            serial,
+        })
+    }
+}
+
+/// That it is an answer that a disturbed server may give, and that means "not done".
+pub fn assert_refused(reply: &Value) {
+    let code = match reply {
+        Value::ServerError(error) => error.code(),
+        _ => "",
+    };
+    let known = ["BUSY", "EXECABORT", "LOADING"].contains(&code);
+    assert!(known, "a wrong reply: {reply:?}");
+}
+
+/// What clients know of one bucket.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    /// Tokens that they were told they had, less those they gave back.
+    sure: i64,
+    /// Tokens that they may have had, without an answer.
+    more: i64,
+    /// Tokens that they may have given back, without an answer.
+    less: i64,
+}
+
+/// What a client knows of every bucket.
+#[derive(Default)]
+pub struct Book {
+    tallies: HashMap<Account, [Tally; BUCKETS]>,
+}
+
+impl Book {
+    /// Tokens that were taken, or given back if below zero.
+    pub fn sure(&mut self, account: Account, bucket: usize, tokens: i64) {
+        self.tallies.entry(account).or_default()[bucket].sure += tokens;
+    }
+
+    /// Tokens that may have been taken, or given back, in one of these epochs.
+    pub fn doubt(&mut self, epochs: &RangeInclusive<u64>, bucket: usize, tokens: i64) {
+        for epoch in epochs.clone() {
+            for side in [0, 1] {
+                let tallies = self.tallies.entry(Account { epoch, side }).or_default();
+                let tally = &mut tallies[bucket];
+                tally.more += tokens.max(0);
+                tally.less -= tokens.min(0);
+            }
+        }
+    }
+
+    /// Adds what another client knows.
+    pub fn add(&mut self, other: Self) {
+        for (account, theirs) in other.tallies {
+            let ours = self.tallies.entry(account).or_default();
+            for (ours, theirs) in ours.iter_mut().zip(theirs) {
+                ours.sure += theirs.sure;
+                ours.more += theirs.more;
+                ours.less += theirs.less;
+            }
+        }
+    }
+}
+
+/// A bucket's stored words: nanoseconds since 1970, and the level in units of 2^-24 tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Level {
+    at: u64,
+    units: i64,
+}
+
+impl Level {
+    /// As `GET` tells it.
+    pub fn read(reply: &Value) -> Self {
+        let Value::BulkString(bytes) = reply else {
+            panic!("no bucket: {reply:?}");
+        };
+        let (at, units) = bytes.split_at(8);
+        Self {
+            at: u64::from_le_bytes(at.try_into().expect("8 bytes")),
+            units: i64::from_le_bytes(units.try_into().expect("8 bytes")),
+        }
+    }
+}
+
+/// The buckets of one account.
+pub type Levels = [Level; BUCKETS];
+
+/// What the server's buckets say, account by account.
+#[derive(Default)]
+pub struct Ledger {
+    opened: HashMap<Account, Levels>,
+    closed: HashMap<Account, Levels>,
+}
+
+/// How an audit came out.
+#[derive(Debug, Default)]
+pub struct Audit {
+    pub buckets: usize,
+    /// Of these, the ones of which no call is in doubt.
+    pub without_doubt: usize,
+    pub tokens: i64,
+    pub in_doubt: i64,
+}
+
+impl Ledger {
+    pub fn open(&mut self, account: Account, levels: Levels) {
+        self.opened.insert(account, levels);
+    }
+
+    pub fn close(&mut self, account: Account, levels: Levels) {
+        self.closed.insert(account, levels);
+    }
+
+    /// That every account comes to what the clients' book says.
+    pub fn audit(&self, book: &Book) -> Audit {
+        let mut audit = Audit::default();
+        assert_eq!(self.opened.len(), self.closed.len());
+        for (account, opened) in &self.opened {
+            let closed = &self.closed[account];
+            let tallies = book.tallies.get(account).copied().unwrap_or_default();
+            for n in 0..BUCKETS {
+                let (tally, taken) = (tallies[n], taken(opened[n], closed[n]));
+                let accepted = tally.sure - tally.less..=tally.sure + tally.more;
+                assert!(
+                    accepted.contains(&taken),
+                    "bucket {n} of {account:?} lacks {taken} tokens, not {accepted:?}"
+                );
+                audit.buckets += 1;
+                audit.without_doubt += usize::from(accepted.start() == accepted.end());
+                audit.tokens += taken;
+                audit.in_doubt += tally.more + tally.less;
+            }
+        }
+        audit
+    }
+}
+
+/// Tokens taken between the two: what was there and what flowed in, less what is left. Each write
+/// may lose less than a unit by rounding, and all of an account together less than a token.
+fn taken(opened: Level, closed: Level) -> i64 {
+    let nanos = i128::from(closed.at) - i128::from(opened.at);
+    let difference = i128::from(opened.units) - i128::from(closed.units);
+    let units = difference * NANOS + i128::from(RATE) * ONE_TOKEN * nanos;
+    let tokens = units.div_euclid(NANOS * ONE_TOKEN);
+    tokens.try_into().expect("a number of tokens")
+}
