@@ -44,5 +44,8 @@ static MODULE: Module = Module {
         get: stats::top_keys,
         set: stats::keep_top_keys,
     }],
-    info: |section| stats::fields().for_each(|(name, value)| section.number(name, value)),
+    info: |section| {
+        section.number(c"top_keys", stats::top_keys().unsigned_abs());
+        stats::fields().for_each(|(name, value)| section.number(name, value));
+    },
 };

@@ -17,12 +17,14 @@ impl Store for Buckets {
     async fn take(&self, key: &str, demand: &Demand) -> RedisResult<Take> {
         if let [limit] = demand.limits.as_slice() {
             let reply = self.0.call(take(key, limit, demand), key).await?;
+            let reply = reply.extract_error()?;
             let five = Five::from_redis_value(reply)?;
             return answer(five.0, five.3, &[five], demand);
         }
         // One hash tag keeps a caller's buckets in one slot of a cluster.
         let key = format!("{{{key}}}");
         let reply = self.0.call(take_all(&key, demand), &key).await?;
+        let reply = reply.extract_error()?;
         let (taken, wait_ms, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
         answer(taken, wait_ms, &fives, demand)
     }

@@ -26,7 +26,9 @@ fn top(c: &mut Connection, arguments: &[&str]) -> Vec<Offender> {
 fn info_counts_what_happened() {
     let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
     let mut c = server.connection();
-    assert!(counts(&mut c).values().all(|&count| count == 0));
+    let mut at_first = counts(&mut c);
+    assert_eq!(at_first.remove("top_keys"), Some(128));
+    assert!(at_first.values().all(|&count| count == 0));
 
     take(&mut c, &["a", "1/d", "10", "COST", "7"]);
     take(&mut c, &["a", "1/d", "10", "COST", "4"]);
@@ -65,6 +67,7 @@ fn info_counts_what_happened() {
         ("errors_key", 1),
         ("errors_memory", 0),
         ("errors_debt", 1),
+        ("top_keys", 128),
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(counts(&mut c), HashMap::from(expected));
