@@ -45,8 +45,8 @@ while (!ended) {
         cluster?.destroy();
         cluster = undefined;
       }
-      // A call that fails without being sent lets nothing else happen.
-      await new Promise(setImmediate);
+      // The servers need the processor to settle who is the master now.
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
 }

@@ -8,6 +8,7 @@ Output: the line `started` with the first answer, then of `taken <key> <tokens>`
 import collections
 import sys
 import threading
+import time
 
 import redis
 from redis.cluster import ClusterNode, RedisCluster
@@ -56,6 +57,8 @@ while not ended.is_set():
             errors[getattr(error, "status_code", None) or str(error).split(" ")[0]] += 1
         except (redis.RedisError, OSError):
             errors["connection"] += 1
+            # The servers need the processor to settle who is the master now.
+            time.sleep(0.005)
 for key, tokens in taken.items():
     print("taken", key, tokens)
 for code, count in errors.items():

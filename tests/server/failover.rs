@@ -9,7 +9,7 @@ use redis::sentinel::{SentinelClient, SentinelServerType};
 use redis::{Connection, RedisResult};
 
 use crate::admitted::{logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE};
-use crate::common::{wait_until, Launch, Server};
+use crate::common::{until, wait_until, Launch, Server};
 
 const KEYS: [&str; 3] = ["first", "second", "third"];
 
@@ -22,7 +22,7 @@ fn sentinel(master: &Server) -> Server {
     let port = master.port();
     let configuration = format!(
         "sentinel monitor limits 127.0.0.1 {port} 2\n\
-         sentinel down-after-milliseconds limits 700\n\
+         sentinel down-after-milliseconds limits 1000\n\
          sentinel failover-timeout limits 6000\n"
     );
     Launch::sentinel(&configuration).start()
@@ -81,9 +81,17 @@ fn take_by_sentinel(sentinels: Vec<String>, stop: &AtomicBool) -> Tally {
         .expect("addresses");
     let mut tally = Tally::default();
     while !stop.load(Ordering::SeqCst) {
-        let Ok(mut connection) = client.get_connection() else {
-            *tally.errors.entry("connection".into()).or_default() += 1;
-            continue;
+        // Sentinels that are asked without a pause have no time left to elect anybody.
+        let found = until("a master is found", || match client.get_connection() {
+            Ok(connection) => Some(Some(connection)),
+            Err(_) if stop.load(Ordering::SeqCst) => Some(None),
+            Err(_) => {
+                *tally.errors.entry("connection".into()).or_default() += 1;
+                None
+            }
+        });
+        let Some(mut connection) = found else {
+            break;
         };
         while !stop.load(Ordering::SeqCst) && take_each(&mut connection, &mut tally).is_ok() {}
     }
