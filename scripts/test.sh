@@ -10,7 +10,7 @@ cargo fmt --all -- --check
 cargo clippy --all-targets -- -D warnings
 cargo build --release
 scripts/panics.py
-cargo test
+cargo test --no-fail-fast
 
 status=0 results=""
 while read -r name path; do

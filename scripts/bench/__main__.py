@@ -21,10 +21,11 @@ import rivals
 from bars import MAIN
 from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, LUA_ALLOWED, LUA_DENIED, NEW,
                    NEW_BASE, OURS, TAKE, cases, named)
-from server import AOF, REPLICA, STANDALONE
+from server import AOF, REPLICA, STANDALONE, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target" / "bench"
+ROUNDS = 5
 SERVERS = [MAIN, "redis-8.2", "valkey-9.1"]
 # Beside persistence and replication only what they make dearer is worth the time.
 WRITTEN = [BASE, NEW_BASE, TAKE, DENIED, NEW, CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED]
@@ -42,8 +43,9 @@ def servers(quick):
 
 def count_instructions(found, libraries, results):
     """On two cores at a time: other load does not change a count of instructions."""
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        jobs = {}
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+    jobs = {}
+    try:
         for name, binary in found.items():
             for setting in (STANDALONE, AOF, REPLICA):
                 wanted = cases() if setting == STANDALONE else named(WRITTEN)
@@ -53,6 +55,8 @@ def count_instructions(found, libraries, results):
         for (name, setting), job in jobs.items():
             results[name].setdefault("instructions", {})[setting] = job.result()
             say(f"instructions: {name}, {setting}")
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def measure_rest(found, libraries, results):
@@ -60,7 +64,7 @@ def measure_rest(found, libraries, results):
         parts = results[name]
         parts["load"] = {}
         for setting in (STANDALONE, AOF, REPLICA) if name == MAIN else (STANDALONE,):
-            parts["load"][setting] = load.measure(binary, libraries, setting, 3)
+            parts["load"][setting] = load.measure(binary, libraries, setting, ROUNDS)
             say(f"CPU: {name}, {setting}")
         parts["latency"] = latency.measure(binary, libraries)
         say(f"latency: {name}")
@@ -81,6 +85,12 @@ def about():
             f"redis-cell {rivals.redis_cell_version(TARGET)}.")
 
 
+def end(*_):
+    """Ending this program ends its servers too."""
+    end_all()
+    sys.exit(1)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true",
@@ -88,8 +98,8 @@ def main():
     arguments.add_argument("--full", action="store_true",
                            help="also among five million keys (4 GB of memory, 5 minutes more)")
     options = arguments.parse_args()
-    # Ending this program ends its servers too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, end)
 
     TARGET.mkdir(parents=True, exist_ok=True)
     libraries = {

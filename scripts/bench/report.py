@@ -99,7 +99,7 @@ def bytes_of(results):
     yield "Memory for a key, of 500,000 keys of 17 bytes:"
     yield table(["", *shown], [[name, *(f"{results[server]['memory'][name]:.1f}"
                                         for server in shown)] for name in names])
-    yield "AOF and replication for a call:"
+    yield "AOF and replication for a call (redis-cell 0.2 replicates nothing, so its takes are lost):"
     rows = [[name, *(f"{results[server]['written'][name][place]:.0f}"
                      for server in shown for place in (0, 1))]
             for name in results[shown[0]]["written"]]

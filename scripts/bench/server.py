@@ -35,6 +35,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
+RUNNING = set()
+
+
+def end_all():
+    """Ends every server at once; whoever measures one of them fails and cleans up after it."""
+    for server in list(RUNNING):
+        server.process.kill()
+
+
 class Server:
     """A running server in a directory of its own. Use it as a context manager."""
 
@@ -49,6 +58,7 @@ class Server:
             [*wrapper, str(binary), str(self.directory / "server.conf")],
             stdout=self.log, stderr=self.log, cwd=self.directory,
         )
+        RUNNING.add(self)
         try:
             wait_until(self.answers, f"{binary} answers", 120)
         except BaseException:
@@ -101,6 +111,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        RUNNING.discard(self)
         self.log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -31,6 +31,9 @@ use crate::store::Buckets;
 /// Between two events of the dashboard.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// `RL.TOP` tells no more of a key than so many bytes: one that long may stand for another.
+const CUT: usize = 256;
+
 /// What the pages need.
 pub struct Admin {
     pub limiter: Arc<Limiter<Buckets>>,
@@ -156,6 +159,8 @@ struct Snapshot {
     up: bool,
     /// Each as rate and burst.
     limits: Vec<(String, u64)>,
+    /// Tokens that a request takes.
+    cost: u64,
     requests: BTreeMap<&'static str, u64>,
     /// Takes that took at most so many seconds.
     takes: Vec<(f64, u64)>,
@@ -180,6 +185,7 @@ async fn events(
                 .iter()
                 .map(|l| (l.rate.clone(), l.burst))
                 .collect(),
+            cost: limiter.demand.cost,
             requests: limiter.metrics.requests().into(),
             takes: limiter.metrics.takes(),
         };
@@ -195,7 +201,7 @@ async fn reset(State(admin): State<Arc<Admin>>, body: String) -> Result<Response
     let Some(offender) = census::top(link)
         .await?
         .into_iter()
-        .find(|o| o.shown == body)
+        .find(|o| o.shown == body && o.key.len() < CUT)
     else {
         return Ok((
             StatusCode::NOT_FOUND,

@@ -79,6 +79,19 @@ fn missing() -> Option<&'static CStr> {
     None
 }
 
+/// Valkey 9 moves slots in one step only if every module says that it bears that. In buckets,
+/// ordinary strings, there is nothing to bear. The crate's header does not know it.
+const HANDLES_ATOMIC_SLOT_MIGRATION: c_int = 1 << 5;
+
+/// How the server is to treat the module.
+fn options() -> c_int {
+    // SAFETY: a function pointer that the load has filled in, of a function without conditions.
+    let known = unsafe { raw::RedisModule_GetModuleOptionsAll.map_or(0, |known| known()) };
+    // Without the first opening a key for writing would count as changing it, denied or not.
+    raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
+        | HANDLES_ATOMIC_SLOT_MIGRATION & known
+}
+
 const fn c_str(text: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(text.as_bytes()) {
         Ok(text) => text,
@@ -139,13 +152,9 @@ impl Module {
     /// # Safety
     /// `ctx` must be that of the module's load in progress.
     unsafe fn set_up(&self, ctx: *mut raw::RedisModuleCtx, arguments: &[Argument<'_>]) -> bool {
-        // SAFETY: ctx is the load's. Without this option opening a key for writing would count
-        // as changing it, denied or not.
+        // SAFETY: ctx is the load's.
         unsafe {
-            api!(RedisModule_SetModuleOptions(
-                ctx,
-                raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
-            ));
+            api!(RedisModule_SetModuleOptions(ctx, options()));
             stream::watch(ctx);
         }
         clock::find();

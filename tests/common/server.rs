@@ -17,6 +17,7 @@ pub struct Launch {
     module: Option<PathBuf>,
     module_arguments: Vec<String>,
     arguments: Vec<String>,
+    sentinel_file: Option<String>,
     moves_clock: bool,
 }
 
@@ -28,6 +29,7 @@ impl Default for Launch {
             module: Some(module()),
             module_arguments: Vec::new(),
             arguments: Vec::new(),
+            sentinel_file: None,
             moves_clock: false,
         }
     }
@@ -71,6 +73,13 @@ impl Launch {
         self
     }
 
+    /// As a Sentinel with this configuration, of which it keeps a file.
+    pub fn sentinel(configuration: &str) -> Self {
+        let mut launch = Self::default().without_module();
+        launch.sentinel_file = Some(configuration.into());
+        launch
+    }
+
     /// Arguments for the module.
     pub fn module_arguments(mut self, arguments: &[&str]) -> Self {
         self.module_arguments = arguments.iter().map(ToString::to_string).collect();
@@ -107,6 +116,10 @@ impl Launch {
         let mut command = Command::new(&self.binary);
         command.current_dir(dir);
         command.args(&self.configuration);
+        if let Some(configuration) = &self.sentinel_file {
+            fs::write(dir.join("sentinel.conf"), configuration).expect("a configuration");
+            command.args(["sentinel.conf", "--sentinel"]);
+        }
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--logfile", LOG]);
         if let Some(module) = &self.module {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::common::{wait_until, Server};
-use crate::driver::{call, command, free_port, keys, send, send_as, Demo, Folder, Running};
+use crate::driver::{call, free_port, keys, refusal, send, send_as, Demo, Folder, Running};
 
 const LIMITS: &str = "--key-by header:X-Api-Key --rate 1/d --burst 2";
 
@@ -149,8 +149,7 @@ fn the_operators_pages_are_not_open_to_the_world() {
     let bearer = "Authorization: Bearer 0123456789abcdef\r\n";
     assert_eq!(page(&closed, "/metrics", bearer).status(), 200);
 
-    let output = command(&["--redis", &redis.url(), "--admin", "0.0.0.0:0"]).output();
-    let said = String::from_utf8(output.expect("the demo runs").stderr).expect("text");
+    let said = refusal(&["--redis", &redis.url(), "--admin", "0.0.0.0:0"]);
     assert!(said.contains("--admin-token"), "{said}");
 }
 

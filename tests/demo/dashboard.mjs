@@ -59,7 +59,7 @@ await page.goto(`${pages}/dashboard`);
 await reads("state", "Redis answers");
 assert.equal(await page.title(), "Rate limits");
 await page.getByText("Nobody has been denied.").waitFor();
-await page.getByText("Each caller may make 1 request per day on average, 2 at once.").waitFor();
+await page.getByText("Each caller gets 1 request per day on average, 2 at once.").waitFor();
 
 // It moves under traffic.
 await untilTrue("the chart has three points", async () => (await points("denied")).length >= 3);

@@ -194,7 +194,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("kill runs").success());
 }
 
-pub fn command(flags: &[&str]) -> Command {
+fn command(flags: &[&str]) -> Command {
     let test = std::env::current_exe().expect("a path");
     let mut command = Command::new(test.with_file_name("../examples/demo"));
     for flag in ["--listen", "--admin"] {
@@ -204,6 +204,20 @@ pub fn command(flags: &[&str]) -> Command {
     }
     command.args(flags).stdin(Stdio::null());
     command
+}
+
+/// What the demo says as it refuses to run so.
+pub fn refusal(flags: &[&str]) -> String {
+    let process = command(flags).stderr(Stdio::piped()).spawn();
+    let mut process = Running(process.expect("the demo starts"));
+    let status = until("the demo refuses", || {
+        process.0.try_wait().expect("a status")
+    });
+    assert!(!status.success(), "{flags:?}: {status}");
+    let mut said = String::new();
+    let stderr = process.0.stderr.as_mut().expect("a pipe");
+    stderr.read_to_string(&mut said).expect("text");
+    said
 }
 
 /// A port that is free at this moment.

@@ -319,6 +319,20 @@ pub fn parse_rate(text: &[u8]) -> Option<(BigRational, u64)> {
     Some((BigRational::new(digits, scale), nanos))
 }
 
+/// Whether a rate's ratio fits the crate's words even before it is reduced. Others it may refuse.
+pub fn fits_as_written(rate: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(rate);
+    let amount = text.split('/').next().unwrap_or_default();
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits = whole.trim_start_matches('0').len() + fraction.len();
+    // 10^15 tokens in units, and so many nanoseconds, each in 64 bits.
+    digits <= 15
+        && parse_rate(rate).is_some_and(|(_, nanos)| {
+            10_u128.pow(fraction.len() as u32) * u128::from(nanos) < 1 << 87
+        })
+}
+
 /// Digits and nothing else.
 pub fn parse_integer(text: &[u8]) -> Option<BigInt> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);

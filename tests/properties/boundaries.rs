@@ -3,7 +3,7 @@
 use redis_rl::bucket::Mode;
 
 use crate::cases::{Pair, TODAY};
-use crate::oracle::{DAY, MAX_TOKENS, MILLI, SECOND};
+use crate::oracle::{State, DAY, MAX_TOKENS, MILLI, SECOND, UNIT};
 use crate::world::{Call, World};
 
 const HOUR: u64 = 3_600 * SECOND;
@@ -125,6 +125,29 @@ fn a_refused_call_is_free() {
     }
     world.now += MINUTE;
     assert_eq!(world.take(&limit, 1, Mode::Whole).taken, 1);
+}
+
+/// Every remainder that a division by this rate can leave: the bucket is full at the first
+/// nanosecond at which it may be, and not at the one before.
+#[test]
+fn a_nanosecond_is_neither_given_nor_kept() {
+    let limit = Pair::parse("1", 1);
+    for missing in 1..=1_i64 << 16 {
+        let tokens = i64::try_from(UNIT).expect("small") - missing;
+        let state = State {
+            updated_at: TODAY,
+            tokens,
+        };
+        let full_at = TODAY + u64::try_from(limit.exact.nanos_for(&missing.into())).expect("small");
+        let mut before = World::with(full_at - 1, Some(state));
+        assert_eq!(
+            before.take(&limit, 1, Mode::Whole).fields()[3..],
+            [1, 1],
+            "{missing}"
+        );
+        let mut then = World::with(full_at, Some(state));
+        assert_eq!(then.take(&limit, 1, Mode::Whole).taken, 1, "{missing}");
+    }
 }
 
 /// Where a token takes no whole number of nanoseconds, or less than one.

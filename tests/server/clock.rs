@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::calls::{ask, expires_at, stored, take};
 use crate::common::{Launch, Server};
@@ -9,8 +10,12 @@ use crate::common::{Launch, Server};
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-/// The server under test, or another real one where that does not start under libfaketime.
 fn with_clock() -> Server {
+    launch_with_clock().start()
+}
+
+/// The server under test, or another real one where that does not start under libfaketime.
+fn launch_with_clock() -> Launch {
     static LAUNCH: OnceLock<Launch> = OnceLock::new();
     let launch = LAUNCH.get_or_init(|| {
         let under_test = Launch::default().with_clock();
@@ -26,7 +31,7 @@ fn with_clock() -> Server {
         println!("the server under test does not start under libfaketime; redis-6.2 does\n{log}");
         under_test.binary(other)
     });
-    launch.clone().start()
+    launch.clone()
 }
 
 #[test]
@@ -97,4 +102,29 @@ fn time_refills_at_the_rate_of_the_call_that_asks() {
         take(&mut c, &["k", "1/h", "10", "COST", "10"])[..3],
         [10, 10, 0]
     );
+}
+
+/// Ten seconds ahead gives ten seconds of tokens; ten behind, nothing, and nobody waits longer
+/// than for a refill from then on.
+#[test]
+fn a_promoted_replica_whose_clock_is_off_keeps_the_limit() {
+    for seconds in [10, -10] {
+        let mut master = launch_with_clock().start();
+        let heir = master.attach(launch_with_clock());
+        heir.set_clock(seconds);
+        let started = Instant::now();
+        let _: [i64; 5] = master.ask("RL.TAKE k 1 100 COST 100");
+        heir.wait_for(&master);
+        master.kill();
+        let () = heir.ask("REPLICAOF NO ONE");
+        let [taken, _, _, wait_ms, _]: [i64; 5] = heir.ask("RL.TAKE k 1 100 COST 100 ATMOST");
+        let passed = i64::try_from(started.elapsed().as_secs()).expect("a time") + 1;
+        let ahead = seconds.max(0);
+        assert!((ahead..=ahead + passed).contains(&taken), "{taken}");
+        assert!((0..=1_000).contains(&wait_ms), "{wait_ms}");
+        let _: [i64; 5] = heir.ask("RL.TAKE k 1 100");
+        heir.set_clock(seconds + 2);
+        let [taken, ..]: [i64; 5] = heir.ask("RL.TAKE k 1 100 COST 2");
+        assert_eq!(taken, 2);
+    }
 }

@@ -298,7 +298,10 @@ fn keys_that_hold_something_else() {
         ask::<()>(&mut c, "PEXPIRE", &["k", "1000000"]);
         let look = |c: &mut Connection| {
             let dump: Vec<u8> = ask(c, "DUMP", &["k"]);
-            (dump, expires_at(c, "k"))
+            // What has a bucket's length is unpacked to see whether it is one; nothing else is.
+            let told_by_length = arguments[1].len() != 16;
+            let form = told_by_length.then(|| ask::<String>(c, "OBJECT", &["ENCODING", "k"]));
+            (dump, form, expires_at(c, "k"))
         };
         let before = look(&mut c);
         for command in COMMANDS {

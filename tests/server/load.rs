@@ -21,7 +21,7 @@ fn loading_logs_one_line_with_the_version() {
 }
 
 /// The server under test, made to accept MODULE LOAD.
-fn without_module() -> Launch {
+pub fn without_module() -> Launch {
     let launch = Launch::default().without_module();
     let server = launch.clone().start();
     let setting: Vec<String> = ask(

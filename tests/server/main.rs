@@ -4,17 +4,24 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
+mod admitted;
 mod around;
 mod bucket;
 mod calls;
+mod cell;
 mod clients;
 mod clock;
+mod cluster;
 mod crowd;
 mod denied;
 mod errors;
+mod failover;
 mod ledger;
 mod load;
+mod memory;
 mod mtake;
 mod node;
 mod options;
@@ -26,4 +33,5 @@ mod rounds;
 mod takers;
 mod throttle;
 mod traffic;
+mod upgrade;
 mod watch;

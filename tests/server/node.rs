@@ -161,25 +161,44 @@ impl Server {
         });
     }
 
+    /// Waits until the AOF is not being rewritten, as it is after a replica's full sync.
+    pub fn wait_for_rewrite(&self) {
+        wait_until("the AOF is rewritten", || {
+            let [running, due, status] = self.info([
+                "aof_rewrite_in_progress",
+                "aof_rewrite_scheduled",
+                "aof_last_bgrewrite_status",
+            ]);
+            assert_eq!(status, "ok");
+            running == "0" && due == "0"
+        });
+    }
+
     /// Stops it where it is, as a machine that hangs does.
     pub fn pause(&self) -> Paused {
-        let paused = Paused(self.count("process_id").to_string());
-        paused.signal("-STOP");
+        let paused = Paused(self.count("process_id"));
+        signal("-STOP", paused.0);
         paused
     }
 }
 
 /// A process that was stopped where it was.
-pub struct Paused(String);
+pub struct Paused(i64);
 
 impl Paused {
     /// Lets it go on.
     pub fn resume(self) {
-        self.signal("-CONT");
+        signal("-CONT", self.0);
     }
+}
 
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.0]).status();
-        assert!(status.expect("kill runs").success());
-    }
+/// Ends a process at once.
+pub fn kill(process: i64) {
+    signal("-KILL", process);
+}
+
+fn signal(signal: &str, process: i64) {
+    let mut kill = Command::new("kill");
+    let status = kill.args([signal, &process.to_string()]).status();
+    assert!(status.expect("kill runs").success());
 }

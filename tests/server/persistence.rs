@@ -13,18 +13,6 @@ fn with_aof(policy: &str) -> Launch {
     launch().with(&["--appendonly", "yes", "--appendfsync", policy])
 }
 
-fn wait_for_rewrite(server: &Server) {
-    wait_until("the AOF is rewritten", || {
-        let [running, due, status] = server.info([
-            "aof_rewrite_in_progress",
-            "aof_rewrite_scheduled",
-            "aof_last_bgrewrite_status",
-        ]);
-        assert_eq!(status, "ok");
-        running == "0" && due == "0"
-    });
-}
-
 /// A snapshot that takes some tenths of a second, so that calls fall into its time.
 fn slow_down_snapshots(server: &Server) {
     let () = server.ask("CONFIG SET rdb-key-save-delay 2000");
@@ -65,7 +53,7 @@ fn an_aof_that_is_rewritten_meanwhile_loses_nothing() {
     let _: Value = server.ask("BGREWRITEAOF");
     takers.pass(200);
     assert_eq!(server.count("aof_rewrite_in_progress"), 1);
-    wait_for_rewrite(&server);
+    server.wait_for_rewrite();
     takers.pass(100);
     let _: Value = server.ask("BGREWRITEAOF");
     takers.pass(100);
@@ -111,7 +99,7 @@ fn an_aof_turned_on_under_load_holds_everything() {
     let _: Value = server.ask("BGSAVE");
     let () = server.ask("CONFIG SET appendonly yes");
     takers.pass(100);
-    wait_for_rewrite(&server);
+    server.wait_for_rewrite();
     takers.pass(100);
     server.kill();
     let (taken, most) = takers.stop();
@@ -134,7 +122,7 @@ fn an_aof_turned_on_in_a_transaction_charges_nothing_twice() {
     pipe.cmd("CONFIG").arg(&["SET", "appendonly", "yes"]);
     pipe.cmd("RL.TAKE").arg(&["around", "1/d", "10"]);
     let _: Value = pipe.query(&mut server.connection()).expect("a reply");
-    wait_for_rewrite(&server);
+    server.wait_for_rewrite();
     let before = server.contents();
     assert_eq!(before.len(), 3);
     server.restart_as(with_aof("always"));

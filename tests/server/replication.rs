@@ -113,9 +113,13 @@ fn load_module(server: &Server) {
 #[test]
 fn a_promoted_replica_serves_the_rest_to_its_sibling() {
     let mut master = launch().start();
-    let heir = master.attach(launch());
-    let sibling = master.attach(launch());
+    let heir = launch().start();
     let mut dice = Dice::new(6);
+    // It has had a life of its own before.
+    traffic::run(&heir, &mut dice, 100);
+    heir.replicate(&master);
+    heir.wait_for_link();
+    let sibling = master.attach(launch());
     traffic::run(&master, &mut dice, 1_000);
     heir.wait_for(&master);
     sibling.wait_for(&master);

@@ -8,7 +8,8 @@ use redis::{Connection, RedisResult};
 
 use crate::common::{wait_until, Server};
 
-const KEYS: usize = 12;
+/// How many there are to take from.
+pub const KEYS: usize = 12;
 const CLIENTS: usize = 2;
 /// Calls that a client sends together.
 const TOGETHER: usize = 8;
@@ -30,13 +31,16 @@ struct Accounts {
     taken: [AtomicI64; KEYS],
     /// Tokens that they asked for and were told nothing about.
     unanswered: [AtomicI64; KEYS],
+    /// Calls that failed in an expected way.
+    refused: AtomicI64,
 }
 
 /// Tokens taken of each key.
 pub type Taken = [i64; KEYS];
 
-fn key(n: usize) -> String {
-    format!("account:{n}")
+/// A key, in a cluster's slot that is the same for all.
+pub fn key(n: usize) -> String {
+    format!("{{account}}:{n}")
 }
 
 fn read(counters: &[AtomicI64; KEYS]) -> Taken {
@@ -44,17 +48,22 @@ fn read(counters: &[AtomicI64; KEYS]) -> Taken {
 }
 
 impl Takers {
-    /// Begins.
+    /// Begins. No call may fail while the server is there.
     pub fn on(server: &Server) -> Self {
+        Self::with_refusals(server, |_| false)
+    }
+
+    /// Begins. Calls may fail in the ways that are expected, and have then taken nothing.
+    pub fn with_refusals(server: &Server, expected: fn(&str) -> bool) -> Self {
         let accounts = Arc::new(Accounts::default());
-        let client = |n| {
+        let client = |first| {
             let accounts = Arc::clone(&accounts);
             let mut connection = server.connection();
             std::thread::spawn(move || {
-                let mut first = n;
+                let mut first: usize = first;
                 while !accounts.stop.load(Ordering::SeqCst) {
                     first += 1;
-                    match accounts.take(first, &mut connection) {
+                    match accounts.take(first, &mut connection, expected) {
                         Ok(()) => {}
                         Err(error) if error.is_io_error() => return,
                         Err(error) => panic!("{error}"),
@@ -64,6 +73,11 @@ impl Takers {
         };
         let threads = (0..CLIENTS).map(client).collect();
         Self { accounts, threads }
+    }
+
+    /// Calls that failed in an expected way.
+    pub fn refused(&self) -> i64 {
+        self.accounts.refused.load(Ordering::SeqCst)
     }
 
     /// What they were told so far that they had.
@@ -97,17 +111,28 @@ impl Takers {
 }
 
 impl Accounts {
-    fn take(&self, first: usize, connection: &mut Connection) -> RedisResult<()> {
+    fn take(
+        &self,
+        first: usize,
+        connection: &mut Connection,
+        expected: fn(&str) -> bool,
+    ) -> RedisResult<()> {
         let mut pipe = redis::pipe();
         let keys = (first..first + TOGETHER).map(|n| n % KEYS);
         for n in keys.clone() {
             self.unanswered[n].fetch_add(1, Ordering::SeqCst);
             pipe.cmd("RL.TAKE").arg(key(n)).arg(&LIMIT);
         }
-        let replies: Vec<[i64; 5]> = pipe.query(connection)?;
+        let replies: Vec<RedisResult<[i64; 5]>> = pipe.ignore_errors().query(connection)?;
         for (n, reply) in keys.zip(replies) {
-            assert_eq!(reply[0], 1, "there are plenty");
-            self.taken[n].fetch_add(1, Ordering::SeqCst);
+            match reply {
+                Ok([1, ..]) => self.taken[n].fetch_add(1, Ordering::SeqCst),
+                Ok(reply) => panic!("there are plenty, yet {reply:?}"),
+                Err(error) if expected(&error.to_string()) => {
+                    self.refused.fetch_add(1, Ordering::SeqCst)
+                }
+                Err(error) => panic!("{error}"),
+            };
             self.unanswered[n].fetch_sub(1, Ordering::SeqCst);
         }
         Ok(())

@@ -99,9 +99,9 @@ function offenders(top) {
   at("none").hidden = top.length > 0;
 }
 
-function limit([rate, burst]) {
+function limit([rate, burst], cost) {
   const [count, period] = rate.split("/");
-  const noun = count === "1" ? "request" : "requests";
+  const noun = (cost === 1 ? "request" : "token") + (count === "1" ? "" : "s");
   return `${count} ${noun} per ${UNITS[period] ?? period ?? "second"} on average, ${burst} at once`;
 }
 
@@ -119,7 +119,8 @@ function take(snapshot) {
     draw();
   }
   last = snapshot;
-  show("limits", snapshot.limits.map(limit).join(", and "));
+  const limits = snapshot.limits.map((one) => limit(one, snapshot.cost)).join(", and ");
+  show("limits", snapshot.cost === 1 ? limits : `${limits}; a request takes ${snapshot.cost}`);
   if (snapshot.census) offenders(snapshot.census.top);
 }
 

@@ -1,0 +1,279 @@
+//! Calls as somebody might send them: most are right, the others wrong in every way.
+
+use crate::model::Model;
+use crate::oracle::{MAX_TOKENS, UNIT};
+use crate::random::Random;
+use crate::wire::Command;
+
+const KEYS: [&[u8]; 12] = [
+    b"",
+    b"user:42",
+    b"\xff\xfe\x00\r\n",
+    b"$-1\r\n",
+    b"{slot}a",
+    b"{slot}b",
+    b"rate",
+    b"*",
+    b"\0",
+    b"COST",
+    b"a rather long key, as long as those that are made of an address and a path and a token",
+    b"12345678901234567890",
+];
+
+/// One for each key, so that a bucket has a history; the others come between.
+const LIMITS: [[&str; 2]; 12] = [
+    ["10", "5"],
+    ["100/m", "20"],
+    ["0.5", "3"],
+    ["1/d", "10"],
+    ["1000000", "1000"],
+    ["1000000000000", "100000000000"],
+    ["1/36525d", "1"],
+    ["12345.678/7h", "99"],
+    ["700000", "1"],
+    ["3/ms", "10"],
+    ["1/15m", "1"],
+    ["999999999999", "12345678901"],
+];
+
+const NO_NUMBERS: [&[u8]; 22] = [
+    b"",
+    b" ",
+    b"0",
+    b"-1",
+    b"+1",
+    b"nan",
+    b"inf",
+    b"1e9",
+    b"0x10",
+    b"1.5",
+    b".5",
+    b"5.",
+    b"1/",
+    b"1/0s",
+    b"1/s/s",
+    b"\xff",
+    b"1\0",
+    b"100000000001",
+    b"9223372036854775808",
+    b"18446744073709551616",
+    b"-9223372036854775809",
+    b"1111111111111111111111111111111111111111",
+];
+
+type Words = Vec<Vec<u8>>;
+
+/// The next command.
+pub fn any(random: &mut Random, model: &Model) -> Command {
+    let key = random.below(KEYS.len() as u64) as usize;
+    let mut words = match random.below(20) {
+        0..=7 => take(random, model, key),
+        8..=9 => with_cost(random, model, key, "RL.GIVE"),
+        10..=11 => with_cost(random, model, key, "RL.PEEK"),
+        12..=13 => several(random, model),
+        14..=17 => throttle(random, model, key),
+        _ => return Command(meddle(random, key)),
+    };
+    if random.once_in(8) {
+        spoil(random, &mut words);
+    }
+    Command(words)
+}
+
+fn word(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn number(n: u64) -> Vec<u8> {
+    n.to_string().into_bytes()
+}
+
+fn limit(random: &mut Random, key: usize) -> [Vec<u8>; 2] {
+    let at = if random.once_in(6) {
+        random.below(12) as usize
+    } else {
+        key
+    };
+    LIMITS[at].map(word)
+}
+
+/// Half of them near what the bucket holds.
+fn cost(random: &mut Random, model: &Model, key: usize) -> u64 {
+    let held = model.tokens(KEYS[key]).unwrap_or(0);
+    let burst = LIMITS[key][1].parse().unwrap_or(1);
+    let any = random.of_any_size().min(MAX_TOKENS);
+    let costs = [
+        1,
+        1,
+        2,
+        3,
+        held,
+        held + 1,
+        burst,
+        burst + 1,
+        any,
+        MAX_TOKENS - 1,
+    ];
+    random.one_of(&costs).clamp(1, MAX_TOKENS)
+}
+
+/// In any case.
+fn option(random: &mut Random, name: &str) -> Vec<u8> {
+    let mut name = word(name);
+    for letter in &mut name {
+        if random.once_in(4) {
+            *letter = letter.to_ascii_lowercase();
+        }
+    }
+    name
+}
+
+fn with_cost(random: &mut Random, model: &Model, key: usize, name: &str) -> Words {
+    let mut words = vec![option(random, name), KEYS[key].to_vec()];
+    words.extend(limit(random, key));
+    if !random.once_in(3) {
+        let cost = cost(random, model, key);
+        words.extend([option(random, "COST"), number(cost)]);
+    }
+    words
+}
+
+fn take(random: &mut Random, model: &Model, key: usize) -> Words {
+    let mut words = with_cost(random, model, key, "RL.TAKE");
+    let mode = match random.below(5) {
+        0 => vec![option(random, "ATMOST")],
+        1 => vec![option(random, "FORCE")],
+        2 => {
+            let ms = random.of_any_size() % 1_000_000_000_001;
+            vec![option(random, "MAXWAIT"), number(ms)]
+        }
+        _ => Vec::new(),
+    };
+    // Options in either order.
+    let at = if random.once_in(2) { 4 } else { words.len() };
+    words.splice(at..at, mode);
+    words
+}
+
+fn several(random: &mut Random, model: &Model) -> Words {
+    let count = 1 + random.below(4);
+    let mut words = vec![option(random, "RL.MTAKE"), number(count)];
+    let first = random.below(12) as usize;
+    for n in 0..count as usize {
+        let key = if random.once_in(30) {
+            first
+        } else {
+            (first + n) % 12
+        };
+        words.push(KEYS[key].to_vec());
+        words.extend(limit(random, key));
+    }
+    if random.once_in(2) {
+        let cost = cost(random, model, first);
+        words.extend([option(random, "COST"), number(cost)]);
+    }
+    words
+}
+
+fn throttle(random: &mut Random, model: &Model, key: usize) -> Words {
+    let numbers = match random.below(4) {
+        0 => [
+            random.of_any_size(),
+            random.of_any_size(),
+            random.of_any_size(),
+        ],
+        1 => [19, 100, 60],
+        2 => [
+            random.below(100),
+            1 + random.below(1000),
+            1 + random.below(1000),
+        ],
+        _ => [MAX_TOKENS - 1, 1_000_000_000_000, 1],
+    };
+    let mut words = vec![option(random, "CL.THROTTLE"), KEYS[key].to_vec()];
+    words.extend(numbers.map(number));
+    match random.below(4) {
+        0 => {}
+        1 => words.push(number(0)),
+        _ => words.push(number(cost(random, model, key))),
+    }
+    words
+}
+
+/// One more option; or words dropped, doubled, swapped, changed, or put in.
+fn spoil(random: &mut Random, words: &mut Words) {
+    if random.once_in(3) {
+        let name = random.one_of(&["COST", "ATMOST", "FORCE", "MAXWAIT"]);
+        words.push(option(random, name));
+        if matches!(name, "COST" | "MAXWAIT") {
+            words.push(number(1 + random.below(3)));
+        }
+        return;
+    }
+    for _ in 0..1 + random.below(2) {
+        let at = 1 + random.below(words.len() as u64) as usize;
+        let other = 1 + random.below(words.len() as u64) as usize;
+        let (Some(_), Some(replaced)) = (words.get(other), words.get(at).cloned()) else {
+            continue;
+        };
+        match random.below(7) {
+            0 => drop(words.remove(at)),
+            1 => words.insert(other, replaced),
+            2 => words.swap(at, other),
+            3 => words[at] = random.one_of(&NO_NUMBERS).to_vec(),
+            4 => words[at] = random.bytes(30),
+            5 => words[at].push(random.word() as u8),
+            _ => {
+                let names = [
+                    "COST",
+                    "ATMOST",
+                    "FORCE",
+                    "MAXWAIT",
+                    "XX",
+                    "9",
+                    "1000000000",
+                ];
+                let name = random.one_of(&names);
+                words.insert(at, option(random, name));
+            }
+        }
+    }
+}
+
+/// What others may do to the keys: other types, strings that are no bucket, buckets that nobody
+/// can have written, expiries.
+fn meddle(random: &mut Random, key: usize) -> Words {
+    let any_bucket = |random: &mut Random| {
+        let level = match random.below(4) {
+            0 => random.word(),
+            1 => MAX_TOKENS * UNIT,
+            2 => (MAX_TOKENS * UNIT).wrapping_neg(),
+            _ => random.of_any_size() % (MAX_TOKENS * UNIT),
+        };
+        let at = match random.below(3) {
+            0 => random.word(),
+            1 => crate::now().wrapping_add(random.of_any_size()),
+            _ => crate::now().wrapping_sub(random.of_any_size()),
+        };
+        [at.to_le_bytes(), level.to_le_bytes()].concat()
+    };
+    let arrival =
+        |random: &mut Random| number(crate::now().wrapping_add(random.of_any_size() >> 4));
+    let (name, arguments): (&str, Words) = match random.below(24) {
+        0..=4 => ("SET", vec![any_bucket(random)]),
+        5..=6 => ("SET", vec![arrival(random)]),
+        7 => ("SET", vec![random.bytes(20)]),
+        8 => ("SETRANGE", vec![number(random.below(17)), random.bytes(3)]),
+        9 => ("APPEND", vec![random.bytes(3)]),
+        10 => ("PEXPIRE", vec![number(random.below(20))]),
+        11 => ("PERSIST", vec![]),
+        12 => ("RPUSH", vec![random.bytes(20)]),
+        13 => ("SADD", vec![random.bytes(20)]),
+        14 => ("HSET", vec![random.bytes(3), random.bytes(20)]),
+        // Whatever is no bucket would stay: no call of the module overwrites it.
+        _ => ("DEL", vec![]),
+    };
+    let mut words = vec![word(name), KEYS[key].to_vec()];
+    words.extend(arguments);
+    words
+}

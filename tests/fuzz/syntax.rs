@@ -1,0 +1,194 @@
+//! What a call asks for, or all that is wrong with it: any of these may be what it is told.
+
+use num_rational::BigRational;
+
+use crate::oracle::{self, Limit, Mode, Refusal, MAX_TOKENS, SECOND};
+
+/// What is to be done with one bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verb {
+    Take(u64, Mode),
+    Give(u64),
+    Peek(u64),
+    /// Of several buckets.
+    Each(u64),
+    Throttle(u64),
+}
+
+#[derive(Debug)]
+pub struct Part {
+    pub key: Vec<u8>,
+    pub verb: Verb,
+    /// `None` where the limit is wrong.
+    pub limit: Option<Limit>,
+}
+
+/// A call as it was understood.
+#[derive(Debug, Default)]
+pub struct Call {
+    pub parts: Vec<Part>,
+    /// How an error may begin. None: the words are right.
+    pub wrong: Vec<&'static str>,
+    /// The crate may, and need not, find a rate too long.
+    pub may_be_too_long: bool,
+}
+
+const ARITY: &str = "ERR wrong number of arguments";
+const SYNTAX: &str = "ERR syntax error";
+
+/// `None`: not a call of which the model knows the reply.
+pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
+    let (name, arguments) = words.split_first()?;
+    let mut call = Call::default();
+    match name.to_ascii_uppercase().as_slice() {
+        b"RL.TAKE" => call.one(arguments, |call, options| {
+            let (cost, mode) = call.options(options, true);
+            Verb::Take(cost, mode)
+        }),
+        b"RL.GIVE" => call.one(arguments, |call, options| {
+            Verb::Give(call.options(options, false).0)
+        }),
+        b"RL.PEEK" => call.one(arguments, |call, options| {
+            Verb::Peek(call.options(options, false).0)
+        }),
+        b"RL.MTAKE" => call.several(arguments),
+        b"CL.THROTTLE" => call.throttle(arguments),
+        _ => return None,
+    }
+    Some(call)
+}
+
+/// An integer in a range.
+fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
+    let n = u64::try_from(oracle::parse_integer(text)?).ok()?;
+    (low..=high).contains(&n).then_some(n)
+}
+
+impl Call {
+    fn one(&mut self, arguments: &[Vec<u8>], verb: impl Fn(&mut Self, &[Vec<u8>]) -> Verb) {
+        let [key, rate, burst, options @ ..] = arguments else {
+            return self.wrong.push(ARITY);
+        };
+        let limit = self.limit(rate, burst);
+        let verb = verb(self, options);
+        let key = key.clone();
+        self.parts.push(Part { key, verb, limit });
+    }
+
+    fn limit(&mut self, rate: &[u8], burst: &[u8]) -> Option<Limit> {
+        let is_burst = integer(burst, 1, MAX_TOKENS).is_some();
+        let refused = match Limit::parse(rate, burst) {
+            Ok(limit) => {
+                self.may_be_too_long |= !oracle::fits_as_written(rate);
+                return Some(limit);
+            }
+            Err(refused) => refused,
+        };
+        match refused {
+            Refusal::Rate | Refusal::Precision => self.wrong.push("ERR rate must be"),
+            Refusal::Slow => self
+                .wrong
+                .extend(["ERR rate and burst", "ERR rate must be"]),
+            // Whether the rate is right is not known, then.
+            Refusal::Burst => self.wrong.push("ERR rate must be"),
+        }
+        if !is_burst {
+            self.wrong.push("ERR burst must be");
+        }
+        None
+    }
+
+    /// The cost and the mode.
+    fn options(&mut self, mut options: &[Vec<u8>], modes: bool) -> (u64, Mode) {
+        let (mut cost, mut mode) = (None, None);
+        while let Some((name, rest)) = options.split_first() {
+            options = rest;
+            let name = name.to_ascii_uppercase();
+            let valued = matches!(name.as_slice(), b"COST" | b"MAXWAIT");
+            let value = rest.first();
+            let found = match (name.as_slice(), value) {
+                (b"COST", Some(value)) => {
+                    let n = integer(value, 1, MAX_TOKENS);
+                    if n.is_none() {
+                        self.wrong.push("ERR COST must be");
+                    }
+                    cost.replace(n.unwrap_or(1)).is_none()
+                }
+                (b"ATMOST", _) if modes => mode.replace(Mode::AtMost).is_none(),
+                (b"FORCE", _) if modes => mode.replace(Mode::Force).is_none(),
+                (b"MAXWAIT", Some(value)) if modes => {
+                    let ms = integer(value, 0, 1_000_000_000_000);
+                    if ms.is_none() {
+                        self.wrong.push("ERR MAXWAIT must be");
+                    }
+                    mode.replace(Mode::MaxWait(ms.unwrap_or(0))).is_none()
+                }
+                _ => false,
+            };
+            if !found {
+                self.wrong.push(SYNTAX);
+                break;
+            }
+            if valued {
+                options = &rest[1..];
+            }
+        }
+        (cost.unwrap_or(1), mode.unwrap_or(Mode::Whole))
+    }
+
+    fn several(&mut self, arguments: &[Vec<u8>]) {
+        let [numkeys, rest @ ..] = arguments else {
+            return self.wrong.push(ARITY);
+        };
+        if arguments.len() < 4 {
+            return self.wrong.push(ARITY);
+        }
+        let count = integer(numkeys, 1, 128).map(|n| n as usize * 3);
+        let Some((buckets, options)) = count.and_then(|n| rest.split_at_checked(n)) else {
+            return self.wrong.push("ERR numkeys must be");
+        };
+        let (cost, _) = self.options(options, false);
+        for bucket in buckets.chunks_exact(3) {
+            let key = bucket[0].clone();
+            if self.parts.iter().any(|part| part.key == key) {
+                self.wrong.push("ERR key '");
+            }
+            let limit = self.limit(&bucket[1], &bucket[2]);
+            let verb = Verb::Each(cost);
+            self.parts.push(Part { key, verb, limit });
+        }
+    }
+
+    fn throttle(&mut self, arguments: &[Vec<u8>]) {
+        let (key, numbers) = match arguments {
+            [key, numbers @ ..] if (3..=4).contains(&numbers.len()) => (key.clone(), numbers),
+            _ => return self.wrong.push(ARITY),
+        };
+        let mut number = |at: usize, low, high, wrong| {
+            let Some(text) = numbers.get(at) else {
+                return 1;
+            };
+            integer(text, low, high).unwrap_or_else(|| {
+                self.wrong.push(wrong);
+                1
+            })
+        };
+        let burst = number(0, 0, MAX_TOKENS - 1, "ERR max_burst must be") + 1;
+        let count = number(1, 1, 10_u64.pow(18), "ERR count must be");
+        let period = number(2, 1, 10_u64.pow(9), "ERR period must be");
+        let quantity = number(3, 0, MAX_TOKENS, "ERR quantity must be");
+        let limit = Limit::new(
+            BigRational::from_integer(count.into()),
+            period * SECOND,
+            burst,
+        );
+        match limit {
+            Ok(_) => {}
+            Err(Refusal::Slow) => self.wrong.push("ERR rate and burst"),
+            Err(_) => self.wrong.push("ERR count and period"),
+        }
+        let verb = Verb::Throttle(quantity);
+        let limit = limit.ok();
+        self.parts.push(Part { key, verb, limit });
+    }
+}

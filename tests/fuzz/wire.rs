@@ -1,0 +1,106 @@
+//! The protocol, byte by byte: commands out, replies in.
+
+use std::fmt;
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use redis::{Parser, Value};
+
+use crate::common::Server;
+
+/// A command's words: any bytes.
+#[derive(Clone, PartialEq)]
+pub struct Command(pub Vec<Vec<u8>>);
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for word in &self.0 {
+            write!(f, "\"{}\" ", word.escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Nothing,
+    Text(Vec<u8>),
+    /// Another type, serialized.
+    Other(Vec<u8>),
+}
+
+/// A key as it was found: what it holds, and the millisecond at which it expires.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    pub content: Content,
+    pub expires: Option<i64>,
+}
+
+pub struct Wire {
+    out: TcpStream,
+    waiting: Vec<u8>,
+    input: BufReader<TcpStream>,
+    parser: Parser,
+}
+
+impl Wire {
+    pub fn connect(server: &Server) -> Self {
+        let out = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+        out.set_nodelay(true).expect("an open socket");
+        let limit = Some(Duration::from_secs(60));
+        out.set_read_timeout(limit).expect("an open socket");
+        let input = BufReader::new(out.try_clone().expect("an open socket"));
+        Self {
+            out,
+            waiting: Vec::new(),
+            input,
+            parser: Parser::new(),
+        }
+    }
+
+    pub fn send(&mut self, command: &Command) {
+        self.words(command.0.iter().map(Vec::as_slice));
+    }
+
+    /// Asks what a key holds, whatever its type. When it expires comes first, lest it do so
+    /// between the two.
+    pub fn probe(&mut self, key: &[u8]) {
+        for question in ["PEXPIRETIME", "GET", "DUMP"] {
+            self.words([question.as_bytes(), key].into_iter());
+        }
+    }
+
+    fn words<'a>(&mut self, words: impl ExactSizeIterator<Item = &'a [u8]>) {
+        write!(self.waiting, "*{}\r\n", words.len()).expect("memory");
+        for word in words {
+            write!(self.waiting, "${}\r\n", word.len()).expect("memory");
+            self.waiting.extend_from_slice(word);
+            self.waiting.extend_from_slice(b"\r\n");
+        }
+    }
+
+    pub fn flush(&mut self) {
+        self.out.write_all(&self.waiting).expect("the server reads");
+        self.waiting.clear();
+    }
+
+    pub fn reply(&mut self) -> Value {
+        self.parser.parse_value(&mut self.input).expect("a reply")
+    }
+
+    pub fn probed(&mut self) -> Found {
+        let [expires, text, dump] = std::array::from_fn(|_| self.reply());
+        let content = match (text, dump) {
+            (Value::BulkString(text), _) => Content::Text(text),
+            (_, Value::BulkString(dump)) => Content::Other(dump),
+            _ => Content::Nothing,
+        };
+        let expires = match expires {
+            Value::Int(at) if at >= 0 && content != Content::Nothing => Some(at),
+            _ => None,
+        };
+        Found { content, expires }
+    }
+}

@@ -1,0 +1,364 @@
+//! Six nodes, whose slots move and whose masters die while clients in three languages go on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::Value;
+
+use crate::admitted::{logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE};
+use crate::calls::{call, error_of, knows};
+use crate::common::{wait_until, Launch, Server};
+use crate::node::launch;
+use crate::takers::{self, assert_between, Takers};
+
+const SLOTS: u16 = 16_384;
+const MASTERS: usize = 3;
+/// One key each for the first and the second master, and two in a slot of the third.
+const KEYS: [&str; 4] = ["bar", "hello", "{foo}:1", "{foo}:2"];
+
+struct Cluster {
+    /// Masters first, then a replica of each, in the same order.
+    nodes: Vec<Server>,
+    ids: Vec<String>,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let cluster = Self::connected(&logging(), 2 * MASTERS);
+        cluster.replicate();
+        cluster.wait_until_up();
+        cluster
+    }
+
+    /// Masters of which nobody keeps a copy.
+    fn without_replicas() -> Self {
+        let cluster = Self::connected(&launch(), MASTERS);
+        cluster.wait_until_up();
+        cluster
+    }
+
+    fn connected(node: &Launch, count: usize) -> Self {
+        let node = node
+            .clone()
+            .with(&["--cluster-enabled", "yes"])
+            .with(&["--cluster-node-timeout", "1500"])
+            .with(&["--cluster-replica-validity-factor", "0"]);
+        let nodes: Vec<_> = (0..count).map(|_| node.clone().start()).collect();
+        let ids = nodes.iter().map(|node| node.ask("CLUSTER MYID")).collect();
+        let cluster = Self { nodes, ids };
+        cluster.give_slots();
+        cluster.meet();
+        cluster
+    }
+
+    fn give_slots(&self) {
+        let share = SLOTS.div_ceil(MASTERS as u16);
+        let masters = self.nodes[..MASTERS].iter();
+        for (n, node) in masters.enumerate() {
+            let first = n as u16 * share;
+            let slots: Vec<_> = (first..SLOTS.min(first + share)).collect();
+            let () = call("CLUSTER", &["ADDSLOTS"])
+                .arg(slots)
+                .query(&mut node.connection())
+                .expect("OK");
+        }
+        for (n, node) in self.nodes.iter().enumerate() {
+            let () = node.ask(&format!("CLUSTER SET-CONFIG-EPOCH {}", n + 1));
+        }
+    }
+
+    fn meet(&self) {
+        let port = self.nodes[0].port();
+        for node in &self.nodes[1..] {
+            let () = node.ask(&format!("CLUSTER MEET 127.0.0.1 {port}"));
+        }
+        for node in &self.nodes {
+            wait_until("all nodes know each other", || {
+                let known: String = node.ask("CLUSTER NODES");
+                self.ids.iter().all(|id| known.contains(id)) && !known.contains("handshake")
+            });
+        }
+    }
+
+    fn replicate(&self) {
+        for n in 0..MASTERS {
+            let () = self.nodes[MASTERS + n].ask(&format!("CLUSTER REPLICATE {}", self.ids[n]));
+        }
+        for replica in &self.nodes[MASTERS..] {
+            replica.wait_for_link();
+            replica.wait_for_rewrite();
+        }
+    }
+
+    fn wait_until_up(&self) {
+        for node in &self.nodes {
+            wait_until("the cluster is up", || {
+                let about: String = node.ask("CLUSTER INFO");
+                about.contains("cluster_state:ok")
+            });
+        }
+    }
+
+    fn slot(&self, key: &str) -> u16 {
+        self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}"))
+    }
+
+    /// The master that had the slot at first.
+    fn first_owner(&self, slot: u16) -> usize {
+        usize::from(slot / SLOTS.div_ceil(MASTERS as u16))
+    }
+
+    /// Moves a slot as `redis-cli --cluster reshard` does, key by key.
+    fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        let port = target.port().to_string();
+        let () = target.ask(&format!(
+            "CLUSTER SETSLOT {slot} IMPORTING {}",
+            self.ids[from]
+        ));
+        let () = source.ask(&format!(
+            "CLUSTER SETSLOT {slot} MIGRATING {}",
+            self.ids[to]
+        ));
+        loop {
+            let keys: Vec<String> = source.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 10"));
+            if keys.is_empty() {
+                break;
+            }
+            let mut migrate = call("MIGRATE", &["127.0.0.1", &port, "", "0", "5000", "KEYS"]);
+            let _: Value = migrate
+                .arg(keys)
+                .query(&mut source.connection())
+                .expect("a reply");
+        }
+        for node in [target, source] {
+            let () = node.ask(&format!("CLUSTER SETSLOT {slot} NODE {}", self.ids[to]));
+        }
+        wait_until("all masters know the owner", || {
+            self.nodes[..MASTERS]
+                .iter()
+                .all(|node| self.owner(node, slot) == self.ids[to])
+        });
+    }
+
+    /// Moves a slot in one step, where the server can.
+    fn move_slot_at_once(&self, slot: u16, from: usize, to: usize) {
+        let source = &self.nodes[from];
+        if !knows(&mut source.connection(), &["CLUSTER", "GETSLOTMIGRATIONS"]) {
+            return self.move_slot(slot, from, to);
+        }
+        let id = &self.ids[to];
+        let () = source.ask(&format!(
+            "CLUSTER MIGRATESLOTS SLOTSRANGE {slot} {slot} NODE {id}"
+        ));
+        wait_until("the slot has moved", || {
+            self.nodes[..MASTERS]
+                .iter()
+                .all(|node| self.owner(node, slot) == *id)
+        });
+    }
+
+    /// Who owns the slot, in the eyes of a node.
+    fn owner(&self, node: &Server, slot: u16) -> String {
+        let ranges: Vec<Vec<Value>> = node.ask("CLUSTER SLOTS");
+        for range in ranges {
+            let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else {
+                panic!("{range:?}");
+            };
+            if (*first..=*last).contains(&i64::from(slot)) {
+                return redis::from_redis_value_ref(&master[2]).expect("an id");
+            }
+        }
+        String::new()
+    }
+}
+
+/// Clients of this language, each with several calls on their way at once.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Tally>,
+}
+
+impl Clients {
+    fn start(cluster: &Cluster) -> Self {
+        let addresses: Vec<_> = cluster.nodes.iter().map(Server::url).collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(take(addresses, told))
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().expect("clients that end")
+    }
+}
+
+async fn take(addresses: Vec<String>, stop: Arc<AtomicBool>) -> Tally {
+    let client = ClusterClient::new(addresses).expect("addresses");
+    let connection = client.get_async_connection().await.expect("a connection");
+    let mut tasks = tokio::task::JoinSet::new();
+    for key in KEYS {
+        tasks.spawn(take_from(connection.clone(), key, Arc::clone(&stop)));
+    }
+    let mut tally = Tally::default();
+    while let Some(task) = tasks.join_next().await {
+        tally.merge(task.expect("a task that ends"));
+    }
+    tally
+}
+
+async fn take_from(
+    mut connection: ClusterConnection,
+    key: &'static str,
+    stop: Arc<AtomicBool>,
+) -> Tally {
+    let mut tally = Tally::default();
+    let mut take = redis::cmd("RL.TAKE");
+    take.arg(key).arg(RATE).arg(BURST);
+    while !stop.load(Ordering::SeqCst) {
+        tally.add(key, take.query_async(&mut connection).await);
+    }
+    tally
+}
+
+/// All clients together, while `during` happens.
+fn tally_of_all(cluster: &Cluster, during: impl FnOnce()) -> Tally {
+    let nodes: Vec<_> = cluster.nodes.iter().collect();
+    let keys: Vec<_> = KEYS.map(str::to_owned).to_vec();
+    let both = vec!["{foo}:1+{foo}:2".to_owned(), "bar".to_owned()];
+    let scripts = [
+        Script::start("taker.py", "cluster", &nodes, &both),
+        Script::start("taker.mjs", "cluster", &nodes, &keys),
+    ];
+    let clients = Clients::start(cluster);
+    for key in KEYS {
+        wait_until_drained(&cluster.nodes[cluster.first_owner(cluster.slot(key))], key);
+    }
+    during();
+    pass_some_time();
+    let mut tally = clients.stop();
+    for script in scripts {
+        tally.merge(script.stop());
+    }
+    tally
+}
+
+/// In which the clients take what flows in.
+fn pass_some_time() {
+    let start = Instant::now();
+    wait_until("time has passed", || {
+        start.elapsed() > Duration::from_millis(1_000)
+    });
+}
+
+fn assert_errors(tally: &Tally, expected: &[&str]) {
+    for (error, count) in &tally.errors {
+        assert!(expected.contains(&error.as_str()), "{count} times {error}");
+    }
+}
+
+#[test]
+fn slots_move_and_a_master_dies_under_load() {
+    let mut cluster = Cluster::start();
+    let start = Instant::now();
+    let mut tally = tally_of_all(&cluster, || {
+        for key in ["hello", "{foo}:1"] {
+            let slot = cluster.slot(key);
+            let from = cluster.first_owner(slot);
+            let to = (from + 1) % MASTERS;
+            cluster.move_slot(slot, from, to);
+            cluster.move_slot_at_once(slot, to, from);
+        }
+    });
+    // A call with two keys may come upon them on two nodes.
+    assert_errors(&tally, &["TRYAGAIN"]);
+    tally.assert_within(start, &BTreeMap::new());
+    assert_several_keys(&cluster);
+
+    let victim = cluster.first_owner(cluster.slot("bar"));
+    let process = cluster.nodes[victim].count("process_id");
+    let more = tally_of_all(&cluster, || {
+        crate::node::kill(process);
+        let heir = &cluster.nodes[MASTERS + victim];
+        wait_until("the replica is promoted", || {
+            heir.info(["role"]) == ["master"]
+        });
+        for node in &cluster.nodes[MASTERS..] {
+            wait_until("the cluster is up again", || {
+                let about: String = node.ask("CLUSTER INFO");
+                about.contains("cluster_state:ok")
+            });
+        }
+    });
+    assert_errors(
+        &more,
+        &[
+            "TRYAGAIN",
+            "CLUSTERDOWN",
+            "MOVED",
+            "ASK",
+            "LOADING",
+            "connection",
+        ],
+    );
+    tally.merge(more);
+    cluster.nodes[victim].kill();
+    let lost = unshipped(&cluster.nodes[victim], &cluster.nodes[MASTERS + victim]);
+    tally.assert_within(start, &lost);
+}
+
+fn is_redirection(error: &str) -> bool {
+    error.starts_with("Moved") || error.starts_with("Ask")
+}
+
+/// What the new owner is sent meanwhile is effects, never calls that it would make once more.
+#[test]
+fn a_slot_moves_under_load_from_a_master_without_replicas() {
+    let cluster = Cluster::without_replicas();
+    let slot = cluster.slot(&takers::key(0));
+    let from = cluster.first_owner(slot);
+    let to = (from + 1) % MASTERS;
+    let moves: [fn(&Cluster, u16, usize, usize); 2] =
+        [Cluster::move_slot, Cluster::move_slot_at_once];
+    for (move_slot, (from, to)) in moves.iter().zip([(from, to), (to, from)]) {
+        let (source, target) = (&cluster.nodes[from], &cluster.nodes[to]);
+        let _: Value = source.ask("FLUSHALL");
+        let () = target.ask("CONFIG RESETSTAT");
+        // They know only this node, so whatever the other does it was sent.
+        let takers = Takers::with_refusals(source, is_redirection);
+        takers.pass(500);
+        move_slot(&cluster, slot, from, to);
+        let (taken, most) = takers.stop();
+        let commands: String = target.ask("INFO commandstats");
+        assert!(!commands.to_lowercase().contains("rl.take"), "{commands}");
+        assert_between(target, &taken, &most);
+    }
+}
+
+/// `RL.MTAKE` takes keys of one slot, and a client learns from the server which those are.
+fn assert_several_keys(cluster: &Cluster) {
+    let slot = cluster.slot("{foo}:1");
+    let owner = &cluster.nodes[cluster.first_owner(slot)];
+    let mut connection = owner.connection();
+    let same = ["2", "{foo}:3", "1/d", "5", "{foo}:4", "1/d", "5"];
+    let (taken, ..): (i64, i64, Value) = call("RL.MTAKE", &same)
+        .query(&mut connection)
+        .expect("a reply");
+    assert_eq!(taken, 1);
+    let apart = ["2", "{foo}:3", "1/d", "5", "bar", "1/d", "5"];
+    let error = error_of(&mut connection, &call("RL.MTAKE", &apart));
+    assert!(error.starts_with("CROSSSLOT"), "{error}");
+    let keys: Vec<String> = owner.ask("COMMAND GETKEYS RL.MTAKE 2 {foo}:3 1/d 5 bar 1/d 5");
+    assert_eq!(keys, ["{foo}:3", "bar"]);
+}

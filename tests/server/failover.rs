@@ -1,0 +1,218 @@
+//! A replica takes its master's place.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use redis::sentinel::{SentinelClient, SentinelServerType};
+use redis::{Connection, RedisResult};
+
+use crate::admitted::{logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE};
+use crate::common::{wait_until, Launch, Server};
+
+const KEYS: [&str; 3] = ["first", "second", "third"];
+
+fn keys() -> Vec<String> {
+    KEYS.map(str::to_owned).to_vec()
+}
+
+/// A sentinel that gives a master up soon.
+fn sentinel(master: &Server) -> Server {
+    let port = master.port();
+    let configuration = format!(
+        "sentinel monitor limits 127.0.0.1 {port} 2\n\
+         sentinel down-after-milliseconds limits 700\n\
+         sentinel failover-timeout limits 6000\n"
+    );
+    Launch::sentinel(&configuration).start()
+}
+
+/// What a sentinel says of the master.
+fn known(sentinel: &Server, field: &str) -> String {
+    let about: Vec<String> = sentinel.ask("SENTINEL MASTER limits");
+    let mut pairs = about.chunks_exact(2);
+    let found = pairs.find(|pair| pair[0] == field);
+    found.map(|pair| pair[1].clone()).unwrap_or_default()
+}
+
+/// Waits until the sentinels know each other and the replicas.
+fn wait_for_agreement(sentinels: &[Server]) {
+    for sentinel in sentinels {
+        wait_until("the sentinels know the others", || {
+            known(sentinel, "num-other-sentinels") == "2"
+                && known(sentinel, "num-slaves") == "2"
+                && known(sentinel, "flags") == "master"
+        });
+    }
+}
+
+/// Clients that ask the sentinels where the master is whenever they lose it.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Tally>>,
+}
+
+impl Clients {
+    fn start(sentinels: &[Server]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |_| {
+            let addresses: Vec<_> = sentinels.iter().map(Server::url).collect();
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || take_by_sentinel(addresses, &stop))
+        };
+        let threads = (0..2).map(client).collect();
+        Self { stop, threads }
+    }
+
+    fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut tally = Tally::default();
+        for thread in self.threads {
+            tally.merge(thread.join().expect("a client that ends"));
+        }
+        tally
+    }
+}
+
+fn take_by_sentinel(sentinels: Vec<String>, stop: &AtomicBool) -> Tally {
+    let name = "limits".to_owned();
+    let mut client = SentinelClient::build(sentinels, name, None, SentinelServerType::Master)
+        .expect("addresses");
+    let mut tally = Tally::default();
+    while !stop.load(Ordering::SeqCst) {
+        let Ok(mut connection) = client.get_connection() else {
+            *tally.errors.entry("connection".into()).or_default() += 1;
+            continue;
+        };
+        while !stop.load(Ordering::SeqCst) && take_each(&mut connection, &mut tally).is_ok() {}
+    }
+    tally
+}
+
+/// Several calls in one go for each key.
+fn take_each(connection: &mut Connection, tally: &mut Tally) -> RedisResult<()> {
+    let keys = KEYS.iter().cycle().take(3 * KEYS.len());
+    let mut pipe = redis::pipe();
+    for key in keys.clone() {
+        pipe.cmd("RL.TAKE").arg(key).arg(RATE).arg(BURST);
+    }
+    let replies: RedisResult<Vec<RedisResult<[i64; 5]>>> = pipe.ignore_errors().query(connection);
+    match replies {
+        Ok(replies) => {
+            let refused = replies.iter().any(|reply| reply.is_err());
+            for (key, reply) in keys.zip(replies) {
+                tally.add(key, reply);
+            }
+            // Such as READONLY, from a master that was made a replica: the next one is asked for.
+            if refused {
+                return Err((redis::ErrorKind::Io, "not the master").into());
+            }
+            Ok(())
+        }
+        Err(error) => {
+            tally.add("", Err(error.clone()));
+            Err(error)
+        }
+    }
+}
+
+/// Its role, if it answers: a Sentinel that promotes a server also cuts its clients off.
+fn role(server: &Server) -> String {
+    let info = server.client().get_connection().and_then(|mut connection| {
+        let info: RedisResult<String> = redis::cmd("INFO").query(&mut connection);
+        info
+    });
+    let info = info.unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("role:"));
+    line.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn sentinels_promote_a_replica_under_load() {
+    let mut master = logging().start();
+    let replicas = [master.attach(logging()), master.attach(logging())];
+    for replica in &replicas {
+        replica.wait_for_rewrite();
+    }
+    let sentinels = [(); 3].map(|()| sentinel(&master));
+    wait_for_agreement(&sentinels);
+
+    let start = Instant::now();
+    let clients = Clients::start(&sentinels);
+    let all: Vec<_> = sentinels.iter().collect();
+    let script = Script::start("taker.py", "sentinel", &all, &keys());
+    for key in KEYS {
+        wait_until_drained(&master, key);
+    }
+    master.kill();
+    wait_until("a replica is promoted", || {
+        replicas.iter().any(|r| role(r) == "master")
+    });
+    let heir = replicas
+        .iter()
+        .find(|replica| role(replica) == "master")
+        .expect("one");
+    let late = heir.count("total_commands_processed") + 1_000;
+    wait_until("clients have found it", || {
+        heir.count("total_commands_processed") > late
+    });
+
+    let mut tally = clients.stop();
+    tally.merge(script.stop());
+    tally.taken.retain(|key, _| !key.is_empty());
+    tally.assert_within(start, &unshipped(&master, heir));
+    let expected = [
+        "connection",
+        "READONLY",
+        "LOADING",
+        "MASTERDOWN",
+        "UNBLOCKED",
+    ];
+    for error in tally.errors.keys() {
+        assert!(expected.contains(&error.as_str()), "{error}");
+    }
+}
+
+/// A master that hands over by itself waits for its replica: not a token too many.
+#[test]
+fn a_planned_failover_ships_everything() {
+    let master = logging().start();
+    let heir = master.attach(logging());
+    heir.wait_for_rewrite();
+    assert_eq!(take(&master, 3_000), 3_000);
+    let port = heir.port().to_string();
+    let () = master.call(&["FAILOVER", "TO", "127.0.0.1", &port]);
+    wait_until("the roles have changed", || role(&heir) == "master");
+    assert!(unshipped(&master, &heir).is_empty());
+    assert_eq!(take(&heir, 3_000), 0);
+}
+
+/// What a master took without telling its replica is what the replica lets others take again:
+/// no more, and no less, or the measure would measure nothing.
+#[test]
+fn a_failover_costs_what_was_not_shipped() {
+    let mut master = logging().start();
+    let heir = master.attach(logging());
+    heir.wait_for_rewrite();
+    assert_eq!(take(&master, 2_000), 2_000);
+    heir.wait_for(&master);
+    let paused = heir.pause();
+    let _: i64 = master.ask("CLIENT KILL TYPE replica");
+    for _ in 0..50 {
+        assert_eq!(take(&master, 1), 1);
+    }
+    master.kill();
+    paused.resume();
+    let () = heir.ask("REPLICAOF NO ONE");
+    let expected = [("bucket".to_owned(), 50)].into();
+    assert_eq!(unshipped(&master, &heir), expected);
+    assert_eq!(take(&heir, 1_000), 1_000);
+    assert_eq!(take(&heir, 1), 0);
+}
+
+/// Takes so many from a bucket of 3000 that refills one a day.
+fn take(server: &Server, tokens: u32) -> i64 {
+    let reply: [i64; 5] = server.ask(&format!("RL.TAKE bucket 1/d 3000 COST {tokens}"));
+    reply[0]
+}
