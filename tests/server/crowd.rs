@@ -14,7 +14,7 @@ use crate::traffic::Dice;
 
 /// Rounds that a slow reader sends before it reads, and looks at RL.TOP among them, whose replies
 /// fill what lies between it and the server.
-const UNREAD_ROUNDS: usize = 20;
+const UNREAD_ROUNDS: usize = 10;
 const UNREAD_LISTS: usize = 300;
 
 /// The clients, at work until they are told to stop.
@@ -29,9 +29,11 @@ pub struct Shared {
     stop: AtomicBool,
     answered: AtomicUsize,
     lost: AtomicUsize,
-    /// The epoch that is about to begin, if it has not, and the one that surely has.
+    /// The epoch that is about to begin, if it has not; the one that surely has; and the last in
+    /// which connections were killed.
     pub announced: AtomicU64,
     pub begun: AtomicU64,
+    pub killed: AtomicU64,
 }
 
 impl Crowd {
@@ -156,8 +158,15 @@ impl Client {
             self.wait_for_next_epoch();
         }
         let expected = lists + rounds.iter().map(Round::replies).sum::<usize>();
-        let mut replies = self.read(expected).into_iter();
-        let epochs = begun..=self.shared.announced.load(Ordering::SeqCst);
+        let replies = self.read(expected);
+        // On a connection that was killed nothing was done afterwards.
+        let last = if replies.len() < expected {
+            &self.shared.killed
+        } else {
+            &self.shared.announced
+        };
+        let epochs = begun..=last.load(Ordering::SeqCst);
+        let mut replies = replies.into_iter();
         for round in rounds {
             let mine: Vec<_> = replies.by_ref().take(round.replies()).collect();
             round.settle(&mine, &epochs, &mut self.book);

@@ -187,6 +187,7 @@ impl<'a> Disturber<'a> {
     }
 
     fn kill_some(&mut self) {
+        self.shared.killed.store(self.epoch, Ordering::SeqCst);
         let c = &mut self.connection;
         let own = ask::<i64>(c, "CLIENT", &["ID"]).to_string();
         let list: String = ask(c, "CLIENT", &["LIST", "TYPE", "normal"]);
@@ -202,6 +203,7 @@ impl<'a> Disturber<'a> {
     }
 
     fn kill_all(&mut self) {
+        self.shared.killed.store(self.epoch, Ordering::SeqCst);
         ask::<i64>(&mut self.connection, "CLIENT", &["KILL", "TYPE", "normal"]);
     }
 

@@ -104,7 +104,9 @@ impl Round {
                     let look = |at: usize| replies.get(at).and_then(Sign::read);
                     let (before, after) = (look(2 * n), look(2 * n + 2));
                     let sign = before.filter(|_| before == after);
-                    call.book(replies.get(2 * n + 1), sign, epochs, book);
+                    let first = before.map_or(*epochs.start(), |sign| sign.account.epoch);
+                    let last = after.map_or(*epochs.end(), |sign| sign.account.epoch);
+                    call.book(replies.get(2 * n + 1), sign, &(first..=last), book);
                 }
             }
             (None, _) => {
