@@ -45,4 +45,5 @@ static MODULE: Module = Module {
         set: stats::keep_top_keys,
     }],
     info: |section| stats::fields().for_each(|(name, value)| section.number(name, value)),
+    unload: || stats::keep_top_keys(0),
 };
