@@ -6,9 +6,6 @@
 #   scripts/bench.sh --full    also among five million keys
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh server libclang </dev/null
-if ! command -v valgrind >/dev/null; then
-  apt-get update -q && apt-get install -y -q valgrind
-fi
+scripts/setup.sh server libclang valgrind </dev/null
 cargo build --release
 exec python3 scripts/bench "$@"

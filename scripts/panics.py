@@ -18,7 +18,7 @@ import sys
 LIBRARY = pathlib.Path(__file__).parent.parent / "target/release/libredis_rl.so"
 # What the server calls, and what formatting calls back.
 ENTRY = re.compile(
-    r"command::entry|stream::forget|settings::[gs]et|load::info|RedisModule_OnLoad"
+    r"command::entry|stream::forget|settings::[gs]et|load::info|RedisModule_On"
     r"|<redis_rl::.* as core::fmt::"
 )
 PANIC = re.compile(r"panic|unwrap_failed|expect_failed|slice_.*_fail|index_fail|option::.*fail")

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things named, and only that; with no names, all of them:
 #
-#   scripts/setup.sh [server|libclang|faketime|clients|prometheus|browser]...
+#   scripts/setup.sh [server|libclang|faketime|valgrind|clients|prometheus|browser]...
 #
 #   server      redis-server and redis-cli
 #   libclang    what the module's build needs
 #   faketime    moves a server's clock in tests
+#   valgrind    watches a server's memory
 #   clients     redis-py and node-redis, in target/clients
 #   prometheus  scrapes the demo in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
@@ -53,6 +54,7 @@ missing() {
     redis) apt+=(redis-server redis-tools) brew+=(redis) ;;
     libclang) apt+=(libclang-dev) brew+=(llvm) ;;
     faketime) apt+=(faketime) brew+=(libfaketime) ;;
+    valgrind) apt+=(valgrind) ;; # Is not to be had for a Mac of today.
     python) apt+=(python3 python3-venv) brew+=(python3) ;;
     node) apt+=(nodejs) brew+=(node) ;;
     npm) apt+=(npm) ;; # Part of Node elsewhere.
@@ -70,6 +72,7 @@ look_for() {
       have cc || missing cc
       ;;
     faketime) has_faketime || missing faketime ;;
+    valgrind) have valgrind || missing valgrind ;;
     clients)
       has_venv || missing python
       have node || missing node
@@ -144,7 +147,7 @@ browser_driver() {
   echo "$playwright" >"$folder/version"
 }
 
-known="server libclang faketime clients prometheus browser"
+known="server libclang faketime valgrind clients prometheus browser"
 have cargo || fail "Rust is missing: install it from https://rustup.rs, then start again"
 if (($# == 0)); then
   # shellcheck disable=SC2086 # One argument a word.

@@ -10,6 +10,7 @@ cargo fmt --all -- --check
 cargo clippy --all-targets -- -D warnings
 cargo build --release
 scripts/panics.py
+scripts/memcheck.sh
 cargo test --no-fail-fast
 
 status=0 results=""

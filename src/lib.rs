@@ -48,4 +48,5 @@ static MODULE: Module = Module {
         section.number(c"top_keys", stats::top_keys().unsigned_abs());
         stats::fields().for_each(|(name, value)| section.number(name, value));
     },
+    unload: || stats::keep_top_keys(0),
 };

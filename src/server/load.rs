@@ -26,6 +26,8 @@ pub struct Module {
     pub settings: &'static [Setting],
     /// Writes its section of `INFO`.
     pub info: fn(&InfoSection),
+    /// Frees what was kept.
+    pub unload: fn(),
 }
 
 /// The first function that `api!` relies on and this server lacks.
@@ -139,8 +141,20 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
         log(ctx, c"notice", c"redis-rl %s loaded", VERSION);
         OK
     } else {
+        (module.unload)();
         ERR
     }
+}
+
+/// The server's way out: the library's memory outlives it, since the allocator is the process's.
+///
+/// # Safety
+/// Only the server may call it, when it unloads the module.
+#[no_mangle]
+#[allow(non_snake_case)] // The name is the server's.
+pub unsafe extern "C" fn RedisModule_OnUnload(_ctx: *mut raw::RedisModuleCtx) -> c_int {
+    (crate::MODULE.unload)();
+    OK
 }
 
 const VERSION: &CStr = c_str(concat!(env!("CARGO_PKG_VERSION"), "\0"));
@@ -153,10 +167,7 @@ impl Module {
     /// `ctx` must be that of the module's load in progress.
     unsafe fn set_up(&self, ctx: *mut raw::RedisModuleCtx, arguments: &[Argument<'_>]) -> bool {
         // SAFETY: ctx is the load's.
-        unsafe {
-            api!(RedisModule_SetModuleOptions(ctx, options()));
-            stream::watch(ctx);
-        }
+        unsafe { api!(RedisModule_SetModuleOptions(ctx, options())) };
         clock::find();
         let Some(chosen) = self.choose(arguments) else {
             log(
@@ -185,6 +196,9 @@ impl Module {
                 return false;
             }
             api!(RedisModule_RegisterInfoFunc(ctx, Some(info)));
+            // Last, when nothing can fail any more: up to Redis 7.0 a load that failed leaves its
+            // subscriptions behind, and the server would call into a library that is gone.
+            stream::watch(ctx);
         }
         true
     }

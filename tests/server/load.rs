@@ -2,8 +2,8 @@
 
 use redis::Value;
 
-use crate::calls::{ask, call, error_of, take, texts};
-use crate::common::{module, Launch, Server};
+use crate::calls::{ask, call, error_of, info, take, texts};
+use crate::common::{module, wait_until, Launch, Server};
 
 #[test]
 fn loading_logs_one_line_with_the_version() {
@@ -88,4 +88,26 @@ fn wrong_module_arguments_fail_the_load_and_the_log_tells_the_right_ones() {
     }
     let right = Launch::default().module_arguments(&["TOP-KEYS", "0", "CL.THROTTLE"]);
     assert!(right.start().alive());
+}
+
+#[test]
+fn a_load_that_failed_leaves_nothing_that_the_server_might_call() {
+    let server = without_module().start();
+    let mut c = server.connection();
+    let library = module();
+    let library = library.to_str().expect("a path that is text");
+    for wrong in [&["FOO"][..], &["TOP-KEYS", "4097"], &["CL.THROTTLE", "FOO"]] {
+        let arguments = [&["LOAD", library], wrong].concat();
+        let error = error_of(&mut c, &call("MODULE", &arguments));
+        assert!(error.starts_with("ERR"), "{error}");
+        // A fork is told to modules, and so is a change of role.
+        ask::<()>(&mut c, "BGSAVE", &[]);
+        wait_until("the snapshot is written", || {
+            info(&mut c, "rdb_bgsave_in_progress") == "0"
+        });
+        ask::<()>(&mut c, "REPLICAOF", &["127.0.0.1", "1"]);
+        ask::<()>(&mut c, "REPLICAOF", &["NO", "ONE"]);
+    }
+    ask::<()>(&mut c, "MODULE", &["LOAD", library]);
+    assert_eq!(take(&mut c, &["k", "1/d", "5"])[..3], [1, 5, 4]);
 }

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Every command of the module in a server under valgrind: no invalid access, nothing lost.
+# Takes half a minute.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh server libclang valgrind </dev/null
+cargo build --release
+exec python3 scripts/memory/memcheck.py

@@ -1,0 +1,100 @@
+"""Calls of every command: right, wrong and hostile."""
+
+import itertools
+import random
+
+RATES = ["10", "0.5", "100/m", "1/15m", "5000/h", "1/d", "1000000000000", "1/ms", "1/36525d"]
+BURSTS = ["1", "2", "20", "100000"]
+COSTS = [[], ["COST", "1"], ["cost", "7"], ["COST", "100000"]]
+MODES = [[], ["ATMOST"], ["MAXWAIT", "0"], ["MAXWAIT", "1000000000000"], ["FORCE"]]
+NO_NUMBERS = ["", " ", "0", "-1", "+1", "1e9", "nan", "1.", ".", "/", "1/", "/s", "1/0s", "1/w",
+              "1" * 40, "x" * 100_000, b"\xff" * 70, b"\0", b"\xc3("]
+NO_OPTIONS = [["COST"], ["FOO"], [""], ["COST", "1", "COST", "1"], ["ATMOST", "FORCE"],
+              ["MAXWAIT"], ["MAXWAIT", "-1"], ["FORCE", "FORCE"], [b"\xff" * 1000]]
+KEYS = ["k", "", b"\0\xff\r\n", "long" * 5_000]
+# What makes the key k something that is no bucket.
+OTHERS = [["RPUSH", "k", "a"], ["HSET", "k", "a", "b"], ["SADD", "k", "a"], ["ZADD", "k", "1", "a"],
+          ["XADD", "k", "*", "a", "b"], ["SET", "k", ""], ["SET", "k", "42"], ["SET", "k", "x" * 16],
+          ["SET", "k", "1234567890123456"], ["SET", "k", "1700000000000000000"],
+          ["SETRANGE", "k", "100000", "x"], ["SETBIT", "k", "119", "1"], ["SETBIT", "k", "120", "0"],
+          ["SETBIT", "k", "135", "1"], ["SET", "k", b"\xff" * 16]]
+ON_BUCKETS = ["RL.TAKE", "RL.PEEK", "RL.GIVE"]
+
+
+def right():
+    """Every option with every limit, on keys of any bytes."""
+    for key, rate, burst, cost in itertools.product(KEYS, RATES, BURSTS, COSTS):
+        for mode in MODES:
+            yield ["RL.TAKE", key, rate, burst, *cost, *mode]
+            yield ["RL.TAKE", key, rate, burst, *mode, *cost]
+        yield ["RL.PEEK", key, rate, burst, *cost]
+        yield ["RL.GIVE", key, rate, burst, *cost]
+    for max_burst, count, period, quantity in itertools.product(
+            ["0", "15"], ["1", "30"], ["1", "60"], [[], ["0"], ["1"], ["99"]]):
+        yield ["CL.THROTTLE", "cell", max_burst, count, period, *quantity]
+
+
+def wrong():
+    """Every argument wrong, and every number of arguments."""
+    for command in [*ON_BUCKETS, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]:
+        for arguments in range(7):
+            yield [command, *["1"] * arguments]
+    for command, text in itertools.product(ON_BUCKETS, NO_NUMBERS):
+        yield [command, "k", text, "5"]
+        yield [command, "k", "5", text]
+        yield [command, "k", "5", "5", "COST", text]
+        yield [command, "k", "5", "5", "MAXWAIT", text]
+    for command, options in itertools.product(ON_BUCKETS, NO_OPTIONS):
+        yield [command, "k", "5", "5", *options]
+    for text in NO_NUMBERS:
+        yield ["RL.MTAKE", text, "k", "5", "5"]
+        yield ["RL.MTAKE", "1", "k", text, "5"]
+        yield ["RL.TOP", text]
+        for position in range(4):
+            arguments = ["5"] * 4
+            arguments[position] = text
+            yield ["CL.THROTTLE", "k", *arguments]
+    for _ in range(3):
+        yield ["RL.TAKE", "owes", "1000000", "1", "FORCE", "COST", "100000000000"]
+
+
+def on_others():
+    """Keys that hold something else, and buckets that were written over."""
+    for other in OTHERS:
+        yield ["DEL", "k"]
+        yield other
+        for command in ON_BUCKETS:
+            yield [command, "k", "1", "5"]
+        yield ["RL.MTAKE", "2", "m", "1", "5", "k", "1", "5"]
+        yield ["RL.MTAKE", "2", "k", "1", "5", "m", "1", "5"]
+        yield ["CL.THROTTLE", "k", "4", "1", "1"]
+        yield ["OBJECT", "ENCODING", "k"]
+    yield ["DEL", "k", "m"]
+
+
+def several(buckets=128):
+    """As many buckets in a call as there may be: allowed, denied, repeated, too many, cut short."""
+    def call(n, *options, burst="9"):
+        return ["RL.MTAKE", n, *itertools.chain(*((f"m:{i}", "1/h", burst) for i in range(n))), *options]
+    for cost in range(1, 12):
+        yield call(buckets, "COST", cost)
+        yield call(cost)
+    yield call(buckets + 1)
+    yield call(buckets)[:-1]
+    yield call(buckets)[:-3] + ["m:0", "1/h", "9"]
+    yield call(buckets, burst="0")
+    yield call(buckets, "FORCE")
+    yield ["COMMAND", "GETKEYS", *call(buckets)]
+    yield ["COMMAND", "GETKEYS", "RL.MTAKE", "999999999999999999999", "k", "1", "1"]
+    yield ["COMMAND", "GETKEYS", *call(3)[:-2]]
+
+
+def denied(keys, seed):
+    """Denials of ever new keys, long and short, and of a few old ones."""
+    dice = random.Random(seed)
+    for n in range(keys):
+        key = f"{'long:' * 60 if n % 9 == 0 else ''}{dice.randrange(n % 50 + 1) if n % 3 else n}"
+        yield ["RL.TAKE", f"top:{key}", "1/h", "1", "COST", "2"]
+        if n % 100 == 0:
+            yield ["RL.TOP"]
+            yield ["RL.TOP", "5"]
