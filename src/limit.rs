@@ -144,11 +144,14 @@ impl Rate {
             _ => 10u64.checked_pow(decimals)?,
         };
         let period = product(period, scale);
-        let too_fast = u128::from(mantissa.div_ceil(MAX_RATE / NANOS_PER_SECOND)) > period;
+        // More than so many tokens a nanosecond; for no tokens at all the subtraction wraps, and
+        // they are refused here or below.
+        let too_fast =
+            u128::from(mantissa.wrapping_sub(1) / (MAX_RATE / NANOS_PER_SECOND)) >= period;
         if too_fast {
             return None;
         }
-        let shift = period.trailing_zeros().min(UNIT_BITS);
+        let shift = (period as u64).trailing_zeros().min(UNIT_BITS);
         let num = u128::from(mantissa).checked_shl(UNIT_BITS.checked_sub(shift)?)?;
         let den = period.checked_shr(shift)?;
         match (u64::try_from(num), u64::try_from(den)) {

@@ -80,7 +80,9 @@ impl<'a> Key<'a> {
         // is.
         unsafe {
             if lengths.contains(&api!(RedisModule_ValueLength(self.key))) {
-                self.start = api!(RedisModule_StringDMA(self.key, &mut self.len, mode)).cast();
+                let mut len = 0;
+                self.start = api!(RedisModule_StringDMA(self.key, &mut len, mode)).cast();
+                self.len = len;
             }
         }
         if self.start.is_null() {
