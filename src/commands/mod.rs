@@ -61,9 +61,18 @@ fn stored<'a>(key: &Key<'a>) -> Result<Option<Bucket>, Error<'a>> {
     key.value().map(bucket).transpose()
 }
 
-/// Makes the change that was decided on.
+/// Makes the change that was decided on, if there is memory for it.
 #[inline(always)]
 fn settle<'a>(key: &mut Key<'a>, change: Change) -> Result<(), Error<'a>> {
+    if let Change::Write(..) = change {
+        key.check_writable()?;
+    }
+    store(key, change)
+}
+
+/// Makes the change that was decided on.
+#[inline(always)]
+fn store<'a>(key: &mut Key<'a>, change: Change) -> Result<(), Error<'a>> {
     match change {
         Change::Keep => Ok(()),
         Change::Write(bucket, full_at_ms) => {

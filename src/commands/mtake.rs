@@ -1,7 +1,7 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
-use super::{options, settle, tell, BURST, COST, KEY, RATE};
+use super::{options, store, tell, BURST, COST, KEY, RATE};
 use crate::bucket::{Ask, Decision, Mode, Standing};
 use crate::error::{Error, Parameter};
 use crate::limit::{integer, Limit};
@@ -45,6 +45,8 @@ impl Handler for MTake {
 
         let enough = parts.iter().all(|part| part.standing.has(cost));
         if enough {
+            // Asked for all before the first is written, and not again: the first ones may take
+            // the last of the memory, and the others must be written too.
             for part in &parts {
                 part.key.check_writable()?;
             }
@@ -57,7 +59,7 @@ impl Handler for MTake {
             } else {
                 part.standing.look(cost)
             };
-            settle(&mut part.key, decision.change)?;
+            store(&mut part.key, decision.change)?;
             decisions.push((part.name, decision));
         }
         let taken = if enough { cost as i64 } else { 0 };

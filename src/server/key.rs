@@ -76,8 +76,8 @@ impl<'a> Key<'a> {
     /// Finds the string's bytes.
     fn locate(&mut self, lengths: RangeInclusive<usize>, mode: c_int) -> Result<(), Error<'a>> {
         // SAFETY: the key is open. The length is asked first because reading in place unpacks a
-        // string that the server keeps as a number, and a key that is not ours must stay as it
-        // is.
+        // string that the server keeps as a number, and a key that is not ours should stay as it
+        // is. (One of just as many digits is unpacked all the same; it reads as before.)
         unsafe {
             if lengths.contains(&api!(RedisModule_ValueLength(self.key))) {
                 let mut len = 0;
@@ -112,18 +112,19 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that.
+    /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that. Whether there is
+    /// memory for it [`check_writable`](Self::check_writable) tells.
     ///
     /// # Errors
-    /// A new key where the server's memory is used up, or the server refuses the write.
+    /// The server refuses the write.
     pub fn write(&mut self, bytes: [u8; SIZE], expire_ms: i64) -> Result<(), Error<'a>> {
-        self.check_writable()?;
         if self.len != SIZE {
             self.resize()?;
         }
         // SAFETY: the key is open for writing, and `start` is where its string has 16 bytes:
-        // `locate` or `resize` found them in this call, and nobody else has written since. ctx
-        // and name belong to the call in progress.
+        // `locate` or `resize` found them in this call. Since then at most other keys have been
+        // written, and what those need is not taken from this string: opened for writing, it has
+        // a buffer of its own. ctx and name belong to the call in progress.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, SIZE);
             expiry::set(self.key, expire_ms);

@@ -5,7 +5,7 @@ use std::thread;
 use redis::{Cmd, Connection, Value};
 
 use crate::calls::{ask, call, error_of, expires_at, info, take, Reply, HOUR_MS, SLOW};
-use crate::common::{wait_until, Server};
+use crate::common::{until, wait_until, Server};
 
 /// `[taken, wait_ms, [five integers for each bucket]]`.
 type Replies = (i64, i64, Vec<Reply>);
@@ -205,6 +205,35 @@ fn with_memory_used_up_a_new_bucket_among_them_refuses_all() {
     assert!(error.starts_with("OOM "), "{error}");
     assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 1);
     assert_eq!(mtake(&mut c, &["1", "old", SLOW, "5"]).2[0][2], 3);
+}
+
+/// Where the first buckets of a call take the last of the memory, the others are written as well:
+/// Redis 6.2 tells how much there is at the moment, and not before the call.
+#[test]
+fn memory_that_ends_within_a_call_refuses_the_next_one() {
+    const BUCKETS: i64 = 128;
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let mut c = server.connection();
+    // Wherever in a call it ends, one of them ends it there.
+    for more in [0, 5_000, 10_000, 15_000] {
+        ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "0"]);
+        ask::<()>(&mut c, "FLUSHALL", &[""; 0]);
+        let limit = (server.count("used_memory") + 200_000 + more).to_string();
+        ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", &limit]);
+        let mut taken = 0;
+        let refused = until("memory is used up", || {
+            let mut command = call("RL.MTAKE", &[BUCKETS]);
+            for key in taken * BUCKETS..(taken + 1) * BUCKETS {
+                command.arg(key).arg(&[SLOW, "5"]);
+            }
+            let refused = command.query::<Replies>(&mut c).err();
+            taken += i64::from(refused.is_none());
+            refused
+        });
+        assert_eq!(refused.code(), Some("OOM"), "{refused}");
+        assert!(taken > 0);
+        assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[""; 0]), taken * BUCKETS);
+    }
 }
 
 #[test]
