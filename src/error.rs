@@ -81,7 +81,7 @@ impl Parameter {
     const fn accepted(self) -> &'static str {
         match self {
             Self::Rate => {
-                "N or N/P: a positive decimal up to 10^12 tokens a second, \
+                "N or N/P: a positive decimal of at most 19 digits, up to 10^12 tokens a second, \
                  and a period such as ms, s, 15m, h or d"
             }
             Self::Burst | Self::Cost => "an integer from 1 to 10^11",
@@ -126,10 +126,9 @@ impl fmt::Display for Error<'_> {
                  of which a call may have one",
                 Shown(got)
             ),
-            Self::TooFast => f.write_str(
-                "ERR count and period make a rate that is above 10^12 tokens a second, \
-                 or has too many digits",
-            ),
+            Self::TooFast => {
+                f.write_str("ERR count and period make a rate above 10^12 tokens a second")
+            }
             Self::TooSlow => {
                 f.write_str("ERR rate and burst make a bucket that takes over 100 years to fill")
             }

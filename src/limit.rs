@@ -25,7 +25,8 @@ pub struct Limit {
     burst: u64,
 }
 
-/// `num / den` units of 2^-24 tokens a nanosecond, exactly the rate that was asked for.
+/// `num / den` units of 2^-24 tokens a nanosecond: exactly the rate that was asked for, but for
+/// one of many digits, which is rounded down by less than a millionth.
 ///
 /// Both fit 64 bits, so that their product with any time or level fits 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,10 +122,11 @@ impl Rate {
         let (mantissa, decimals, text) = match text {
             [b'.', text @ ..] => {
                 let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
-                let (fraction, text) = text.split_at_checked(length)?;
-                let fraction = without_zeros_behind(fraction)?;
-                let (mantissa, _) = leading_digits(whole, fraction)?;
-                (mantissa, fraction.len(), text)
+                let (fraction, text) = text.split_at_checked(length).filter(|_| length > 0)?;
+                match without_zeros_behind(fraction) {
+                    [] => (whole, 0, text),
+                    fraction => (leading_digits(whole, fraction)?.0, fraction.len(), text),
+                }
             }
             _ => (whole, 0, text),
         };
@@ -139,18 +141,17 @@ impl Rate {
     /// `mantissa / 10^decimals` tokens every `period` nanoseconds.
     #[inline(always)]
     fn new(mantissa: u64, decimals: u32, period: u64) -> Option<Self> {
-        let scale = match decimals {
-            0 => 1,
-            _ => 10u64.checked_pow(decimals)?,
+        let period = match decimals {
+            0 => u128::from(period),
+            _ => 10u128.checked_pow(decimals)?.checked_mul(period.into())?,
         };
-        let period = product(period, scale);
-        // More than so many tokens a nanosecond; for no tokens at all the subtraction wraps, and
-        // they are refused here or below.
-        let too_fast =
-            u128::from(mantissa.wrapping_sub(1) / (MAX_RATE / NANOS_PER_SECOND)) >= period;
-        if too_fast {
+        // ⌊(m - 1) / k⌋ ≥ p is ⌈m / k⌉ > p. With no tokens at all the subtraction wraps, and if
+        // they pass here `num` is zero.
+        let most = MAX_RATE / NANOS_PER_SECOND;
+        if u128::from(mantissa.wrapping_sub(1) / most) >= period {
             return None;
         }
+        // The low word tells: if it is zero, it counts 64, which is above what is wanted.
         let shift = (period as u64).trailing_zeros().min(UNIT_BITS);
         let num = u128::from(mantissa).checked_shl(UNIT_BITS.checked_sub(shift)?)?;
         let den = period.checked_shr(shift)?;
@@ -159,24 +160,35 @@ impl Rate {
                 num: NonZeroU64::new(num)?,
                 den: NonZeroU64::new(den)?,
             }),
-            _ => Self::reduced(num, den),
+            _ => Self::rounded_down(num, den),
         }
     }
 
-    fn reduced(num: u128, den: u128) -> Option<Self> {
+    /// The fraction that fits 64 bits: reduced, and then halved above and below, as often as it
+    /// takes. As a rate is neither above 10^12 a second nor below one in 100 years, the smaller
+    /// of the two keeps 25 bits, and the rate all but 2^-24 of itself.
+    fn rounded_down(num: u128, den: u128) -> Option<Self> {
         let common = greatest_common_divisor(num, den);
-        let reduced = |n: u128| NonZeroU64::new(u64::try_from(n.checked_div(common)?).ok()?);
-        Some(Self {
-            num: reduced(num)?,
-            den: reduced(den)?,
-        })
+        let (mut num, mut den) = (num.checked_div(common)?, den.checked_div(common)?);
+        loop {
+            if let (Ok(num), Ok(den)) = (u64::try_from(num), u64::try_from(den)) {
+                return Some(Self {
+                    num: NonZeroU64::new(num)?,
+                    den: NonZeroU64::new(den)?,
+                });
+            }
+            num /= 2;
+            den = den.div_ceil(2);
+        }
     }
 }
 
-/// `500` → `5`; at least one digit stays, so none at all is `None`.
-fn without_zeros_behind(digits: &[u8]) -> Option<&[u8]> {
-    let last = digits.iter().rposition(|&digit| digit != b'0');
-    digits.get(..=last.unwrap_or(0))
+/// `500` → `5`.
+fn without_zeros_behind(mut digits: &[u8]) -> &[u8] {
+    while let [rest @ .., b'0'] = digits {
+        digits = rest;
+    }
+    digits
 }
 
 fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {

@@ -79,13 +79,13 @@ impl Call {
         let is_burst = integer(burst, 1, MAX_TOKENS).is_some();
         let refused = match Limit::parse(rate, burst) {
             Ok(limit) => {
-                self.may_be_too_long |= !oracle::fits_as_written(rate);
+                self.may_be_too_long |= !oracle::has_few_digits(rate);
                 return Some(limit);
             }
             Err(refused) => refused,
         };
         match refused {
-            Refusal::Rate | Refusal::Precision => self.wrong.push("ERR rate must be"),
+            Refusal::Rate => self.wrong.push("ERR rate must be"),
             Refusal::Slow => self
                 .wrong
                 .extend(["ERR rate and burst", "ERR rate must be"]),

@@ -87,8 +87,6 @@ pub enum Refusal {
     Burst,
     /// It would take too long to fill.
     Slow,
-    /// Sound, but its exact ratio needs words larger than 64 bits: a stated limit of the crate.
-    Precision,
 }
 
 impl Limit {
@@ -98,16 +96,11 @@ impl Limit {
         if per_second <= exact(0) || per_second > exact(MAX_RATE) {
             return Err(Refusal::Rate);
         }
-        let rate = tokens * exact(UNIT) / exact(nanos);
-        let fits = |n: &BigInt| *n <= BigInt::from(u64::MAX);
-        if !fits(rate.numer()) || !fits(rate.denom()) {
-            return Err(Refusal::Precision);
-        }
-        let limit = Self { burst, rate };
-        if exact(burst) * exact(UNIT) > &limit.rate * exact(MAX_FILL) {
+        let rate = rounded_down(&(tokens * exact(UNIT) / exact(nanos)));
+        if exact(burst) * exact(UNIT) > &rate * exact(MAX_FILL) {
             return Err(Refusal::Slow);
         }
-        Ok(limit)
+        Ok(Self { burst, rate })
     }
 
     /// `N` or `N/P`, and an integer.
@@ -122,7 +115,7 @@ impl Limit {
         BigInt::from(self.burst) * UNIT
     }
 
-    /// Units gained in a nanosecond, exactly.
+    /// Units gained in a nanosecond.
     pub fn rate(&self) -> &BigRational {
         &self.rate
     }
@@ -272,6 +265,20 @@ fn exact(n: u64) -> BigRational {
     BigRational::from_integer(n.into())
 }
 
+/// A rate as it is kept: itself if both parts of the reduced fraction are 64-bit words, else over
+/// the smallest power of two that makes words of them, the upper part rounded down and the lower up.
+fn rounded_down(rate: &BigRational) -> BigRational {
+    let most = BigInt::from(u64::MAX);
+    let mut power = BigInt::from(1);
+    loop {
+        let (above, below) = (rate.numer() / &power, ceil_div(rate.denom(), &power));
+        if above <= most && below <= most {
+            return BigRational::new(above, below);
+        }
+        power *= 2;
+    }
+}
+
 fn ceil_div(a: &BigInt, b: &BigInt) -> BigInt {
     // Division truncates, which for a negative quotient is up.
     let up = a % b > BigInt::ZERO;
@@ -319,18 +326,14 @@ pub fn parse_rate(text: &[u8]) -> Option<(BigRational, u64)> {
     Some((BigRational::new(digits, scale), nanos))
 }
 
-/// Whether a rate's ratio fits the crate's words even before it is reduced. Others it may refuse.
-pub fn fits_as_written(rate: &[u8]) -> bool {
+/// Whether a rate has at most 19 digits between the zeros at its ends, as is promised to be
+/// accepted. Others may be refused.
+pub fn has_few_digits(rate: &[u8]) -> bool {
     let text = String::from_utf8_lossy(rate);
     let amount = text.split('/').next().unwrap_or_default();
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
-    let fraction = fraction.trim_end_matches('0');
-    let digits = whole.trim_start_matches('0').len() + fraction.len();
-    // 10^15 tokens in units, and so many nanoseconds, each in 64 bits.
-    digits <= 15
-        && parse_rate(rate).is_some_and(|(_, nanos)| {
-            10_u128.pow(fraction.len() as u32) * u128::from(nanos) < 1 << 87
-        })
+    let digits = whole.to_owned() + fraction.trim_end_matches('0');
+    digits.trim_start_matches('0').len() <= 19
 }
 
 /// Digits and nothing else.

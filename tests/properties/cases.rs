@@ -81,23 +81,32 @@ pub fn limits() -> impl Strategy<Value = Pair> {
         Just(("/h", 3_600 * SECOND)),
         Just(("/d", DAY)),
     ];
-    let amount = (any_size(1..=10_u64.pow(14)), 0..=6_u32);
+    let amount = (any_size(1..=10_u64.pow(19) - 1), 0..=17_u32);
     let period = (units, prop_oneof![Just(1), any_size(1..=10_000)]);
-    (amount, period, any_size(1..=MAX_TOKENS)).prop_map(|((digits, decimals), period, burst)| {
+    let limits = (amount, period, any_size(1..=MAX_TOKENS));
+    limits.prop_filter_map("too slow", |((digits, decimals), period, burst)| {
         let ((unit, nanos), count) = period;
         let count = if unit.is_empty() { 1 } else { count };
         limit(digits, decimals, unit, count, nanos, burst)
     })
 }
 
-/// The accepted limit that is nearest to `digits / 10^decimals` tokens every `count` units.
-fn limit(digits: u64, decimals: u32, unit: &str, count: u64, nanos: u64, burst: u64) -> Pair {
+/// The limit that is nearest to `digits / 10^decimals` tokens every `count` units. One that is
+/// accepted, unless the rate is rounded to one that is just too slow for the burst.
+fn limit(
+    digits: u64,
+    decimals: u32,
+    unit: &str,
+    count: u64,
+    nanos: u64,
+    burst: u64,
+) -> Option<Pair> {
     let scale = 10_u128.pow(decimals);
     // Tokens every so many nanoseconds are `digits` in this.
     let period = scale * u128::from(count * nanos);
-    let most = u128::from(MAX_RATE) * period / u128::from(SECOND);
+    let most = u128::from(MAX_RATE / SECOND) * period;
     let least = period.div_ceil(u128::from(MAX_FILL));
-    let digits = u128::from(digits).clamp(least, most);
+    let digits = u128::from(digits).max(least).min(most);
     let burst = u128::from(burst).min(digits * u128::from(MAX_FILL) / period);
     let (whole, fraction) = (digits / scale, digits % scale);
     let mut rate = whole.to_string();
@@ -109,7 +118,7 @@ fn limit(digits: u64, decimals: u32, unit: &str, count: u64, nanos: u64, burst: 
         (unit, 1) => unit.to_owned(),
         (unit, count) => format!("/{count}{}", &unit[1..]),
     };
-    Pair::parse(&rate, u64::try_from(burst).expect("clamped"))
+    Pair::accepted(&rate, u64::try_from(burst).expect("clamped"))
 }
 
 pub fn costs() -> impl Strategy<Value = u64> {
