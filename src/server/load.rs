@@ -90,7 +90,10 @@ fn options() -> c_int {
     // SAFETY: a function pointer that the load has filled in, of a function without conditions.
     let known = unsafe { raw::RedisModule_GetModuleOptionsAll.map_or(0, |known| known()) };
     // Without the first opening a key for writing would count as changing it, denied or not.
+    // The second lets a replica load its master's data beside its own (diskless, `swapdb`), which
+    // it does only if every module bears that: nothing is kept here that belongs to either.
     raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
+        | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD as c_int
         | HANDLES_ATOMIC_SLOT_MIGRATION & known
 }
 

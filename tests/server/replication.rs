@@ -67,6 +67,17 @@ fn random_calls_leave_all_servers_the_same() {
     assert_same(&first, &without_module);
 }
 
+/// A replica may load its master's data beside its own only if every module bears that.
+#[test]
+fn a_replica_goes_on_with_its_data_until_it_has_its_masters() {
+    let master = launch().start();
+    traffic::run(&master, &mut Dice::new(4), 300);
+    let replica = master.attach(launch().with(&["--repl-diskless-load", "swapdb"]));
+    assert_same(&master, &replica);
+    let log = replica.log();
+    assert!(!log.contains("Skipping diskless-load"), "{log}");
+}
+
 #[test]
 fn a_replica_that_was_cut_off_is_sent_what_it_missed() {
     let master = launch().start();
