@@ -1,0 +1,119 @@
+"""Millions of calls of every command on keys that come and go: no memory may stay behind.
+
+The calls are made in rounds, and after each the server waits until every bucket has expired. Its
+allocator then has in use what it had after the first round, and so has the system's, whose heap in
+the server's process is the module's. Fails if either grew by more than a thousandth of a byte a
+call, far less than any block that could be lost.
+"""
+
+import argparse
+import pathlib
+import random
+import shutil
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts/bench"))
+
+from resp import ReplyError, encode, wait_until  # noqa: E402
+from server import Server  # noqa: E402
+
+LIBRARY = ROOT / "target/release/libredis_rl.so"
+OPTIONS = "hz 100"
+ROUNDS = 11
+IN_BATCHES_OF = 500
+GROWTH = 0.001
+# They fill in less than a second, whatever is owed or reserved.
+LIMIT = ("1000", "9")
+
+
+def calls(dice, first):
+    """One of every kind, on keys of its own and on some that came before."""
+    new, old = f"soak:{first}", f"soak:{first - dice.randrange(200)}"
+    long = f"{'long:' * dice.randrange(80)}{first}"
+    several = [word for n in range(4) for word in (f"{new}:{n}", *LIMIT)]
+    return [
+        ["RL.TAKE", new, *LIMIT],
+        ["RL.TAKE", old, *LIMIT, "COST", dice.randrange(1, 12)],
+        ["RL.TAKE", old, *LIMIT, "COST", 9, "ATMOST"],
+        ["RL.TAKE", old, *LIMIT, "COST", 9, "MAXWAIT", dice.randrange(20)],
+        ["RL.TAKE", old, *LIMIT, "COST", dice.randrange(1, 200), "FORCE"],
+        ["RL.TAKE", long, *LIMIT, "COST", 10],
+        ["RL.PEEK", old, *LIMIT],
+        ["RL.PEEK", f"no:{new}", *LIMIT],
+        ["RL.GIVE", old, *LIMIT, "COST", dice.randrange(1, 9)],
+        ["RL.MTAKE", 4, *several, "COST", dice.randrange(1, 12)],
+        ["CL.THROTTLE", new, 9, 1000, 1, dice.randrange(12)],
+        ["CL.THROTTLE", f"cell:{old}", 9, 1000, 1],
+        ["RL.TAKE", new, "1e9", "9"],
+        ["RL.MTAKE", 3, *several[:6]],
+        ["DEL", old],
+        ["RL.TOP", dice.randrange(1, 20)] if first % 20 == 0 else ["RL.TAKE", old, *LIMIT],
+        ["INFO", "rl"] if first % 50 == 0 else ["RL.TAKE", old, *LIMIT],
+        ["RL.TOP", "RESET"] if first % 5000 == 0 else ["RL.TAKE", new, *LIMIT],
+        ["CONFIG", "SET", "rl.top-keys", dice.choice([0, 1, 128, 4096])] if first % 2000 == 0
+        else ["RL.TAKE", new, *LIMIT],
+    ]
+
+
+class Soak:
+    """A server, and what was said to it."""
+
+    def __init__(self, server):
+        self.server = server
+        self.connection = server.connect()
+        self.dice = random.Random(1)
+        self.made = self.refused = self.sets = 0
+
+    def round(self, number):
+        """So many calls, and a wait until nothing is left of them."""
+        end = self.made + number
+        while self.made < end:
+            batch = []
+            while len(batch) < IN_BATCHES_OF:
+                self.sets += 1
+                batch += calls(self.dice, self.sets)
+            data = b"".join(encode(*call) for call in batch)
+            replies = self.connection.exchange(data, len(batch))
+            self.refused += sum(isinstance(reply, ReplyError) for reply in replies)
+            self.made += len(batch)
+        self.connection.call("RL.TOP", "RESET")
+        wait_until(lambda: self.connection.call("DBSIZE") == 0, "every bucket has expired")
+        # Tables shrink in the background once they are empty; the least of several looks counts.
+        return [min(column) for column in zip(*(self.memory() for _ in range(200)))]
+
+    def memory(self):
+        """Bytes in use by the server's allocator, and of the system's heap in its process."""
+        used = int(self.server.info(self.connection)["used_memory"])
+        return used, self.heap()
+
+    def heap(self):
+        maps = pathlib.Path(f"/proc/{self.server.process.pid}/smaps").read_text().splitlines()
+        for at, line in enumerate(maps):
+            if line.endswith("[heap]"):
+                size = next(field for field in maps[at:] if field.startswith("Rss:"))
+                return int(size.split()[1]) * 1024
+        return 0
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("calls", type=int, nargs="?", default=11_000_000)
+    total = arguments.parse_args().calls
+    module = f"{LIBRARY} CL.THROTTLE"
+    with Server(shutil.which("redis-server"), [module], OPTIONS) as server:
+        soak = Soak(server)
+        seen = []
+        for _ in range(ROUNDS):
+            seen.append(soak.round(total // ROUNDS))
+            used, heap = seen[-1]
+            print(f"soak: after {soak.made:,} calls, {soak.refused:,} of them refused: "
+                  f"{used:,} bytes in the server's allocator, {heap:,} in the system's", flush=True)
+    grown = [last - first for first, last in zip(seen[0], seen[-1])]
+    calls_since = soak.made - soak.made // ROUNDS
+    print(f"soak: grown by {grown[0]:,} and {grown[1]:,} bytes in the last {calls_since:,} calls")
+    sys.exit(any(bytes_grown > GROWTH * calls_since for bytes_grown in grown))
+
+
+if __name__ == "__main__":
+    main()
