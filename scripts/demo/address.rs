@@ -14,9 +14,6 @@ use redis::{
     TlsMode, Value,
 };
 
-/// How long one server may take to accept a connection, or to answer on it.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// What `--redis` names.
 pub enum Address {
     Server(Client),
@@ -79,14 +76,15 @@ impl Address {
         }
     }
 
-    /// Connects, and sees to it that there is an answer.
+    /// Connects, and sees to it that there is an answer. One server may take so long to accept a
+    /// connection, or to answer on it.
     ///
     /// # Errors
     /// There is none.
-    pub async fn connect(&mut self) -> RedisResult<Connection> {
+    pub async fn connect(&mut self, patience: Duration) -> RedisResult<Connection> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(patience))
+            .set_response_timeout(Some(patience));
         let mut connection = match self {
             Self::Server(client) => Connection::Server(
                 client
@@ -98,8 +96,8 @@ impl Address {
             }
             Self::Cluster(client) => {
                 let config = ClusterConfig::new()
-                    .set_connection_timeout(PATIENCE)
-                    .set_response_timeout(PATIENCE);
+                    .set_connection_timeout(patience)
+                    .set_response_timeout(patience);
                 Connection::Cluster(client.get_async_connection_with_config(config).await?)
             }
         };

@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use crate::address::{Address, Connection};
 use crate::log::log;
 
-/// How long an attempt to connect may take, Sentinels and all.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one server may take to answer, if requests do not wait for it even longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks at whether the server is there.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between two attempts to connect.
@@ -26,11 +26,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Keeps a connection to `address` from now on.
-    pub fn open(address: Address) -> Self {
+    /// Keeps a connection to `address` from now on, on which requests wait for `timeout`.
+    pub fn open(address: Address, timeout: Duration) -> Self {
         let (sender, current) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
-        tokio::spawn(keep(address, sender, suspect.clone()));
+        let patience = PATIENCE.max(timeout);
+        tokio::spawn(keep(address, patience, sender, suspect.clone()));
         Self { current, suspect }
     }
 
@@ -69,12 +70,14 @@ impl Link {
 /// Connects, watches, connects again, for as long as there is a [`Link`].
 async fn keep(
     mut address: Address,
+    patience: Duration,
     current: watch::Sender<Option<Connection>>,
     suspect: Arc<Notify>,
 ) {
     let mut last_failure = String::new();
     while !current.is_closed() {
-        match timeout(PATIENCE, address.connect())
+        // Sentinels and all.
+        match timeout(3 * patience, address.connect(patience))
             .await
             .unwrap_or_else(|_| late())
         {
@@ -82,7 +85,7 @@ async fn keep(
                 last_failure.clear();
                 log("Connected to Redis");
                 current.send_replace(Some(connection.clone()));
-                let failure = until_lost(connection, &suspect).await;
+                let failure = until_lost(connection, 3 * patience, &suspect).await;
                 current.send_replace(None);
                 log(&format!("warning: lost the connection to Redis: {failure}"));
             }
@@ -98,10 +101,14 @@ async fn keep(
     }
 }
 
-async fn until_lost(mut connection: Connection, suspect: &Notify) -> RedisError {
+async fn until_lost(
+    mut connection: Connection,
+    patience: Duration,
+    suspect: &Notify,
+) -> RedisError {
     loop {
         let _ = timeout(HEARTBEAT, suspect.notified()).await;
-        match timeout(PATIENCE, connection.check())
+        match timeout(patience, connection.check())
             .await
             .unwrap_or_else(|_| late())
         {

@@ -211,15 +211,16 @@ async fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
     let (url, own_server) = flags.redis()?;
     let address = Address::parse(&url).map_err(|error| format!("--redis: {error}"))?;
 
+    let timeout = Duration::from_millis(flags.timeout);
     let limiter = Arc::new(Limiter {
-        store: Buckets(Link::open(address)),
+        store: Buckets(Link::open(address, timeout)),
         demand,
         key_by: KeyBy {
             prefix: flags.prefix,
             by: flags.key_by,
             trusted_proxies: flags.trust_proxy,
         },
-        timeout: Duration::from_millis(flags.timeout),
+        timeout,
         fail: flags.fail,
         warnings: Warnings::default(),
         metrics: Metrics::default(),

@@ -16,6 +16,11 @@ pub use server::{Launch, Server};
 /// More than any condition takes on a busy machine, and less than a person would wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A port on which nobody listens at this moment, and which no other test is told.
+pub fn free_port() -> u16 {
+    port::free()
+}
+
 /// Waits until `condition` holds.
 ///
 /// # Panics

@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::common::{wait_until, Launch, Server};
-use crate::driver::{call, free_port, Demo, Folder, Running};
+use crate::common::{free_port, wait_until, Launch, Server};
+use crate::driver::{call, Demo, Folder, Running};
 
 #[test]
 fn tls_is_spoken_and_certificates_are_checked() {
@@ -51,6 +51,7 @@ fn requests_are_answered_and_limited_through_a_sentinel_failover() {
     let url = format!("redis-sentinel://{}/mymaster", hosts.join(","));
     let demo = Demo::start(&format!("--redis {url} {ONE_A_DAY}"));
     wait_for_refusal(&demo, "");
+    sentinels.iter().for_each(Sentinel::lose_patience);
     master.kill();
     demo.wait_for_log("lost the connection");
     wait_for_refusal(&demo, "");
@@ -73,6 +74,9 @@ fn requests_are_answered_and_limited_through_a_cluster_failover() {
             assert_eq!(demo.get_with(caller.as_bytes()).status(), 200, "{caller}");
             assert_eq!(demo.get_with(caller.as_bytes()).status(), 429, "{caller}");
         }
+    }
+    for node in &nodes {
+        call::<()>(node, &["CONFIG", "SET", "cluster-node-timeout", "1500"]);
     }
     nodes[0].kill();
     for demo in [&one, &several] {
@@ -125,8 +129,16 @@ fn host(server: &Server) -> String {
 
 /// Three masters, then a replica of each.
 fn cluster() -> Vec<Server> {
-    let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
-    let nodes: Vec<_> = (0..6).map(|_| Server::with(&flags)).collect();
+    // A busy machine's node is not to be taken for one that is gone.
+    let patient = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        "10000",
+    ];
+    let heirs = ["--cluster-replica-validity-factor", "0"];
+    let launch = Launch::default().with(&patient).with(&heirs);
+    let nodes: Vec<_> = (0..6).map(|_| launch.clone().start()).collect();
     let hosts: Vec<_> = nodes.iter().map(host).collect();
     let mut arguments = vec![
         "--cluster",
@@ -160,7 +172,7 @@ impl Sentinel {
         let settings = format!(
             "port {port}\nbind 127.0.0.1\n\
              sentinel monitor mymaster 127.0.0.1 {} 2\n\
-             sentinel down-after-milliseconds mymaster 1000\n\
+             sentinel down-after-milliseconds mymaster 30000\n\
              sentinel failover-timeout mymaster 3000\n",
             master.port()
         );
@@ -183,8 +195,24 @@ impl Sentinel {
 
     /// What it knows; nothing before it answers.
     fn info(&self) -> String {
-        let client = redis::Client::open(("127.0.0.1", self.port)).expect("an address");
-        let info = |mut connection| redis::cmd("INFO").query(&mut connection);
-        client.get_connection().and_then(info).unwrap_or_default()
+        self.ask(&["INFO"]).unwrap_or_default()
+    }
+
+    /// From now on it gives the master up soon; before, it may just be a busy machine's.
+    fn lose_patience(&self) {
+        let soon = [
+            "SENTINEL",
+            "SET",
+            "mymaster",
+            "down-after-milliseconds",
+            "1000",
+        ];
+        self.ask::<()>(&soon).expect("OK");
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        let mut command = redis::Cmd::new();
+        command.arg(words).query(&mut client.get_connection()?)
     }
 }

@@ -4,22 +4,21 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::Server;
+use crate::common::{free_port, Server};
 use crate::driver::{pid, signal, Demo, Running};
 
 #[test]
 fn the_page_shows_who_is_denied_and_outlives_every_fault() {
     let mut redis = Server::start();
-    let flags = "--key-by header:X-Api-Key --rate 1/d --burst 2";
-    let mut demo = Some(Demo::with(&redis, flags));
-    let ports = demo.as_ref().map_or((0, 0), |demo| (demo.port, demo.admin));
-    let same = format!(
-        "{flags} --listen 127.0.0.1:{} --admin 127.0.0.1:{}",
-        ports.0, ports.1
+    let (port, admin) = (free_port(), free_port());
+    let flags = format!(
+        "--key-by header:X-Api-Key --rate 1/d --burst 2 \
+         --listen 127.0.0.1:{port} --admin 127.0.0.1:{admin}"
     );
+    let mut demo = Some(Demo::with(&redis, &flags));
     let mut process = pid(&redis);
 
-    let mut browser = browser(ports);
+    let mut browser = browser(port, admin);
     let mut caused = browser.0.stdin.take().expect("a pipe");
     let faults = BufReader::new(browser.0.stdout.take().expect("a pipe"));
     for fault in faults.lines().map_while(Result::ok) {
@@ -32,7 +31,7 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
             "stop Redis" => signal(process, "STOP"),
             "continue Redis" => signal(process, "CONT"),
             "kill the demo" => demo = None,
-            "start the demo" => demo = Some(Demo::with(&redis, &same)),
+            "start the demo" => demo = Some(Demo::with(&redis, &flags)),
             other => panic!("what is '{other}'?"),
         }
         writeln!(caused, "done").expect("the browser's script reads");
@@ -42,7 +41,7 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
     drop(demo);
 }
 
-fn browser((port, admin): (u16, u16)) -> Running {
+fn browser(port: u16, admin: u16) -> Running {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut node = Command::new("node");
     node.arg(root.join("tests/demo/dashboard.mjs"));

@@ -2,23 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{wait_until, Server};
-
-/// Waits until `find` finds.
-pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let mut found = None;
-    wait_until(what, || {
-        found = find();
-        found.is_some()
-    });
-    found.expect("it was waited for")
-}
+use crate::common::{until, wait_until, Server};
 
 /// A process that ends with its test.
 pub struct Running(pub Child);
@@ -218,12 +208,6 @@ pub fn refusal(flags: &[&str]) -> String {
     let stderr = process.0.stderr.as_mut().expect("a pipe");
     stderr.read_to_string(&mut said).expect("text");
     said
-}
-
-/// A port that is free at this moment.
-pub fn free_port() -> u16 {
-    let any = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    any.expect("a free port").port()
 }
 
 /// A response as it came over the wire.

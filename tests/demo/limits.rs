@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{wait_until, Server};
-use crate::driver::{call, keys, refusal, until, Demo};
+use crate::common::{until, wait_until, Server};
+use crate::driver::{call, keys, refusal, Demo};
 
 #[test]
 fn two_requests_are_allowed_and_the_third_is_not() {

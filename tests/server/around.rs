@@ -76,7 +76,7 @@ fn key_patterns_of_a_user_hold() {
     ask::<()>(&mut c, "ACL", &user);
     let mut app = server.connection();
     ask::<()>(&mut app, "AUTH", &["app", "secret"]);
-    assert_eq!(take(&mut app, &["limit:1", "1", "5"])[0], 1);
+    assert_eq!(take(&mut app, &["limit:1", "1/d", "5"])[0], 1);
     let error = error_of(&mut app, &call("RL.TAKE", &["other:1", "1", "5"]));
     assert!(error.starts_with("NOPERM"), "{error}");
     let error = error_of(&mut app, &call("GET", &["limit:1"]));

@@ -161,13 +161,13 @@ fn thousands_of_calls_are_answered_as_redis_cell_answers_them() {
         let before = now();
         let theirs = throttle(&mut cell, &bucket.key, bucket.limit, n);
         let reply = throttle(&mut ours, &bucket.key, bucket.limit, n);
+        let stored: Option<Vec<u8>> = ask(&mut ours, "GET", &[&bucket.key]);
         let after = now();
         bucket.apart = bucket.apart.max(after - before);
         if bucket.apart > TOO_FAR_APART {
             bucket.forget([&mut cell, &mut ours]);
             continue;
         }
-        let stored: Option<Vec<u8>> = ask(&mut ours, "GET", &[&bucket.key]);
         let stored = stored.map(|bytes| State::read(&bytes).expect("a bucket"));
         let units = bucket.exact.level(stored, after);
         let level = i64::try_from(units).expect("a small burst") as f64 / UNIT as f64;

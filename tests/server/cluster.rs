@@ -46,7 +46,7 @@ impl Cluster {
         let node = node
             .clone()
             .with(&["--cluster-enabled", "yes"])
-            .with(&["--cluster-node-timeout", "1500"])
+            .with(&["--cluster-node-timeout", "10000"])
             .with(&["--cluster-replica-validity-factor", "0"]);
         let nodes: Vec<_> = (0..count).map(|_| node.clone().start()).collect();
         let ids = nodes.iter().map(|node| node.ask("CLUSTER MYID")).collect();
@@ -73,9 +73,10 @@ impl Cluster {
     }
 
     fn meet(&self) {
-        let port = self.nodes[0].port();
-        for node in &self.nodes[1..] {
-            let () = node.ask(&format!("CLUSTER MEET 127.0.0.1 {port}"));
+        for (n, node) in self.nodes.iter().enumerate() {
+            for other in &self.nodes[..n] {
+                let () = node.ask(&format!("CLUSTER MEET 127.0.0.1 {}", other.port()));
+            }
         }
         for node in &self.nodes {
             wait_until("all nodes know each other", || {
@@ -101,6 +102,14 @@ impl Cluster {
                 let about: String = node.ask("CLUSTER INFO");
                 about.contains("cluster_state:ok")
             });
+        }
+    }
+
+    /// From now on a node that hangs is soon given up, which before would only have been a node
+    /// of a busy machine.
+    fn lose_patience(&self) {
+        for node in &self.nodes {
+            let () = node.ask("CONFIG SET cluster-node-timeout 1500");
         }
     }
 
@@ -130,7 +139,7 @@ impl Cluster {
             if keys.is_empty() {
                 break;
             }
-            let mut migrate = call("MIGRATE", &["127.0.0.1", &port, "", "0", "5000", "KEYS"]);
+            let mut migrate = call("MIGRATE", &["127.0.0.1", &port, "", "0", "60000", "KEYS"]);
             let _: Value = migrate
                 .arg(keys)
                 .query(&mut source.connection())
@@ -289,6 +298,7 @@ fn slots_move_and_a_master_dies_under_load() {
     let victim = cluster.first_owner(cluster.slot("bar"));
     let process = cluster.nodes[victim].count("process_id");
     let more = tally_of_all(&cluster, || {
+        cluster.lose_patience();
         crate::node::kill(process);
         let heir = &cluster.nodes[MASTERS + victim];
         wait_until("the replica is promoted", || {

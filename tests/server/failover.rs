@@ -17,15 +17,22 @@ fn keys() -> Vec<String> {
     KEYS.map(str::to_owned).to_vec()
 }
 
-/// A sentinel that gives a master up soon.
+/// A sentinel that does not take a busy machine for a master that is gone.
 fn sentinel(master: &Server) -> Server {
     let port = master.port();
     let configuration = format!(
         "sentinel monitor limits 127.0.0.1 {port} 2\n\
-         sentinel down-after-milliseconds limits 1000\n\
+         sentinel down-after-milliseconds limits 30000\n\
          sentinel failover-timeout limits 6000\n"
     );
     Launch::sentinel(&configuration).start()
+}
+
+/// From now on the sentinels give the master up soon.
+fn lose_patience(sentinels: &[Server]) {
+    for sentinel in sentinels {
+        let () = sentinel.ask("SENTINEL SET limits down-after-milliseconds 1000");
+    }
 }
 
 /// What a sentinel says of the master.
@@ -153,14 +160,11 @@ fn sentinels_promote_a_replica_under_load() {
     for key in KEYS {
         wait_until_drained(&master, key);
     }
+    lose_patience(&sentinels);
     master.kill();
-    wait_until("a replica is promoted", || {
-        replicas.iter().any(|r| role(r) == "master")
+    let heir = until("a replica is promoted", || {
+        replicas.iter().find(|replica| role(replica) == "master")
     });
-    let heir = replicas
-        .iter()
-        .find(|replica| role(replica) == "master")
-        .expect("one");
     let late = heir.count("total_commands_processed") + 1_000;
     wait_until("clients have found it", || {
         heir.count("total_commands_processed") > late

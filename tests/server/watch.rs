@@ -34,8 +34,8 @@ fn info_counts_what_happened() {
     take(&mut c, &["a", "1/d", "10", "COST", "4"]);
     take(&mut c, &["a", "1/d", "10", "COST", "9", "ATMOST"]);
     take(&mut c, &["a", "1/d", "10", "COST", "5", "FORCE"]);
-    take(&mut c, &["b", "1", "1", "FORCE"]);
-    take(&mut c, &["b", "1", "1", "MAXWAIT", "5000"]);
+    take(&mut c, &["b", "1/d", "1", "FORCE"]);
+    take(&mut c, &["b", "1/d", "1", "MAXWAIT", "86400000"]);
     ask::<()>(&mut c, "RL.GIVE", &["a", "1/d", "10", "COST", "2"]);
     ask::<()>(&mut c, "RL.PEEK", &["a", "1/d", "10"]);
     ask::<()>(
