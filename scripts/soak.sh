@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Eleven million calls, or as many as are asked for, on keys that come and go, in a server whose
+# Ten million calls, or as many as are asked for, on keys that come and go, in a server whose
 # memory is watched: none may stay behind. Takes some minutes, so it is no part of test.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
