@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Fuzzes the rate's parser and the bucket's arithmetic, guided by coverage, for so many seconds
-# (60); needs a C++ compiler. What it found worth keeping lies in target/fuzz/corpus; what failed, in target/fuzz.
+# (60). What it found worth keeping lies in target/fuzz/corpus; what failed, in target/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+scripts/setup.sh libclang c++ </dev/null
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # What cargo-fuzz passes, less the sanitizer, which would need a nightly toolchain: there is no

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things named, and only that; with no names, all of them:
 #
-#   scripts/setup.sh [server|libclang|faketime|valgrind|clients|prometheus|browser]...
+#   scripts/setup.sh [server|libclang|c++|faketime|valgrind|clients|prometheus|browser]...
 #
 #   server      redis-server and redis-cli
 #   libclang    what the module's build needs
+#   c++         a compiler for what the fuzzer's build needs
 #   faketime    moves a server's clock in tests
 #   valgrind    watches a server's memory
 #   clients     redis-py and node-redis, in target/clients
@@ -51,6 +52,7 @@ apt=() brew=()
 missing() {
   case $1 in
     cc) apt+=(gcc libc6-dev) ;; # macOS has it with the command line tools, as Rust needs them.
+    c++) apt+=(g++) ;;
     redis) apt+=(redis-server redis-tools) brew+=(redis) ;;
     libclang) apt+=(libclang-dev) brew+=(llvm) ;;
     faketime) apt+=(faketime) brew+=(libfaketime) ;;
@@ -71,6 +73,7 @@ look_for() {
       has_libclang || missing libclang
       have cc || missing cc
       ;;
+    c++) have c++ || missing c++ ;;
     faketime) has_faketime || missing faketime ;;
     valgrind) have valgrind || missing valgrind ;;
     clients)
@@ -147,7 +150,7 @@ browser_driver() {
   echo "$playwright" >"$folder/version"
 }
 
-known="server libclang faketime valgrind clients prometheus browser"
+known="server libclang c++ faketime valgrind clients prometheus browser"
 have cargo || fail "Rust is missing: install it from https://rustup.rs, then start again"
 if (($# == 0)); then
   # shellcheck disable=SC2086 # One argument a word.

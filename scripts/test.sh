@@ -11,6 +11,7 @@ cargo clippy --all-targets -- -D warnings
 cargo build --release
 scripts/panics.py
 scripts/memcheck.sh
+scripts/fuzz.sh 30
 cargo test --no-fail-fast
 
 status=0 results=""
