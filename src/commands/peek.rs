@@ -24,10 +24,9 @@ impl Handler for Peek {
         let (name, limit, options) = key_and_limit(call)?;
         let cost = options::cost(options)?;
 
-        let now = call.now();
-        let key = call.peek(name, Bucket::SIZE..=Bucket::SIZE, now)?;
+        let key = call.peek(name, Bucket::SIZE..=Bucket::SIZE)?;
         let mode = Mode::Whole;
-        let decision = Standing::new(stored(&key)?, now, limit).take(Ask { cost, mode })?;
+        let decision = Standing::new(stored(&key)?, call.now(), limit).take(Ask { cost, mode })?;
 
         stats::PEEKS.add(1);
         call.reply(&decision.reply.fields());

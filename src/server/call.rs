@@ -97,7 +97,7 @@ impl<'a> Call<'a> {
         Key::open(self.ctx, name, lengths)
     }
 
-    /// Opens a key for a look that leaves no trace, as it stands at `now`.
+    /// Opens a key for a look that leaves no trace, as it stands when the call began.
     ///
     /// # Errors
     /// It holds another type than a string, or one of a length that is not accepted.
@@ -105,9 +105,8 @@ impl<'a> Call<'a> {
         &self,
         name: &'a Argument<'a>,
         lengths: RangeInclusive<usize>,
-        now: u64,
     ) -> Result<Key<'a>, Error<'a>> {
-        Key::peek(self.ctx, name, lengths, now)
+        Key::peek(self.ctx, name, lengths, self.now)
     }
 
     /// Tells those who subscribed to events of modules.
