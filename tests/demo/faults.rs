@@ -1,6 +1,7 @@
 //! The demo with its Redis dead, hanging, or talking nonsense.
 
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::common::{wait_until, Server};
 use crate::driver::{call, pid, signal, Demo};
@@ -60,6 +61,24 @@ fn a_redis_that_hangs_lets_requests_through() {
         // After a second without an answer, there is no connection any more.
         let line = "warning: limiter failed open: no answer within 50ms";
         demo.log().contains(line)
+    });
+}
+
+#[test]
+fn redis_is_waited_for_as_long_as_asked() {
+    let redis = Server::start();
+    let demo = Demo::with(&redis, "--rate 1/d --burst 1");
+    demo.wait_for(429);
+    let process = pid(&redis);
+    signal(process, "STOP");
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| demo.get().status());
+        wait_until("it takes longer than it ever should", || {
+            start.elapsed() > Duration::from_millis(1_500)
+        });
+        signal(process, "CONT");
+        assert_eq!(answer.join().expect("an answer"), 429);
     });
 }
 
