@@ -374,9 +374,11 @@ impl Check<'_> {
         let may_be = |outcome: &Outcome| match outcome.after {
             After::Kept => after == before || may_have_expired(before, self.moment) || filled,
             After::Removed => after.content == Content::Nothing,
-            // Of no use longer than this took.
+            // Of no use longer than this took. It may have been written that much earlier, and then
+            // was full that much earlier at the most.
             After::Written(_, at) => {
-                after.content == Content::Nothing && at <= (self.moment.to / MILLI) as i64
+                let earlier = at - (to - from).div_ceil(MILLI) as i64;
+                after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
             }
         };
         let peeks = matches!(self.verb, Verb::Peek(_));
