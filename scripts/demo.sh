@@ -3,6 +3,6 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 "$root/scripts/setup.sh" server libclang
-cargo build --quiet --release --lib --manifest-path "$root/Cargo.toml"
-cargo build --quiet --example demo --manifest-path "$root/Cargo.toml"
-exec "$root/target/debug/examples/demo" "$@"
+cargo build --quiet --release --package redis-rl --manifest-path "$root/Cargo.toml"
+cargo build --quiet --package redis-rl-demo --manifest-path "$root/Cargo.toml"
+exec "$root/target/debug/demo" "$@"

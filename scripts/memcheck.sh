@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh server libclang valgrind </dev/null
-cargo build --release
+cargo build --release -p redis-rl
 exec python3 scripts/memory/memcheck.py

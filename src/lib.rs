@@ -1,7 +1,7 @@
 //! Rate limiting as a native command of Redis and Valkey.
 //!
-//! [`bucket`] decides and [`limit`] says what may be asked; both are pure. `commands` holds one
-//! file per command, `server` everything that touches the server and the only unsafe code.
+//! The crate `redis-rl-limits` decides. `commands` holds one file per command, `server` everything
+//! that touches the server and the only unsafe code.
 //! [`MODULE`] is what a server is told when it loads the library.
 
 // A panic would take the server and everybody's data with it.
@@ -14,13 +14,9 @@
     clippy::unwrap_used
 )]
 
-pub mod bucket;
 mod commands;
-pub mod error;
-pub mod limit;
 mod server;
 mod stats;
-pub mod top;
 
 use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
 use server::{Command, Module, Setting};
@@ -40,7 +36,7 @@ static MODULE: Module = Module {
     settings: &[Setting {
         name: c"top-keys",
         default: 128,
-        accepted: 0..=top::MAX_KEYS as i64,
+        accepted: 0..=redis_rl_limits::top::MAX_KEYS as i64,
         get: stats::top_keys,
         set: stats::keep_top_keys,
     }],

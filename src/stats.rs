@@ -6,9 +6,9 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::bucket::Reply;
-use crate::error::Error;
-use crate::top::Top;
+use redis_rl_limits::bucket::Reply;
+use redis_rl_limits::error::Error;
+use redis_rl_limits::top::Top;
 
 /// A number that only grows.
 pub struct Counter(AtomicU64);

@@ -174,7 +174,7 @@ impl Flags {
         let module = match &self.module {
             Some(module) => module.clone(),
             None => std::env::current_exe()?
-                .with_file_name(format!("../../release/libredis_rl{DLL_SUFFIX}")),
+                .with_file_name(format!("../release/libredis_rl{DLL_SUFFIX}")),
         };
         let module = module
             .canonicalize()

@@ -8,9 +8,9 @@ mod oracle;
 
 use libfuzzer_sys::fuzz_target;
 use oracle::{After, Outcome, State, MAX_TOKENS, UNIT};
-use redis_rl::bucket::{Ask, Bucket, Change, Decision, Mode, Standing};
-use redis_rl::error::Error;
-use redis_rl::limit::Limit;
+use redis_rl_limits::bucket::{Ask, Bucket, Change, Decision, Mode, Standing};
+use redis_rl_limits::error::Error;
+use redis_rl_limits::limit::Limit;
 
 const NUMBERS: usize = 6;
 

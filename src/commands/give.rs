@@ -1,9 +1,9 @@
 //! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
 
 use super::{key_and_limit, open, options, settle, BURST, COST, KEY, RATE};
-use crate::error::Error;
 use crate::server::{Access, Call, Handler, Info, Keys};
 use crate::stats;
+use redis_rl_limits::error::Error;
 
 /// The command.
 pub struct Give;

@@ -10,11 +10,11 @@ pub mod take;
 pub mod throttle;
 pub mod top;
 
-use crate::bucket::{Bucket, Change, Reply, Standing};
-use crate::error::Error;
-use crate::limit::Limit;
 use crate::server::{Argument, Call, Doc, Key};
 use crate::stats::{self, with_top};
+use redis_rl_limits::bucket::{Bucket, Change, Reply, Standing};
+use redis_rl_limits::error::Error;
+use redis_rl_limits::limit::Limit;
 
 // The arguments that most commands have.
 const KEY: Doc = Doc::key(c"key");

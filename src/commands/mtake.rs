@@ -2,11 +2,11 @@
 //! bucket or from none.
 
 use super::{options, store, tell, BURST, COST, KEY, RATE};
-use crate::bucket::{Ask, Decision, Mode, Standing};
-use crate::error::{Error, Parameter};
-use crate::limit::{integer, Limit};
 use crate::server::{Access, Argument, Call, Doc, Handler, Info, Key, Keys};
 use crate::stats;
+use redis_rl_limits::bucket::{Ask, Decision, Mode, Standing};
+use redis_rl_limits::error::{Error, Parameter};
+use redis_rl_limits::limit::{integer, Limit};
 
 /// Buckets in a call: what bounds its memory and its time.
 const MAX_BUCKETS: u64 = 128;

@@ -2,10 +2,10 @@
 
 use std::mem::discriminant;
 
-use crate::bucket::{Ask, Mode};
-use crate::error::{Error, Parameter};
-use crate::limit::{integer, MAX_TOKENS};
 use crate::server::Argument;
+use redis_rl_limits::bucket::{Ask, Mode};
+use redis_rl_limits::error::{Error, Parameter};
+use redis_rl_limits::limit::{integer, MAX_TOKENS};
 
 /// The longest that a caller may be ready to wait: some 31 years.
 const MAX_WAIT_MS: u64 = 1_000_000_000_000;

@@ -1,10 +1,10 @@
 //! `RL.PEEK key rate burst [COST n]`: what RL.TAKE would reply, changing nothing.
 
 use super::{key_and_limit, options, stored, BURST, COST, KEY, RATE};
-use crate::bucket::{Ask, Bucket, Mode, Standing};
-use crate::error::Error;
 use crate::server::{Access, Call, Handler, Info, Keys};
 use crate::stats;
+use redis_rl_limits::bucket::{Ask, Bucket, Mode, Standing};
+use redis_rl_limits::error::Error;
 
 /// The command.
 pub struct Peek;

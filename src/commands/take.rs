@@ -1,10 +1,10 @@
 //! `RL.TAKE key rate burst [COST n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1) or none.
 
 use super::{key_and_limit, open, options, settle, tell, BURST, COST, KEY, RATE};
-use crate::bucket::Mode;
-use crate::error::Error;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
 use crate::stats;
+use redis_rl_limits::bucket::Mode;
+use redis_rl_limits::error::Error;
 
 /// The command.
 pub struct Take;

@@ -1,11 +1,11 @@
 //! `CL.THROTTLE key max_burst count period [quantity]`: redis-cell's command on the same buckets.
 
 use super::{settle, tell};
-use crate::bucket::{Ask, Bucket, Decision, Mode, Standing};
-use crate::error::{Error, Parameter};
-use crate::limit::{integer, Limit, MAX_TOKENS};
 use crate::server::{Access, Argument, Call, Doc, Handler, Info, Keys};
 use crate::stats;
+use redis_rl_limits::bucket::{Ask, Bucket, Decision, Mode, Standing};
+use redis_rl_limits::error::{Error, Parameter};
+use redis_rl_limits::limit::{integer, Limit, MAX_TOKENS};
 
 const MAX_COUNT: u64 = 1_000_000_000_000_000_000;
 const MAX_PERIOD: u64 = 1_000_000_000;

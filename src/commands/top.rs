@@ -1,10 +1,10 @@
 //! `RL.TOP [count | RESET]`: the keys denied most.
 
-use crate::error::{Error, Parameter};
-use crate::limit::integer;
 use crate::server::{Access, Call, Doc, Handler, Info, Keys};
 use crate::stats::with_top;
-use crate::top::{Top as Sketch, MAX_KEYS};
+use redis_rl_limits::error::{Error, Parameter};
+use redis_rl_limits::limit::integer;
+use redis_rl_limits::top::{Top as Sketch, MAX_KEYS};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 

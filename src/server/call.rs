@@ -9,7 +9,7 @@ use std::os::raw::{c_char, c_int, c_long};
 use redis_module::raw;
 
 use super::{api, clock, key::Key};
-use crate::error::Error;
+use redis_rl_limits::error::Error;
 
 /// A call in progress. Lives as long as the server waits for the command to return.
 pub struct Call<'a> {

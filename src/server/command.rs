@@ -7,8 +7,8 @@ use std::ptr;
 use redis_module::raw;
 
 use super::{api, call::Call};
-use crate::error::Error;
 use crate::stats;
+use redis_rl_limits::error::Error;
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 

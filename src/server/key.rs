@@ -7,7 +7,7 @@ use std::ptr;
 use redis_module::raw;
 
 use super::{api, call::Argument, expiry, stream};
-use crate::error::Error;
+use redis_rl_limits::error::Error;
 
 const READ: c_int = raw::REDISMODULE_READ as c_int;
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 /// # Panics
 /// It is not there, or older than the source: the tests would speak of something else.
 pub fn module() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let library = root.join(format!("target/release/{DLL_PREFIX}redis_rl{DLL_SUFFIX}"));
     assert!(
         library.exists() && newest(&library) >= newest(&root.join("src")),
@@ -18,6 +18,16 @@ pub fn module() -> PathBuf {
         library.display()
     );
     library
+}
+
+/// The repository, whose tests lie in more than one package.
+///
+/// # Panics
+/// No folder above this package holds a Cargo.lock.
+pub fn root() -> &'static Path {
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = above.find(|folder| folder.join("Cargo.lock").exists());
+    root.expect("a folder with a Cargo.lock")
 }
 
 /// When the file, or the newest file below the folder, was changed.

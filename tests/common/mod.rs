@@ -1,7 +1,7 @@
 //! Real servers for the tests, with the module loaded, each in a folder of its own.
 
 // Each test binary compiles its own copy and uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod build;
 mod clock;
@@ -10,7 +10,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-pub use build::module;
+pub use build::{module, root};
 pub use server::{Launch, Server};
 
 /// More than any condition takes on a busy machine, and less than a person would wait.

@@ -3,14 +3,13 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{free_port, until, wait_until, Server};
+use crate::common::{free_port, root, until, wait_until, Server};
 use crate::driver::{call, keys, refusal, send, send_as, Demo, Folder, Running};
 
 const LIMITS: &str = "--key-by header:X-Api-Key --rate 1/d --burst 2";
@@ -103,7 +102,7 @@ fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
 
 #[test]
 fn each_alert_fires_when_it_should_and_not_otherwise() {
-    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo/alerts.yml");
+    let cases = root().join("tests/demo/alerts.yml");
     promtool(&["check", "rules", &grafana("alerts.yml")], "");
     promtool(
         &["test", "rules", cases.to_str().expect("a plain path")],
@@ -197,7 +196,7 @@ fn promtool(arguments: &[&str], input: &str) {
 }
 
 fn grafana(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/grafana");
+    let folder = root().join("scripts/grafana");
     folder.join(name).to_str().expect("a plain path").to_owned()
 }
 

@@ -1,10 +1,9 @@
 //! The live page in a real Chromium: `dashboard.mjs` looks and clicks, this causes the faults.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{free_port, Server};
+use crate::common::{free_port, root, Server};
 use crate::driver::{pid, signal, Demo, Running};
 
 #[test]
@@ -42,7 +41,7 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
 }
 
 fn browser(port: u16, admin: u16) -> Running {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut node = Command::new("node");
     node.arg(root.join("tests/demo/dashboard.mjs"));
     node.args([

@@ -185,8 +185,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 fn command(flags: &[&str]) -> Command {
-    let test = std::env::current_exe().expect("a path");
-    let mut command = Command::new(test.with_file_name("../examples/demo"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
     for flag in ["--listen", "--admin"] {
         if !flags.contains(&flag) {
             command.args([flag, "127.0.0.1:0"]);

@@ -1,6 +1,6 @@
 //! The demo over real HTTP.
 //!
-//! Alone with `cargo build --example demo && cargo test --test demo`.
+//! Alone with `cargo test -p redis-rl-demo`.
 
 mod addresses;
 mod admin;

@@ -1,7 +1,7 @@
 //! One call: the reply and every stored bit are the oracle's.
 
 use proptest::prelude::*;
-use redis_rl::bucket::{Bucket, Change, Mode, Standing};
+use redis_rl_limits::bucket::{Bucket, Change, Mode, Standing};
 
 use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY};
 use crate::oracle::{self, State, MAX_TOKENS};

@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use proptest::prelude::*;
-use redis_rl::bucket::{Mode, Reply};
+use redis_rl_limits::bucket::{Mode, Reply};
 
 use crate::calls::{aimed, calls};
 use crate::cases::{any_size, config, costs, limits, Pair, TODAY};

@@ -2,9 +2,9 @@
 //! overflow that a release leaves out.
 
 use proptest::prelude::*;
-use redis_rl::bucket::{Ask, Bucket, Mode, Standing};
-use redis_rl::error::Error;
-use redis_rl::limit::Limit;
+use redis_rl_limits::bucket::{Ask, Bucket, Mode, Standing};
+use redis_rl_limits::error::Error;
+use redis_rl_limits::limit::Limit;
 
 use crate::cases::{any_size, config, limits};
 use crate::oracle::{State, MAX_TOKENS, UNIT};

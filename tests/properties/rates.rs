@@ -2,9 +2,9 @@
 
 use num_rational::BigRational;
 use proptest::prelude::*;
-use redis_rl::bucket::Mode;
-use redis_rl::error::{Error, Parameter};
-use redis_rl::limit::Limit;
+use redis_rl_limits::bucket::Mode;
+use redis_rl_limits::error::{Error, Parameter};
+use redis_rl_limits::limit::Limit;
 
 use crate::cases::{any_size, config, limits, Pair};
 use crate::oracle::{self, Refusal, State, MAX_TOKENS, UNIT};

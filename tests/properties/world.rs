@@ -1,8 +1,8 @@
 //! A bucket in a store: calls, the clock, and a key that expires, as around a server.
 
-use redis_rl::bucket::{Ask, Bucket, Change, Decision, Mode, Reply, Standing};
-use redis_rl::error::Error;
-use redis_rl::limit::Limit;
+use redis_rl_limits::bucket::{Ask, Bucket, Change, Decision, Mode, Reply, Standing};
+use redis_rl_limits::error::Error;
+use redis_rl_limits::limit::Limit;
 
 use crate::cases::{same_mode, Pair};
 use crate::oracle::{self, After, Outcome, State, MILLI};

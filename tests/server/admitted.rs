@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use crate::common::{wait_until, Launch, Server};
+use crate::common::{root, wait_until, Launch, Server};
 use crate::node::launch;
 
 /// Tokens a second, so few that clients at full speed are denied most of the time.
@@ -146,7 +146,7 @@ impl Script {
     /// Runs a script of tests/clients: `<kind> <addresses> <rate> <burst> <keys>`. Returns when
     /// it has had its first answer.
     pub fn start(script: &str, kind: &str, servers: &[&Server], keys: &[String]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = root();
         let program = if script.ends_with(".py") {
             root.join("target/clients/py/bin/python")
         } else {

@@ -1,6 +1,5 @@
 //! CL.THROTTLE beside redis-cell itself, and in its place.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -10,14 +9,14 @@ use proptest::test_runner::TestRunner;
 use redis::{Connection, Value};
 
 use crate::calls::{ask, call, now, take, Reply, SLOW};
-use crate::common::{module, Launch, Server};
+use crate::common::{module, root, Launch, Server};
 use crate::oracle::{Limit, State, SECOND, UNIT};
 
 /// redis-cell's library, built if it has not been.
 fn redis_cell() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/redis-cell.sh");
+        let script = root().join("scripts/redis-cell.sh");
         let built = Command::new(&script).output().expect("the script runs");
         let errors = String::from_utf8_lossy(&built.stderr);
         assert!(built.status.success(), "{}: {errors}", script.display());

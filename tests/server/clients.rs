@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::Launch;
+use crate::common::{root, Launch};
 
 /// Runs a script of tests/clients against a server of its own.
 fn passes(program: &Path, script: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
     let output = Command::new(program)
         .arg(root.join("tests/clients").join(script))
@@ -32,7 +32,7 @@ fn passes(program: &Path, script: &str) {
 
 #[test]
 fn redis_py() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/py/bin/python");
+    let python = root().join("target/clients/py/bin/python");
     passes(&python, "redis_py.py");
 }
 

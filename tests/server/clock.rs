@@ -1,11 +1,10 @@
 //! A server whose clock moves.
 
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::calls::{ask, expires_at, stored, take};
-use crate::common::{Launch, Server};
+use crate::common::{root, Launch, Server};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -22,7 +21,7 @@ fn launch_with_clock() -> Launch {
         let Err(log) = under_test.clone().try_start() else {
             return under_test;
         };
-        let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers/redis-6.2");
+        let other = root().join("target/servers/redis-6.2");
         assert!(
             other.exists(),
             "{} is missing: run scripts/servers.sh",
