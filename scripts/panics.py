@@ -18,8 +18,8 @@ import sys
 LIBRARY = pathlib.Path(__file__).parent.parent / "target/release/libredis_rl.so"
 # What the server calls, and what formatting calls back.
 ENTRY = re.compile(
-    r"command::entry|stream::forget|settings::[gs]et|load::info|RedisModule_On"
-    r"|<redis_rl::.* as core::fmt::"
+    r"command::entry|replication::forget|settings::[gs]et|info::write|RedisModule_On"
+    r"|<redis_rl\S* as core::fmt::"
 )
 PANIC = re.compile(r"panic|unwrap_failed|expect_failed|slice_.*_fail|index_fail|option::.*fail")
 HARMLESS = re.compile(r"panic_cannot_unwind|panic_in_cleanup|panic_count|alloc::raw_vec::handle_error")

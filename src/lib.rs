@@ -1,8 +1,8 @@
 //! Rate limiting as a native command of Redis and Valkey.
 //!
 //! The crate `redis-rl-limits` decides. `commands` holds one file per command, `server` everything
-//! that touches the server and the only unsafe code.
-//! [`MODULE`] is what a server is told when it loads the library.
+//! that touches the server and the only unsafe code. [`MODULE`] is what a server is told when it
+//! loads the library.
 
 // A panic would take the server and everybody's data with it.
 #![deny(
@@ -18,25 +18,27 @@ mod commands;
 mod server;
 mod stats;
 
+use commands::Served;
 use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
+use redis_rl_limits::top::MAX_KEYS;
 use server::{Command, Module, Setting};
 
 static MODULE: Module = Module {
     name: c"rl",
-    version: 100,
+    version: server::c_str(concat!(env!("CARGO_PKG_VERSION"), "\0")),
     commands: &[
-        Command::of::<Take>(),
-        Command::of::<Peek>(),
-        Command::of::<Give>(),
-        Command::of::<MTake>(),
-        Command::of::<Top>(),
+        Command::of::<Served<Take>>(),
+        Command::of::<Served<Peek>>(),
+        Command::of::<Served<Give>>(),
+        Command::of::<Served<MTake>>(),
+        Command::of::<Served<Top>>(),
     ],
-    on_request: &[Command::of::<Throttle>()],
+    optional_commands: &[Command::of::<Served<Throttle>>()],
     arguments: c"CL.THROTTLE, and TOP-KEYS followed by a number from 0 to 4096",
     settings: &[Setting {
         name: c"top-keys",
         default: 128,
-        accepted: 0..=redis_rl_limits::top::MAX_KEYS as i64,
+        accepted: 0..=MAX_KEYS as i64,
         get: stats::top_keys,
         set: stats::keep_top_keys,
     }],
@@ -46,3 +48,5 @@ static MODULE: Module = Module {
     },
     unload: || stats::keep_top_keys(0),
 };
+
+server::entry_points!(MODULE);

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redis_rl_limits::bucket::Reply;
+use redis_rl_limits::decision::Reply;
 use redis_rl_limits::error::Error;
 use redis_rl_limits::top::Top;
 
@@ -18,11 +18,11 @@ impl Counter {
         Self(AtomicU64::new(0))
     }
 
-    /// Counts `n`, which may be negative by mistake but then counts nothing.
-    pub fn add(&self, n: i64) {
+    /// Counts `n`.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
         // Two steps rather than an atomic one, which costs more: commands run on one thread.
-        let sum = self.get().wrapping_add(u64::try_from(n).unwrap_or(0));
-        self.0.store(sum, Ordering::Relaxed);
+        self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
@@ -30,70 +30,102 @@ impl Counter {
     }
 }
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident: $field:literal,)*) => {
-        $($(#[$doc])* pub static $name: Counter = Counter::new();)*
-
-        /// Every counter, by the name that `INFO` shows behind the module's.
-        pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
-            [$(($field, $name.get())),*].into_iter()
-        }
-    };
-}
-
-counters! {
+/// What happened to one kind of limit that tokens are taken from.
+pub struct Takes {
     /// Calls that took tokens.
-    TAKES_ALLOWED: c"takes_allowed",
+    allowed: Counter,
     /// Calls that wanted to.
-    TAKES_DENIED: c"takes_denied",
+    denied: Counter,
     /// Calls that looked.
-    PEEKS: c"peeks",
-    /// Tokens taken, from all buckets of a call.
-    TOKENS_TAKEN: c"tokens_taken",
-    /// Of these, by calls that made the bucket owe because they insisted.
-    TOKENS_FORCED: c"tokens_forced",
+    pub peeks: Counter,
+    /// Tokens taken, from all limits of a call.
+    taken: Counter,
+    /// Of these, by calls that insisted though there were too few.
+    pub forced: Counter,
     /// Of these, by calls that have to wait for them.
-    TOKENS_RESERVED: c"tokens_reserved",
+    reserved: Counter,
     /// Tokens given back.
-    TOKENS_GIVEN: c"tokens_given",
-    /// Buckets that were not there.
-    BUCKETS_CREATED: c"buckets_created",
-    /// Calls that were wrong.
-    ERRORS_CALL: c"errors_call",
-    /// Calls on keys that hold something else.
-    ERRORS_KEY: c"errors_key",
-    /// Calls that found no memory.
-    ERRORS_MEMORY: c"errors_memory",
-    /// Calls that would have made a bucket owe too much.
-    ERRORS_DEBT: c"errors_debt",
+    pub given: Counter,
+    /// Limits that were not there.
+    pub created: Counter,
 }
 
-/// What a call counts as that took so many tokens.
-pub fn takes(taken: i64) -> &'static Counter {
-    if taken > 0 {
-        &TAKES_ALLOWED
-    } else {
-        &TAKES_DENIED
+impl Takes {
+    const fn new() -> Self {
+        Self {
+            allowed: Counter::new(),
+            denied: Counter::new(),
+            peeks: Counter::new(),
+            taken: Counter::new(),
+            forced: Counter::new(),
+            reserved: Counter::new(),
+            given: Counter::new(),
+            created: Counter::new(),
+        }
     }
+
+    /// Counts a call that took so many tokens.
+    #[inline(always)]
+    pub fn count_call(&self, taken: i64) {
+        if taken > 0 {
+            self.allowed.add(1);
+        } else {
+            self.denied.add(1);
+        }
+    }
+
+    /// Counts tokens that were taken from a limit.
+    #[inline(always)]
+    pub fn count_taken(&self, reply: &Reply) {
+        let taken = reply.taken.unsigned_abs();
+        self.taken.add(taken);
+        if reply.wait_ms > 0 {
+            self.reserved.add(taken);
+        }
+    }
+}
+
+/// Of buckets.
+pub static BUCKETS: Takes = Takes::new();
+
+/// Calls that were wrong.
+static ERRORS_CALL: Counter = Counter::new();
+/// Calls on keys that hold something else.
+static ERRORS_KEY: Counter = Counter::new();
+/// Calls that found no memory.
+static ERRORS_MEMORY: Counter = Counter::new();
+/// Calls that would have made a limit owe too much.
+static ERRORS_DEBT: Counter = Counter::new();
+
+/// Every counter, by the name that `INFO` shows behind the module's.
+pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
+    [
+        (c"takes_allowed", &BUCKETS.allowed),
+        (c"takes_denied", &BUCKETS.denied),
+        (c"peeks", &BUCKETS.peeks),
+        (c"tokens_taken", &BUCKETS.taken),
+        (c"tokens_forced", &BUCKETS.forced),
+        (c"tokens_reserved", &BUCKETS.reserved),
+        (c"tokens_given", &BUCKETS.given),
+        (c"buckets_created", &BUCKETS.created),
+        (c"errors_call", &ERRORS_CALL),
+        (c"errors_key", &ERRORS_KEY),
+        (c"errors_memory", &ERRORS_MEMORY),
+        (c"errors_debt", &ERRORS_DEBT),
+    ]
+    .into_iter()
+    .map(|(name, counter)| (name, counter.get()))
 }
 
 /// Counts a call's error.
 pub fn failed(error: &Error<'_>) {
     let kind = match error {
-        Error::WrongType | Error::NotABucket => &ERRORS_KEY,
-        Error::OutOfMemory | Error::WriteFailed => &ERRORS_MEMORY,
+        Error::WrongType(_) | Error::Held { .. } => &ERRORS_KEY,
+        Error::OutOfMemory(_) | Error::WriteFailed(_) => &ERRORS_MEMORY,
         Error::Debt => &ERRORS_DEBT,
         _ => &ERRORS_CALL,
     };
     kind.add(1);
-}
-
-/// Counts tokens that were taken from a bucket.
-pub fn taken(reply: &Reply) {
-    TOKENS_TAKEN.add(reply.taken);
-    if reply.wait_ms > 0 {
-        TOKENS_RESERVED.add(reply.taken);
-    }
 }
 
 static TOP: Mutex<Option<Top>> = Mutex::new(None);
@@ -103,20 +135,24 @@ pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> Option<T> {
     top().as_mut().map(f)
 }
 
-/// How many keys denied most are kept. The report of a crash asks too, so this must not wait for
-/// whom the crash came upon.
+/// How many keys denied most are kept. Redis also calls this while writing a crash report; the
+/// crashed thread may hold the lock, so never wait.
 pub fn top_keys() -> i64 {
     let top = TOP.try_lock().ok();
     let kept = top.as_ref().and_then(|top| Some(top.as_ref()?.capacity()));
     kept.map_or(0, |keys| keys.try_into().unwrap_or(i64::MAX))
 }
 
-/// Keeps so many from now on, and forgets those kept so far.
+/// Keeps so many from now on; of those kept so far, the ones denied most that fit.
 pub fn keep_top_keys(keys: i64) {
     // Where the library was loaded differs from run to run.
     let seed = std::ptr::from_ref(&TOP) as usize as u64;
     let keys = usize::try_from(keys).ok().filter(|&keys| keys > 0);
-    *top() = keys.map(|keys| Top::new(keys, seed));
+    let mut top = top();
+    *top = keys.map(|keys| match top.take() {
+        Some(kept) => kept.resized(keys),
+        None => Top::new(keys, seed),
+    });
 }
 
 fn top() -> MutexGuard<'static, Option<Top>> {

@@ -29,7 +29,7 @@ impl Limit {
     /// # Errors
     /// The module would not accept it; then with the module's words.
     pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
-        let limit = redis_rl_limits::limit::Limit::parse(rate.as_bytes(), burst.as_bytes())
+        let limit = redis_rl_limits::bucket::Limit::parse(rate.as_bytes(), burst.as_bytes())
             .map_err(|error| error.to_string().trim_start_matches("ERR ").to_owned())?;
         Ok(Self {
             name: name.to_owned(),

@@ -8,9 +8,11 @@ mod oracle;
 
 use libfuzzer_sys::fuzz_target;
 use oracle::{After, Outcome, State, MAX_TOKENS, UNIT};
-use redis_rl_limits::bucket::{Ask, Bucket, Change, Decision, Mode, Standing};
+use redis_rl_limits::bucket::{Bucket, Limit};
+use redis_rl_limits::decision::{
+    Ask, Change, Decision, Limit as _, Mode, Standing as _, State as _,
+};
 use redis_rl_limits::error::Error;
-use redis_rl_limits::limit::Limit;
 
 const NUMBERS: usize = 6;
 
@@ -67,11 +69,17 @@ fn decide(real: Limit, exact: &oracle::Limit, bytes: &[u8; 16], words: [u64; 4])
     let expected = exact.at_arrival_time(wait, now);
     assert_eq!(arrival.to_bytes(), expected.bytes());
 
-    let standing = Standing::new(stored, now, real);
+    let standing = real.stand(stored, now);
     let take = |mode, same| {
-        let taken = standing.take(Ask { cost, mode });
+        let taken = standing.take(&Ask {
+            mode,
+            ..Ask::whole(cost)
+        });
         assert!(matches!(taken, Ok(_) | Err(Error::Debt)));
-        (taken.ok().map(outcome), exact.take(state, now, cost, same))
+        (
+            taken.ok().map(|decision| outcome(decision, real)),
+            exact.take(state, now, cost, same),
+        )
     };
     let (decided, expected) = match verb % 6 {
         0 => take(Mode::Whole, oracle::Mode::Whole),
@@ -79,22 +87,23 @@ fn decide(real: Limit, exact: &oracle::Limit, bytes: &[u8; 16], words: [u64; 4])
         2 => take(Mode::Force, oracle::Mode::Force),
         3 => take(Mode::MaxWait(most), oracle::Mode::MaxWait(most)),
         4 => (
-            Some(outcome(standing.give(cost))),
+            Some(outcome(standing.give(cost), real)),
             Some(exact.give(state, now, cost)),
         ),
         _ => (
-            Some(outcome(standing.look(cost))),
+            Some(outcome(standing.look(&Ask::whole(cost)), real)),
             Some(exact.look(state, now, cost)),
         ),
     };
     assert_eq!(decided, expected);
 }
 
-fn outcome(decision: Decision) -> Outcome {
+fn outcome(decision: Decision<Bucket>, limit: Limit) -> Outcome {
     Outcome {
         reply: decision.reply.fields(),
         after: match decision.change {
             Change::Keep => After::Kept,
+            Change::KeepAlive(bucket) => After::KeptUntil(limit.expires_at(&bucket)),
             Change::Remove => After::Removed,
             Change::Write(bucket, expires) => {
                 let state = State::read(&bucket.to_bytes()).expect("a bucket that is stored");

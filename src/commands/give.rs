@@ -1,38 +1,33 @@
 //! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
 
-use super::{key_and_limit, open, options, settle, BURST, COST, KEY, RATE};
-use crate::server::{Access, Call, Handler, Info, Keys};
-use crate::stats;
+use redis_rl_limits::decision::Reply;
 use redis_rl_limits::error::Error;
+use redis_rl_limits::options::{Name, Options};
+
+use super::limited::{self, key_and_bucket};
+use super::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
+use crate::server::{Access, Call, Description, Keys};
 
 /// The command.
 pub struct Give;
 
-impl Handler for Give {
-    const INFO: Info = Info {
+impl Command for Give {
+    const DESCRIPTION: Description = Description {
         name: c"RL.GIVE",
+        since: FIRST_VERSION,
         access: Access::Write,
         keys: Keys::First,
         summary: c"Gives tokens back to a rate-limit bucket, at most to full.",
         complexity: c"O(1)",
         arguments: &[KEY, RATE, BURST, COST],
-        arity: -4,
+        tips: None,
     };
+    const SYNTAX: &'static str = "RL.GIVE key rate burst [COST n]";
+    type Answer = Reply;
 
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let (name, limit, options) = key_and_limit(call)?;
-        let tokens = options::cost(options)?;
-
-        let (mut key, standing) = open(call, name, limit)?;
-        let decision = standing.give(tokens);
-        settle(&mut key, decision.change)?;
-        key.close();
-
-        if decision.reply.taken > 0 {
-            stats::TOKENS_GIVEN.add(decision.reply.taken);
-            call.notify(c"rl.give", name);
-        }
-        call.reply(&decision.reply.fields());
-        Ok(())
+    fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
+        let tokens = Options::parse(options, Name::OF_COST)?.cost();
+        limited::give(call, key, limit, |bucket| bucket.give(tokens))
     }
 }

@@ -1,86 +1,83 @@
-//! One file per command, each the same beats: parse, decide, store, reply.
+//! One file per command, each the same beats: parse, decide, store, answer. What all commands on
+//! one string share is in [`limited`].
 
 #![forbid(unsafe_code)]
 
+mod expiries;
 pub mod give;
+mod limited;
 pub mod mtake;
-mod options;
 pub mod peek;
 pub mod take;
 pub mod throttle;
 pub mod top;
 
-use crate::server::{Argument, Call, Doc, Key};
-use crate::stats::{self, with_top};
-use redis_rl_limits::bucket::{Bucket, Change, Reply, Standing};
+use std::marker::PhantomData;
+
+use redis_rl_limits::decision::Reply;
 use redis_rl_limits::error::Error;
-use redis_rl_limits::limit::Limit;
+use redis_rl_limits::options::Word;
+
+use crate::server::{Argument, Call, Description, Doc, Handler};
+use crate::stats;
+
+/// A command: its description, and what it answers.
+pub trait Command {
+    /// What the server is told of it.
+    const DESCRIPTION: Description;
+    /// How a call looks, for those that do not.
+    const SYNTAX: &'static str;
+    /// What it answers.
+    type Answer: Answer;
+
+    /// Does what a call asks for.
+    ///
+    /// # Errors
+    /// Anything that is wrong with the call or the key.
+    fn run<'a>(call: &mut Call<'a>) -> Result<Self::Answer, Error<'a>>;
+}
+
+/// What a command answers.
+pub trait Answer {
+    /// Sends it.
+    fn send(&self, call: &Call<'_>);
+}
+
+/// A command as the server calls it.
+pub struct Served<C>(PhantomData<C>);
+
+impl<C: Command> Handler for Served<C> {
+    const DESCRIPTION: Description = C::DESCRIPTION;
+
+    fn run(call: &mut Call<'_>) {
+        match C::run(call) {
+            Ok(answer) => answer.send(call),
+            Err(error) => {
+                stats::failed(&error);
+                call.reply_error(error);
+            }
+        }
+    }
+}
+
+impl Answer for Reply {
+    fn send(&self, call: &Call<'_>) {
+        call.reply_integers(&self.fields());
+    }
+}
+
+impl<'a> Word<'a> for Argument<'a> {
+    fn bytes(&self) -> &'a [u8] {
+        Argument::bytes(self)
+    }
+}
 
 // The arguments that most commands have.
 const KEY: Doc = Doc::key(c"key");
 const RATE: Doc = Doc::string(c"rate");
 const BURST: Doc = Doc::integer(c"burst");
 const COST: Doc = Doc::integer(c"cost").after(c"COST").optional();
+const KEEP: Doc = Doc::integer(c"keep").after(c"KEEP").optional();
 
-/// `key rate burst …`: the key, the limit, and what follows.
-#[inline(always)]
-fn key_and_limit<'a>(
-    call: &Call<'a>,
-) -> Result<(&'a Argument<'a>, Limit, &'a [Argument<'a>]), Error<'a>> {
-    let [key, rate, burst, options @ ..] = call.arguments() else {
-        return Err(Error::Arity);
-    };
-    Ok((key, Limit::parse(rate.bytes(), burst.bytes())?, options))
-}
-
-/// Counts and tells that tokens were taken from a bucket, or that it had too few.
-fn tell(call: &Call<'_>, name: &Argument<'_>, reply: &Reply) {
-    if reply.taken > 0 {
-        stats::taken(reply);
-        call.notify(c"rl.take", name);
-    } else {
-        with_top(|top| top.denied(name.bytes(), call.now()));
-        call.notify(c"rl.deny", name);
-    }
-}
-
-/// Opens a bucket's key, and tells how the bucket stands now.
-#[inline(always)]
-fn open<'a>(
-    call: &Call<'a>,
-    name: &'a Argument<'a>,
-    limit: Limit,
-) -> Result<(Key<'a>, Standing), Error<'a>> {
-    let key = call.open(name, Bucket::SIZE..=Bucket::SIZE)?;
-    let stored = stored(&key)?;
-    Ok((key, Standing::new(stored, call.now(), limit)))
-}
-
-fn stored<'a>(key: &Key<'a>) -> Result<Option<Bucket>, Error<'a>> {
-    let bucket = |bytes| Bucket::from_bytes(bytes).ok_or(Error::NotABucket);
-    key.value().map(bucket).transpose()
-}
-
-/// Makes the change that was decided on, if there is memory for it.
-#[inline(always)]
-fn settle<'a>(key: &mut Key<'a>, change: Change) -> Result<(), Error<'a>> {
-    if let Change::Write(..) = change {
-        key.check_writable()?;
-    }
-    store(key, change)
-}
-
-/// Makes the change that was decided on.
-#[inline(always)]
-fn store<'a>(key: &mut Key<'a>, change: Change) -> Result<(), Error<'a>> {
-    match change {
-        Change::Keep => Ok(()),
-        Change::Write(bucket, full_at_ms) => {
-            let is_new = key.value().is_none();
-            key.write(bucket.to_bytes(), full_at_ms)?;
-            stats::BUCKETS_CREATED.add(is_new.into());
-            Ok(())
-        }
-        Change::Remove => key.remove(),
-    }
-}
+/// The version that brought most commands.
+const FIRST_VERSION: &std::ffi::CStr = c"0.1.0";

@@ -1,124 +1,174 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
-use super::{options, store, tell, BURST, COST, KEY, RATE};
-use crate::server::{Access, Argument, Call, Doc, Handler, Info, Key, Keys};
-use crate::stats;
-use redis_rl_limits::bucket::{Ask, Decision, Mode, Standing};
+use redis_rl_limits::bucket::{Bucket, Limit, Standing};
+use redis_rl_limits::decision::{Ask, Change, Decision, Reply, Standing as _, NEVER};
+use redis_rl_limits::distinct::Distinct;
 use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::limit::{integer, Limit};
+use redis_rl_limits::number::plain_integer;
+use redis_rl_limits::options::{Name, Options};
 
-/// Buckets in a call: what bounds its memory and its time.
-const MAX_BUCKETS: u64 = 128;
-/// Arguments for each: key, rate and burst.
+use super::limited::{refused, report, Open};
+use super::{Answer, Command, BURST, COST, FIRST_VERSION, KEY, RATE};
+use crate::server::{Access, Argument, Call, Description, Doc, Keys};
+use crate::stats::BUCKETS;
+
+/// Arguments for each bucket: key, rate and burst.
 const STEP: usize = 3;
 
 /// The command.
 pub struct MTake;
 
+/// What it answers.
+pub struct Replies {
+    taken: i64,
+    each: Vec<Reply>,
+}
+
 /// A bucket of the call.
 struct Part<'a> {
     name: &'a Argument<'a>,
-    key: Key<'a>,
+    limit: Limit,
     standing: Standing,
+    is_new: bool,
 }
 
-impl Handler for MTake {
-    const INFO: Info = Info {
+impl Command for MTake {
+    const DESCRIPTION: Description = Description {
         name: c"RL.MTAKE",
+        since: FIRST_VERSION,
         access: Access::Write,
         keys: Keys::Counted { step: STEP },
         summary: c"Takes tokens from several rate-limit buckets, or from none of them.",
-        complexity: c"O(N^2) where N, at most 128, is the number of buckets",
+        complexity: c"O(N) where N, at most 128, is the number of buckets",
         arguments: &[
             Doc::integer(c"numkeys"),
             Doc::block(c"bucket", &[KEY, RATE, BURST]).multiple(),
             COST,
         ],
-        arity: -5,
+        tips: None,
     };
+    const SYNTAX: &'static str = "RL.MTAKE numkeys key rate burst [key rate burst ...] [COST n]";
+    type Answer = Replies;
 
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let (buckets, options) = split(call.arguments())?;
-        let cost = options::cost(options)?;
-        let parts = open(call, buckets)?;
-
-        let enough = parts.iter().all(|part| part.standing.has(cost));
-        if enough {
-            // Asked for all before the first is written, and not again: the first ones may take
-            // the last of the memory, and the others must be written too.
-            for part in &parts {
-                part.key.check_writable()?;
-            }
-        }
-        let mut decisions = Vec::with_capacity(parts.len());
-        for mut part in parts {
-            let decision = if enough {
-                let mode = Mode::Whole;
-                part.standing.take(Ask { cost, mode })?
-            } else {
-                part.standing.look(cost)
-            };
-            store(&mut part.key, decision.change)?;
-            decisions.push((part.name, decision));
-        }
-        let taken = if enough { cost as i64 } else { 0 };
-        stats::takes(taken).add(1);
-        // Where the call is denied, a bucket that has enough has nothing to tell.
-        for (name, decision) in &decisions {
-            if enough || decision.reply.taken == 0 {
-                tell(call, name, &decision.reply);
-            }
-        }
-        reply(call, taken, &decisions);
-        Ok(())
+    fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
+        let (buckets, options) = split(call.arguments(), Self::SYNTAX)?;
+        let ask = Options::parse(options, Name::OF_COST)?.ask();
+        let parts = read(call, buckets)?;
+        let enough = parts.iter().all(|part| part.standing.has(&ask));
+        let each = if enough {
+            take(call, &parts, &ask)?
+        } else {
+            deny(call, &parts, &ask)?
+        };
+        let taken = if enough { ask.cost as i64 } else { 0 };
+        BUCKETS.count_call(taken);
+        Ok(Replies { taken, each })
     }
 }
 
 /// `numkeys …` → the arguments of the buckets, and the options behind them.
 fn split<'s, 'a>(
     arguments: &'s [Argument<'a>],
+    syntax: &'static str,
 ) -> Result<(&'s [Argument<'a>], &'s [Argument<'a>]), Error<'a>> {
     let [numkeys, rest @ ..] = arguments else {
-        return Err(Error::Arity);
+        return Err(Error::Usage(syntax));
     };
-    integer(numkeys.bytes(), 1..=MAX_BUCKETS)
+    let numkeys = numkeys.bytes();
+    plain_integer(numkeys, Parameter::NumKeys.bounds())
         .and_then(|n| rest.split_at_checked(STEP.checked_mul(usize::try_from(n).ok()?)?))
-        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys.bytes()))
+        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys))
 }
 
-/// Opens every bucket, if all of the arguments are right.
-fn open<'a>(call: &Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part<'a>>, Error<'a>> {
+/// Reads every bucket, if all of the arguments are right.
+fn read<'a>(call: &mut Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part<'a>>, Error<'a>> {
     let mut limits = Vec::with_capacity(buckets.len() / STEP);
+    let mut keys = Distinct::new(call.seed());
     for bucket in buckets.chunks_exact(STEP) {
         if let [name, rate, burst] = bucket {
-            let repeated = |(other, _): &(&Argument<'_>, Limit)| other.bytes() == name.bytes();
-            if limits.iter().any(repeated) {
-                return Err(Error::RepeatedKey(name.bytes()));
-            }
+            keys.insert(name.bytes())?;
             limits.push((name, Limit::parse(rate.bytes(), burst.bytes())?));
         }
     }
-    let open = |(name, limit)| {
-        let (key, standing) = super::open(call, name, limit)?;
-        Ok(Part {
+    let mut parts = Vec::with_capacity(limits.len());
+    for (name, limit) in limits {
+        let open = Open::new(call, name, limit)?;
+        parts.push(Part {
             name,
-            key,
-            standing,
-        })
-    };
-    limits.into_iter().map(open).collect()
+            limit,
+            standing: open.standing,
+            is_new: !open.key.exists(),
+        });
+    }
+    Ok(parts)
 }
 
-fn reply(call: &Call<'_>, taken: i64, decisions: &[(&Argument<'_>, Decision)]) {
-    let waits = decisions.iter().map(|(_, decision)| decision.reply.wait_ms);
-    // A bucket that will never have enough is waited for the longest.
-    let wait_ms = waits.max_by_key(|&wait| wait as u64).unwrap_or(0);
-    call.reply_array(3);
-    call.reply_integer(taken);
-    call.reply_integer(wait_ms);
-    call.reply_array(decisions.len());
-    for (_, decision) in decisions {
-        call.reply(&decision.reply.fields());
+/// Takes from every bucket.
+fn take<'a>(call: &mut Call<'a>, parts: &[Part<'a>], ask: &Ask) -> Result<Vec<Reply>, Error<'a>> {
+    // Asked for all before the first is written, and not again: the first ones may take the last
+    // of the memory, and the others must be written too.
+    if let Some(part) = parts.iter().find(|part| part.is_new) {
+        call.check_memory()
+            .map_err(|refusal| refused::<Limit>(refusal, part.name))?;
     }
+    let mut replies = Vec::with_capacity(parts.len());
+    for part in parts {
+        let decision = part.standing.take(ask)?;
+        part.store(call, &decision)?;
+        report(call, part.name, &decision.reply, &BUCKETS);
+        replies.push(decision.reply);
+    }
+    Ok(replies)
+}
+
+/// Takes nothing, and tells of each bucket whether it has enough.
+fn deny<'a>(call: &mut Call<'a>, parts: &[Part<'a>], ask: &Ask) -> Result<Vec<Reply>, Error<'a>> {
+    let mut replies = Vec::with_capacity(parts.len());
+    for part in parts {
+        let decision = if part.standing.has(ask) {
+            part.standing.look(ask)
+        } else {
+            part.standing.take(ask)?
+        };
+        if decision.change != Change::Keep {
+            part.store(call, &decision)?;
+        }
+        // Where the call is denied, a bucket that has enough has nothing to tell.
+        if decision.reply.taken == 0 {
+            report(call, part.name, &decision.reply, &BUCKETS);
+        }
+        replies.push(decision.reply);
+    }
+    Ok(replies)
+}
+
+impl<'a> Part<'a> {
+    /// Makes the change that was decided on.
+    ///
+    /// The key is opened once more: while the others were read it could not stay open, since
+    /// opening one key may remove another (see [`Key`](crate::server::Key)).
+    fn store(&self, call: &mut Call<'a>, decision: &Decision<Bucket>) -> Result<(), Error<'a>> {
+        Open::new(call, self.name, self.limit)?.store_with_memory(decision.change)
+    }
+}
+
+impl Answer for Replies {
+    fn send(&self, call: &Call<'_>) {
+        call.reply_array(3);
+        call.reply_integer(self.taken);
+        call.reply_integer(longest_wait(self.each.iter().map(|reply| reply.wait_ms)));
+        call.reply_array(self.each.len());
+        for reply in &self.each {
+            reply.send(call);
+        }
+    }
+}
+
+/// A bucket that will never have enough is waited for the longest.
+fn longest_wait(mut waits: impl Iterator<Item = i64> + Clone) -> i64 {
+    if waits.clone().any(|wait| wait == NEVER) {
+        return NEVER;
+    }
+    waits.by_ref().max().unwrap_or(0)
 }

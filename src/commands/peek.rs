@@ -1,35 +1,33 @@
-//! `RL.PEEK key rate burst [COST n]`: what RL.TAKE would reply, changing nothing.
+//! `RL.PEEK key rate burst [COST n]`: how a bucket stands, changing nothing.
 
-use super::{key_and_limit, options, stored, BURST, COST, KEY, RATE};
-use crate::server::{Access, Call, Handler, Info, Keys};
-use crate::stats;
-use redis_rl_limits::bucket::{Ask, Bucket, Mode, Standing};
+use redis_rl_limits::decision::{Ask, Reply};
 use redis_rl_limits::error::Error;
+use redis_rl_limits::options::{Name, Options};
+
+use super::limited::{self, key_and_bucket};
+use super::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
+use crate::server::{Access, Call, Description, Keys};
 
 /// The command.
 pub struct Peek;
 
-impl Handler for Peek {
-    const INFO: Info = Info {
+impl Command for Peek {
+    const DESCRIPTION: Description = Description {
         name: c"RL.PEEK",
+        since: FIRST_VERSION,
         access: Access::Read,
         keys: Keys::First,
-        summary: c"Tells what RL.TAKE would reply, changing nothing.",
+        summary: c"Tells how a rate-limit bucket stands, changing nothing.",
         complexity: c"O(1)",
         arguments: &[KEY, RATE, BURST, COST],
-        arity: -4,
+        tips: Some(c"nondeterministic_output"),
     };
+    const SYNTAX: &'static str = "RL.PEEK key rate burst [COST n]";
+    type Answer = Reply;
 
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let (name, limit, options) = key_and_limit(call)?;
-        let cost = options::cost(options)?;
-
-        let key = call.peek(name, Bucket::SIZE..=Bucket::SIZE)?;
-        let mode = Mode::Whole;
-        let decision = Standing::new(stored(&key)?, call.now(), limit).take(Ask { cost, mode })?;
-
-        stats::PEEKS.add(1);
-        call.reply(&decision.reply.fields());
-        Ok(())
+    fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
+        let cost = Options::parse(options, Name::OF_COST)?.cost();
+        limited::look(call, key, limit, &Ask::whole(cost))
     }
 }

@@ -1,17 +1,21 @@
-//! `RL.TAKE key rate burst [COST n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1) or none.
+//! `RL.TAKE key rate burst [COST n] [KEEP n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1)
+//! or none.
 
-use super::{key_and_limit, open, options, settle, tell, BURST, COST, KEY, RATE};
-use crate::server::{Access, Call, Doc, Handler, Info, Keys};
-use crate::stats;
-use redis_rl_limits::bucket::Mode;
+use redis_rl_limits::decision::Reply;
 use redis_rl_limits::error::Error;
+use redis_rl_limits::options::{Name, Options};
+
+use super::limited::{self, key_and_bucket};
+use super::{Command, BURST, COST, FIRST_VERSION, KEEP, KEY, RATE};
+use crate::server::{Access, Call, Description, Doc, Keys};
 
 /// The command.
 pub struct Take;
 
-impl Handler for Take {
-    const INFO: Info = Info {
+impl Command for Take {
+    const DESCRIPTION: Description = Description {
         name: c"RL.TAKE",
+        since: FIRST_VERSION,
         access: Access::Write,
         keys: Keys::First,
         summary: c"Takes tokens from a rate-limit bucket, or none if there are too few.",
@@ -21,6 +25,7 @@ impl Handler for Take {
             RATE,
             BURST,
             COST,
+            KEEP,
             Doc::one_of(
                 c"mode",
                 &[
@@ -31,25 +36,15 @@ impl Handler for Take {
             )
             .optional(),
         ],
-        arity: -4,
+        tips: None,
     };
+    const SYNTAX: &'static str =
+        "RL.TAKE key rate burst [COST n] [KEEP n] [ATMOST | MAXWAIT ms | FORCE]";
+    type Answer = Reply;
 
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let (name, limit, options) = key_and_limit(call)?;
-        let ask = options::ask(options)?;
-
-        let (mut key, standing) = open(call, name, limit)?;
-        let decision = standing.take(ask)?;
-        settle(&mut key, decision.change)?;
-        key.close();
-
-        let reply = &decision.reply;
-        stats::takes(reply.taken).add(1);
-        if ask.mode == Mode::Force && !standing.has(ask.cost) {
-            stats::TOKENS_FORCED.add(reply.taken);
-        }
-        tell(call, name, reply);
-        call.reply(&reply.fields());
-        Ok(())
+    fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
+        let ask = Options::parse(options, Name::OF_TAKE)?.ask();
+        limited::take(call, key, limit, &ask)
     }
 }

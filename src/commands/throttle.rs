@@ -1,23 +1,29 @@
 //! `CL.THROTTLE key max_burst count period [quantity]`: redis-cell's command on the same buckets.
 
-use super::{settle, tell};
-use crate::server::{Access, Argument, Call, Doc, Handler, Info, Keys};
-use crate::stats;
-use redis_rl_limits::bucket::{Ask, Bucket, Decision, Mode, Standing};
+use redis_rl_limits::bucket::{Bucket, Limit, Standing};
+use redis_rl_limits::decision::{Ask, Decision, Reply, Standing as _, State};
 use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::limit::{integer, Limit, MAX_TOKENS};
+use redis_rl_limits::number::plain_integer;
+use redis_rl_limits::units::MILLIS_PER_SECOND;
 
-const MAX_COUNT: u64 = 1_000_000_000_000_000_000;
-const MAX_PERIOD: u64 = 1_000_000_000;
-/// Digits of the largest arrival time that redis-cell can have written.
-const MAX_DIGITS: usize = 19;
+use super::limited::{refused, report, Open};
+use super::{Answer, Command, FIRST_VERSION};
+use crate::server::{Access, Argument, Call, Description, Doc, Keys, Refusal};
+use crate::stats::BUCKETS;
+
+/// Digits of an arrival time that redis-cell wrote in this century: nanoseconds since 1970.
+const ARRIVAL_TIME_DIGITS: usize = 19;
 
 /// The command.
 pub struct Throttle;
 
-impl Handler for Throttle {
-    const INFO: Info = Info {
+/// What it answers: redis-cell's five integers, in seconds.
+pub struct Answered([i64; 5]);
+
+impl Command for Throttle {
+    const DESCRIPTION: Description = Description {
         name: c"CL.THROTTLE",
+        since: FIRST_VERSION,
         access: Access::Write,
         keys: Keys::First,
         summary:
@@ -30,85 +36,92 @@ impl Handler for Throttle {
             Doc::integer(c"period"),
             Doc::integer(c"quantity").optional(),
         ],
-        arity: -5,
+        tips: None,
     };
+    const SYNTAX: &'static str = "CL.THROTTLE key max_burst count period [quantity]";
+    type Answer = Answered;
 
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let (name, limit, quantity) = parse(call.arguments())?;
+    fn run<'a>(call: &mut Call<'a>) -> Result<Answered, Error<'a>> {
+        let (name, limit, quantity) = parse(call.arguments(), Self::SYNTAX)?;
+        let reply = throttle(call, name, limit, quantity)?;
 
-        let now = call.now();
-        let mut key = call.open(name, 1..=MAX_DIGITS)?;
-        let stored = key.value().map(|value| taken_over(value, now, &limit));
-        let stored = stored.transpose()?;
-        let standing = Standing::new(stored, now, limit);
-        let decision = decide(&standing, quantity)?;
-        settle(&mut key, decision.change)?;
-        key.close();
-
-        let limited = quantity > 0 && decision.reply.taken == 0;
+        let limited = quantity > 0 && reply.taken == 0;
         if quantity == 0 {
-            stats::PEEKS.add(1);
+            BUCKETS.peeks.add(1);
         } else {
-            stats::takes(decision.reply.taken).add(1);
-            tell(call, name, &decision.reply);
+            BUCKETS.count_call(reply.taken);
+            report(call, name, &reply, &BUCKETS);
         }
-        call.reply(&fields(&decision, limited));
-        Ok(())
+        Ok(Answered(fields(&reply, limited)))
     }
+}
+
+impl Answer for Answered {
+    fn send(&self, call: &Call<'_>) {
+        call.reply_integers(&self.0);
+    }
+}
+
+fn throttle<'a>(
+    call: &mut Call<'a>,
+    name: &'a Argument<'a>,
+    limit: Limit,
+    quantity: u64,
+) -> Result<Reply, Error<'a>> {
+    let now = call.now();
+    let accepted = |len| len == Bucket::SIZE || len == ARRIVAL_TIME_DIGITS;
+    let decode = |bytes: &[u8]| taken_over(bytes, now, &limit);
+    let mut open = Open::with(call, name, limit, accepted, decode)?;
+    // A counter or an id of as many digits has none; what redis-cell writes always has.
+    if open.key.len() == ARRIVAL_TIME_DIGITS && open.key.expires_at().is_none() {
+        return Err(refused::<Limit>(Refusal::OtherLength, name));
+    }
+    let decision = decide(&open.standing, quantity)?;
+    open.store(decision.change)?;
+    Ok(decision.reply)
 }
 
 fn parse<'s, 'a>(
     arguments: &'s [Argument<'a>],
+    syntax: &'static str,
 ) -> Result<(&'s Argument<'a>, Limit, u64), Error<'a>> {
     let (name, max_burst, count, period, quantity) = match arguments {
         [name, max_burst, count, period] => (name, max_burst, count, period, 1),
         [name, max_burst, count, period, quantity] => {
-            let quantity = number(quantity, Parameter::Quantity, 0..=MAX_TOKENS)?;
+            let quantity = Parameter::Quantity.integer(quantity.bytes())?;
             (name, max_burst, count, period, quantity)
         }
-        _ => return Err(Error::Arity),
+        _ => return Err(Error::Usage(syntax)),
     };
-    let burst = number(max_burst, Parameter::MaxBurst, 0..=MAX_TOKENS - 1)?.saturating_add(1);
-    let count = number(count, Parameter::Count, 1..=MAX_COUNT)?;
-    let period = number(period, Parameter::Period, 1..=MAX_PERIOD)?;
+    let burst = Parameter::MaxBurst
+        .integer(max_burst.bytes())?
+        .saturating_add(1);
+    let count = Parameter::Count.integer(count.bytes())?;
+    let period = Parameter::Period.integer(period.bytes())?;
     Ok((name, Limit::per_seconds(count, period, burst)?, quantity))
 }
 
-fn number<'a>(
-    text: &Argument<'a>,
-    parameter: Parameter,
-    accepted: std::ops::RangeInclusive<u64>,
-) -> Result<u64, Error<'a>> {
-    integer(text.bytes(), accepted).ok_or(Error::Invalid(parameter, text.bytes()))
-}
-
 /// The bucket that is stored, or that redis-cell left: its arrival time as a decimal number.
-fn taken_over<'a>(stored: &[u8], now: u64, limit: &Limit) -> Result<Bucket, Error<'a>> {
+fn taken_over(stored: &[u8], now: u64, limit: &Limit) -> Option<Bucket> {
+    if stored.len() == ARRIVAL_TIME_DIGITS {
+        let arrival = plain_integer(stored, 1_000_000_000_000_000_000..=u64::MAX)?;
+        return Some(Bucket::from_arrival_time(arrival, now, limit));
+    }
     Bucket::from_bytes(stored)
-        .or_else(|| {
-            let arrival = integer(stored, 0..=u64::MAX)?;
-            Some(Bucket::from_arrival_time(arrival, now, limit))
-        })
-        .ok_or(Error::NotABucket)
 }
 
 /// As redis-cell does, a quantity of 0 asks how the bucket stands.
-fn decide(standing: &Standing, quantity: u64) -> Result<Decision, Error<'static>> {
+fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, Error<'static>> {
     if quantity == 0 {
-        return Ok(standing.look(0));
+        return Ok(standing.look(&Ask::whole(0)));
     }
-    standing.take(Ask {
-        cost: quantity,
-        mode: Mode::Whole,
-    })
+    standing.take(&Ask::whole(quantity))
 }
 
 /// redis-cell's five integers, in seconds.
-fn fields(decision: &Decision, limited: bool) -> [i64; 5] {
-    let seconds = |ms: i64| ms.saturating_add(999) / 1_000;
-    let reply = &decision.reply;
+fn fields(reply: &Reply, limited: bool) -> [i64; 5] {
     let retry_after = match reply.wait_ms {
-        wait if limited && wait >= 0 => seconds(wait),
+        wait if limited && wait >= 0 => ceil_seconds(wait),
         _ => -1,
     };
     [
@@ -116,6 +129,11 @@ fn fields(decision: &Decision, limited: bool) -> [i64; 5] {
         reply.limit,
         reply.remaining,
         retry_after,
-        seconds(reply.reset_ms),
+        ceil_seconds(reply.reset_ms),
     ]
+}
+
+fn ceil_seconds(ms: i64) -> i64 {
+    let seconds = ms.unsigned_abs().div_ceil(MILLIS_PER_SECOND);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }

@@ -1,19 +1,28 @@
 //! `RL.TOP [count | RESET]`: the keys denied most.
 
-use crate::server::{Access, Call, Doc, Handler, Info, Keys};
-use crate::stats::with_top;
 use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::limit::integer;
 use redis_rl_limits::top::{Top as Sketch, MAX_KEYS};
+use redis_rl_limits::units::NANOS_PER_MILLI;
 
-const NANOS_PER_MILLI: u64 = 1_000_000;
+use super::{Answer, Command, FIRST_VERSION};
+use crate::server::{Access, Call, Description, Doc, Keys};
+use crate::stats::with_top;
 
 /// The command.
 pub struct Top;
 
-impl Handler for Top {
-    const INFO: Info = Info {
+/// What it answers.
+pub enum Answered {
+    /// It has forgotten them.
+    Reset,
+    /// So many of them, at most.
+    Keys(usize),
+}
+
+impl Command for Top {
+    const DESCRIPTION: Description = Description {
         name: c"RL.TOP",
+        since: FIRST_VERSION,
         access: Access::Admin,
         keys: Keys::None,
         summary: c"Tells which keys were denied most, or forgets them.",
@@ -23,33 +32,44 @@ impl Handler for Top {
             &[Doc::integer(c"count"), Doc::token(c"reset", c"RESET")],
         )
         .optional()],
-        arity: -1,
+        tips: Some(c"nondeterministic_output request_policy:all_nodes response_policy:special"),
     };
+    const SYNTAX: &'static str = "RL.TOP [count | RESET]";
+    type Answer = Answered;
 
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>> {
-        let count = match call.arguments() {
-            [] => MAX_KEYS,
+    fn run<'a>(call: &mut Call<'a>) -> Result<Answered, Error<'a>> {
+        match call.arguments() {
+            [] => Ok(Answered::Keys(MAX_KEYS)),
             [word] if word.bytes().eq_ignore_ascii_case(b"RESET") => {
                 with_top(Sketch::clear);
-                call.reply_ok();
-                return Ok(());
+                Ok(Answered::Reset)
             }
-            [count] => integer(count.bytes(), 1..=MAX_KEYS as u64)
-                .and_then(|count| count.try_into().ok())
-                .ok_or(Error::Invalid(Parameter::TopCount, count.bytes()))?,
-            _ => return Err(Error::Arity),
-        };
-        if with_top(|top| reply(call, top, count)).is_none() {
-            call.reply_array(0);
+            [count] => {
+                let count = Parameter::TopCount.integer(count.bytes())?;
+                Ok(Answered::Keys(usize::try_from(count).unwrap_or(MAX_KEYS)))
+            }
+            _ => Err(Error::Usage(Self::SYNTAX)),
         }
-        Ok(())
     }
 }
 
-fn reply(call: &Call<'_>, top: &Sketch, count: usize) {
-    let entries: Vec<_> = top.entries().take(count).collect();
-    call.reply_array(entries.len());
-    for entry in entries {
+impl Answer for Answered {
+    fn send(&self, call: &Call<'_>) {
+        match *self {
+            Self::Reset => call.reply_ok(),
+            Self::Keys(count) => {
+                if with_top(|top| send_keys(call, top, count)).is_none() {
+                    call.reply_array(0);
+                }
+            }
+        }
+    }
+}
+
+fn send_keys(call: &Call<'_>, top: &Sketch, count: usize) {
+    let entries = || top.entries().take(count);
+    call.reply_array(entries().count());
+    for entry in entries() {
         call.reply_array(4);
         call.reply_bytes(&entry.key);
         let ago = call.now().saturating_sub(entry.last) / NANOS_PER_MILLI;

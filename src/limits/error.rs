@@ -1,23 +1,29 @@
 //! Everything that can be wrong with a call, and the one place where it becomes text.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::hint;
+use crate::options::Name;
+use crate::top;
+use crate::units::{MAX_LIMITS, MAX_RATE, MAX_TOKENS, MAX_WAIT_MS, MAX_YEARS};
 
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
-    /// Too few or too many arguments.
-    Arity,
+    /// Too few or too many arguments; this is how it should look.
+    Usage(&'static str),
     /// A parameter has a value that is not accepted.
     Invalid(Parameter, &'a [u8]),
+    /// It is no rate that is accepted.
+    Rate(&'a [u8]),
     /// No such option; the second says which there are.
-    UnknownOption(&'a [u8], &'static str),
+    UnknownOption(&'a [u8], &'static [Name]),
     /// An option that must be followed by a value is last.
     MissingValue(&'a [u8]),
     /// An option is given twice.
     RepeatedOption(&'a [u8]),
-    /// An option after another that excludes it.
+    /// An option beside another that excludes it.
     ExcludedOption(&'a [u8]),
     /// Count and period make a rate above what is accepted.
     TooFast,
@@ -27,28 +33,35 @@ pub enum Error<'a> {
     Debt,
     /// A key is given twice.
     RepeatedKey(&'a [u8]),
-    /// The key holds another type.
-    WrongType,
-    /// The key holds a string that is no bucket.
-    NotABucket,
-    /// A new bucket, and the server's memory is used up.
-    OutOfMemory,
-    /// The server refused to write.
-    WriteFailed,
+    /// The key holds another type than this needs.
+    WrongType(&'a [u8]),
+    /// The key holds another string: what, and what was looked for.
+    Held {
+        /// Its name.
+        key: &'a [u8],
+        /// What is there.
+        held: &'static str,
+        /// What the command is for.
+        wanted: &'static str,
+    },
+    /// The key would be new, and the server's memory is used up.
+    OutOfMemory(&'a [u8]),
+    /// The server refused to write the key.
+    WriteFailed(&'a [u8]),
 }
 
 /// What a value in a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
-    /// `100/m`
-    Rate,
     /// The most that a bucket holds.
     Burst,
     /// Tokens to take or give.
     Cost,
+    /// Tokens that must be left.
+    Keep,
     /// Milliseconds that the caller is ready to wait.
     MaxWait,
-    /// How many buckets follow.
+    /// How many keys follow.
     NumKeys,
     /// The burst less one, as redis-cell counts.
     MaxBurst,
@@ -65,33 +78,39 @@ pub enum Parameter {
 impl Parameter {
     const fn name(self) -> &'static str {
         match self {
-            Self::Rate => "rate",
             Self::Burst => "burst",
             Self::Cost => "COST",
+            Self::Keep => "KEEP",
             Self::MaxWait => "MAXWAIT",
             Self::NumKeys => "numkeys",
             Self::MaxBurst => "max_burst",
-            Self::Count => "count",
+            Self::Count | Self::TopCount => "count",
             Self::Period => "period",
             Self::Quantity => "quantity",
-            Self::TopCount => "count",
         }
     }
 
-    const fn accepted(self) -> &'static str {
+    /// What is accepted.
+    pub const fn bounds(self) -> RangeInclusive<u64> {
         match self {
-            Self::Rate => {
-                "N or N/P: a positive decimal of at most 19 digits, up to 10^12 tokens a second, \
-                 and a period such as ms, s, 15m, h or d"
-            }
-            Self::Burst | Self::Cost => "an integer from 1 to 10^11",
-            Self::MaxWait => "an integer from 0 to 10^12 milliseconds",
-            Self::NumKeys => "an integer from 1 to 128, followed by as many times 'key rate burst'",
-            Self::MaxBurst => "an integer from 0 to 10^11 - 1",
-            Self::Count => "an integer from 1 to 10^18",
-            Self::Period => "an integer from 1 to 10^9 seconds",
-            Self::Quantity => "an integer from 0 to 10^11",
-            Self::TopCount => "an integer from 1 to 4096, or RESET",
+            Self::Burst | Self::Quantity => 0..=MAX_TOKENS,
+            Self::Cost | Self::Keep => 1..=MAX_TOKENS,
+            Self::MaxWait => 0..=MAX_WAIT_MS,
+            Self::NumKeys => 1..=MAX_LIMITS,
+            Self::MaxBurst => 0..=MAX_TOKENS - 1,
+            Self::Count => 1..=1_000_000_000_000_000_000,
+            Self::Period => 1..=1_000_000_000,
+            Self::TopCount => 1..=top::MAX_KEYS as u64,
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::MaxWait => " milliseconds",
+            Self::Period => " seconds",
+            Self::TopCount => ", or RESET",
+            Self::NumKeys => ", in plain digits, followed by as many keys",
+            _ => "",
         }
     }
 }
@@ -99,19 +118,37 @@ impl Parameter {
 impl fmt::Display for Error<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Arity => f.write_str("ERR wrong number of arguments"),
-            Self::Invalid(parameter, got) => write!(
+            Self::Usage(syntax) => write!(f, "ERR usage: {syntax}"),
+            Self::Invalid(Parameter::Burst, got) if got.contains(&b'/') => write!(
                 f,
-                "ERR {} must be {}; got '{}'",
-                parameter.name(),
-                parameter.accepted(),
+                "ERR burst must be a whole number; got '{}': the rate comes first, then the burst",
                 Shown(got)
             ),
-            Self::UnknownOption(got, accepted) => write!(
+            Self::Invalid(parameter, got) => {
+                let (least, most) = parameter.bounds().into_inner();
+                write!(
+                    f,
+                    "ERR {} must be a whole number from {least} to {}{}; got '{}'",
+                    parameter.name(),
+                    Bound(most),
+                    parameter.unit(),
+                    Shown(got)
+                )
+            }
+            Self::Rate(got) => write!(
                 f,
-                "ERR syntax error: unknown option '{}'; accepted: {accepted}",
-                Shown(got)
+                "ERR rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{}': {}",
+                Shown(got),
+                hint::Rate(got)
             ),
+            Self::UnknownOption(got, accepted) => {
+                let got = Shown(got);
+                write!(f, "ERR syntax error: unknown option '{got}'; accepted:")?;
+                for (n, name) in accepted.iter().enumerate() {
+                    write!(f, "{} {}", if n > 0 { "," } else { "" }, name.syntax())?;
+                }
+                Ok(())
+            }
             Self::MissingValue(got) => {
                 write!(f, "ERR syntax error: option '{}' needs a value", Shown(got))
             }
@@ -122,40 +159,70 @@ impl fmt::Display for Error<'_> {
             ),
             Self::ExcludedOption(got) => write!(
                 f,
-                "ERR syntax error: option '{}' comes after another of ATMOST, MAXWAIT and FORCE, \
-                 of which a call may have one",
+                "ERR syntax error: option '{}' does not go with the others: a call has one of \
+                 ATMOST, MAXWAIT and FORCE, and KEEP goes with ATMOST alone",
                 Shown(got)
             ),
-            Self::TooFast => {
-                f.write_str("ERR count and period make a rate above 10^12 tokens a second")
+            Self::TooFast => write!(
+                f,
+                "ERR count and period make a rate above {} tokens a second",
+                Bound(MAX_RATE)
+            ),
+            Self::TooSlow => write!(
+                f,
+                "ERR rate and burst make a bucket that takes over {MAX_YEARS} years to fill"
+            ),
+            Self::Debt => write!(
+                f,
+                "ERR COST would make the bucket owe more than {} tokens",
+                Bound(MAX_TOKENS)
+            ),
+            Self::RepeatedKey(key) => write!(f, "ERR key '{}' is given twice", Shown(key)),
+            Self::WrongType(key) => write!(
+                f,
+                "WRONGTYPE Operation against a key holding the wrong kind of value: '{}'",
+                Shown(key)
+            ),
+            Self::Held { key, held, wanted } => {
+                write!(f, "ERR key '{}' holds {held}, not {wanted}", Shown(key))
             }
-            Self::TooSlow => {
-                f.write_str("ERR rate and burst make a bucket that takes over 100 years to fill")
-            }
-            Self::Debt => f.write_str("ERR COST would make the bucket owe more than 10^11 tokens"),
-            Self::RepeatedKey(got) => write!(f, "ERR key '{}' is given twice", Shown(got)),
-            Self::WrongType => {
-                f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
-            }
-            Self::NotABucket => {
-                f.write_str("ERR key holds a string that is not a rate-limit bucket")
-            }
-            Self::OutOfMemory => {
-                f.write_str("OOM a new bucket is not allowed when used memory > 'maxmemory'")
-            }
-            Self::WriteFailed => f.write_str("ERR key could not be written"),
+            Self::OutOfMemory(key) => write!(
+                f,
+                "OOM command not allowed when used memory > 'maxmemory': key '{}' would be new",
+                Shown(key)
+            ),
+            Self::WriteFailed(key) => write!(f, "ERR key '{}' could not be written", Shown(key)),
         }
     }
 }
 
 /// Input as it may be shown: printable ASCII, 64 bytes at most.
-struct Shown<'a>(&'a [u8]);
+pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.get(..64) {
             Some(head) if head.len() < self.0.len() => write!(f, "{}...", head.escape_ascii()),
             _ => write!(f, "{}", self.0.escape_ascii()),
+        }
+    }
+}
+
+/// A bound as one reads it: powers of ten from a million on, and such less one, by their exponent.
+pub(crate) struct Bound(pub(crate) u64);
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let power = |n: u64| {
+            let exponent = n.checked_ilog10().filter(|&exponent| exponent >= 6)?;
+            (10u64.checked_pow(exponent) == Some(n)).then_some(exponent)
+        };
+        if let Some(exponent) = power(self.0) {
+            write!(f, "10^{exponent}")
+        } else if let Some(exponent) = power(self.0.saturating_add(1)) {
+            write!(f, "10^{exponent} - 1")
+        } else {
+            write!(f, "{}", self.0)
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The limits of redis-rl as pure functions: what is stored, the time and what is asked come in, a
 //! decision comes out. Nothing here knows a server or a clock.
 //!
-//! [`limit`] says what may be asked, [`bucket`] decides, [`error`] has the words for what is
-//! wrong, and [`top`] counts who is denied most.
+//! - [`units`], [`number`], [`duration`], [`rate`]: what is accepted, and what it is worth.
+//! - [`options`]: the grammar of what follows a command's fixed arguments.
+//! - [`decision`]: what every kind of limit has in common.
+//! - [`bucket`]: the kinds of limit.
+//! - [`error`]: everything that can be wrong with a call, and its words.
+//! - [`top`]: the keys denied most.
 
 #![forbid(unsafe_code)]
 // A panic would take the server and everybody's data with it.
@@ -16,6 +20,14 @@
 )]
 
 pub mod bucket;
+pub mod decision;
+pub mod distinct;
+pub mod duration;
 pub mod error;
-pub mod limit;
+mod hash;
+mod hint;
+pub mod number;
+pub mod options;
+pub mod rate;
 pub mod top;
+pub mod units;

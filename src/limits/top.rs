@@ -5,14 +5,16 @@
 //! the fewest denials and starts from that one's count, which bounds by how much it is counted too
 //! high. So no key with more than N / entries of N denials is missed.
 
-#![forbid(unsafe_code)]
+use crate::hash::hash;
 
 /// The most keys that can be kept.
 pub const MAX_KEYS: usize = 4096;
 /// Of a longer key, so many bytes are kept to show; all of it counts for telling keys apart.
 const SHOWN: usize = 256;
 
+/// An index that is none.
 const NONE: u16 = u16::MAX;
+const _: () = assert!(MAX_KEYS < NONE as usize, "every entry needs an index");
 
 /// The sketch: entries in the order of their counts, in runs of equal count.
 ///
@@ -72,6 +74,44 @@ impl Top {
         }
     }
 
+    /// One that keeps so many keys, and of those kept here the ones denied most that fit.
+    pub fn resized(&self, capacity: usize) -> Self {
+        let mut top = Self::new(capacity, self.seed);
+        for entry in self.entries().take(top.capacity) {
+            // `None` would mean an index that leads nowhere.
+            let appended = top.append(entry);
+            debug_assert!(appended.is_some(), "an index is wrong");
+        }
+        top
+    }
+
+    /// Adds an entry with no more denials than the last one has.
+    fn append(&mut self, entry: &Entry) -> Option<()> {
+        let id = u16::try_from(self.entries.len()).ok()?;
+        let last = self.order.last().copied();
+        let last = last.and_then(|id| self.entries.get(usize::from(id)));
+        let run = match last.filter(|last| last.denials == entry.denials) {
+            Some(last) => {
+                let run = last.run;
+                let joined = self.runs.get_mut(usize::from(run))?;
+                joined.len = joined.len.saturating_add(1);
+                run
+            }
+            None => self.new_run(id)?,
+        };
+        let at = chain(&self.chains, entry.hash);
+        let next = std::mem::replace(self.chains.get_mut(at)?, id);
+        self.order.push(id);
+        self.entries.push(Entry {
+            key: entry.key.clone(),
+            place: id,
+            run,
+            next,
+            ..*entry
+        });
+        Some(())
+    }
+
     /// How many keys it keeps.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -103,7 +143,7 @@ impl Top {
 
     /// `None` would mean an index that leads nowhere, so the `?`s here and below are never taken.
     fn count(&mut self, key: &[u8], now: u64) -> Option<()> {
-        let hash = self.hash(key);
+        let hash = hash(self.seed, key);
         let id = match self.find(key, hash) {
             Some(id) => id,
             None => {
@@ -119,24 +159,6 @@ impl Top {
         };
         self.entries.get_mut(usize::from(id))?.last = now;
         self.promote(id)
-    }
-
-    /// Multiplies and folds, eight bytes at a time. Keys made to collide could make a chain as
-    /// long as there are entries, and no worse; the seed keeps them from being made in advance.
-    fn hash(&self, key: &[u8]) -> u64 {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mix = |hash: u64, word: u64| {
-            let product = u128::from(hash ^ word).wrapping_mul(ODD.into());
-            (product >> 64) as u64 ^ product as u64
-        };
-        let mut hash = self.seed;
-        let mut rest = key;
-        while let Some((word, behind)) = rest.split_first_chunk() {
-            hash = mix(hash, u64::from_le_bytes(*word));
-            rest = behind;
-        }
-        let hash = rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()));
-        mix(hash, key.len() as u64)
     }
 
     fn find(&self, key: &[u8], hash: u64) -> Option<u16> {

@@ -1,61 +1,20 @@
 //! One call of a command: its arguments, its clock, its reply.
 
 use std::ffi::CStr;
-use std::fmt::Write;
-use std::marker::PhantomData;
-use std::ops::RangeInclusive;
+use std::fmt::{Display, Write};
 use std::os::raw::{c_char, c_int, c_long};
 
 use redis_module::raw;
 
-use super::{api, clock, key::Key};
-use redis_rl_limits::error::Error;
+use super::api::api;
+use super::argument::Argument;
+use super::clock;
 
 /// A call in progress. Lives as long as the server waits for the command to return.
 pub struct Call<'a> {
     pub(super) ctx: *mut raw::RedisModuleCtx,
     arguments: &'a [Argument<'a>],
     now: u64,
-}
-
-/// An argument of a call: any bytes.
-#[repr(transparent)]
-pub struct Argument<'a> {
-    pub(super) string: *mut raw::RedisModuleString,
-    lifetime: PhantomData<&'a ()>,
-}
-
-impl<'a> Argument<'a> {
-    /// # Safety
-    /// `argv` must hold `argc` strings that live and stay as they are for `'a`.
-    pub(super) unsafe fn list(
-        argv: *mut *mut raw::RedisModuleString,
-        argc: c_int,
-    ) -> &'a [Argument<'a>] {
-        match usize::try_from(argc) {
-            // SAFETY: the caller's promise, and an Argument is one pointer (repr(transparent)).
-            Ok(argc) if argc > 0 => unsafe { std::slice::from_raw_parts(argv.cast(), argc) },
-            _ => &[],
-        }
-    }
-
-    /// The bytes as they were sent.
-    pub fn bytes(&self) -> &'a [u8] {
-        let mut len = 0;
-        // SAFETY: the server keeps the strings of a call alive and unchanged until the command
-        // returns, which `'a` does not outlive; StringPtrLen gives their start and length.
-        unsafe {
-            let start = api!(RedisModule_StringPtrLen(self.string, &mut len));
-            std::slice::from_raw_parts(start.cast(), len)
-        }
-    }
-}
-
-impl Argument<'_> {
-    /// Whether it is this word, in any case.
-    pub(super) fn is(&self, word: &CStr) -> bool {
-        self.bytes().eq_ignore_ascii_case(word.to_bytes())
-    }
 }
 
 impl<'a> Call<'a> {
@@ -85,53 +44,25 @@ impl<'a> Call<'a> {
         self.now
     }
 
-    /// Opens a key for reading and writing.
-    ///
-    /// # Errors
-    /// It holds another type than a string, or one of a length that is not accepted.
-    pub fn open(
-        &self,
-        name: &'a Argument<'a>,
-        lengths: RangeInclusive<usize>,
-    ) -> Result<Key<'a>, Error<'a>> {
-        Key::open(self.ctx, name, lengths)
-    }
-
-    /// Opens a key for a look that leaves no trace, as it stands when the call began.
-    ///
-    /// # Errors
-    /// It holds another type than a string, or one of a length that is not accepted.
-    pub fn peek(
-        &self,
-        name: &'a Argument<'a>,
-        lengths: RangeInclusive<usize>,
-    ) -> Result<Key<'a>, Error<'a>> {
-        Key::peek(self.ctx, name, lengths, self.now)
-    }
-
-    /// Tells those who subscribed to events of modules.
-    pub fn notify(&self, event: &CStr, name: &Argument<'a>) {
-        const MODULE: c_int = raw::REDISMODULE_NOTIFY_MODULE as c_int;
-        // SAFETY: ctx and name are this call's; the server copies the event. Asking first whether
-        // anybody is told costs a tenth of telling nobody.
+    /// Tells those who subscribed to events of modules: other modules, and clients where
+    /// `notify-keyspace-events` has `d`.
+    pub fn notify(&self, event: &CStr, name: &Argument<'_>) {
+        // SAFETY: ctx and name are this call's; the server copies the event.
         unsafe {
-            if api!(RedisModule_GetNotifyKeyspaceEvents()) & MODULE != 0 {
-                let event = event.as_ptr();
-                api!(RedisModule_NotifyKeyspaceEvent(
-                    self.ctx,
-                    MODULE,
-                    event,
-                    name.string
-                ));
-            }
+            api!(RedisModule_NotifyKeyspaceEvent(
+                self.ctx,
+                raw::REDISMODULE_NOTIFY_MODULE as c_int,
+                event.as_ptr(),
+                name.string
+            ));
         }
     }
 
-    /// Replies with five integers.
-    pub fn reply(&self, fields: &[i64; 5]) {
-        self.reply_array(fields.len());
-        for &field in fields {
-            self.reply_integer(field);
+    /// Replies with an array of integers.
+    pub fn reply_integers<const N: usize>(&self, integers: &[i64; N]) {
+        self.reply_array(N);
+        for &integer in integers {
+            self.reply_integer(integer);
         }
     }
 
@@ -166,6 +97,21 @@ impl<'a> Call<'a> {
         unsafe { api!(RedisModule_ReplyWithSimpleString(self.ctx, c"OK".as_ptr())) };
     }
 
+    /// Replies with an error, whose text begins with a code such as `ERR`.
+    pub fn reply_error(&self, error: impl Display) {
+        let mut text = Text::default();
+        // A text that is too long is cut, which is all that can go wrong here.
+        let _ = write!(text, "{error}");
+        // SAFETY: ctx is this call's; the last byte of the text is never written, so it is
+        // NUL-terminated, and the server copies it.
+        unsafe {
+            api!(RedisModule_ReplyWithError(
+                self.ctx,
+                text.bytes.as_ptr().cast::<c_char>()
+            ))
+        };
+    }
+
     /// Whether the server only asks where the keys are, as those do that keep no description.
     pub(super) fn wants_key_positions(&self) -> bool {
         // SAFETY: ctx is this call's.
@@ -180,34 +126,10 @@ impl<'a> Call<'a> {
         // Where fewer arguments follow the call is wrong, and is told so when it runs.
         let last = last.filter(|&last| last < self.arguments.len());
         for at in (1..=last.unwrap_or(0)).step_by(step) {
+            let position = at.saturating_add(1) as c_int;
             // SAFETY: ctx is this call's, and the position is that of one of its words.
-            unsafe {
-                api!(RedisModule_KeyAtPos(
-                    self.ctx,
-                    at.saturating_add(1) as c_int
-                ))
-            };
+            unsafe { api!(RedisModule_KeyAtPos(self.ctx, position)) };
         }
-    }
-
-    /// Replies with an error.
-    pub(super) fn fail(&self, error: &Error<'_>) {
-        if *error == Error::Arity {
-            // SAFETY: ctx is this call's.
-            unsafe { api!(RedisModule_WrongArity(self.ctx)) };
-            return;
-        }
-        let mut text = Text::default();
-        // A text that is too long is cut, which is all that can go wrong here.
-        let _ = write!(text, "{error}");
-        // SAFETY: ctx is this call's; the last byte of the text is never written, so it is
-        // NUL-terminated, and the server copies it.
-        unsafe {
-            api!(RedisModule_ReplyWithError(
-                self.ctx,
-                text.bytes.as_ptr().cast::<c_char>()
-            ))
-        };
     }
 }
 

@@ -1,33 +1,30 @@
-//! A command as the server is told of it: its flags, its keys, its documentation.
+//! A command as the server knows it: its name, its flags, its entry.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
-use std::ptr;
 
 use redis_module::raw;
 
-use super::{api, call::Call};
-use crate::stats;
-use redis_rl_limits::error::Error;
-
-const OK: c_int = raw::REDISMODULE_OK as c_int;
+use super::api::api;
+use super::call::Call;
+use super::docs::Doc;
+use super::{docs, OK};
 
 /// A command's code and its description.
 pub trait Handler {
     /// What the server is told of it.
-    const INFO: Info;
+    const DESCRIPTION: Description;
 
-    /// Answers one call, unless it fails: then the error is the answer.
-    ///
-    /// # Errors
-    /// Anything that is wrong with the call or the key.
-    fn run<'a>(call: &Call<'a>) -> Result<(), Error<'a>>;
+    /// Answers one call.
+    fn run(call: &mut Call<'_>);
 }
 
 /// A command's description.
-pub struct Info {
+pub struct Description {
     /// As clients write it.
     pub name: &'static CStr,
+    /// The version that brought it.
+    pub since: &'static CStr,
     /// What it does to its keys.
     pub access: Access,
     /// Where its keys are.
@@ -38,12 +35,12 @@ pub struct Info {
     pub complexity: &'static CStr,
     /// In order.
     pub arguments: &'static [Doc],
-    /// Words of a call including the name; negative: at least.
-    pub arity: c_int,
+    /// What proxies and cluster clients should know, in the server's words for it.
+    pub tips: Option<&'static CStr>,
 }
 
 /// What a command does to its keys.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Reads.
     Read,
@@ -54,7 +51,7 @@ pub enum Access {
 }
 
 /// Where a command's keys are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
     /// Nowhere.
     None,
@@ -67,144 +64,9 @@ pub enum Keys {
     },
 }
 
-/// An argument's description.
-#[derive(Clone, Copy)]
-pub struct Doc {
-    name: &'static CStr,
-    token: Option<&'static CStr>,
-    kind: raw::RedisModuleCommandArgType,
-    flags: u32,
-    parts: &'static [Doc],
-}
-
-impl Doc {
-    const fn new(name: &'static CStr, kind: raw::RedisModuleCommandArgType) -> Self {
-        Self {
-            name,
-            token: None,
-            kind,
-            flags: raw::REDISMODULE_CMD_ARG_NONE,
-            parts: &[],
-        }
-    }
-
-    /// A key.
-    pub const fn key(name: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
-        )
-    }
-
-    /// Text.
-    pub const fn string(name: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
-        )
-    }
-
-    /// A number.
-    pub const fn integer(name: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
-        )
-    }
-
-    /// A word that stands for itself.
-    pub const fn token(name: &'static CStr, token: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
-        )
-        .after(token)
-    }
-
-    /// One of several.
-    pub const fn one_of(name: &'static CStr, parts: &'static [Doc]) -> Self {
-        Self {
-            parts,
-            ..Self::new(
-                name,
-                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-            )
-        }
-    }
-
-    /// Several that go together.
-    pub const fn block(name: &'static CStr, parts: &'static [Doc]) -> Self {
-        Self {
-            parts,
-            ..Self::new(
-                name,
-                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
-            )
-        }
-    }
-
-    /// It follows this word.
-    pub const fn after(self, token: &'static CStr) -> Self {
-        Self {
-            token: Some(token),
-            ..self
-        }
-    }
-
-    /// It may be left out.
-    pub const fn optional(self) -> Self {
-        Self {
-            flags: self.flags | raw::REDISMODULE_CMD_ARG_OPTIONAL,
-            ..self
-        }
-    }
-
-    /// It may be repeated.
-    pub const fn multiple(self) -> Self {
-        Self {
-            flags: self.flags | raw::REDISMODULE_CMD_ARG_MULTIPLE,
-            ..self
-        }
-    }
-
-    /// The C form of a list, ended by a zeroed entry; `lists` keeps it and what it points to.
-    fn to_raw(
-        docs: &[Self],
-        lists: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,
-    ) -> *mut raw::RedisModuleCommandArg {
-        let is_key =
-            |doc: &Self| doc.kind == raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY;
-        let mut list: Vec<_> = docs
-            .iter()
-            .map(|doc| raw::RedisModuleCommandArg {
-                name: doc.name.as_ptr(),
-                type_: doc.kind,
-                key_spec_index: if is_key(doc) { 0 } else { -1 },
-                token: doc.token.map_or(ptr::null(), CStr::as_ptr),
-                summary: ptr::null(),
-                since: ptr::null(),
-                flags: doc.flags as c_int,
-                deprecated_since: ptr::null(),
-                subargs: if doc.parts.is_empty() {
-                    ptr::null_mut()
-                } else {
-                    Self::to_raw(doc.parts, lists)
-                },
-                display_text: ptr::null(),
-            })
-            .collect();
-        // SAFETY: a struct of numbers and nullable pointers, for which zero is a value.
-        list.push(unsafe { std::mem::zeroed() });
-        let mut list = list.into_boxed_slice();
-        let start = list.as_mut_ptr();
-        lists.push(list);
-        start
-    }
-}
-
-/// A command that can be registered.
+/// A command to register.
 pub struct Command {
-    pub(super) info: &'static Info,
+    pub(super) description: &'static Description,
     entry: unsafe extern "C" fn(
         *mut raw::RedisModuleCtx,
         *mut *mut raw::RedisModuleString,
@@ -216,134 +78,40 @@ impl Command {
     /// The command that `H` handles.
     pub const fn of<H: Handler>() -> Self {
         Self {
-            info: &H::INFO,
+            description: &H::DESCRIPTION,
             entry: entry::<H>,
         }
     }
 
-    /// Tells the server of it; `false` if the name is taken.
+    /// Tells the server of it; `false` if the name is taken, or the description is refused.
     ///
     /// # Safety
     /// `ctx` must be that of the module's load in progress.
     pub(super) unsafe fn register(&self, ctx: *mut raw::RedisModuleCtx) -> bool {
-        let flags = match (self.info.access, self.info.keys) {
-            (Access::Write, Keys::Counted { .. }) => c"write fast getkeys-api",
+        let Description {
+            name, access, keys, ..
+        } = *self.description;
+        // `fast` is what takes no longer for more keys.
+        let flags = match (access, keys) {
+            (Access::Write, Keys::Counted { .. }) => c"write getkeys-api",
             (Access::Write, _) => c"write fast",
             (Access::Read, _) => c"readonly fast",
             (Access::Admin, _) => c"readonly admin",
         };
-        let first_key = match self.info.keys {
-            Keys::First => 1,
-            Keys::None | Keys::Counted { .. } => 0,
-        };
+        let first_key = c_int::from(keys == Keys::First);
         // SAFETY: ctx is the load's; the strings are static.
-        let created = unsafe {
-            api!(RedisModule_CreateCommand(
+        unsafe {
+            let created = api!(RedisModule_CreateCommand(
                 ctx,
-                self.info.name.as_ptr(),
+                name.as_ptr(),
                 Some(self.entry),
                 flags.as_ptr(),
                 first_key,
                 first_key,
                 first_key
-            ))
-        };
-        created == OK
-    }
-
-    /// Documents it, where the server has a place for that (7.0), and puts it into categories of
-    /// access control, where it can (7.2); `false` if either is refused.
-    ///
-    /// # Safety
-    /// `ctx` must be that of the module's load in progress, in which the command was registered.
-    pub(super) unsafe fn describe(&self, ctx: *mut raw::RedisModuleCtx) -> bool {
-        // SAFETY: reads of function pointers that the load has filled in.
-        let (get, set, categorize) = unsafe {
-            (
-                raw::RedisModule_GetCommand,
-                raw::RedisModule_SetCommandInfo,
-                raw::RedisModule_SetCommandACLCategories,
-            )
-        };
-        let (Some(get), Some(set)) = (get, set) else {
-            return true;
-        };
-        let categories = match self.info.access {
-            Access::Write => c"write fast",
-            Access::Read => c"read fast",
-            Access::Admin => c"admin dangerous slow",
-        };
-        let version = raw::RedisModuleCommandInfoVersion {
-            version: 1,
-            sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
-            sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
-            sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
-        };
-        let mut key_specs = self.info.key_specs();
-        let mut lists = Vec::new();
-        let info = raw::RedisModuleCommandInfo {
-            version: &version,
-            summary: self.info.summary.as_ptr(),
-            complexity: self.info.complexity.as_ptr(),
-            since: c"0.1.0".as_ptr(),
-            history: ptr::null_mut(),
-            tips: ptr::null(),
-            arity: self.info.arity,
-            key_specs: key_specs.as_mut_ptr(),
-            args: Doc::to_raw(self.info.arguments, &mut lists),
-        };
-        // SAFETY: ctx is the load's; the lists end in a zeroed entry, and the server copies
-        // everything before it returns.
-        unsafe {
-            let command = get(ctx, self.info.name.as_ptr());
-            !command.is_null()
-                && set(command, &info) == OK
-                && categorize.is_none_or(|put| put(command, categories.as_ptr()) == OK)
+            ));
+            created == OK && docs::describe(ctx, self.description)
         }
-    }
-}
-
-impl Info {
-    /// Where the keys are and what becomes of them, ended by a zeroed entry.
-    fn key_specs(&self) -> [raw::RedisModuleCommandKeySpec; 2] {
-        // SAFETY: a struct of numbers, nullable pointers and unions of such, for which zero is a
-        // value.
-        let (mut spec, end): (raw::RedisModuleCommandKeySpec, _) =
-            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        spec.flags = match self.access {
-            Access::Read | Access::Admin => {
-                raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS
-            }
-            Access::Write => {
-                raw::REDISMODULE_CMD_KEY_RW
-                    | raw::REDISMODULE_CMD_KEY_ACCESS
-                    | raw::REDISMODULE_CMD_KEY_UPDATE
-            }
-        }
-        .into();
-        spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
-        spec.bs.index.pos = 1;
-        match self.keys {
-            Keys::None => return [end, end],
-            Keys::First => {
-                spec.find_keys_type =
-                    raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
-                spec.fk.range.keystep = 1;
-            }
-            Keys::Counted { step } => {
-                // Redis 7.0 forgets the step when it looks for keys by a description like this
-                // one. It asks the command instead if the flags are said to vary.
-                spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_VARIABLE_FLAGS);
-                spec.find_keys_type =
-                    raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
-                spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
-                    keynumidx: 0,
-                    firstkey: 1,
-                    keystep: step as c_int,
-                };
-            }
-        }
-        [spec, end]
     }
 }
 
@@ -353,16 +121,13 @@ unsafe extern "C" fn entry<H: Handler>(
     argc: c_int,
 ) -> c_int {
     // SAFETY: the server calls this with a call's three.
-    let call = unsafe { Call::new(ctx, argv, argc) };
-    if let Keys::Counted { step } = H::INFO.keys {
+    let mut call = unsafe { Call::new(ctx, argv, argc) };
+    if let Keys::Counted { step } = H::DESCRIPTION.keys {
         if call.wants_key_positions() {
             call.name_key_positions(step);
             return OK;
         }
     }
-    if let Err(error) = H::run(&call) {
-        stats::failed(&error);
-        call.fail(&error);
-    }
+    H::run(&mut call);
     OK
 }

@@ -7,29 +7,82 @@ use std::os::raw::c_longlong;
 
 use redis_module::raw;
 
-use super::api;
+use super::api::api;
+
+/// What 6.2 gives as the time that is left where there is no expiry.
+const NO_EXPIRE: c_longlong = raw::REDISMODULE_NO_EXPIRE as c_longlong;
 
 /// Sets when the key expires.
 ///
 /// # Safety
 /// `key` must be open for writing and hold something.
+#[inline(always)]
 pub(super) unsafe fn set(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
     // SAFETY: the caller's promise; a function pointer that the load has filled in.
     unsafe {
-        if let Some(set) = raw::RedisModule_SetAbsExpire {
-            set(key, expire_ms);
-            return;
+        match raw::RedisModule_SetAbsExpire {
+            Some(set) => {
+                set(key, expire_ms);
+            }
+            None => set_by_time_left(key, expire_ms),
         }
-        loop {
+    }
+}
+
+/// # Safety
+/// As for [`set`].
+#[cold]
+unsafe fn set_by_time_left(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
+    loop {
+        // SAFETY: the caller's promise.
+        unsafe {
             let now_ms = api!(RedisModule_Milliseconds());
             // Below 0 would mean never.
-            api!(RedisModule_SetExpire(
-                key,
-                expire_ms.saturating_sub(now_ms).max(0)
-            ));
+            let left = expire_ms.saturating_sub(now_ms).max(0);
+            api!(RedisModule_SetExpire(key, left));
             // The server counted from its clock as it stood in between.
             if api!(RedisModule_Milliseconds()) == now_ms {
                 return;
+            }
+        }
+    }
+}
+
+/// When the key expires; `None` if never. Of a key that has expired already, 6.2 says only that.
+///
+/// # Safety
+/// `key` must be open.
+#[inline(always)]
+pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
+    // SAFETY: the caller's promise; a function pointer that the load has filled in.
+    unsafe {
+        match raw::RedisModule_GetAbsExpire {
+            // Negative means never.
+            Some(get) => Some(get(key)).filter(|&at| at >= 0),
+            None => get_by_time_left(key),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`get`].
+#[cold]
+unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
+    loop {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let now_ms = api!(RedisModule_Milliseconds());
+            let left = api!(RedisModule_GetExpire(key));
+            if left == NO_EXPIRE {
+                return None;
+            }
+            if api!(RedisModule_Milliseconds()) == now_ms {
+                // None left: it expired in this millisecond or before.
+                return Some(
+                    now_ms
+                        .saturating_add(left)
+                        .saturating_sub((left == 0).into()),
+                );
             }
         }
     }
@@ -40,13 +93,7 @@ pub(super) unsafe fn set(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
 /// # Safety
 /// `key` must be open and hold something.
 pub(super) unsafe fn has_passed(key: *mut raw::RedisModuleKey, now: u64) -> bool {
-    // SAFETY: the caller's promise; a function pointer that the load has filled in.
-    unsafe {
-        match raw::RedisModule_GetAbsExpire {
-            // Negative means never.
-            Some(get) => u64::try_from(get(key)).is_ok_and(|at| at < now / 1_000_000),
-            // A bucket is full no later than in the millisecond in which it expires.
-            None => api!(RedisModule_GetExpire(key)) == 0,
-        }
-    }
+    let now_ms = c_longlong::try_from(now / 1_000_000).unwrap_or(c_longlong::MAX);
+    // SAFETY: the caller's promise.
+    unsafe { get(key) }.is_some_and(|at| at < now_ms)
 }

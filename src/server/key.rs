@@ -1,191 +1,223 @@
 //! A key that holds an ordinary string, read and written in place.
 
-use std::ops::RangeInclusive;
 use std::os::raw::c_int;
 use std::ptr;
 
 use redis_module::raw;
 
-use super::{api, call::Argument, expiry, stream};
-use redis_rl_limits::error::Error;
+use super::api::api;
+use super::argument::Argument;
+use super::call::Call;
+use super::refusal::Refusal;
+use super::{expiry, memory, replication};
 
-const READ: c_int = raw::REDISMODULE_READ as c_int;
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
-/// Leaves no trace: no time of last use, no event of a miss and, where the server can (7.2), no
-/// removal of a key that has expired. Servers ignore what they do not know.
-const UNSEEN: c_int = READ
-    | (raw::REDISMODULE_OPEN_KEY_NOTOUCH
-        | raw::REDISMODULE_OPEN_KEY_NONOTIFY
-        | raw::REDISMODULE_OPEN_KEY_NOEXPIRE) as c_int;
-
-/// Bytes of what is written.
-const SIZE: usize = 16;
 
 /// An open key that holds a string or nothing. Closed when dropped.
-pub struct Key<'a> {
+///
+/// Opening a key may expire it, and other modules that hear of that may remove any other. So only
+/// one key is open at a time: it borrows the call for itself.
+pub struct Key<'k> {
     ctx: *mut raw::RedisModuleCtx,
-    name: &'a Argument<'a>,
+    name: &'k Argument<'k>,
     key: *mut raw::RedisModuleKey,
-    /// The string's bytes; null where there is nothing.
+    now: u64,
+    /// The string's bytes; null where there is nothing, or nothing was read.
     start: *mut u8,
     len: usize,
 }
 
-impl<'a> Key<'a> {
+impl<'a> Call<'a> {
     /// Opens a key for reading and writing.
-    pub(super) fn open(
-        ctx: *mut raw::RedisModuleCtx,
-        name: &'a Argument<'a>,
-        lengths: RangeInclusive<usize>,
-    ) -> Result<Self, Error<'a>> {
-        let mut key = Self::with_mode(ctx, name, READ_WRITE);
-        key.locate(lengths, READ_WRITE)?;
-        Ok(key)
-    }
-
-    /// Opens a key for reading, as it stands at `now`.
-    pub(super) fn peek(
-        ctx: *mut raw::RedisModuleCtx,
-        name: &'a Argument<'a>,
-        lengths: RangeInclusive<usize>,
-        now: u64,
-    ) -> Result<Self, Error<'a>> {
-        let mut key = Self::with_mode(ctx, name, UNSEEN);
-        if key.key.is_null() {
-            return Ok(key);
-        }
-        // SAFETY: the key is open, and not NULL.
-        if !unsafe { expiry::has_passed(key.key, now) } {
-            key.locate(lengths, READ)?;
-        }
-        Ok(key)
-    }
-
-    fn with_mode(ctx: *mut raw::RedisModuleCtx, name: &'a Argument<'a>, mode: c_int) -> Self {
-        Self {
-            ctx,
+    #[inline(always)]
+    pub fn open<'k>(&'k mut self, name: &'k Argument<'k>) -> Key<'k> {
+        Key {
+            ctx: self.ctx,
             name,
-            // SAFETY: ctx and name belong to the call in progress. NULL, which opening an empty
-            // key for reading gives, is what all functions that read take for an empty key.
-            key: unsafe { api!(RedisModule_OpenKey(ctx, name.string, mode)) }.cast(),
+            // SAFETY: ctx and name belong to the call in progress.
+            key: unsafe { api!(RedisModule_OpenKey(self.ctx, name.string, READ_WRITE)) }.cast(),
+            now: self.now(),
             start: ptr::null_mut(),
             len: 0,
         }
     }
+}
 
-    /// Finds the string's bytes.
-    fn locate(&mut self, lengths: RangeInclusive<usize>, mode: c_int) -> Result<(), Error<'a>> {
+impl Call<'_> {
+    /// Makes sure that a new key finds memory.
+    ///
+    /// # Errors
+    /// The server's memory is used up.
+    pub fn check_memory(&self) -> Result<(), Refusal> {
+        // SAFETY: ctx is that of the call in progress.
+        match unsafe { memory::is_used_up(self.ctx) } {
+            true => Err(Refusal::OutOfMemory),
+            false => Ok(()),
+        }
+    }
+
+    /// A number that clients cannot know: where the library was loaded, and when this call came.
+    pub fn seed(&self) -> u64 {
+        (memory::is_used_up as *const () as u64) ^ self.now()
+    }
+}
+
+impl Key<'_> {
+    /// What is stored here, if anything.
+    ///
+    /// # Errors
+    /// It is of another type than a string, or of a length that is not accepted.
+    #[inline(always)]
+    pub fn read(&mut self, accepted: impl Fn(usize) -> bool) -> Result<Option<&[u8]>, Refusal> {
         // SAFETY: the key is open. The length is asked first because reading in place unpacks a
-        // string that the server keeps as a number, and a key that is not ours should stay as it
-        // is. (One of just as many digits is unpacked all the same; it reads as before.)
+        // string that the server keeps packed, and a key that is not ours should stay as it is.
         unsafe {
-            if lengths.contains(&api!(RedisModule_ValueLength(self.key))) {
-                let mut len = 0;
-                self.start = api!(RedisModule_StringDMA(self.key, &mut len, mode)).cast();
-                self.len = len;
+            if accepted(api!(RedisModule_ValueLength(self.key))) {
+                self.locate();
             }
         }
         if self.start.is_null() {
-            self.check_empty()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// What is stored here, if anything.
-    pub fn value(&self) -> Option<&[u8]> {
-        if self.start.is_null() {
-            return None;
+            return self.check_empty().map(|()| None);
         }
         // SAFETY: `locate` found `len` bytes at `start`, which nothing changes while the key is
         // borrowed.
-        Some(unsafe { std::slice::from_raw_parts(self.start, self.len) })
+        Ok(Some(unsafe {
+            std::slice::from_raw_parts(self.start, self.len)
+        }))
     }
 
-    /// That nothing is stored here.
-    fn check_empty(&self) -> Result<(), Error<'a>> {
+    /// Finds the string's bytes, where there is a string.
+    ///
+    /// # Safety
+    /// The key must hold something.
+    unsafe fn locate(&mut self) {
+        let mut len = 0;
+        // SAFETY: the key is open for reading and writing. Of what is no string it gives NULL.
+        self.start = unsafe { api!(RedisModule_StringDMA(self.key, &mut len, READ_WRITE)) }.cast();
+        self.len = len;
+    }
+
+    fn check_empty(&self) -> Result<(), Refusal> {
         // SAFETY: the key is open.
         match unsafe { api!(RedisModule_KeyType(self.key)) } as isize {
             raw::REDISMODULE_KEYTYPE_EMPTY => Ok(()),
-            raw::REDISMODULE_KEYTYPE_STRING => Err(Error::NotABucket),
-            _ => Err(Error::WrongType),
+            raw::REDISMODULE_KEYTYPE_STRING => Err(Refusal::OtherLength),
+            _ => Err(Refusal::WrongType),
         }
     }
 
+    /// Whether [`read`](Self::read) found a string, or one was written.
+    #[inline(always)]
+    pub fn exists(&self) -> bool {
+        !self.start.is_null()
+    }
+
+    /// Bytes of the string that [`read`](Self::read) found; 0 if there is none.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes sure that what is stored lives until `at_ms` (since 1970): if the key would expire
+    /// before, its expiry moves there, and that is replicated.
+    #[inline(always)]
+    pub fn keep_until(&mut self, at_ms: i64) {
+        if self.exists() && self.expires_at().is_some_and(|at| at < at_ms) {
+            self.commit(at_ms);
+        }
+    }
+
+    /// When the key expires, in milliseconds since 1970; `None` if never, or if there is none.
+    pub fn expires_at(&self) -> Option<i64> {
+        // SAFETY: the key is open.
+        unsafe { expiry::get(self.key) }
+    }
+
+    /// Whether the key has expired as of the call, though the server, which keeps one time for a
+    /// whole transaction or script, still has it.
+    pub fn has_expired(&self) -> bool {
+        let now_ms = i64::try_from(self.now / 1_000_000).unwrap_or(i64::MAX);
+        self.expires_at().is_some_and(|at| at < now_ms)
+    }
+
     /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that. Whether there is
-    /// memory for it [`check_writable`](Self::check_writable) tells.
+    /// memory for it [`check_memory`](Self::check_memory) tells.
     ///
     /// # Errors
     /// The server refuses the write.
-    pub fn write(&mut self, bytes: [u8; SIZE], expire_ms: i64) -> Result<(), Error<'a>> {
-        if self.len != SIZE {
-            self.resize()?;
+    #[inline(always)]
+    pub fn write(&mut self, bytes: &[u8], expire_ms: i64) -> Result<(), Refusal> {
+        if self.start.is_null() || self.len != bytes.len() {
+            self.resize(bytes.len())?;
         }
-        // SAFETY: the key is open for writing, and `start` is where its string has 16 bytes:
-        // `locate` or `resize` found them in this call. Since then at most other keys have been
-        // written, and what those need is not taken from this string: opened for writing, it has
-        // a buffer of its own. ctx and name belong to the call in progress.
+        // SAFETY: `start` is where the string has that many bytes: `locate` found them since the key
+        // was opened, and while it is borrowed nothing else is called that might change it.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len()) };
+        self.commit(expire_ms);
+        Ok(())
+    }
+
+    /// Lets what is stored expire then, tells who watches the key, and replicates both.
+    #[inline(always)]
+    fn commit(&mut self, expire_ms: i64) {
+        // SAFETY: the key is open for writing and holds `len` bytes at `start`, as above. ctx and
+        // name belong to the call in progress.
         unsafe {
-            ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, SIZE);
+            let bytes = std::slice::from_raw_parts(self.start, self.len);
             expiry::set(self.key, expire_ms);
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
-            stream::set(self.ctx, self.name, &bytes, expire_ms);
+            replication::set(self.ctx, self.name, bytes, expire_ms);
         }
-        Ok(())
     }
 
     /// Removes the key, and replicates that.
     ///
     /// # Errors
     /// The server refuses the write.
-    pub fn remove(&mut self) -> Result<(), Error<'a>> {
+    pub fn remove(&mut self) -> Result<(), Refusal> {
         (self.start, self.len) = (ptr::null_mut(), 0);
         // SAFETY: the key is open for writing; ctx and name belong to the call in progress.
         unsafe {
             if api!(RedisModule_DeleteKey(self.key)) as isize != raw::REDISMODULE_OK {
-                return Err(Error::WriteFailed);
+                return Err(Refusal::WriteFailed);
             }
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
-            stream::remove(self.ctx, self.name);
+            replication::remove(self.ctx, self.name);
         }
         Ok(())
     }
 
-    /// Makes sure that a write finds memory.
+    /// Makes sure that a write finds memory: a key that exists is always written.
     ///
     /// # Errors
     /// The key would be new, and the server's memory is used up.
-    pub fn check_writable(&self) -> Result<(), Error<'a>> {
-        if !self.start.is_null() {
-            return Ok(());
-        }
+    #[inline(always)]
+    pub fn check_memory(&self) -> Result<(), Refusal> {
         // SAFETY: ctx is that of the call in progress.
-        let flags = unsafe { api!(RedisModule_GetContextFlags(self.ctx)) } as u32;
-        let full = flags & raw::REDISMODULE_CTX_FLAGS_OOM != 0;
-        let evicts = flags & raw::REDISMODULE_CTX_FLAGS_EVICT != 0;
-        if full && !evicts {
-            return Err(Error::OutOfMemory);
+        if self.start.is_null() && unsafe { memory::is_used_up(self.ctx) } {
+            return Err(Refusal::OutOfMemory);
         }
         Ok(())
     }
 
-    /// Closes the key, so that others may have it.
-    pub fn close(self) {}
-
-    /// Makes the string 16 bytes long, or makes one.
-    fn resize(&mut self) -> Result<(), Error<'a>> {
+    /// Makes the string so long, or makes one.
+    fn resize(&mut self, len: usize) -> Result<(), Refusal> {
         // SAFETY: the key is open for writing, and empty or a string.
-        let status = unsafe { api!(RedisModule_StringTruncate(self.key, SIZE)) };
+        let status = unsafe { api!(RedisModule_StringTruncate(self.key, len)) };
         if status as isize != raw::REDISMODULE_OK {
-            return Err(Error::WriteFailed);
+            return Err(Refusal::WriteFailed);
         }
-        self.locate(SIZE..=SIZE, READ_WRITE)
+        // SAFETY: it holds a string now.
+        unsafe { self.locate() };
+        match self.len == len && !self.start.is_null() {
+            true => Ok(()),
+            false => Err(Refusal::WriteFailed),
+        }
     }
 }
 
 impl Drop for Key<'_> {
     fn drop(&mut self) {
-        // SAFETY: opened in `with_mode` and closed only here.
+        // SAFETY: opened by `open` and closed only here.
         unsafe { api!(RedisModule_CloseKey(self.key)) };
     }
 }

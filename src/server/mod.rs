@@ -1,29 +1,43 @@
-//! Everything that touches the server, in safe types that cost nothing: the only unsafe code.
+//! Everything that touches the server, in safe types that cost nothing: the only unsafe code. It
+//! knows nothing of limits, and could serve another module.
 
+mod api;
+mod argument;
 mod call;
 mod clock;
 mod command;
+mod docs;
 mod expiry;
+mod info;
 mod key;
 mod load;
+mod log;
+mod memory;
+mod peek;
+mod refusal;
+mod replication;
 mod settings;
-mod stream;
 
-pub use call::{Argument, Call};
-pub use command::{Access, Command, Doc, Handler, Info, Keys};
+use std::ffi::CStr;
+use std::os::raw::c_int;
+
+pub use argument::Argument;
+pub use call::Call;
+pub use command::{Access, Command, Description, Handler, Keys};
+pub use docs::Doc;
 pub use key::Key;
+pub(crate) use load::entry_points;
 pub use load::Module;
+pub use refusal::Refusal;
 pub use settings::Setting;
 
-/// Calls a module API function that [`load`] made sure this server has.
-macro_rules! api {
-    ($function:ident($($argument:expr),* $(,)?)) => {
-        match redis_module::raw::$function {
-            Some(function) => function($($argument),*),
-            // SAFETY: `load::missing` lists every function named in an `api!`, and the library
-            // does not load where one of them is missing.
-            None => std::hint::unreachable_unchecked(),
-        }
-    };
+/// What the server's functions return where all is well.
+const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;
+
+/// A text that ends in NUL as what it is; empty if it does not.
+pub(crate) const fn c_str(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
+    }
 }
-use api;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use redis_module::raw;
 
-const OK: c_int = raw::REDISMODULE_OK as c_int;
+use super::OK;
 
 /// A number that an operator may choose.
 pub struct Setting {

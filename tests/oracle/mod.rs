@@ -59,6 +59,8 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Kept,
+    /// Nothing is written if the key lives until then, in milliseconds.
+    KeptUntil(i64),
     /// The state, and the millisecond at which it expires.
     Written(State, i64),
     Removed,
@@ -97,7 +99,8 @@ impl Limit {
             return Err(Refusal::Rate);
         }
         let rate = rounded_down(&(tokens * exact(UNIT) / exact(nanos)));
-        if exact(burst) * exact(UNIT) > &rate * exact(MAX_FILL) {
+        // A debt has to be repaid where nothing can be held as well.
+        if exact(burst.max(1)) * exact(UNIT) > &rate * exact(MAX_FILL) {
             return Err(Refusal::Slow);
         }
         Ok(Self { burst, rate })
@@ -106,8 +109,8 @@ impl Limit {
     /// `N` or `N/P`, and an integer.
     pub fn parse(rate: &[u8], burst: &[u8]) -> Result<Self, Refusal> {
         let (tokens, nanos) = parse_rate(rate).ok_or(Refusal::Rate)?;
-        let burst = parse_integer(burst).and_then(|n| u64::try_from(n).ok());
-        let burst = burst.filter(|burst| (1..=MAX_TOKENS).contains(burst));
+        let burst = parse_whole(burst).and_then(|n| u64::try_from(n).ok());
+        let burst = burst.filter(|&burst| burst <= MAX_TOKENS);
         Self::new(tokens, nanos, burst.ok_or(Refusal::Burst)?)
     }
 
@@ -157,20 +160,32 @@ impl Limit {
     }
 
     pub fn take(&self, stored: Option<State>, now: u64, cost: u64, mode: Mode) -> Option<Outcome> {
+        self.take_keeping(stored, now, cost, 0, mode)
+    }
+
+    /// A take that leaves so many tokens or takes none.
+    pub fn take_keeping(
+        &self,
+        stored: Option<State>,
+        now: u64,
+        cost: u64,
+        keep: u64,
+        mode: Mode,
+    ) -> Option<Outcome> {
         let level = self.level(stored, now);
-        let wanted = BigInt::from(cost) * UNIT;
-        if level >= wanted {
+        let units = |tokens: u64| BigInt::from(tokens) * UNIT;
+        if level >= units(cost) + units(keep) {
             return self.taken(now, level, cost, 0);
         }
-        let wait = self.wait(stored, now, &wanted);
+        let wait = self.wait(stored, now, &(units(cost) + units(keep)));
         let denied = |wait| Some(self.denied(stored, now, wait));
         match mode {
             Mode::Whole => denied(wait),
-            Mode::AtMost if level >= BigInt::from(UNIT) => {
-                let whole = u64::try_from(&level / UNIT).expect("at most the burst");
-                self.taken(now, level, whole, 0)
+            Mode::AtMost if level >= units(1) + units(keep) => {
+                let whole = u64::try_from((&level - units(keep)) / UNIT);
+                self.taken(now, level, whole.expect("at most the burst"), 0)
             }
-            Mode::AtMost => denied(self.wait(stored, now, &BigInt::from(UNIT))),
+            Mode::AtMost => denied(self.wait(stored, now, &(units(1) + units(keep)))),
             Mode::MaxWait(_) if wait == -1 => denied(-1),
             Mode::MaxWait(most) => match i128::from(wait) - i128::from(most) {
                 later if later > 0 => denied(i64::try_from(later).expect("less than the wait")),
@@ -183,8 +198,8 @@ impl Limit {
     pub fn give(&self, stored: Option<State>, now: u64, tokens: u64) -> Outcome {
         let level = self.level(stored, now);
         let given = (BigInt::from(tokens) * UNIT).min(self.burst_units() - &level);
-        if given == BigInt::ZERO {
-            return self.denied(stored, now, 0);
+        if given == BigInt::ZERO || self.burst == 0 {
+            return self.unchanged(stored, now, 0);
         }
         let counted = ceil_div(&given, &BigInt::from(UNIT));
         self.left(now, level + given, small(&counted), 0)
@@ -193,7 +208,7 @@ impl Limit {
     /// What a take would be answered, taking nothing.
     pub fn look(&self, stored: Option<State>, now: u64, cost: u64) -> Outcome {
         let wanted = BigInt::from(cost) * UNIT;
-        let mut outcome = self.denied(stored, now, self.wait(stored, now, &wanted));
+        let mut outcome = self.unchanged(stored, now, self.wait(stored, now, &wanted));
         if self.level(stored, now) >= wanted {
             outcome.reply[0] = small(&BigInt::from(cost));
         }
@@ -220,22 +235,45 @@ impl Limit {
 
     fn left(&self, now: u64, left: BigInt, taken: i64, wait: i64) -> Outcome {
         let fill = clock(self.nanos_for(&(self.burst_units() - &left)));
+        let full_at = clock(fill + now);
         let state = State {
             updated_at: now,
             tokens: small(&left),
         };
         Outcome {
-            reply: [taken, self.limit(), whole(&left), wait, millis(&fill)],
+            reply: [
+                taken,
+                self.limit(),
+                whole(&left),
+                wait,
+                millis(&(&full_at - now)),
+            ],
             after: if left == self.burst_units() {
                 After::Removed
             } else {
-                After::Written(state, millis(&clock(fill + now)))
+                After::Written(state, millis(&full_at))
             },
         }
     }
 
+    /// Nothing is taken: a bucket that is there must not expire before it is full.
     fn denied(&self, stored: Option<State>, now: u64, wait: i64) -> Outcome {
-        let reset = self.wait(stored, now, &self.burst_units());
+        let mut outcome = self.unchanged(stored, now, wait);
+        if let (After::Kept, Some(s)) = (outcome.after, stored) {
+            let missing = self.burst_units() - s.tokens;
+            if missing <= BigInt::ZERO {
+                return outcome;
+            }
+            let full_at = clock(clock(self.nanos_for(&missing)) + s.updated_at);
+            outcome.after = After::KeptUntil(millis(&full_at));
+        }
+        outcome
+    }
+
+    fn unchanged(&self, stored: Option<State>, now: u64, wait: i64) -> Outcome {
+        // The bucket's key does not live on when the clock ends.
+        let left = millis(&BigInt::from(u64::MAX - now));
+        let reset = self.wait(stored, now, &self.burst_units()).min(left);
         let remaining = whole(&self.level(stored, now));
         let after = match stored {
             // Where the clock stepped back, the bucket refills from now on.
@@ -306,31 +344,79 @@ fn small(n: &BigInt) -> i64 {
 pub fn parse_rate(text: &[u8]) -> Option<(BigRational, u64)> {
     let text = std::str::from_utf8(text).ok()?;
     let (amount, period) = text.split_once('/').unwrap_or((text, "s"));
-    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, "0"));
-    let scale = BigInt::from(10).pow(u32::try_from(fraction.len()).ok()?);
-    let digits = parse_integer(whole.as_bytes())? * &scale + parse_integer(fraction.as_bytes())?;
-    let unit = period.trim_start_matches(|c: char| c.is_ascii_digit());
-    let nanos = match unit {
-        "ms" => MILLI,
-        "s" => SECOND,
-        "m" => 60 * SECOND,
-        "h" => 3_600 * SECOND,
-        "d" => DAY,
-        _ => return None,
-    };
+    let tokens = parse_number(amount)?;
+    // No unit contains a digit, and an exponent ends in one.
+    let unit = period
+        .rsplit(|c: char| c.is_ascii_digit() || c == '.')
+        .next()?;
     let count = match &period[..period.len() - unit.len()] {
         "" => BigInt::from(1),
-        count => parse_integer(count.as_bytes())?,
+        count => Some(parse_number(count)?)
+            .filter(BigRational::is_integer)?
+            .to_integer(),
     };
-    let nanos = u64::try_from(count * nanos).ok().filter(|&n| n > 0)?;
-    Some((BigRational::new(digits, scale), nanos))
+    let nanos = u64::try_from(count * unit_nanos(unit)?).ok();
+    Some((tokens, nanos.filter(|&n| n > 0)?))
+}
+
+fn unit_nanos(unit: &str) -> Option<u64> {
+    match unit {
+        "ms" => return Some(MILLI),
+        "m" => return Some(60 * SECOND),
+        "M" => return None,
+        _ => {}
+    }
+    match unit.to_ascii_lowercase().as_str() {
+        "s" | "sec" | "secs" | "second" | "seconds" => Some(SECOND),
+        "min" | "mins" | "minute" | "minutes" => Some(60 * SECOND),
+        "h" | "hr" | "hrs" | "hour" | "hours" => Some(3_600 * SECOND),
+        "d" | "day" | "days" => Some(DAY),
+        "w" | "week" | "weeks" => Some(7 * DAY),
+        _ => None,
+    }
+}
+
+/// `12`, `0.5`, `1.5e-3`: digits, perhaps with others behind a point, and an exponent of at most 30.
+pub fn parse_number(text: &str) -> Option<BigRational> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => {
+            let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+            let size = u32::try_from(parse_integer(digits.as_bytes())?).ok();
+            let size = i32::try_from(size.filter(|&size| size <= 30)?).ok()?;
+            (
+                mantissa,
+                if exponent.starts_with('-') {
+                    -size
+                } else {
+                    size
+                },
+            )
+        }
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let scale = BigInt::from(10).pow(u32::try_from(fraction.len()).ok()?);
+    let digits = parse_integer(whole.as_bytes())? * &scale + parse_integer(fraction.as_bytes())?;
+    let power = BigRational::from_integer(BigInt::from(10).pow(exponent.unsigned_abs()));
+    let number = BigRational::new(digits, scale);
+    Some(if exponent < 0 {
+        number / power
+    } else {
+        number * power
+    })
+}
+
+/// A number that is whole, however it is written.
+pub fn parse_whole(text: &[u8]) -> Option<BigInt> {
+    let number = parse_number(std::str::from_utf8(text).ok()?)?;
+    number.is_integer().then(|| number.to_integer())
 }
 
 /// Whether a rate has at most 19 digits between the zeros at its ends, as is promised to be
 /// accepted. Others may be refused.
 pub fn has_few_digits(rate: &[u8]) -> bool {
     let text = String::from_utf8_lossy(rate);
-    let amount = text.split('/').next().unwrap_or_default();
+    let amount = text.split(['/', 'e', 'E']).next().unwrap_or_default();
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
     let digits = whole.to_owned() + fraction.trim_end_matches('0');
     digits.trim_start_matches('0').len() <= 19

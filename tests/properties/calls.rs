@@ -1,7 +1,8 @@
 //! One call: the reply and every stored bit are the oracle's.
 
 use proptest::prelude::*;
-use redis_rl_limits::bucket::{Bucket, Change, Mode, Standing};
+use redis_rl_limits::bucket::Bucket;
+use redis_rl_limits::decision::{Ask, Change, Limit as _, Mode, Standing as _, State as _};
 
 use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY};
 use crate::oracle::{self, State, MAX_TOKENS};
@@ -11,6 +12,10 @@ use crate::world::{outcome, Call, World};
 pub fn calls() -> impl Strategy<Value = Call> {
     prop_oneof![
         5 => (costs(), modes()).prop_map(|(cost, mode)| Call::Take(cost, mode)),
+        2 => (costs(), costs(), any::<bool>()).prop_map(|(cost, keep, at_most)| {
+            let mode = if at_most { Mode::AtMost } else { Mode::Whole };
+            Call::TakeKeeping(cost, keep, mode)
+        }),
         1 => costs().prop_map(Call::Give),
         1 => costs().prop_map(Call::Look),
     ]
@@ -20,6 +25,7 @@ fn with_cost(call: Call, cost: u64) -> Call {
     let cost = cost.clamp(1, MAX_TOKENS);
     match call {
         Call::Take(_, mode) => Call::Take(cost, mode),
+        Call::TakeKeeping(_, keep, mode) => Call::TakeKeeping(cost, keep, mode),
         Call::Give(_) => Call::Give(cost),
         Call::Look(_) => Call::Look(cost),
     }
@@ -51,7 +57,7 @@ proptest! {
         let call = aimed(call, aim, &limit, stored, now);
         let decision = call.decide(stored, now, limit.real);
         let expected = call.expect(stored, now, &limit.exact);
-        prop_assert_eq!(decision.as_ref().ok().map(outcome), expected, "{:?}", call);
+        prop_assert_eq!(decision.as_ref().ok().map(|decision| outcome(decision, limit.real)), expected, "{:?}", call);
     }
 
     #[test]
@@ -74,6 +80,13 @@ proptest! {
                 };
                 let moved = State { updated_at: now, ..s };
                 prop_assert_eq!(bucket.to_bytes(), moved.bytes());
+            }
+            Some(s) if limit.exact.burst_units() > s.tokens.into() => {
+                let Change::KeepAlive(bucket) = decision.change else {
+                    return Err(TestCaseError::fail("the bucket is written"));
+                };
+                let kept = State::read(&bucket.to_bytes()).map(|kept| kept.updated_at);
+                prop_assert_eq!(kept, Some(s.updated_at));
             }
             _ => prop_assert_eq!(decision.change, Change::Keep),
         }
@@ -114,10 +127,10 @@ proptest! {
                 return Err(TestCaseError::fail("a take is stored"));
             };
             let expires = u64::try_from(expires).expect("after 1970");
-            world.apply(outcome(&decision).after);
+            world.apply(outcome(&decision, limit.real).after);
             let full_at = |ms: u64| {
                 let then = ms.checked_mul(oracle::MILLI)?;
-                Some(Standing::new(Some(bucket), then, limit.real).has(limit.exact.burst))
+                Some(limit.real.stand(Some(bucket), then).has(&Ask::whole(limit.exact.burst)))
             };
             if let Some(full) = full_at(expires) {
                 prop_assert!(full, "expires before it is full");
@@ -142,7 +155,7 @@ proptest! {
         prop_assert_eq!(State::read(&bucket.to_bytes()), Some(expected));
         // Full when it was to arrive: not before, and no later than rounding to a unit costs.
         if expected.tokens > -i64::try_from(MAX_TOKENS * oracle::UNIT).expect("small") {
-            let full = |at| Standing::new(Some(bucket), at, limit.real).has(limit.exact.burst);
+            let full = |at| limit.real.stand(Some(bucket), at).has(&Ask::whole(limit.exact.burst));
             if arrival > TODAY {
                 prop_assert!(!full(arrival - 1));
             }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use redis_rl_limits::bucket::Mode;
-use redis_rl_limits::limit::Limit;
+use redis_rl_limits::bucket::Limit;
+use redis_rl_limits::decision::Mode;
 
 use crate::oracle::{self, State, DAY, MAX_FILL, MAX_RATE, MAX_TOKENS, MILLI, SECOND, UNIT};
 

@@ -2,9 +2,10 @@
 //! overflow that a release leaves out.
 
 use proptest::prelude::*;
-use redis_rl_limits::bucket::{Ask, Bucket, Mode, Standing};
+use redis_rl_limits::bucket::Bucket;
+use redis_rl_limits::bucket::Limit;
+use redis_rl_limits::decision::{Ask, Limit as _, Mode, Standing as _, State as _};
 use redis_rl_limits::error::Error;
-use redis_rl_limits::limit::Limit;
 
 use crate::cases::{any_size, config, limits};
 use crate::oracle::{State, MAX_TOKENS, UNIT};
@@ -59,12 +60,12 @@ proptest! {
         if let Some(stored) = stored {
             prop_assert_eq!(stored.to_bytes(), bytes);
         }
-        let standing = Standing::new(stored, now, limit.real);
-        let taken = standing.take(Ask { cost, mode });
+        let standing = limit.real.stand(stored, now);
+        let taken = standing.take(&Ask { mode, ..Ask::whole(cost) });
         let refused = matches!(taken, Err(Error::Debt));
         let owing = matches!(mode, Mode::Force | Mode::MaxWait(_));
         prop_assert!(taken.is_ok() || refused && owing);
-        for decision in [taken.unwrap_or(standing.give(cost)), standing.give(cost), standing.look(cost)] {
+        for decision in [taken.unwrap_or(standing.give(cost)), standing.give(cost), standing.look(&Ask::whole(cost))] {
             let [taken, burst, remaining, wait, reset] = decision.reply.fields();
             prop_assert!(taken >= 0 && remaining >= 0 && wait >= -1 && reset >= 0);
             prop_assert!(remaining <= burst);

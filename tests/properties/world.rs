@@ -1,16 +1,20 @@
 //! A bucket in a store: calls, the clock, and a key that expires, as around a server.
 
-use redis_rl_limits::bucket::{Ask, Bucket, Change, Decision, Mode, Reply, Standing};
+use redis_rl_limits::bucket::{Bucket, Limit};
+use redis_rl_limits::decision::{Ask, Change, Limit as _, Mode, Reply, Standing as _, State as _};
 use redis_rl_limits::error::Error;
-use redis_rl_limits::limit::Limit;
 
 use crate::cases::{same_mode, Pair};
 use crate::oracle::{self, After, Outcome, State, MILLI};
+
+type Decision = redis_rl_limits::decision::Decision<Bucket>;
 
 /// What may be done with a bucket.
 #[derive(Clone, Copy, Debug)]
 pub enum Call {
     Take(u64, Mode),
+    /// So many, if so many are left.
+    TakeKeeping(u64, u64, Mode),
     Give(u64),
     /// What a denied call for several buckets does to each.
     Look(u64),
@@ -25,11 +29,15 @@ impl Call {
         limit: Limit,
     ) -> Result<Decision, Error<'static>> {
         let stored = stored.map(|s| Bucket::from_bytes(&s.bytes()).expect("a valid state"));
-        let standing = Standing::new(stored, now, limit);
+        let standing = limit.stand(stored, now);
         match self {
-            Self::Take(cost, mode) => standing.take(Ask { cost, mode }),
+            Self::Take(cost, mode) => standing.take(&Ask {
+                mode,
+                ..Ask::whole(cost)
+            }),
+            Self::TakeKeeping(cost, keep, mode) => standing.take(&Ask { cost, keep, mode }),
             Self::Give(tokens) => Ok(standing.give(tokens)),
-            Self::Look(cost) => Ok(standing.look(cost)),
+            Self::Look(cost) => Ok(standing.look(&Ask::whole(cost))),
         }
     }
 
@@ -37,6 +45,9 @@ impl Call {
     pub fn expect(self, stored: Option<State>, now: u64, limit: &oracle::Limit) -> Option<Outcome> {
         match self {
             Self::Take(cost, mode) => limit.take(stored, now, cost, same_mode(mode)),
+            Self::TakeKeeping(cost, keep, mode) => {
+                limit.take_keeping(stored, now, cost, keep, same_mode(mode))
+            }
             Self::Give(tokens) => Some(limit.give(stored, now, tokens)),
             Self::Look(cost) => Some(limit.look(stored, now, cost)),
         }
@@ -44,11 +55,12 @@ impl Call {
 }
 
 /// What was decided, in the oracle's terms.
-pub fn outcome(decision: &Decision) -> Outcome {
+pub fn outcome(decision: &Decision, limit: Limit) -> Outcome {
     Outcome {
         reply: decision.reply.fields(),
         after: match decision.change {
             Change::Keep => After::Kept,
+            Change::KeepAlive(bucket) => After::KeptUntil(limit.expires_at(&bucket)),
             Change::Remove => After::Removed,
             Change::Write(bucket, expires) => {
                 let state = State::read(&bucket.to_bytes()).expect("a bucket that is stored");
@@ -85,6 +97,11 @@ impl World {
     pub fn apply(&mut self, after: After) {
         match after {
             After::Kept => {}
+            After::KeptUntil(at) => {
+                if let Some((_, expires)) = &mut self.stored {
+                    *expires = at.max(*expires);
+                }
+            }
             After::Written(state, expires) => self.stored = Some((state, expires)),
             After::Removed => self.stored = None,
         }
@@ -95,7 +112,7 @@ impl World {
         let state = self.stored();
         self.stored = self.stored.filter(|_| state.is_some());
         let decision = call.decide(state, self.now, limit.real)?;
-        self.apply(outcome(&decision).after);
+        self.apply(outcome(&decision, limit.real).after);
         Ok(decision.reply)
     }
 

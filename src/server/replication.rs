@@ -1,30 +1,46 @@
-//! The stream of changes that replicas and the AOF follow.
+//! What replicas and the AOF are told.
 //!
-//! What is replicated is the effect of a call, an ordinary `SET` or `DEL`. Building it costs a
-//! third of a take, so where it is certain that nobody can need the stream the call is only
-//! marked for replication as it came: that counts as a change for `save` points and, were the
-//! certainty wrong, would charge the take on the replica's clock instead of losing it.
+//! That is the effect of a call, an ordinary `SET` or `DEL`. Building it costs a third of a take,
+//! so where nobody can read it the call is only marked for replication as it came: that counts as
+//! a change for `save` points, and the server drops it.
 //!
-//! The certainty: the stream has a reader only if the AOF is on or the server keeps a replication
-//! backlog. The backlog is there from the first replica's arrival on, and a replica reads the
-//! stream from the fork on whose snapshot it began with; the AOF, turned on, begins with a fork
-//! as well; a server that is or was a replica, or restarted as one's master, has a backlog from
-//! the outset. So each reader begins at a fork or a change of role, both of which the server tells
-//! of before the next command runs, and then it is asked afresh. In a cluster slots migrate too,
-//! so there the stream always counts as read.
+//! Who can read it: the AOF, or a replica, for which the server keeps a backlog. Neither begins to
+//! read at just any moment. It begins with a copy of the data, and from then on needs every change
+//! as an effect: so what matters is that the server is asked anew, at the latest, by the first
+//! change after a copy was made. A copy is made
+//!
+//! - by a fork: BGSAVE, a replica's full sync, an AOF that is turned on or rewritten;
+//! - without one, by SAVE, whose file holds the replication ID and offset, so that a node started
+//!   from it continues there;
+//! - by another server, whose replica this one was until its role changed;
+//! - by loading the files at a start, while which the AOF counts as off.
+//!
+//! The server tells of each of these before the next command runs, and then it is asked afresh. In
+//! a cluster slots migrate too, so there changes always count as read.
+//!
+//! One case is left, in which no copy is made: somebody who read the ID and the offset from INFO
+//! asks for the changes since (`PSYNC` by hand), after a first replica has attached and before the
+//! server forks for it. The server tells of nothing then. So what it answered is forgotten at each
+//! tick of its timer too (ten a second), which bounds that case to a tenth of a second, and with
+//! it any that this argument has missed.
 
+use std::ffi::CStr;
 use std::os::raw::{c_int, c_longlong, c_void};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use redis_module::raw;
 
-use super::{api, call::Argument};
+use super::api::api;
+use super::argument::Argument;
 
 const UNKNOWN: u8 = 0;
 const READ: u8 = 1;
 const UNREAD: u8 = 2;
 
 static READERS: AtomicU8 = AtomicU8::new(READ);
+
+/// The commands that effects are made of.
+pub(super) const COMMANDS: [&CStr; 2] = [c"SET", c"DEL"];
 
 /// Asks the server to tell of what may bring readers.
 ///
@@ -33,7 +49,11 @@ static READERS: AtomicU8 = AtomicU8::new(READ);
 pub(super) unsafe fn watch(ctx: *mut raw::RedisModuleCtx) {
     let watched = [
         raw::REDISMODULE_EVENT_FORK_CHILD,
+        raw::REDISMODULE_EVENT_PERSISTENCE,
+        raw::REDISMODULE_EVENT_LOADING,
         raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+        raw::REDISMODULE_EVENT_REPLICA_CHANGE,
+        raw::REDISMODULE_EVENT_CRON_LOOP,
     ]
     .into_iter()
     .all(|id| {
@@ -71,7 +91,7 @@ pub(super) unsafe fn set(
             api!(RedisModule_ReplicateVerbatim(ctx));
             return;
         }
-        api!(RedisModule_Replicate(
+        let status = api!(RedisModule_Replicate(
             ctx,
             c"SET".as_ptr(),
             c"sbcl".as_ptr(),
@@ -81,6 +101,7 @@ pub(super) unsafe fn set(
             c"PXAT".as_ptr(),
             expire_ms,
         ));
+        or_verbatim(ctx, status);
     }
 }
 
@@ -91,13 +112,46 @@ pub(super) unsafe fn set(
 pub(super) unsafe fn remove(ctx: *mut raw::RedisModuleCtx, name: &Argument<'_>) {
     // SAFETY: the caller's promise; the one variadic argument is the format's string object.
     unsafe {
-        api!(RedisModule_Replicate(
+        let status = api!(RedisModule_Replicate(
             ctx,
             c"DEL".as_ptr(),
             c"s".as_ptr(),
             name.string
         ));
+        or_verbatim(ctx, status);
     }
+}
+
+/// The server refuses what it has no command for, which the load has ruled out. Were it to refuse
+/// all the same, the call itself is replicated: charged on another clock rather than lost.
+///
+/// # Safety
+/// `ctx` must be that of the call in progress.
+unsafe fn or_verbatim(ctx: *mut raw::RedisModuleCtx, status: c_int) {
+    if status as isize != raw::REDISMODULE_OK {
+        // SAFETY: the caller's promise.
+        unsafe { api!(RedisModule_ReplicateVerbatim(ctx)) };
+    }
+}
+
+/// The first of the [`COMMANDS`] that this server does not have under its name.
+///
+/// # Safety
+/// `ctx` must be that of the module's load in progress.
+pub(super) unsafe fn missing_command(ctx: *mut raw::RedisModuleCtx) -> Option<&'static CStr> {
+    COMMANDS.into_iter().find(|command| {
+        // SAFETY: ctx is the load's. A call without arguments never runs: it has the wrong arity
+        // (EINVAL), or there is no such command (ENOENT).
+        unsafe {
+            let reply = api!(RedisModule_Call(ctx, command.as_ptr(), c"".as_ptr()));
+            let error = std::io::Error::last_os_error().raw_os_error();
+            if reply.is_null() {
+                return error == Some(libc::ENOENT);
+            }
+            api!(RedisModule_FreeCallReply(reply));
+            false
+        }
+    })
 }
 
 /// # Safety

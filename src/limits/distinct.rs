@@ -1,0 +1,55 @@
+//! Whether a call names a key twice.
+
+use crate::error::Error;
+use crate::hash::hash;
+use crate::units::MAX_LIMITS;
+
+/// Twice as many as there can be keys, so that a free one is near.
+const SLOTS: usize = 2 * MAX_LIMITS as usize;
+
+/// The keys of a call seen so far: a hash table on the stack. Its time is linear in the bytes of
+/// the keys, whatever they have in common.
+pub struct Distinct<'a> {
+    seed: u64,
+    slots: [Option<Seen<'a>>; SLOTS],
+}
+
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    hash: u64,
+    key: &'a [u8],
+}
+
+impl<'a> Distinct<'a> {
+    /// None seen yet. The `seed` is any number that who chooses the keys cannot know.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            slots: [None; SLOTS],
+        }
+    }
+
+    /// Sees one more of at most [`MAX_LIMITS`] keys.
+    ///
+    /// # Errors
+    /// It was seen before.
+    pub fn insert(&mut self, key: &'a [u8]) -> Result<(), Error<'a>> {
+        let hash = hash(self.seed, key);
+        let first = hash as usize % SLOTS;
+        let (before, from) = self.slots.split_at_mut_checked(first).unwrap_or_default();
+        for slot in from.iter_mut().chain(before) {
+            match slot {
+                Some(seen) if seen.hash == hash && seen.key == key => {
+                    return Err(Error::RepeatedKey(key));
+                }
+                Some(_) => {}
+                None => {
+                    *slot = Some(Seen { hash, key });
+                    return Ok(());
+                }
+            }
+        }
+        // More keys than there can be.
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Hashes of keys.
+
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Multiplies and folds.
+#[inline(always)]
+pub(crate) fn mix(hash: u64, word: u64) -> u64 {
+    let product = u128::from(hash ^ word).wrapping_mul(ODD.into());
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// A seeded hash of all of a key, eight bytes at a time. Keys can be made to collide by who knows
+/// the seed: let it be a number that who chooses the keys cannot know.
+pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
+    let mut hash = seed;
+    let mut rest = key;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        hash = mix(hash, u64::from_le_bytes(*word));
+        rest = behind;
+    }
+    let hash = rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()));
+    mix(hash, key.len() as u64)
+}
+
+/// The ends of a key and its length: what most keys differ in, in a few instructions.
+#[inline(always)]
+pub(crate) fn mark(key: &[u8]) -> u64 {
+    match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let first = u64::from_le_bytes(*first).rotate_left(7);
+            first ^ u64::from_le_bytes(*last) ^ (key.len() as u64).rotate_left(48)
+        }
+        _ => hash(0, key),
+    }
+}

@@ -1,0 +1,141 @@
+//! Numbers as people and programs write them: `12`, `0.5`, `1.1574e-4`, `1.0E8`.
+
+use std::ops::RangeInclusive;
+
+/// The largest exponent, and the smallest below zero.
+pub const MAX_EXPONENT: i32 = 30;
+/// So many digits always fit a [`Decimal`].
+pub const MAX_DIGITS: usize = 19;
+
+/// `mantissa * 10^exponent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// All digits, as one whole number.
+    pub mantissa: u64,
+    /// Where the decimal point is: so many places behind the last digit.
+    pub exponent: i32,
+}
+
+impl Decimal {
+    /// Reads the number that `text` begins with; `None` if there is none or it has too many digits.
+    /// What follows it comes back as well.
+    #[inline(always)]
+    pub fn read(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (whole, text) = leading_digits(0, text)?;
+        let (number, text) = match text {
+            [b'.', text @ ..] => Self::with_fraction(whole, text)?,
+            _ => (Self::from(whole), text),
+        };
+        match text {
+            [b'e' | b'E', text @ ..] => number.with_exponent(text),
+            _ => Some((number, text)),
+        }
+    }
+
+    fn with_fraction(whole: u64, text: &[u8]) -> Option<(Self, &[u8])> {
+        let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+        let (fraction, text) = text.split_at_checked(length).filter(|_| length > 0)?;
+        let fraction = without_trailing_zeros(fraction);
+        let mantissa = match fraction {
+            [] => whole,
+            _ => leading_digits(whole, fraction)?.0,
+        };
+        let places = i32::try_from(fraction.len()).ok()?;
+        let exponent = places.checked_neg()?;
+        Some((Self { mantissa, exponent }, text))
+    }
+
+    #[cold]
+    fn with_exponent(self, text: &[u8]) -> Option<(Self, &[u8])> {
+        let (negative, text) = match text {
+            [b'-', text @ ..] => (true, text),
+            [b'+', text @ ..] => (false, text),
+            _ => (false, text),
+        };
+        let (shift, text) = leading_digits(0, text)?;
+        let shift = i32::try_from(shift).ok().filter(|&n| n <= MAX_EXPONENT)?;
+        let shift = if negative {
+            shift.checked_neg()?
+        } else {
+            shift
+        };
+        let exponent = self.exponent.checked_add(shift)?;
+        Some((Self { exponent, ..self }, text))
+    }
+
+    /// The same number with no zeros at the end of its digits.
+    pub fn reduced(mut self) -> Self {
+        while self.mantissa > 0 && self.mantissa.is_multiple_of(10) {
+            self.mantissa /= 10;
+            self.exponent = self.exponent.saturating_add(1);
+        }
+        self
+    }
+
+    /// Its value, if that is whole and fits.
+    pub fn whole(self) -> Option<u64> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let reduced = self.reduced();
+        let places = u32::try_from(reduced.exponent).ok()?;
+        reduced.mantissa.checked_mul(10u64.checked_pow(places)?)
+    }
+}
+
+impl From<u64> for Decimal {
+    fn from(mantissa: u64) -> Self {
+        Self {
+            mantissa,
+            exponent: 0,
+        }
+    }
+}
+
+/// A whole number in a range, in any form whose value is whole: `100`, `1e2`, `100.0`.
+#[inline(always)]
+pub fn integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
+    let n = match leading_digits(0, text)? {
+        (n, []) => n,
+        _ => whole(text)?,
+    };
+    accepted.contains(&n).then_some(n)
+}
+
+/// A whole number in a range: ASCII digits only.
+pub fn plain_integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
+    match leading_digits(0, text)? {
+        (n, []) if accepted.contains(&n) => Some(n),
+        _ => None,
+    }
+}
+
+#[cold]
+fn whole(text: &[u8]) -> Option<u64> {
+    match Decimal::read(text)? {
+        (number, []) => number.whole(),
+        _ => None,
+    }
+}
+
+/// `12/m` → (12, `/m`): the number that the digits make, put behind those of `number`, and what
+/// follows them; `None` if there is no digit, or a number that does not fit 64 bits.
+#[inline(always)]
+pub(crate) fn leading_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
+    let start = text.len();
+    while let [digit @ b'0'..=b'9', rest @ ..] = text {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit.wrapping_sub(b'0')))?;
+        text = rest;
+    }
+    (text.len() < start).then_some((number, text))
+}
+
+/// `500` → `5`.
+fn without_trailing_zeros(mut digits: &[u8]) -> &[u8] {
+    while let [rest @ .., b'0'] = digits {
+        digits = rest;
+    }
+    digits
+}

@@ -1,0 +1,40 @@
+//! What a token, a millisecond and a bound are: the numbers that every kind of limit shares.
+
+/// Fractions of a token are kept to 2^-24: the unit of every level of a bucket.
+pub const UNIT_BITS: u32 = 24;
+
+/// The largest burst, limit, cost or debt, in tokens.
+pub const MAX_TOKENS: u64 = 100_000_000_000;
+/// The fastest rate, in tokens a second.
+pub const MAX_RATE: u64 = 1_000_000_000_000;
+/// The longest that a caller may be ready to wait, in milliseconds: some 31 years.
+pub const MAX_WAIT_MS: u64 = 1_000_000_000_000;
+/// The longest time in which a bucket may fill, and the longest window, in years of 365.25 days.
+pub const MAX_YEARS: u64 = 100;
+/// The most limits in a call: what bounds its memory and its time.
+pub const MAX_LIMITS: u64 = 128;
+
+/// Nanoseconds in a millisecond.
+pub const NANOS_PER_MILLI: u64 = 1_000_000;
+/// Nanoseconds in a second.
+pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// Milliseconds in a second.
+pub const MILLIS_PER_SECOND: u64 = 1_000;
+/// Milliseconds in a minute.
+pub const MILLIS_PER_MINUTE: u64 = 60 * MILLIS_PER_SECOND;
+/// Milliseconds in an hour.
+pub const MILLIS_PER_HOUR: u64 = 60 * MILLIS_PER_MINUTE;
+/// Milliseconds in a day.
+pub const MILLIS_PER_DAY: u64 = 24 * MILLIS_PER_HOUR;
+/// [`MAX_YEARS`] in milliseconds.
+pub const MAX_YEARS_MS: u64 = MAX_YEARS * (365 * MILLIS_PER_DAY + 6 * MILLIS_PER_HOUR);
+
+/// Nanoseconds as milliseconds, rounded up.
+pub fn ceil_millis(nanos: u64) -> i64 {
+    saturating_i64(nanos.div_ceil(NANOS_PER_MILLI))
+}
+
+/// The number, or the largest that fits.
+pub fn saturating_i64(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

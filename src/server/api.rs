@@ -1,0 +1,82 @@
+//! The functions of the server's module API that may be called: [`missing`] makes sure at load that
+//! the server has them, and what is not listed here `api!` does not compile for.
+
+use std::ffi::CStr;
+
+use redis_module::raw;
+
+macro_rules! list {
+    ($($function:ident)*) => {
+        /// A constant for each listed function: `api!` names it.
+        #[allow(non_upper_case_globals)]
+        pub(in crate::server) mod listed {
+            $(pub(in crate::server) const $function: () = ();)*
+        }
+
+        /// The first listed function that this server lacks.
+        pub(super) fn missing() -> Option<&'static CStr> {
+            // SAFETY: reads of function pointers that the load has filled in.
+            unsafe { $(if { raw::$function }.is_none() {
+                const NAME: &CStr = super::c_str(concat!(stringify!($function), "\0"));
+                return Some(NAME);
+            })* }
+            None
+        }
+    };
+}
+
+list! {
+    RedisModule_Call
+    RedisModule_CallReplyStringPtr
+    RedisModule_CloseKey
+    RedisModule_CreateCommand
+    RedisModule_DeleteKey
+    RedisModule_FreeCallReply
+    RedisModule_FreeServerInfo
+    RedisModule_GetContextFlags
+    RedisModule_GetExpire
+    RedisModule_GetLFU
+    RedisModule_GetLRU
+    RedisModule_GetServerInfo
+    RedisModule_InfoAddFieldCString
+    RedisModule_InfoAddFieldULongLong
+    RedisModule_InfoAddSection
+    RedisModule_IsKeysPositionRequest
+    RedisModule_KeyAtPos
+    RedisModule_KeyType
+    RedisModule_Milliseconds
+    RedisModule_NotifyKeyspaceEvent
+    RedisModule_OpenKey
+    RedisModule_RegisterInfoFunc
+    RedisModule_Replicate
+    RedisModule_ReplicateVerbatim
+    RedisModule_ReplyWithArray
+    RedisModule_ReplyWithError
+    RedisModule_ReplyWithLongLong
+    RedisModule_ReplyWithSimpleString
+    RedisModule_ReplyWithStringBuffer
+    RedisModule_ServerInfoGetFieldUnsigned
+    RedisModule_SetExpire
+    RedisModule_SetLFU
+    RedisModule_SetLRU
+    RedisModule_SetModuleOptions
+    RedisModule_SignalModifiedKey
+    RedisModule_StringDMA
+    RedisModule_StringPtrLen
+    RedisModule_StringTruncate
+    RedisModule_SubscribeToServerEvent
+    RedisModule_ValueLength
+}
+
+/// Calls a listed function of the module API.
+macro_rules! api {
+    ($function:ident($($argument:expr),* $(,)?)) => {{
+        let () = $crate::server::api::listed::$function;
+        match redis_module::raw::$function {
+            Some(function) => function($($argument),*),
+            // SAFETY: it is listed, and the library does not load where a listed one is missing.
+            None => std::hint::unreachable_unchecked(),
+        }
+    }};
+}
+pub(super) use api;

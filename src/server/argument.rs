@@ -1,0 +1,47 @@
+//! An argument of a call, or of the module's load.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::os::raw::c_int;
+
+use redis_module::raw;
+
+use super::api::api;
+
+/// An argument of a call: any bytes.
+#[repr(transparent)]
+pub struct Argument<'a> {
+    pub(super) string: *mut raw::RedisModuleString,
+    lifetime: PhantomData<&'a ()>,
+}
+
+impl<'a> Argument<'a> {
+    /// # Safety
+    /// `argv` must hold `argc` strings that live and stay as they are for `'a`.
+    pub(super) unsafe fn list(
+        argv: *mut *mut raw::RedisModuleString,
+        argc: c_int,
+    ) -> &'a [Argument<'a>] {
+        match usize::try_from(argc) {
+            // SAFETY: the caller's promise, and an Argument is one pointer (repr(transparent)).
+            Ok(argc) if argc > 0 => unsafe { std::slice::from_raw_parts(argv.cast(), argc) },
+            _ => &[],
+        }
+    }
+
+    /// The bytes as they were sent.
+    pub fn bytes(&self) -> &'a [u8] {
+        let mut len = 0;
+        // SAFETY: the server keeps the strings of a call alive and unchanged until the command
+        // returns, which `'a` does not outlive; StringPtrLen gives their start and length.
+        unsafe {
+            let start = api!(RedisModule_StringPtrLen(self.string, &mut len));
+            std::slice::from_raw_parts(start.cast(), len)
+        }
+    }
+
+    /// Whether it is this word, in any case.
+    pub(super) fn is(&self, word: &CStr) -> bool {
+        self.bytes().eq_ignore_ascii_case(word.to_bytes())
+    }
+}

@@ -1,0 +1,247 @@
+//! What `COMMAND DOCS` and `COMMAND INFO` tell of a command, on servers that have a place for it.
+
+use std::ffi::CStr;
+use std::os::raw::c_int;
+use std::ptr;
+
+use redis_module::raw;
+
+use super::command::{Access, Description, Keys};
+use super::OK;
+
+/// Documents a command, where the server has a place for that (7.0), and puts it into categories
+/// of access control, where it can (7.2); `false` if either is refused.
+///
+/// # Safety
+/// `ctx` must be that of the module's load in progress, in which the command was registered.
+pub(super) unsafe fn describe(ctx: *mut raw::RedisModuleCtx, description: &Description) -> bool {
+    // SAFETY: reads of function pointers that the load has filled in.
+    let (get, set, categorize) = unsafe {
+        (
+            raw::RedisModule_GetCommand,
+            raw::RedisModule_SetCommandInfo,
+            raw::RedisModule_SetCommandACLCategories,
+        )
+    };
+    let (Some(get), Some(set)) = (get, set) else {
+        return true;
+    };
+    let version = raw::RedisModuleCommandInfoVersion {
+        version: 1,
+        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+    };
+    let mut key_specs = description.key_specs();
+    let mut lists = Vec::new();
+    let info = raw::RedisModuleCommandInfo {
+        version: &version,
+        summary: description.summary.as_ptr(),
+        complexity: description.complexity.as_ptr(),
+        since: description.since.as_ptr(),
+        history: ptr::null_mut(),
+        tips: description.tips.map_or(ptr::null(), CStr::as_ptr),
+        // Any number of words reaches the command, which tells how it should look: the server
+        // would say only that their number is wrong.
+        arity: -1,
+        key_specs: key_specs.as_mut_ptr(),
+        args: Doc::to_raw(description.arguments, &mut lists),
+    };
+    // SAFETY: ctx is the load's; the lists end in a zeroed entry, and the server copies everything
+    // before it returns.
+    unsafe {
+        let command = get(ctx, description.name.as_ptr());
+        let categories = description.categories().as_ptr();
+        !command.is_null()
+            && set(command, &info) == OK
+            && categorize.is_none_or(|put| put(command, categories) == OK)
+    }
+}
+
+impl Description {
+    fn categories(&self) -> &'static CStr {
+        match (self.access, self.keys) {
+            (Access::Write, Keys::Counted { .. }) => c"write slow",
+            (Access::Write, _) => c"write fast",
+            (Access::Read, _) => c"read fast",
+            (Access::Admin, _) => c"admin dangerous slow",
+        }
+    }
+
+    /// Where the keys are and what becomes of them, ended by a zeroed entry.
+    fn key_specs(&self) -> [raw::RedisModuleCommandKeySpec; 2] {
+        // SAFETY: a struct of numbers, nullable pointers and unions of such, for which zero is a
+        // value.
+        let (mut spec, end): (raw::RedisModuleCommandKeySpec, _) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        spec.flags = match self.access {
+            Access::Read | Access::Admin => {
+                raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS
+            }
+            Access::Write => {
+                raw::REDISMODULE_CMD_KEY_RW
+                    | raw::REDISMODULE_CMD_KEY_ACCESS
+                    | raw::REDISMODULE_CMD_KEY_UPDATE
+            }
+        }
+        .into();
+        spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+        spec.bs.index.pos = 1;
+        match self.keys {
+            Keys::None => return [end, end],
+            Keys::First => {
+                spec.find_keys_type =
+                    raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+                spec.fk.range.keystep = 1;
+            }
+            Keys::Counted { step } => {
+                // Redis 7.0 forgets the step when it looks for keys by a description like this
+                // one. It asks the command instead if the flags are said to vary.
+                spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_VARIABLE_FLAGS);
+                spec.find_keys_type =
+                    raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+                spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+                    keynumidx: 0,
+                    firstkey: 1,
+                    keystep: step as c_int,
+                };
+            }
+        }
+        [spec, end]
+    }
+}
+
+/// An argument's description.
+#[derive(Clone, Copy)]
+pub struct Doc {
+    name: &'static CStr,
+    token: Option<&'static CStr>,
+    kind: raw::RedisModuleCommandArgType,
+    flags: u32,
+    parts: &'static [Doc],
+}
+
+impl Doc {
+    const fn new(name: &'static CStr, kind: raw::RedisModuleCommandArgType) -> Self {
+        Self {
+            name,
+            token: None,
+            kind,
+            flags: raw::REDISMODULE_CMD_ARG_NONE,
+            parts: &[],
+        }
+    }
+
+    /// A key.
+    pub const fn key(name: &'static CStr) -> Self {
+        Self::new(
+            name,
+            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+        )
+    }
+
+    /// Text.
+    pub const fn string(name: &'static CStr) -> Self {
+        Self::new(
+            name,
+            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+        )
+    }
+
+    /// A number.
+    pub const fn integer(name: &'static CStr) -> Self {
+        Self::new(
+            name,
+            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        )
+    }
+
+    /// A word that stands for itself.
+    pub const fn token(name: &'static CStr, token: &'static CStr) -> Self {
+        Self::new(
+            name,
+            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        )
+        .after(token)
+    }
+
+    /// One of several.
+    pub const fn one_of(name: &'static CStr, parts: &'static [Doc]) -> Self {
+        Self {
+            parts,
+            ..Self::new(
+                name,
+                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+            )
+        }
+    }
+
+    /// Several that go together.
+    pub const fn block(name: &'static CStr, parts: &'static [Doc]) -> Self {
+        Self {
+            parts,
+            ..Self::new(
+                name,
+                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+            )
+        }
+    }
+
+    /// It follows this word.
+    pub const fn after(self, token: &'static CStr) -> Self {
+        Self {
+            token: Some(token),
+            ..self
+        }
+    }
+
+    /// It may be left out.
+    pub const fn optional(self) -> Self {
+        Self {
+            flags: self.flags | raw::REDISMODULE_CMD_ARG_OPTIONAL,
+            ..self
+        }
+    }
+
+    /// It may be repeated.
+    pub const fn multiple(self) -> Self {
+        Self {
+            flags: self.flags | raw::REDISMODULE_CMD_ARG_MULTIPLE,
+            ..self
+        }
+    }
+
+    /// The C form of a list, ended by a zeroed entry; `lists` keeps it and what it points to.
+    fn to_raw(
+        docs: &[Self],
+        lists: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,
+    ) -> *mut raw::RedisModuleCommandArg {
+        let is_key =
+            |doc: &Self| doc.kind == raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY;
+        let mut list = Vec::new();
+        for doc in docs {
+            list.push(raw::RedisModuleCommandArg {
+                name: doc.name.as_ptr(),
+                type_: doc.kind,
+                key_spec_index: if is_key(doc) { 0 } else { -1 },
+                token: doc.token.map_or(ptr::null(), CStr::as_ptr),
+                summary: ptr::null(),
+                since: ptr::null(),
+                flags: doc.flags as c_int,
+                deprecated_since: ptr::null(),
+                subargs: if doc.parts.is_empty() {
+                    ptr::null_mut()
+                } else {
+                    Self::to_raw(doc.parts, lists)
+                },
+                display_text: ptr::null(),
+            });
+        }
+        // SAFETY: a struct of numbers and nullable pointers, for which zero is a value.
+        list.push(unsafe { std::mem::zeroed() });
+        let mut list = list.into_boxed_slice();
+        let start = list.as_mut_ptr();
+        lists.push(list);
+        start
+    }
+}

@@ -1,0 +1,155 @@
+//! A look at a key that leaves no trace.
+
+use std::os::raw::{c_int, c_longlong};
+
+use redis_module::raw;
+
+use super::api::api;
+use super::argument::Argument;
+use super::call::Call;
+use super::expiry;
+use super::refusal::Refusal;
+
+/// Leaves no trace: no time of last use, no event of a miss and, where the server can (7.2), no
+/// removal of a key that has expired. Servers ignore what they do not know.
+const UNSEEN: c_int = (raw::REDISMODULE_READ
+    | raw::REDISMODULE_OPEN_KEY_NOTOUCH
+    | raw::REDISMODULE_OPEN_KEY_NONOTIFY
+    | raw::REDISMODULE_OPEN_KEY_NOEXPIRE) as c_int;
+
+/// The longest string that is looked at.
+pub const MAX_LEN: usize = 160;
+
+/// A copy of a short string.
+pub struct Copy {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl Copy {
+    /// The string.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// What the server notes of a key's use: idle time or frequency, by its eviction policy.
+struct Usage {
+    idle_ms: c_longlong,
+    frequency: c_longlong,
+}
+
+impl Call<'_> {
+    /// What a key holds as of the call, if anything.
+    ///
+    /// A copy made by `GET`, since reading in place unpacks a string that the server keeps packed
+    /// (as it does after a load, or on a replica): that takes memory, and its time of last use.
+    ///
+    /// # Errors
+    /// It is of another type than a string, or of a length that is not accepted.
+    pub fn peek(
+        &mut self,
+        name: &Argument<'_>,
+        accepted: impl Fn(usize) -> bool,
+    ) -> Result<Option<Copy>, Refusal> {
+        let Some(usage) = self.look_at(name, accepted)? else {
+            return Ok(None);
+        };
+        let copy = self.get(name);
+        if usage.idle_ms > 0 || usage.frequency >= 0 {
+            self.restore(name, &usage);
+        }
+        Ok(copy)
+    }
+
+    /// Whether there is such a string, and how it was used.
+    fn look_at(
+        &mut self,
+        name: &Argument<'_>,
+        accepted: impl Fn(usize) -> bool,
+    ) -> Result<Option<Usage>, Refusal> {
+        // SAFETY: ctx and name belong to the call in progress. The key is closed before anything
+        // else is done with it.
+        unsafe {
+            let key = api!(RedisModule_OpenKey(self.ctx, name.string, UNSEEN));
+            let key: *mut raw::RedisModuleKey = key.cast();
+            if key.is_null() {
+                return Ok(None);
+            }
+            let found = self.look_at_open(key, accepted);
+            api!(RedisModule_CloseKey(key));
+            found
+        }
+    }
+
+    /// # Safety
+    /// `key` must be open and hold something.
+    unsafe fn look_at_open(
+        &self,
+        key: *mut raw::RedisModuleKey,
+        accepted: impl Fn(usize) -> bool,
+    ) -> Result<Option<Usage>, Refusal> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if expiry::has_passed(key, self.now()) {
+                return Ok(None);
+            }
+            if api!(RedisModule_KeyType(key)) as isize != raw::REDISMODULE_KEYTYPE_STRING {
+                return Err(Refusal::WrongType);
+            }
+            if !accepted(api!(RedisModule_ValueLength(key))) {
+                return Err(Refusal::OtherLength);
+            }
+            let mut usage = Usage {
+                idle_ms: -1,
+                frequency: -1,
+            };
+            api!(RedisModule_GetLRU(key, &mut usage.idle_ms));
+            api!(RedisModule_GetLFU(key, &mut usage.frequency));
+            Ok(Some(usage))
+        }
+    }
+
+    fn get(&mut self, name: &Argument<'_>) -> Option<Copy> {
+        // SAFETY: ctx and name belong to the call in progress; `s` stands for one string object.
+        // The reply's bytes live until it is freed, which is after they were copied.
+        unsafe {
+            let get = c"GET".as_ptr();
+            let reply = api!(RedisModule_Call(self.ctx, get, c"s".as_ptr(), name.string));
+            if reply.is_null() {
+                return None;
+            }
+            let mut len = 0;
+            let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
+            let mut copy = Copy {
+                bytes: [0; MAX_LEN],
+                len: 0,
+            };
+            if !start.is_null() && len <= MAX_LEN {
+                std::ptr::copy_nonoverlapping(start.cast(), copy.bytes.as_mut_ptr(), len);
+                copy.len = len;
+            }
+            api!(RedisModule_FreeCallReply(reply));
+            (!start.is_null()).then_some(copy)
+        }
+    }
+
+    /// `GET` counts as a use; this makes it none.
+    fn restore(&mut self, name: &Argument<'_>, usage: &Usage) {
+        // SAFETY: ctx and name belong to the call in progress; the key is closed again at once.
+        unsafe {
+            let key = api!(RedisModule_OpenKey(self.ctx, name.string, UNSEEN));
+            let key: *mut raw::RedisModuleKey = key.cast();
+            if key.is_null() {
+                return;
+            }
+            if usage.idle_ms > 0 {
+                api!(RedisModule_SetLRU(key, usage.idle_ms));
+            }
+            if usage.frequency >= 0 {
+                api!(RedisModule_SetLFU(key, usage.frequency));
+            }
+            api!(RedisModule_CloseKey(key));
+        }
+    }
+}
