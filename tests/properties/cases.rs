@@ -16,9 +16,10 @@ pub const TODAY: u64 = 1_795_000_000 * SECOND;
 /// `cases` unless the environment says otherwise. Failures are kept beside the tests.
 pub fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/properties/regressions.txt",
-        ))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/properties/regressions.txt"
+        )))),
         ..ProptestConfig::default()
     };
     if std::env::var_os("PROPTEST_CASES").is_none() {
