@@ -8,14 +8,14 @@
 #   c++         a compiler for what the fuzzer's build needs
 #   faketime    moves a server's clock in tests
 #   valgrind    watches a server's memory
-#   clients     redis-py and node-redis, in target/clients
+#   clients     redis-py and node-redis, with FastAPI and Express, in target/clients
 #   prometheus  scrapes the demo in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-redis_py=8.1.0
-node_redis=6.3.1
+python_packages="redis==8.1.0 fastapi==0.165.0 uvicorn==0.54.0"
+node_packages="redis@6.3.1 express@5.3.0"
 playwright=1.65.1
 
 have() { command -v "$1" >/dev/null; }
@@ -130,14 +130,16 @@ install_missing() {
 
 client_libraries() {
   local py=target/clients/py node=target/clients/node
-  if [[ $(cat target/clients/versions 2>/dev/null) == "$redis_py $node_redis" ]]; then
+  if [[ $(cat target/clients/versions 2>/dev/null) == "$python_packages $node_packages" ]]; then
     return
   fi
   mkdir -p "$node"
   python3 -m venv --clear "$py"
-  "$py/bin/python" -m pip install -q --disable-pip-version-check "redis==$redis_py"
-  npm install --silent --no-audit --no-fund --prefix "$node" "redis@$node_redis"
-  echo "$redis_py $node_redis" >target/clients/versions
+  # shellcheck disable=SC2086 # One argument a package.
+  "$py/bin/python" -m pip install -q --disable-pip-version-check $python_packages
+  # shellcheck disable=SC2086
+  npm install --silent --no-audit --no-fund --prefix "$node" $node_packages
+  echo "$python_packages $node_packages" >target/clients/versions
 }
 
 browser_driver() {

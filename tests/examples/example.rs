@@ -1,0 +1,161 @@
+//! An example as a process, with a Redis of its own, and what it answers.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::common::{free_port, root, until, Server};
+
+/// A running example. It ends with its test.
+pub struct Example {
+    pub redis: Server,
+    process: Child,
+    port: u16,
+    log: Arc<Mutex<String>>,
+}
+
+impl Example {
+    /// Starts a Redis and this program, in the repository's folder, and waits for both.
+    pub fn of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
+        let redis = Server::start();
+        let port = free_port();
+        let mut process = Command::new(&program)
+            .args(arguments)
+            .current_dir(root())
+            .env("REDIS_URL", redis.url())
+            .env("PORT", port.to_string())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?}: {error}", program.as_ref()));
+        let stderr = process.stderr.take().expect("a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                *lines.lock().expect("no panic while logging") += &(line + "\n");
+            }
+        });
+        let mut example = Self {
+            redis,
+            process,
+            port,
+            log,
+        };
+        until("the example listens", || {
+            let status = example.process.try_wait().expect("a status");
+            assert!(status.is_none(), "{}", example.log());
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        example
+    }
+
+    /// What it wrote to its standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while logging").clone()
+    }
+
+    /// Asks as the caller with this API key, or with none.
+    pub fn ask(&self, key: &str) -> Answer {
+        // HTTP/1.0, so that the answer ends where the connection does.
+        let mut request = String::from("GET / HTTP/1.0\r\nHost: localhost\r\n");
+        if !key.is_empty() {
+            request += &format!("X-Api-Key: {key}\r\n");
+        }
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        // Far beyond what any answer takes: this tells a hang.
+        let limit = Some(Duration::from_secs(20));
+        stream.set_read_timeout(limit).expect("a time limit");
+        let sent = stream.write_all((request + "\r\n").as_bytes());
+        sent.expect("a request is taken");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        read.expect("an answer in time");
+        Answer(answer)
+    }
+
+    /// The same, until Redis has answered in time: a busy machine may let requests through.
+    pub fn ask_redis(&self, key: &str) -> Answer {
+        until("Redis is asked", || {
+            Some(self.ask(key)).filter(Answer::is_decided)
+        })
+    }
+
+    /// Asks until the answer has this status.
+    pub fn ask_until(&self, key: &str, status: u16) -> Answer {
+        until(&format!("the status is {status}"), || {
+            Some(self.ask_redis(key)).filter(|answer| answer.status() == status)
+        })
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // Nothing is left to do about a process that has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the example's log:\n{}", self.log());
+        }
+    }
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub struct Answer(String);
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        let status = self.0.split(' ').nth(1).and_then(|s| s.parse().ok());
+        status.unwrap_or_else(|| panic!("no status: {}", self.0))
+    }
+
+    pub fn body(&self) -> &str {
+        let (_, body) = self.0.split_once("\r\n\r\n").expect("headers end");
+        body
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let (headers, _) = self.0.split_once("\r\n\r\n")?;
+        headers.lines().find_map(|line| {
+            let (field, value) = line.split_once(": ")?;
+            field.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// Whether it was Redis that decided.
+    pub fn is_decided(&self) -> bool {
+        self.field("RateLimit").is_some()
+    }
+
+    /// `r` and `t` of the field RateLimit.
+    pub fn left_and_seconds(&self) -> (u64, u64) {
+        let field = self.field("RateLimit").expect("a RateLimit");
+        let numbers = field
+            .strip_prefix("\"default\";r=")
+            .and_then(|rest| rest.split_once(";t="))
+            .and_then(|(left, seconds)| Some((left.parse().ok()?, seconds.parse().ok()?)));
+        numbers.unwrap_or_else(|| panic!("RateLimit: {field}"))
+    }
+
+    /// The field Retry-After.
+    pub fn retry_after(&self) -> Option<u64> {
+        let field = self.field("Retry-After")?;
+        Some(field.parse().expect("a number of seconds"))
+    }
+}
+
+/// A copy of the example where Node finds what it imports, since it only looks above the script.
+pub fn beside_its_libraries(script: &str) -> String {
+    let copy = format!("target/clients/node/{script}");
+    let example = root().join("scripts/examples").join(script);
+    let copied = fs::copy(example, root().join(&copy));
+    copied.expect("target/clients/node: run scripts/setup.sh clients");
+    copy
+}

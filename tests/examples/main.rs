@@ -1,0 +1,41 @@
+//! Each example of scripts/examples, run as it is in its real framework: the same cases for all.
+
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+mod example;
+
+use example::Example;
+
+#[test]
+fn tower_limits_as_all_examples_do() {
+    cases::hold(&mut Example::of(env!("CARGO_BIN_EXE_tower"), &[]));
+}
+
+#[test]
+fn fastapi_limits_as_all_examples_do() {
+    let python = common::root().join("target/clients/py/bin/python");
+    cases::hold(&mut Example::of(
+        python,
+        &["scripts/examples/fastapi_limits.py"],
+    ));
+}
+
+#[test]
+fn express_limits_as_all_examples_do() {
+    let script = example::beside_its_libraries("express_limits.mjs");
+    cases::hold(&mut Example::of("node", &[&script]));
+}
+
+#[test]
+#[cfg(feature = "go")]
+fn net_http_limits_as_all_examples_do() {
+    cases::hold(&mut Example::of("target/examples/net_http", &[]));
+}
+
+#[test]
+#[cfg(feature = "java")]
+fn servlet_limits_as_all_examples_do() {
+    let classes = "target/examples/java:target/examples/lib/*";
+    cases::hold(&mut Example::of("java", &["-cp", classes, "ServletLimits"]));
+}
