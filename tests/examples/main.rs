@@ -29,13 +29,18 @@ fn express_limits_as_all_examples_do() {
 
 #[test]
 #[cfg(feature = "go")]
-fn net_http_limits_as_all_examples_do() {
-    cases::hold(&mut Example::of("target/examples/net_http", &[]));
+fn go_limits_as_all_examples_do() {
+    cases::hold(&mut Example::of("target/examples/go/net_http", &[]));
 }
 
 #[test]
 #[cfg(feature = "java")]
-fn servlet_limits_as_all_examples_do() {
-    let classes = "target/examples/java:target/examples/lib/*";
-    cases::hold(&mut Example::of("java", &["-cp", classes, "ServletLimits"]));
+fn java_limits_as_all_examples_do() {
+    let folder = "target/examples/java";
+    let classes = format!("{folder}/classes:{folder}/lib/*");
+    let base = format!("-Dcatalina.base={folder}/tomcat");
+    cases::hold(&mut Example::of(
+        "java",
+        &[&base, "-cp", &classes, "ServletLimits"],
+    ));
 }
