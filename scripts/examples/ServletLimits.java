@@ -1,5 +1,5 @@
 // Rate limits for servlets, by RL.TAKE. In Spring: a FilterRegistrationBean of this filter.
-// Needs tomcat-embed-core 10.1 (or another container of jakarta.servlet), jedis 7.2 or later.
+// Needs tomcat-embed-core 10.1 (or another container of jakarta.servlet), jedis 8.
 import jakarta.servlet.*;
 import jakarta.servlet.http.*;
 import java.io.IOException;
@@ -20,9 +20,9 @@ public class ServletLimits extends HttpFilter {
   private final RedisClient redis;
 
   ServletLimits(URI uri) {
-    var pool = new ConnectionPoolConfig();
-    pool.setMaxTotal(64);
+    var pool = new ConnectionPoolConfig(); // Of 8 connections, unless told otherwise.
     pool.setMaxWait(Duration.ofMillis(TIMEOUT_MS)); // Without it a call waits for one for ever.
+    // User and password would be told here too.
     var config = DefaultJedisClientConfig.builder().timeoutMillis(TIMEOUT_MS).build();
     redis = RedisClient.builder().hostAndPort(uri.getHost(), uri.getPort())
         .clientConfig(config).poolConfig(pool).build();
@@ -55,8 +55,8 @@ public class ServletLimits extends HttpFilter {
       chain.doFilter(request, response);
       return;
     }
-    response.setHeader("Retry-After", Long.toString(seconds));
     response.setStatus(429);
+    response.setHeader("Retry-After", Long.toString(seconds));
     response.getWriter().print("Too many requests\n");
   }
 

@@ -13,7 +13,8 @@ const redis = createClient({
   url: process.env.REDIS_URL,
   // While there is no connection a call fails at once, rather than wait for one.
   disableOfflineQueue: true,
-  // A connection on which nothing comes back, not even to a ping, is made anew.
+  // A connection on which nothing comes back, not even to a ping, is made anew. Without a strategy
+  // of one's own the client would rather close for good then.
   pingInterval: 500,
   socket: { connectTimeout: 1000, socketTimeout: 2000, reconnectStrategy: 100 },
 });
