@@ -1,28 +1,60 @@
 #!/usr/bin/env bash
-# Sets everything up and runs all checks and tests, on every server that is supported.
+# Sets everything up and runs the checks and tests:
+#
+#   scripts/test.sh          all of them, on every server that is supported
+#   scripts/test.sh quick    format, lints, properties, and the server tests on the installed Redis
+#
+# tests/README.md says how to run one test, one seed or one server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh </dev/null
-servers=$(scripts/servers.sh)
+quick() {
+  scripts/setup.sh server libclang faketime clients </dev/null
+  cargo fmt --all -- --check
+  cargo clippy --workspace --all-targets -- -D warnings
+  cargo build --release -p redis-rl
+  cargo test -p redis-rl-limits --no-fail-fast
+  cargo test -p redis-rl-tests --test server --no-fail-fast
+}
 
-cargo fmt --all -- --check
-cargo clippy --workspace --all-targets -- -D warnings
-cargo build --release -p redis-rl
-scripts/panics.py
-scripts/memcheck.sh
-scripts/fuzz.sh 30
-cargo test --workspace --no-fail-fast
+whole() {
+  scripts/setup.sh </dev/null
+  local servers
+  servers=$(scripts/servers.sh)
 
-status=0 results=""
-while read -r name path; do
-  echo "== the server tests on $name: $path"
-  if REDIS_RL_SERVER=$path cargo test -p redis-rl-tests --test server </dev/null; then
-    results+="$name: passed"$'\n'
-  else
-    results+="$name: FAILED"$'\n'
-    status=1
-  fi
-done <<<"$servers"
-printf '\n%s' "$results"
-exit "$status"
+  cargo fmt --all -- --check
+  cargo clippy --workspace --all-targets -- -D warnings
+  RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+  scripts/rust_version.py
+  cargo build --release -p redis-rl
+  scripts/panics.py
+  scripts/memcheck.sh
+  scripts/fuzz.sh 30
+  cargo test --workspace --exclude redis-rl-tests --no-fail-fast
+  cargo test -p redis-rl-tests --test fuzz
+  on_every_server "$servers"
+}
+
+on_every_server() {
+  local status=0 results="" name path
+  while read -r name path; do
+    echo "== the server tests on $name: $path"
+    if REDIS_RL_SERVER=$path cargo test -p redis-rl-tests --test server --no-fail-fast </dev/null; then
+      results+="$name: passed"$'\n'
+    else
+      results+="$name: FAILED"$'\n'
+      status=1
+    fi
+  done <<<"$1"
+  printf '\n%s' "$results"
+  return "$status"
+}
+
+case ${1:-whole} in
+  quick) quick ;;
+  whole) whole ;;
+  *)
+    echo "usage: scripts/test.sh [quick]" >&2
+    exit 2
+    ;;
+esac

@@ -1,7 +1,7 @@
 //! Rate limiting as a native command of Redis and Valkey.
 //!
 //! The crate `redis-rl-limits` decides. `commands` holds one file per command, `server` everything
-//! that touches the server and the only unsafe code. [`MODULE`] is what a server is told when it
+//! that touches the server and the only unsafe code. `MODULE` is what a server is told when it
 //! loads the library.
 
 // A panic would take the server and everybody's data with it.
