@@ -5,13 +5,16 @@
 
 mod build;
 mod clock;
+mod launch;
 mod port;
 mod server;
+pub mod wrong;
 
 use std::time::{Duration, Instant};
 
 pub use build::{module, root};
-pub use server::{Launch, Server};
+pub use launch::Launch;
+pub use server::Server;
 
 /// More than any condition takes on a busy machine, and less than a person would wait.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,146 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{clock, module, port, wait_until};
+use super::{clock, wait_until, Launch};
 
-/// How to start a server. The default is the server under test with the module and no
-/// persistence.
-#[derive(Clone)]
-pub struct Launch {
-    binary: PathBuf,
-    configuration: Option<PathBuf>,
-    module: Option<PathBuf>,
-    module_arguments: Vec<String>,
-    arguments: Vec<String>,
-    sentinel_file: Option<String>,
-    moves_clock: bool,
-}
-
-impl Default for Launch {
-    fn default() -> Self {
-        Self {
-            binary: Self::under_test(),
-            configuration: None,
-            module: Some(module()),
-            module_arguments: Vec::new(),
-            arguments: Vec::new(),
-            sentinel_file: None,
-            moves_clock: false,
-        }
-    }
-}
-
-impl Launch {
-    /// The server under test.
-    pub fn under_test() -> PathBuf {
-        let named = std::env::var_os("REDIS_RL_SERVER");
-        named.unwrap_or_else(|| "redis-server".into()).into()
-    }
-
-    /// More arguments for the server.
-    pub fn with(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(ToString::to_string));
-        self
-    }
-
-    /// Another server than the one under test.
-    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
-        self.binary = path.into();
-        self
-    }
-
-    /// A configuration file, which the server may rewrite.
-    pub fn configuration(mut self, file: &Path) -> Self {
-        self.configuration = Some(file.to_owned());
-        self
-    }
-
-    /// Another library than the one under test.
-    pub fn module(mut self, library: impl Into<PathBuf>) -> Self {
-        self.module = Some(library.into());
-        self
-    }
-
-    /// No module at all.
-    pub fn without_module(mut self) -> Self {
-        self.module = None;
-        self
-    }
-
-    /// As a Sentinel with this configuration, of which it keeps a file.
-    pub fn sentinel(configuration: &str) -> Self {
-        let mut launch = Self::default().without_module();
-        launch.sentinel_file = Some(configuration.into());
-        launch
-    }
-
-    /// Arguments for the module.
-    pub fn module_arguments(mut self, arguments: &[&str]) -> Self {
-        self.module_arguments = arguments.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    /// A clock that [`Server::set_clock`] moves. Not every server starts under libfaketime.
-    pub fn with_clock(mut self) -> Self {
-        self.moves_clock = true;
-        self
-    }
-
-    /// Starts it.
-    ///
-    /// # Panics
-    /// It does not start.
-    pub fn start(self) -> Server {
-        self.try_start()
-            .unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
-    }
-
-    /// Starts it, or says what its log says.
-    pub fn try_start(self) -> Result<Server, String> {
-        loop {
-            let started = Server::new(self.clone(), port::free());
-            // Between the look for a free port and the start somebody else may take it.
-            if !matches!(&started, Err(log) if log.contains("Address already in use")) {
-                return started;
-            }
-        }
-    }
-
-    fn command(&self, port: u16, dir: &Path) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.current_dir(dir);
-        command.args(&self.configuration);
-        if let Some(configuration) = &self.sentinel_file {
-            fs::write(dir.join("sentinel.conf"), configuration).expect("a configuration");
-            command.args(["sentinel.conf", "--sentinel"]);
-        }
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--logfile", LOG]);
-        if let Some(module) = &self.module {
-            command.arg("--loadmodule").arg(module);
-            command.args(&self.module_arguments);
-        }
-        command.args(&self.arguments);
-        if self.moves_clock {
-            command.envs(clock::environment(dir));
-        }
-        // What a server prints beside its log would only stand between the tests' lines.
-        let printed = fs::File::create(dir.join(PRINTED)).expect("a file for what it prints");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(printed);
-        command
-    }
-}
-
-const LOG: &str = "log";
-const PRINTED: &str = "printed";
+/// The file that it logs to.
+pub const LOG: &str = "log";
+/// The file for what it and the loader print.
+pub const PRINTED: &str = "printed";
 
 /// A running server, taken down when dropped.
 pub struct Server {
@@ -162,7 +32,8 @@ impl Server {
         Launch::default().with(arguments).start()
     }
 
-    fn new(launch: Launch, port: u16) -> Result<Self, String> {
+    /// Starts it on this port. `Err`: it does not start, and this is its log.
+    pub fn new(launch: Launch, port: u16) -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("server-{}-{number}", std::process::id());

@@ -1,5 +1,6 @@
 //! Calls as somebody might send them: most are right, the others wrong in every way.
 
+use crate::common::wrong::{NO_COUNTS, NO_NUMBERS, NO_RATES};
 use crate::model::Model;
 use crate::oracle::{MAX_TOKENS, UNIT};
 use crate::random::Random;
@@ -34,31 +35,6 @@ const LIMITS: [[&str; 2]; 12] = [
     ["3/ms", "10"],
     ["1/15m", "1"],
     ["999999999999", "12345678901"],
-];
-
-const NO_NUMBERS: [&[u8]; 22] = [
-    b"",
-    b" ",
-    b"0",
-    b"-1",
-    b"+1",
-    b"nan",
-    b"inf",
-    b"1e9",
-    b"0x10",
-    b"1.5",
-    b".5",
-    b"5.",
-    b"1/",
-    b"1/0s",
-    b"1/s/s",
-    b"\xff",
-    b"1\0",
-    b"100000000001",
-    b"9223372036854775808",
-    b"18446744073709551616",
-    b"-9223372036854775809",
-    b"1111111111111111111111111111111111111111",
 ];
 
 type Words = Vec<Vec<u8>>;
@@ -220,7 +196,7 @@ fn spoil(random: &mut Random, words: &mut Words) {
             0 => drop(words.remove(at)),
             1 => words.insert(other, replaced),
             2 => words.swap(at, other),
-            3 => words[at] = random.one_of(&NO_NUMBERS).to_vec(),
+            3 => words[at] = no_number(random),
             4 => words[at] = random.bytes(30),
             5 => words[at].push(random.word() as u8),
             _ => {
@@ -238,6 +214,12 @@ fn spoil(random: &mut Random, words: &mut Words) {
             }
         }
     }
+}
+
+fn no_number(random: &mut Random) -> Vec<u8> {
+    let lists = [&NO_NUMBERS[..], &NO_COUNTS, &NO_RATES];
+    let list = random.one_of(&lists);
+    random.one_of(list).to_vec()
 }
 
 /// What others may do to the keys: other types, strings that are no bucket, buckets that nobody

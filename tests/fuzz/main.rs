@@ -1,7 +1,7 @@
 //! Random and spoilt calls to a real server, each reply and each stored byte held to a model that
 //! shares no line with the module.
 //!
-//! `RL_FUZZ_SECONDS` sets how long (a minute), `RL_FUZZ_SEED` which calls.
+//! `REDIS_RL_FUZZ_SECONDS` sets how long (a minute), `REDIS_RL_FUZZ_SEED` which calls.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,6 +9,7 @@ mod common;
 mod oracle;
 
 mod calls;
+mod check;
 mod model;
 mod random;
 mod syntax;
@@ -16,8 +17,9 @@ mod wire;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use check::Moment;
 use common::{Launch, Server};
-use model::{Model, Moment};
+use model::Model;
 use random::Random;
 use wire::{Command, Wire};
 
@@ -56,9 +58,9 @@ fn check(wire: &mut Wire, model: &mut Model, commands: &[Command]) {
 
 #[test]
 fn every_reply_is_the_models() {
-    let seed = setting("RL_FUZZ_SEED").unwrap_or_else(now);
-    let seconds = setting("RL_FUZZ_SECONDS").unwrap_or(60);
-    println!("RL_FUZZ_SEED={seed}");
+    let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
+    let seconds = setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(60);
+    println!("REDIS_RL_FUZZ_SEED={seed}");
     let mut server: Server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
     let mut wire = Wire::connect(&server);
     let mut random = Random::new(seed);

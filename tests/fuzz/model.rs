@@ -4,28 +4,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use redis::Value;
 
-use crate::oracle::{After, Limit, Mode, Outcome, State, MILLI, UNIT};
+use crate::check::{bucket, may_have_expired, Check, Moment, NOTHING};
+use crate::oracle::{Mode, State, MILLI, UNIT};
 use crate::syntax::{self, Call, Part, Verb};
 use crate::wire::{Command, Content, Found};
-
-/// Between which instants a call was carried out.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    from: u64,
-    to: u64,
-}
-
-impl From<u64> for Moment {
-    fn from(from: u64) -> Self {
-        Self { from, to: from }
-    }
-}
-
-impl Moment {
-    pub fn ends(&mut self, now: u64) {
-        self.to = now;
-    }
-}
 
 pub struct Model {
     seed: u64,
@@ -35,11 +17,6 @@ pub struct Model {
     /// How often what was seen.
     seen: BTreeMap<&'static str, u64>,
 }
-
-const NOTHING: Found = Found {
-    content: Content::Nothing,
-    expires: None,
-};
 
 impl Model {
     pub fn new(seed: u64) -> Self {
@@ -86,7 +63,7 @@ impl Model {
             let told = held.unwrap_or_else(|why| {
                 let before: Vec<_> = keys.iter().map(|key| self.keys.get(key)).collect();
                 panic!(
-                    "RL_FUZZ_SEED={}: {why}\n{command:?}\n{reply:?}\nbefore {before:?}\nafter {found:?}\n{moment:?}\nafter {:#?}",
+                    "REDIS_RL_FUZZ_SEED={}: {why}\n{command:?}\n{reply:?}\nbefore {before:?}\nafter {found:?}\n{moment:?}\nafter {:#?}",
                     self.seed, self.recent
                 );
             });
@@ -285,170 +262,4 @@ fn untouched(before: &Found, after: &Found, moment: &Moment) -> Result<(), Strin
     (same || expired)
         .then_some(())
         .ok_or("an error changed the key".to_owned())
-}
-
-fn may_have_expired(found: &Found, moment: &Moment) -> bool {
-    found
-        .expires
-        .is_some_and(|at| at < (moment.to / MILLI) as i64)
-}
-
-/// The state that a command sees in a string, at that time. `None`: no bucket.
-fn bucket(verb: Verb, limit: Option<&Limit>, content: &Content, now: u64) -> Option<Option<State>> {
-    match content {
-        Content::Nothing => Some(None),
-        Content::Other(_) => None,
-        Content::Text(bytes) => match (State::read(bytes), verb) {
-            (Some(state), _) => Some(Some(state)),
-            (None, Verb::Throttle(_)) if (1..=19).contains(&bytes.len()) => {
-                let arrival = crate::oracle::parse_integer(bytes)?;
-                let arrival = u64::try_from(arrival).ok()?;
-                Some(Some(limit?.at_arrival_time(arrival, now)))
-            }
-            _ => None,
-        },
-    }
-}
-
-/// One bucket of a call that did not fail.
-struct Check<'a> {
-    verb: Verb,
-    limit: &'a Limit,
-    reply: &'a [i64; 5],
-    moment: &'a Moment,
-}
-
-impl Check<'_> {
-    /// Whether the reply is right for what was stored, or for nothing where that may have expired.
-    fn any_of(&self, before: &Found, after: &Found) -> Result<(), String> {
-        let as_found = self.given(&before.content, before, after);
-        match as_found {
-            Err(_) if may_have_expired(before, self.moment) => {
-                self.given(&Content::Nothing, &NOTHING, after)
-            }
-            told => told,
-        }
-    }
-
-    fn given(&self, content: &Content, before: &Found, after: &Found) -> Result<(), String> {
-        if after != before && after.content != Content::Nothing {
-            return self.written(content, after);
-        }
-        let mut told = Err("no moment".to_owned());
-        for (from, to) in self.spans(content) {
-            told = told.or_else(|_| self.given_between(from, to, content, before, after));
-        }
-        told
-    }
-
-    /// The time that it may have been, on both sides of when the bucket was written: before, the
-    /// clock had stepped back.
-    fn spans(&self, content: &Content) -> Vec<(u64, u64)> {
-        let (from, to) = (self.moment.from, self.moment.to);
-        let written = match content {
-            Content::Text(bytes) => State::read(bytes).map(|state| state.updated_at),
-            _ => None,
-        };
-        match written {
-            Some(at) if from < at && at <= to => vec![(from, at - 1), (at, to)],
-            _ => vec![(from, to)],
-        }
-    }
-
-    fn given_between(
-        &self,
-        from: u64,
-        to: u64,
-        content: &Content,
-        before: &Found,
-        after: &Found,
-    ) -> Result<(), String> {
-        // A wait that was too long may have become one into too much debt.
-        let (first, last) = match (self.outcome(content, from), self.outcome(content, to)) {
-            (Some(first), Some(last)) => (first, last),
-            (Some(either), None) | (None, Some(either)) => (either, either),
-            (None, None) => return Err("must fail".to_owned()),
-        };
-        // What is full in the end may have become so by what was given.
-        let filled = matches!(self.verb, Verb::Give(_)) && after.content == Content::Nothing;
-        let may_be = |outcome: &Outcome| match outcome.after {
-            After::Kept => after == before || may_have_expired(before, self.moment) || filled,
-            After::Removed => after.content == Content::Nothing,
-            // Of no use longer than this took. It may have been written that much earlier, and then
-            // was full that much earlier at the most.
-            After::Written(_, at) => {
-                let earlier = at - (to - from).div_ceil(MILLI) as i64;
-                after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
-            }
-        };
-        let peeks = matches!(self.verb, Verb::Peek(_));
-        if !peeks && !may_be(&first) && !may_be(&last) {
-            return Err(format!("expected {first:?} to {last:?}"));
-        }
-        self.between(&first.reply, &last.reply)
-    }
-
-    /// What was written tells when, so everything else is known exactly.
-    fn written(&self, content: &Content, after: &Found) -> Result<(), String> {
-        let Content::Text(bytes) = &after.content else {
-            return Err("the type has changed".to_owned());
-        };
-        let state = State::read(bytes).ok_or("what was written is no bucket")?;
-        let now = state.updated_at;
-        if !(self.moment.from..=self.moment.to).contains(&now) {
-            return Err(format!("written at {now}"));
-        }
-        let expected = self.outcome(content, now).ok_or("must fail")?;
-        let expires = after.expires.ok_or("a bucket that does not expire")?;
-        let found = Outcome {
-            reply: *self.reply,
-            after: After::Written(state, expires),
-        };
-        let held = expected == found && !matches!(self.verb, Verb::Peek(_));
-        held.then_some(()).ok_or(format!("expected {expected:?}"))
-    }
-
-    /// Between what it would have been at both ends of the time that it may have been.
-    fn between(&self, first: &[i64; 5], last: &[i64; 5]) -> Result<(), String> {
-        // Where it was denied until a moment and then not, both are right, whatever they count.
-        let turns = first[0] != last[0] && !matches!(self.verb, Verb::Give(_));
-        let held = (0..5).all(|n| {
-            let (low, high) = (first[n].min(last[n]), first[n].max(last[n]));
-            turns && n > 1 || (low..=high).contains(&self.reply[n])
-        });
-        held.then_some(())
-            .ok_or(format!("expected {first:?} to {last:?}"))
-    }
-
-    /// What the oracle makes of it; `None` if it must fail.
-    fn outcome(&self, content: &Content, now: u64) -> Option<Outcome> {
-        let limit = self.limit;
-        let stored = bucket(self.verb, Some(limit), content, now)?;
-        match self.verb {
-            Verb::Take(cost, mode) => limit.take(stored, now, cost, mode),
-            Verb::Peek(cost) => limit.take(stored, now, cost, Mode::Whole),
-            Verb::Give(tokens) => Some(limit.give(stored, now, tokens)),
-            Verb::Each(cost) => Some(limit.look(stored, now, cost)),
-            Verb::Throttle(quantity) => {
-                let mut outcome = match quantity {
-                    0 => limit.look(stored, now, 0),
-                    cost => limit.take(stored, now, cost, Mode::Whole)?,
-                };
-                outcome.reply = in_seconds(outcome.reply, quantity);
-                Some(outcome)
-            }
-        }
-    }
-}
-
-/// A reply as redis-cell gives it, with seconds rounded up.
-fn in_seconds([taken, limit, remaining, wait, reset]: [i64; 5], quantity: u64) -> [i64; 5] {
-    let seconds = |ms: i64| ms / 1000 + i64::from(ms % 1000 > 0);
-    let limited = quantity > 0 && taken == 0;
-    let retry = if limited && wait >= 0 {
-        seconds(wait)
-    } else {
-        -1
-    };
-    [i64::from(limited), limit, remaining, retry, seconds(reset)]
 }

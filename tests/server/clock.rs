@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use crate::calls::{ask, expires_at, stored, take};
 use crate::common::{root, Launch, Server};
+use crate::support::{expires_at, stored, Ask};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -37,7 +37,7 @@ fn launch_with_clock() -> Launch {
 fn the_clock_can_be_moved() {
     let server = with_clock();
     let mut c = server.connection();
-    let mut seconds = || ask::<(i64, i64)>(&mut c, "TIME", &[]).0;
+    let mut seconds = || c.ask::<(i64, i64)>("TIME").0;
     let start = seconds();
     server.set_clock(-HOUR);
     let behind = seconds();
@@ -50,39 +50,30 @@ fn the_clock_can_be_moved() {
 fn a_clock_that_steps_back_keeps_nobody_out_for_longer_than_a_refill() {
     let server = with_clock();
     let mut c = server.connection();
-    let call = ["k", "1/m", "10"];
-    assert_eq!(
-        take(&mut c, &["k", "1/m", "10", "COST", "10"])[..3],
-        [10, 10, 0]
-    );
+    let call = "k 1/m 10";
+    assert_eq!(c.take("k 1/m 10 COST 10")[..3], [10, 10, 0]);
     server.set_clock(-HOUR);
-    let [taken, _, remaining, wait_ms, reset_ms] = take(&mut c, &call);
+    let [taken, _, remaining, wait_ms, reset_ms] = c.take(call);
     assert_eq!((taken, remaining), (0, 0));
     assert!((1..=60_000).contains(&wait_ms), "wait {wait_ms} ms");
     assert!((1..=600_000).contains(&reset_ms), "reset {reset_ms} ms");
 
     // From that moment on it refills, although its clock is still behind.
     server.set_clock(-HOUR + 61);
-    assert_eq!(take(&mut c, &call)[..2], [1, 10]);
+    assert_eq!(c.take(call)[..2], [1, 10]);
     server.set_clock(-HOUR + 61 + 600);
-    assert_eq!(
-        take(&mut c, &["k", "1/m", "10", "COST", "10"])[..2],
-        [10, 10]
-    );
+    assert_eq!(c.take("k 1/m 10 COST 10")[..2], [10, 10]);
 }
 
 #[test]
 fn after_a_step_back_the_tokens_that_are_there_are_admitted() {
     let server = with_clock();
     let mut c = server.connection();
-    assert_eq!(take(&mut c, &["k", "1/h", "10", "COST", "4"])[2], 6);
+    assert_eq!(c.take("k 1/h 10 COST 4")[2], 6);
     server.set_clock(-DAY);
-    assert_eq!(
-        take(&mut c, &["k", "1/h", "10", "COST", "6"])[..3],
-        [6, 10, 0]
-    );
+    assert_eq!(c.take("k 1/h 10 COST 6")[..3], [6, 10, 0]);
     let (updated_at, _) = stored(&mut c, "k");
-    let (seconds, _): (u64, u64) = ask(&mut c, "TIME", &[]);
+    let (seconds, _): (u64, u64) = c.ask("TIME");
     assert!(updated_at / 1_000_000_000 <= seconds);
     let in_an_hour = i64::try_from(seconds).expect("a time") * 1_000 + 10 * HOUR * 1_000;
     assert!((expires_at(&mut c, "k") - in_an_hour).abs() < 60_000);
@@ -92,15 +83,12 @@ fn after_a_step_back_the_tokens_that_are_there_are_admitted() {
 fn time_refills_at_the_rate_of_the_call_that_asks() {
     let server = with_clock();
     let mut c = server.connection();
-    assert_eq!(take(&mut c, &["k", "1/d", "10", "COST", "10"])[2], 0);
+    assert_eq!(c.take("k 1/d 10 COST 10")[2], 0);
     server.set_clock(2 * HOUR);
-    assert_eq!(take(&mut c, &["k", "1/d", "10"])[0], 0);
-    assert_eq!(take(&mut c, &["k", "3/h", "10"])[..3], [1, 10, 5]);
+    assert_eq!(c.take("k 1/d 10")[0], 0);
+    assert_eq!(c.take("k 3/h 10")[..3], [1, 10, 5]);
     server.set_clock(2 * HOUR + DAY);
-    assert_eq!(
-        take(&mut c, &["k", "1/h", "10", "COST", "10"])[..3],
-        [10, 10, 0]
-    );
+    assert_eq!(c.take("k 1/h 10 COST 10")[..3], [10, 10, 0]);
 }
 
 /// Ten seconds ahead gives ten seconds of tokens; ten behind, nothing, and nobody waits longer
@@ -112,18 +100,18 @@ fn a_promoted_replica_whose_clock_is_off_keeps_the_limit() {
         let heir = master.attach(launch_with_clock());
         heir.set_clock(seconds);
         let started = Instant::now();
-        let _: [i64; 5] = master.ask("RL.TAKE k 1 100 COST 100");
+        master.take("k 1 100 COST 100");
         heir.wait_for(&master);
         master.kill();
         let () = heir.ask("REPLICAOF NO ONE");
-        let [taken, _, _, wait_ms, _]: [i64; 5] = heir.ask("RL.TAKE k 1 100 COST 100 ATMOST");
+        let [taken, _, _, wait_ms, _] = heir.take("k 1 100 COST 100 ATMOST");
         let passed = i64::try_from(started.elapsed().as_secs()).expect("a time") + 1;
         let ahead = seconds.max(0);
         assert!((ahead..=ahead + passed).contains(&taken), "{taken}");
         assert!((0..=1_000).contains(&wait_ms), "{wait_ms}");
-        let _: [i64; 5] = heir.ask("RL.TAKE k 1 100");
+        heir.take("k 1 100");
         heir.set_clock(seconds + 2);
-        let [taken, ..]: [i64; 5] = heir.ask("RL.TAKE k 1 100 COST 2");
+        let [taken, ..] = heir.take("k 1 100 COST 2");
         assert_eq!(taken, 2);
     }
 }

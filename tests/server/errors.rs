@@ -2,8 +2,9 @@
 
 use redis::{Connection, Value};
 
-use crate::calls::{ask, call, error_of, expires_at, take};
+use crate::common::wrong::{NO_COUNTS, NO_NUMBERS, NO_RATES};
 use crate::common::Server;
+use crate::support::{call, expires_at, Ask};
 
 type Arguments<'a> = &'a [&'a [u8]];
 
@@ -15,86 +16,18 @@ const SYNTAX: &str = "ERR syntax error";
 const MAXWAIT: &str = "ERR MAXWAIT must be an integer from 0 to 10^12 milliseconds";
 /// The commands that begin with `key rate burst`.
 const COMMANDS: [&str; 3] = ["RL.TAKE", "RL.PEEK", "RL.GIVE"];
-const FORTY_DIGITS: &[u8] = b"1234567890123456789012345678901234567890";
-
-/// No number anywhere.
-const NO_NUMBERS: [&[u8]; 24] = [
-    b"",
-    b" ",
-    b"0",
-    b"00",
-    b"-1",
-    b"-0",
-    b"+1",
-    b"nan",
-    b"NaN",
-    b"inf",
-    b"-inf",
-    b"1e9",
-    b"0x10",
-    b"1,5",
-    b" 1",
-    b"1 ",
-    b"1\n",
-    b"1\0",
-    b"\0",
-    b"ten",
-    b"\xff\xfe",
-    b"\xc3\x28",
-    "１".as_bytes(),
-    FORTY_DIGITS,
-];
-
-/// No burst and no cost, though some of them are a rate.
-const NO_COUNTS: [&[u8]; 6] = [
-    b"1.5",
-    b"1.",
-    b"100000000001",
-    b"9223372036854775807",
-    b"18446744073709551617",
-    b"1/s",
-];
-
-const NO_RATES: [&[u8]; 26] = [
-    b".",
-    b"1.",
-    b".5",
-    b"1..2",
-    b"0.0",
-    b"-0.5",
-    b"1/",
-    b"/",
-    b"/s",
-    b"1/0s",
-    b"1/-1s",
-    b"1/1.5s",
-    b"1/S",
-    b"1/w",
-    b"1/us",
-    b"1/s/s",
-    b"1/s ",
-    b"1/\xff",
-    b"0/s",
-    b"1000000000001",
-    b"1000000000000.1",
-    b"1000000001/ms",
-    b"1/99999999999999999999d",
-    b"1e3/s",
-    b"1/sm",
-    b"inf/s",
-];
 
 /// Makes the call on a bucket and on no key: the error begins so, and nothing has changed.
 fn refused(c: &mut Connection, name: &str, arguments: Arguments, expected: &str) {
     let look = |c: &mut Connection| {
-        let value: Vec<u8> = ask(c, "DUMP", &["k"]);
-        (value, expires_at(c, "k"), ask::<i64>(c, "DBSIZE", &[]))
+        let value: Vec<u8> = c.ask("DUMP k");
+        (value, expires_at(c, "k"), c.ask::<i64>("DBSIZE"))
     };
     let before = look(c);
     for key in ["k", "new"] {
         let mut command = call(name, &[key]);
         command.arg(arguments);
-        let error = error_of(c, &command);
+        let error = c.error_of(&command);
         let shown: Vec<_> = arguments
             .iter()
             .map(|a| a.escape_ascii().to_string())
@@ -113,24 +46,24 @@ fn all_refuse(c: &mut Connection, arguments: Arguments, expected: &str) {
 fn with_bucket() -> (Server, Connection) {
     let server = Server::start();
     let mut c = server.connection();
-    take(&mut c, &["k", "1/d", "5"]);
+    c.take("k 1/d 5");
     (server, c)
 }
 
 #[test]
-fn wrong_numbers_of_arguments() {
+fn a_call_with_too_few_words_is_refused() {
     let (mut server, mut c) = with_bucket();
     all_refuse(&mut c, &[], ARITY);
     all_refuse(&mut c, &[b"1"], ARITY);
     for name in COMMANDS {
-        let error = error_of(&mut c, &call::<&str>(name, &[]));
+        let error = c.error_of(&call::<&str>(name, &[]));
         assert!(error.starts_with(ARITY), "{name}: {error}");
     }
     assert!(server.alive());
 }
 
 #[test]
-fn wrong_rates() {
+fn a_rate_that_is_none_is_refused() {
     let (mut server, mut c) = with_bucket();
     for rate in NO_NUMBERS.iter().chain(&NO_RATES) {
         all_refuse(&mut c, &[rate, b"5"], RATE);
@@ -139,7 +72,7 @@ fn wrong_rates() {
 }
 
 #[test]
-fn wrong_bursts_and_costs() {
+fn a_burst_or_cost_that_is_none_is_refused() {
     let (mut server, mut c) = with_bucket();
     for count in NO_NUMBERS.iter().chain(&NO_COUNTS) {
         all_refuse(&mut c, &[b"1", count], BURST);
@@ -149,7 +82,7 @@ fn wrong_bursts_and_costs() {
 }
 
 #[test]
-fn wrong_waits() {
+fn a_wait_that_is_none_is_refused() {
     let (mut server, mut c) = with_bucket();
     for count in NO_NUMBERS
         .iter()
@@ -167,7 +100,7 @@ fn wrong_waits() {
 }
 
 #[test]
-fn wrong_options() {
+fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
     let (mut server, mut c) = with_bucket();
     let of_all: [(Arguments, &str); 8] = [
         (&[b"COST"], "COST"),
@@ -194,7 +127,7 @@ fn wrong_options() {
         let arguments = [&[b"1".as_slice(), b"5"], options].concat();
         refused(&mut c, name, &arguments, SYNTAX);
         let mut command = call(name, &["k"]);
-        let error = error_of(&mut c, command.arg(&arguments));
+        let error = c.error_of(command.arg(&arguments));
         assert!(
             error.contains(mention),
             "{error} does not mention {mention}"
@@ -216,34 +149,31 @@ fn wrong_options() {
 }
 
 #[test]
-fn a_debt_that_is_too_much() {
+fn a_debt_above_the_bound_is_refused_and_none_is_made() {
     let (mut server, mut c) = with_bucket();
     let most = "100000000000";
-    let force = ["owes", "1000000", "1", "FORCE", "COST", most];
-    assert_eq!(take(&mut c, &force)[0], 100_000_000_000);
-    let value: Vec<u8> = ask(&mut c, "GET", &["owes"]);
-    let error = error_of(&mut c, &call("RL.TAKE", &force));
+    let force = format!("owes 1000000 1 FORCE COST {most}");
+    assert_eq!(c.take(&force)[0], 100_000_000_000);
+    let value: Vec<u8> = c.ask("GET owes");
+    let error = c.error(&format!("RL.TAKE {force}"));
     assert!(
         error.starts_with("ERR COST would make the bucket owe"),
         "{error}"
     );
-    assert_eq!(ask::<Vec<u8>>(&mut c, "GET", &["owes"]), value);
+    assert_eq!(c.ask::<Vec<u8>>("GET owes"), value);
     assert!(server.alive());
 }
 
 #[test]
-fn what_is_too_much_to_count() {
+fn a_bucket_that_fills_in_over_a_century_is_refused() {
     let (mut server, mut c) = with_bucket();
     all_refuse(&mut c, &[b"1/d", b"100000000000"], "ERR rate and burst");
     all_refuse(&mut c, &[b"1/36525d", b"2"], "ERR rate and burst");
-    assert_eq!(take(&mut c, &["slowest", "1/36525d", "1"])[..3], [1, 1, 0]);
-    assert_eq!(
-        take(&mut c, &["fastest", "1000000000000", "1"])[..2],
-        [1, 1]
-    );
+    assert_eq!(c.take("slowest 1/36525d 1")[..3], [1, 1, 0]);
+    assert_eq!(c.take("fastest 1000000000000 1")[..2], [1, 1]);
     let most = "100000000000";
     assert_eq!(
-        take(&mut c, &["largest", "1000000000000", most, "COST", most])[0],
+        c.take(&format!("largest 1000000000000 {most} COST {most}"))[0],
         100_000_000_000
     );
     assert!(server.alive());
@@ -256,16 +186,16 @@ fn an_error_shows_no_more_than_64_bytes_of_the_input() {
     let nasty = vec![b'\xff'; 100_000];
     for arguments in [[long.as_slice(), b"5"], [b"1", &long]] {
         let mut command = call("RL.TAKE", &["k"]);
-        let error = error_of(&mut c, command.arg(&arguments));
+        let error = c.error_of(command.arg(&arguments));
         assert_eq!(error.matches('~').count(), 64, "{error}");
     }
     for options in [[long.as_slice(), b"1"], [b"COST", &long]] {
         let mut command = call("RL.TAKE", &["k", "1", "5"]);
-        let error = error_of(&mut c, command.arg(&options));
+        let error = c.error_of(command.arg(&options));
         assert_eq!(error.matches('~').count(), 64, "{error}");
     }
     let mut command = call("RL.TAKE", &["k"]);
-    let error = error_of(&mut c, command.arg(&nasty).arg("5"));
+    let error = c.error_of(command.arg(&nasty).arg("5"));
     assert_eq!(error.matches(r"\xff").count(), 64, "{error}");
     assert!(server.alive());
 }
@@ -289,23 +219,23 @@ const OTHERS: [(&str, &[&[u8]], &str); 14] = [
 ];
 
 #[test]
-fn keys_that_hold_something_else() {
+fn a_key_that_holds_something_else_is_left_as_it_is() {
     let server = Server::start();
     let mut c = server.connection();
     for (name, arguments, code) in OTHERS {
-        ask::<()>(&mut c, "FLUSHALL", &[]);
+        c.ask::<()>("FLUSHALL");
         call(name, arguments).query::<Value>(&mut c).expect("a key");
-        ask::<()>(&mut c, "PEXPIRE", &["k", "1000000"]);
+        c.ask::<()>("PEXPIRE k 1000000");
         let look = |c: &mut Connection| {
-            let dump: Vec<u8> = ask(c, "DUMP", &["k"]);
+            let dump: Vec<u8> = c.ask("DUMP k");
             // What has a bucket's length is unpacked to see whether it is one; nothing else is.
             let told_by_length = arguments[1].len() != 16;
-            let form = told_by_length.then(|| ask::<String>(c, "OBJECT", &["ENCODING", "k"]));
+            let form = told_by_length.then(|| c.ask::<String>("OBJECT ENCODING k"));
             (dump, form, expires_at(c, "k"))
         };
         let before = look(&mut c);
         for command in COMMANDS {
-            let error = error_of(&mut c, &call(command, &["k", "1", "5"]));
+            let error = c.error_of(&call(command, &["k", "1", "5"]));
             let made = format!("{name} {arguments:?}, {command}: {error}");
             assert!(error.starts_with(&format!("{code} ")), "{made}");
             assert!(

@@ -8,8 +8,10 @@ use std::time::Instant;
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use redis::{Connection, RedisResult};
 
-use crate::admitted::{logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE};
 use crate::common::{until, wait_until, Launch, Server};
+use crate::support::admitted::{
+    logging, unshipped, wait_until_drained, Script, Tally, BURST, RATE,
+};
 
 const KEYS: [&str; 3] = ["first", "second", "third"];
 
@@ -225,6 +227,6 @@ fn a_failover_costs_what_was_not_shipped() {
 
 /// Takes so many from a bucket of 3000 that refills one a day.
 fn take(server: &Server, tokens: u32) -> i64 {
-    let reply: [i64; 5] = server.ask(&format!("RL.TAKE bucket 1/d 3000 COST {tokens}"));
+    let reply = server.take(&format!("bucket 1/d 3000 COST {tokens}"));
     reply[0]
 }

@@ -1,9 +1,9 @@
-//! The module being loaded and unloaded, and a server whose memory is used up.
+//! The module being loaded and unloaded.
 
 use redis::Value;
 
-use crate::calls::{ask, call, error_of, info, take, texts};
 use crate::common::{module, wait_until, Launch, Server};
+use crate::support::{call, info, texts, Ask};
 
 #[test]
 fn loading_logs_one_line_with_the_version() {
@@ -16,7 +16,7 @@ fn loading_logs_one_line_with_the_version() {
     let expected = format!("redis-rl {} loaded", env!("CARGO_PKG_VERSION"));
     assert!(lines.len() == 1 && lines[0].ends_with(&expected), "{log}");
 
-    let modules: Value = ask(&mut server.connection(), "MODULE", &["LIST"]);
+    let modules: Value = server.connection().ask("MODULE LIST");
     assert!(texts(&modules).contains(&"rl".to_string()), "{modules:?}");
 }
 
@@ -24,11 +24,7 @@ fn loading_logs_one_line_with_the_version() {
 pub fn without_module() -> Launch {
     let launch = Launch::default().without_module();
     let server = launch.clone().start();
-    let setting: Vec<String> = ask(
-        &mut server.connection(),
-        "CONFIG",
-        &["GET", "enable-module-command"],
-    );
+    let setting: Vec<String> = server.connection().ask("CONFIG GET enable-module-command");
     if setting.is_empty() {
         return launch; // Redis 6.2 accepts it always.
     }
@@ -41,32 +37,14 @@ fn it_is_loaded_and_unloaded_at_run_time_and_no_bucket_is_lost() {
     let mut c = server.connection();
     let library = module();
     let library = library.to_str().expect("a path that is text");
-    let call_it = ["k", "1/d", "5"];
+    let bucket = "k 1/d 5";
     for remaining in [4, 3, 2] {
-        let error = error_of(&mut c, &call("RL.TAKE", &call_it));
+        let error = c.error("RL.TAKE k 1/d 5");
         assert!(error.starts_with("ERR unknown command"), "{error}");
-        ask::<()>(&mut c, "MODULE", &["LOAD", library]);
-        assert_eq!(take(&mut c, &call_it)[..3], [1, 5, remaining]);
-        ask::<()>(&mut c, "MODULE", &["UNLOAD", "rl"]);
+        c.call::<()>(&["MODULE", "LOAD", library]);
+        assert_eq!(c.take(bucket)[..3], [1, 5, remaining]);
+        c.ask::<()>("MODULE UNLOAD rl");
     }
-}
-
-#[test]
-fn with_memory_used_up_buckets_go_on_and_new_ones_are_refused() {
-    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
-    let mut c = server.connection();
-    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [1, 3, 2]);
-    ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "1"]);
-
-    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [1, 3, 1]);
-    let error = error_of(&mut c, &call("RL.TAKE", &["new", "1/d", "3"]));
-    assert!(error.starts_with("OOM "), "{error}");
-    assert_eq!(ask::<i64>(&mut c, "EXISTS", &["new"]), 0);
-    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [1, 3, 0]);
-    assert_eq!(take(&mut c, &["old", "1/d", "3"])[..3], [0, 3, 0]);
-
-    ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "0"]);
-    assert_eq!(take(&mut c, &["new", "1/d", "3"])[..3], [1, 3, 2]);
 }
 
 #[test]
@@ -98,16 +76,16 @@ fn a_load_that_failed_leaves_nothing_that_the_server_might_call() {
     let library = library.to_str().expect("a path that is text");
     for wrong in [&["FOO"][..], &["TOP-KEYS", "4097"], &["CL.THROTTLE", "FOO"]] {
         let arguments = [&["LOAD", library], wrong].concat();
-        let error = error_of(&mut c, &call("MODULE", &arguments));
+        let error = c.error_of(&call("MODULE", &arguments));
         assert!(error.starts_with("ERR"), "{error}");
         // A fork is told to modules, and so is a change of role.
-        ask::<()>(&mut c, "BGSAVE", &[]);
+        c.ask::<()>("BGSAVE");
         wait_until("the snapshot is written", || {
             info(&mut c, "rdb_bgsave_in_progress") == "0"
         });
-        ask::<()>(&mut c, "REPLICAOF", &["127.0.0.1", "1"]);
-        ask::<()>(&mut c, "REPLICAOF", &["NO", "ONE"]);
+        c.ask::<()>("REPLICAOF 127.0.0.1 1");
+        c.ask::<()>("REPLICAOF NO ONE");
     }
-    ask::<()>(&mut c, "MODULE", &["LOAD", library]);
-    assert_eq!(take(&mut c, &["k", "1/d", "5"])[..3], [1, 5, 4]);
+    c.call::<()>(&["MODULE", "LOAD", library]);
+    assert_eq!(c.take("k 1/d 5")[..3], [1, 5, 4]);
 }

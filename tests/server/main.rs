@@ -1,4 +1,4 @@
-//! The module in a real server, one file per theme.
+//! The module in a real server: one file per command, and one per theme that crosses commands.
 //!
 //! Runs against `redis-server`, or the server whose path is in `REDIS_RL_SERVER`.
 
@@ -6,32 +6,30 @@
 mod common;
 #[path = "../oracle/mod.rs"]
 mod oracle;
+mod support;
 
-mod admitted;
-mod around;
-mod bucket;
-mod calls;
-mod cell;
+mod give;
+mod mtake;
+mod peek;
+mod take;
+mod throttle;
+mod top;
+
+mod acl;
 mod clients;
 mod clock;
 mod cluster;
-mod crowd;
-mod denied;
+mod counts;
+mod docs;
 mod errors;
+mod events;
 mod failover;
-mod ledger;
 mod load;
 mod memory;
-mod mtake;
-mod node;
-mod options;
-mod peek;
 mod persistence;
 mod pressure;
+mod redis_cell;
 mod replication;
-mod rounds;
-mod takers;
-mod throttle;
-mod traffic;
+mod scripts;
+mod traces;
 mod upgrade;
-mod watch;

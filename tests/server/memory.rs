@@ -2,9 +2,9 @@
 
 use redis::{Connection, Value};
 
-use crate::calls::{ask, error_of, take};
-use crate::common::Server;
-use crate::node::{assert_equal, launch};
+use crate::common::{until, Server};
+use crate::support::node::{assert_equal, launch};
+use crate::support::{call, Ask, Reply};
 
 /// Enough for the server itself and some thousand keys.
 fn limit_memory(server: &Server, policy: &str) {
@@ -29,7 +29,7 @@ fn fill(server: &Server, c: &mut Connection) {
 }
 
 fn take_from(c: &mut Connection, key: &str) -> [i64; 5] {
-    take(c, &[key, "1/d", "10"])
+    c.take(&format!("{key} 1/d 10"))
 }
 
 #[test]
@@ -52,21 +52,18 @@ fn without_eviction_old_buckets_go_on_and_new_ones_are_refused() {
         "CL.THROTTLE new 9 1 86400",
     ];
     for call in new {
-        let mut command = redis::Cmd::new();
-        command.arg(call.split(' ').collect::<Vec<_>>());
-        let error = error_of(&mut c, &command);
+        let error = c.error(call);
         assert!(error.starts_with("OOM "), "{call}: {error}");
     }
-    assert!(!ask::<bool>(&mut c, "EXISTS", &["new"]));
+    assert!(!c.ask::<bool>("EXISTS new"));
     // None of them was charged for the others' sake.
     assert_eq!(take_from(&mut c, "old")[..3], [1, 10, 7]);
 
-    let peeked: [i64; 5] = ask(&mut c, "RL.PEEK", &["new", "1/d", "10"]);
+    let peeked: [i64; 5] = c.ask("RL.PEEK new 1/d 10");
     assert_eq!(peeked[..3], [1, 10, 9]);
-    let given: [i64; 5] = ask(&mut c, "RL.GIVE", &["old", "1/d", "10", "COST", "2"]);
+    let given: [i64; 5] = c.ask("RL.GIVE old 1/d 10 COST 2");
     assert_eq!(given[..3], [2, 10, 9]);
-    let both = ["2", "old", "1/d", "10", "older", "1/d", "10"];
-    let (taken, ..): (i64, i64, Value) = ask(&mut c, "RL.MTAKE", &both);
+    let (taken, ..): (i64, i64, Value) = c.ask("RL.MTAKE 2 old 1/d 10 older 1/d 10");
     assert_eq!(taken, 1);
     assert_eq!(take_from(&mut c, "older")[..3], [1, 10, 7]);
     assert_same_in_peace(&server, &replica);
@@ -100,7 +97,7 @@ fn assert_full_if_evicted(c: &mut Connection, buckets: usize) {
     let mut evicted = 0;
     for n in (0..buckets).step_by(7) {
         let key = format!("b:{n}");
-        let stays = ask::<bool>(c, "EXISTS", &[&key]);
+        let stays = c.call::<bool>(&["EXISTS", &key]);
         let remaining = take_from(c, &key)[2];
         evicted += i32::from(remaining == 9);
         // The take itself may be what the bucket is evicted for.
@@ -120,14 +117,46 @@ fn evicted_buckets_come_back_full() {
         let server = launch().with(&["--repl-backlog-size", "100000"]).start();
         let replica = server.attach(launch());
         let mut c = server.connection();
-        let () = ask(&mut c, "SET", &["lasting", "value"]);
+        let () = c.ask("SET lasting value");
         limit_memory(&server, policy);
         spread(&mut c, BUCKETS);
         assert!(server.count("evicted_keys") > 0, "{policy}");
         assert_full_if_evicted(&mut c, BUCKETS);
         if policy == "volatile-ttl" {
-            assert_eq!(ask::<String>(&mut c, "GET", &["lasting"]), "value");
+            assert_eq!(c.ask::<String>("GET lasting"), "value");
         }
         assert_same_in_peace(&server, &replica);
+    }
+}
+
+/// `[taken, wait_ms, [five integers for each bucket]]`.
+type Replies = (i64, i64, Vec<Reply>);
+
+/// Where the first buckets of a call take the last of the memory, the others are written as well:
+/// Redis 6.2 tells how much there is at the moment, and not before the call.
+#[test]
+fn rl_mtake_in_which_memory_ends_is_whole_and_the_next_one_refused() {
+    const BUCKETS: i64 = 128;
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let mut c = server.connection();
+    // Wherever in a call it ends, one of them ends it there.
+    for more in [0, 5_000, 10_000, 15_000] {
+        c.ask::<()>("CONFIG SET maxmemory 0");
+        c.ask::<()>("FLUSHALL");
+        let limit = (server.count("used_memory") + 200_000 + more).to_string();
+        c.call::<()>(&["CONFIG", "SET", "maxmemory", &limit]);
+        let mut taken = 0;
+        let refused = until("memory is used up", || {
+            let mut command = call("RL.MTAKE", &[BUCKETS]);
+            for key in taken * BUCKETS..(taken + 1) * BUCKETS {
+                command.arg(key).arg(&["1/d", "5"]);
+            }
+            let refused = command.query::<Replies>(&mut c).err();
+            taken += i64::from(refused.is_none());
+            refused
+        });
+        assert_eq!(refused.code(), Some("OOM"), "{refused}");
+        assert!(taken > 0);
+        assert_eq!(c.ask::<i64>("DBSIZE"), taken * BUCKETS);
     }
 }

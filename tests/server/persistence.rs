@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use crate::common::{wait_until, Launch, Server};
-use crate::node::{assert_equal, launch, Contents};
-use crate::takers::{assert_between, Takers};
-use crate::traffic::{self, Dice, Traffic};
+use crate::support::node::{assert_equal, launch, Contents};
+use crate::support::takers::{assert_between, Takers};
+use crate::support::traffic::{self, Dice, Traffic};
 
 fn with_aof(policy: &str) -> Launch {
     launch().with(&["--appendonly", "yes", "--appendfsync", policy])
@@ -116,7 +116,7 @@ fn an_aof_turned_on_under_load_holds_everything() {
 #[test]
 fn an_aof_turned_on_in_a_transaction_charges_nothing_twice() {
     let mut server = launch().with(&["--appendfsync", "always"]).start();
-    let _: Value = server.ask("RL.TAKE before 1/d 10");
+    server.take("before 1/d 10");
     let mut pipe = redis::pipe();
     pipe.atomic();
     for n in ["within", "around"] {
@@ -136,7 +136,7 @@ fn an_aof_turned_on_in_a_transaction_charges_nothing_twice() {
 fn the_time_that_a_server_was_down_refills() {
     let mut server = with_aof("always").start();
     let earliest = Instant::now();
-    let taken: [i64; 5] = server.ask("RL.TAKE bucket 1000 1000000 COST 1000000");
+    let taken = server.take("bucket 1000 1000000 COST 1000000");
     assert_eq!(taken[0], 1_000_000);
     let latest = Instant::now();
     server.restart();
@@ -160,7 +160,7 @@ fn a_snapshot_holds_every_bucket() {
 #[test]
 fn changes_are_saved_without_being_asked_for() {
     let mut server = launch().start();
-    let _: Value = server.ask("RL.TAKE bucket 1/d 1");
+    server.take("bucket 1/d 1");
     assert_eq!(server.count("rdb_changes_since_last_save"), 1);
     for denied in [
         "RL.TAKE bucket 1/d 1",
@@ -197,7 +197,7 @@ fn a_server_without_the_module_loads_snapshot_and_aof() {
 fn a_bucket_moves_as_a_string_does() {
     let server = launch().start();
     let other = launch().without_module().start();
-    let _: Value = server.ask("RL.TAKE a 1/d 5 COST 2");
+    server.take("a 1/d 5 COST 2");
     let bucket = server.contents()[&b"a"[..]].clone();
 
     let _: Value = server.ask("COPY a b");
@@ -233,6 +233,6 @@ fn a_bucket_moves_as_a_string_does() {
         .query(&mut connection)
         .expect("a reply");
     assert_eq!(reply[..3], [1, 5, 2]);
-    let reply: [i64; 5] = server.ask("RL.TAKE d 1/d 5 COST 4");
+    let reply = server.take("d 1/d 5 COST 4");
     assert_eq!(reply[..3], [0, 5, 3]);
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, Pipeline, Value};
 
-use crate::calls::{ask, call, texts};
 use crate::common::{until, wait_until, Server};
-use crate::crowd::{Crowd, Shared};
-use crate::ledger::{Account, Ledger, Level, Levels, Sign, BUCKETS, BURST, RATE};
-use crate::node;
-use crate::traffic::Dice;
+use crate::support::crowd::{Crowd, Shared};
+use crate::support::ledger::{Account, Ledger, Level, Levels, Sign, BUCKETS, BURST, RATE};
+use crate::support::node;
+use crate::support::traffic::Dice;
+use crate::support::{call, texts, Ask};
 
 /// Every kind of disturbance. Between two flushes without a kill nearby no call is in doubt.
 const DISTURBANCES: [fn(&mut Disturber<'_>); 14] = [
@@ -189,36 +189,36 @@ impl<'a> Disturber<'a> {
     fn kill_some(&mut self) {
         self.shared.killed.store(self.epoch, Ordering::SeqCst);
         let c = &mut self.connection;
-        let own = ask::<i64>(c, "CLIENT", &["ID"]).to_string();
-        let list: String = ask(c, "CLIENT", &["LIST", "TYPE", "normal"]);
+        let own = c.ask::<i64>("CLIENT ID").to_string();
+        let list: String = c.ask("CLIENT LIST TYPE normal");
         let ids = list
             .split_whitespace()
             .filter_map(|word| word.strip_prefix("id="));
         for id in ids.filter(|id| *id != own) {
             if self.dice.roll(0..10) == 0 {
                 // It may have gone by itself.
-                let _: i64 = ask(c, "CLIENT", &["KILL", "ID", id]);
+                let _: i64 = c.call(&["CLIENT", "KILL", "ID", id]);
             }
         }
     }
 
     fn kill_all(&mut self) {
         self.shared.killed.store(self.epoch, Ordering::SeqCst);
-        ask::<i64>(&mut self.connection, "CLIENT", &["KILL", "TYPE", "normal"]);
+        self.connection.ask::<i64>("CLIENT KILL TYPE normal");
     }
 
     fn pause_writes(&mut self) {
-        ask::<()>(&mut self.connection, "CLIENT", &["PAUSE", "50", "WRITE"]);
+        self.connection.ask::<()>("CLIENT PAUSE 50 WRITE");
     }
 
     fn pause_all(&mut self) {
-        ask::<()>(&mut self.connection, "CLIENT", &["PAUSE", "50"]);
+        self.connection.ask::<()>("CLIENT PAUSE 50");
         self.pause_writes();
-        ask::<()>(&mut self.connection, "CLIENT", &["UNPAUSE"]);
+        self.connection.ask::<()>("CLIENT UNPAUSE");
     }
 
     fn reload(&mut self) {
-        ask::<()>(&mut self.connection, "DEBUG", &["RELOAD"]);
+        self.connection.ask::<()>("DEBUG RELOAD");
     }
 
     /// Takes the memory away until new buckets are refused, and gives it back.
@@ -226,9 +226,9 @@ impl<'a> Disturber<'a> {
         let refused = || self.server.count("rl_errors_memory");
         let before = refused();
         let c = &mut self.connection;
-        ask::<()>(c, "CONFIG", &["SET", "maxmemory", "1"]);
+        c.ask::<()>("CONFIG SET maxmemory 1");
         wait_until("new buckets are refused", || refused() > before);
-        ask::<()>(c, "CONFIG", &["SET", "maxmemory", "0"]);
+        c.ask::<()>("CONFIG SET maxmemory 0");
     }
 
     /// Has a script run without end, until others are told that it does, and stops it.
@@ -243,19 +243,19 @@ impl<'a> Disturber<'a> {
             let answer = redis::cmd("PING").query::<Value>(c);
             answer.is_err_and(|error| error.code() == Some("BUSY"))
         });
-        ask::<()>(c, "SCRIPT", &["KILL"]);
+        c.ask::<()>("SCRIPT KILL");
         let end = until("the script ends", || busy.recv_response().ok());
         assert!(matches!(end, Value::ServerError(_)), "{end:?}");
     }
 
     fn resize_top(&mut self) {
         let c = &mut self.connection;
-        let known: Value = ask(c, "CONFIG", &["GET", "rl.top-keys"]);
-        ask::<()>(c, "RL.TOP", &["RESET"]);
+        let known: Value = c.ask("CONFIG GET rl.top-keys");
+        c.ask::<()>("RL.TOP RESET");
         for keys in ["0", "4096", "1", "128"] {
             // Redis 6.2 has no settings of modules.
             if !texts(&known).is_empty() {
-                ask::<()>(c, "CONFIG", &["SET", "rl.top-keys", keys]);
+                c.call::<()>(&["CONFIG", "SET", "rl.top-keys", keys]);
             }
         }
     }

@@ -3,8 +3,8 @@
 use redis::Value;
 
 use crate::common::{module, wait_until, Server};
-use crate::node::{assert_equal, launch, Paused};
-use crate::traffic::{self, Dice, Traffic};
+use crate::support::node::{assert_equal, launch, Paused};
+use crate::support::traffic::{self, Dice, Traffic};
 
 /// Waits for the replica, then compares it with its master, key for key.
 fn assert_same(master: &Server, replica: &Server) {
@@ -210,8 +210,8 @@ fn what_changes_nothing_ships_nothing() {
     ];
     let master = launch().start();
     let replica = master.attach(launch());
-    let _: Value = master.ask("RL.TAKE empty 1/h 2 COST 2");
-    let _: Value = master.ask("RL.TAKE owing 1/h 2 COST 9 FORCE");
+    master.take("empty 1/h 2 COST 2");
+    master.take("owing 1/h 2 COST 9 FORCE");
     let before = (master.offset(), master.contents());
     for call in CALLS {
         let _: Value = master.ask(call);

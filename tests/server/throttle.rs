@@ -2,8 +2,8 @@
 
 use redis::Connection;
 
-use crate::calls::{ask, call, error_of, knows, now, take, Reply, SLOW};
 use crate::common::{Launch, Server};
+use crate::support::{call, knows, now, Ask, Reply};
 
 fn start() -> (Server, Connection) {
     let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
@@ -11,8 +11,8 @@ fn start() -> (Server, Connection) {
     (server, c)
 }
 
-fn throttle(c: &mut Connection, arguments: &[&str]) -> Reply {
-    ask(c, "CL.THROTTLE", arguments)
+fn throttle(c: &mut Connection, words: &str) -> Reply {
+    c.ask(&format!("CL.THROTTLE {words}"))
 }
 
 #[test]
@@ -33,42 +33,32 @@ fn it_is_there_only_if_asked_for() {
 fn it_replies_as_redis_cell_does() {
     let (_server, mut c) = start();
     // limited, limit, remaining, seconds until a retry, seconds until it is full
-    let call = ["k", "2", "1", "86400"];
-    assert_eq!(throttle(&mut c, &call), [0, 3, 2, -1, 86_400]);
-    assert_eq!(
-        throttle(&mut c, &["k", "2", "1", "86400", "2"])[..4],
-        [0, 3, 0, -1]
-    );
-    let [limited, limit, remaining, retry_s, reset_s] = throttle(&mut c, &call);
+    let call = "k 2 1 86400";
+    assert_eq!(throttle(&mut c, call), [0, 3, 2, -1, 86_400]);
+    assert_eq!(throttle(&mut c, "k 2 1 86400 2")[..4], [0, 3, 0, -1]);
+    let [limited, limit, remaining, retry_s, reset_s] = throttle(&mut c, call);
     assert_eq!([limited, limit, remaining], [1, 3, 0]);
     assert!((86_340..=86_400).contains(&retry_s), "{retry_s} s");
     assert!(
         (3 * 86_400 - 60..=3 * 86_400).contains(&reset_s),
         "{reset_s} s"
     );
-    assert_eq!(
-        throttle(&mut c, &["k", "2", "1", "86400", "4"])[3],
-        -1,
-        "never enough"
-    );
+    assert_eq!(throttle(&mut c, "k 2 1 86400 4")[3], -1, "never enough");
 }
 
 #[test]
 fn a_quantity_of_nothing_only_looks() {
     let (_server, mut c) = start();
-    assert_eq!(
-        throttle(&mut c, &["k", "2", "1", "86400", "0"]),
-        [0, 3, 3, -1, 0]
-    );
-    assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 0);
+    assert_eq!(throttle(&mut c, "k 2 1 86400 0"), [0, 3, 3, -1, 0]);
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
 }
 
 #[test]
 fn the_buckets_are_those_of_the_other_commands() {
     let (_server, mut c) = start();
-    throttle(&mut c, &["k", "4", "1", "86400", "2"]);
-    assert_eq!(take(&mut c, &["k", SLOW, "5"])[2], 2);
-    assert_eq!(throttle(&mut c, &["k", "4", "1", "86400"])[2], 1);
+    throttle(&mut c, "k 4 1 86400 2");
+    assert_eq!(c.take("k 1/d 5")[2], 2);
+    assert_eq!(throttle(&mut c, "k 4 1 86400")[2], 1);
 }
 
 #[test]
@@ -76,52 +66,56 @@ fn what_redis_cell_left_is_taken_over() {
     let (_server, mut c) = start();
     // Its value is the time at which the bucket would be full: two of five tokens are missing.
     let arrival = now() + 2 * 86_400 * 1_000_000_000;
-    ask::<()>(&mut c, "SET", &["k", &arrival.to_string(), "EX", "172800"]);
-    assert_eq!(throttle(&mut c, &["k", "4", "1", "86400", "0"])[2], 3);
-    assert_eq!(
-        ask::<u64>(&mut c, "GET", &["k"]),
-        arrival,
-        "a look leaves it"
-    );
-    assert_eq!(throttle(&mut c, &["k", "4", "1", "86400"])[..3], [0, 5, 2]);
-    assert_eq!(ask::<i64>(&mut c, "STRLEN", &["k"]), 16);
-    assert_eq!(take(&mut c, &["k", SLOW, "5"])[..3], [1, 5, 1]);
+    c.call::<()>(&["SET", "k", &arrival.to_string(), "EX", "172800"]);
+    assert_eq!(throttle(&mut c, "k 4 1 86400 0")[2], 3);
+    assert_eq!(c.ask::<u64>("GET k"), arrival, "a look leaves it");
+    assert_eq!(throttle(&mut c, "k 4 1 86400")[..3], [0, 5, 2]);
+    assert_eq!(c.ask::<i64>("STRLEN k"), 16);
+    assert_eq!(c.take("k 1/d 5")[..3], [1, 5, 1]);
 }
 
 #[test]
-fn wrong_calls() {
+fn a_wrong_call_says_which_argument_and_touches_nothing() {
     let (mut server, mut c) = start();
-    ask::<()>(&mut c, "RPUSH", &["list", "x"]);
-    ask::<()>(&mut c, "SET", &["text", "x"]);
-    let huge = "4611686018427387904";
-    let wrong: [(&[&str], &str); 16] = [
-        (&["k", "1", "1"], "ERR wrong number of arguments"),
-        (
-            &["k", "1", "1", "1", "1", "1"],
-            "ERR wrong number of arguments",
-        ),
-        (&["k", "-1", "1", "1"], "ERR max_burst must be"),
-        (&["k", huge, "1", "1"], "ERR max_burst must be"),
-        (&["k", "nan", "1", "1"], "ERR max_burst must be"),
-        (&["k", "1", "0", "1"], "ERR count must be"),
-        (&["k", "1", "-5", "1"], "ERR count must be"),
-        (&["k", "1", "1.5", "1"], "ERR count must be"),
-        (&["k", "1", "1", "0"], "ERR period must be"),
-        (&["k", "1", "1", ""], "ERR period must be"),
-        (&["k", "1", "1", "1", "-1"], "ERR quantity must be"),
-        (&["k", "1", "1", "1", huge], "ERR quantity must be"),
-        (&["k", "1", "1000000000001", "1"], "ERR count and period"),
-        (&["k", "100000", "1", "1000000000"], "ERR rate and burst"),
-        (&["list", "1", "1", "1"], "WRONGTYPE"),
-        (&["text", "1", "1", "1"], "ERR key holds a string"),
+    c.ask::<()>("RPUSH list x");
+    c.ask::<()>("SET text x");
+    let wrong: [(&str, &str); 16] = [
+        ("k 1 1", "ERR wrong number of arguments"),
+        ("k 1 1 1 1 1", "ERR wrong number of arguments"),
+        ("k -1 1 1", "ERR max_burst must be"),
+        ("k 4611686018427387904 1 1", "ERR max_burst must be"),
+        ("k nan 1 1", "ERR max_burst must be"),
+        ("k 1 0 1", "ERR count must be"),
+        ("k 1 -5 1", "ERR count must be"),
+        ("k 1 1.5 1", "ERR count must be"),
+        ("k 1 1 0", "ERR period must be"),
+        ("k 1 1 ", "ERR period must be"),
+        ("k 1 1 1 -1", "ERR quantity must be"),
+        ("k 1 1 1 4611686018427387904", "ERR quantity must be"),
+        ("k 1 1000000000001 1", "ERR count and period"),
+        ("k 100000 1 1000000000", "ERR rate and burst"),
+        ("list 1 1 1", "WRONGTYPE"),
+        ("text 1 1 1", "ERR key holds a string"),
     ];
-    for (arguments, expected) in wrong {
-        let error = error_of(&mut c, &call("CL.THROTTLE", arguments));
-        assert!(error.starts_with(expected), "{arguments:?}: {error}");
+    for (words, expected) in wrong {
+        let error = c.error(&format!("CL.THROTTLE {words}"));
+        assert!(error.starts_with(expected), "{words}: {error}");
     }
     let not_text: [&[u8]; 4] = [b"k", b"\xff\xfe", b"1", b"1"];
-    let error = error_of(&mut c, &call("CL.THROTTLE", &not_text));
+    let error = c.error_of(&call("CL.THROTTLE", &not_text));
     assert!(error.starts_with("ERR max_burst must be"), "{error}");
-    assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 2);
+    assert_eq!(c.ask::<i64>("DBSIZE"), 2);
     assert!(server.alive());
+}
+
+#[test]
+fn a_key_of_any_bytes_is_a_key() {
+    let (_server, mut c) = start();
+    let arguments: [&[u8]; 4] = [b"\xff\xfe\0\r\n", b"4", b"1", b"90000"];
+    for remaining in [4, 3] {
+        let reply: Reply = call("CL.THROTTLE", &arguments)
+            .query(&mut c)
+            .expect("a reply");
+        assert_eq!(reply[..3], [0, 5, remaining]);
+    }
 }

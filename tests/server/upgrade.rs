@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use redis::Value;
 
 use crate::common::{module, wait_until, Server};
-use crate::node::{assert_equal, launch, Contents};
-use crate::takers::{assert_between, Taken, Takers, KEYS};
-use crate::traffic::{self, Dice};
+use crate::support::node::{assert_equal, launch, Contents};
+use crate::support::takers::{assert_between, Taken, Takers, KEYS};
+use crate::support::traffic::{self, Dice};
 
 /// What a client sees while no build is loaded.
 fn is_unknown_command(error: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use redis::{FromRedisValue, ToRedisArgs, Value};
+use redis::Value;
 
 use crate::common::{wait_until, Launch, Server};
 
@@ -44,20 +44,6 @@ fn is_redis_6() -> bool {
 }
 
 impl Server {
-    /// Asks one thing, over a connection of its own: words separated by spaces.
-    pub fn ask<T: FromRedisValue>(&self, words: &str) -> T {
-        self.call(&words.split(' ').collect::<Vec<_>>())
-    }
-
-    /// Asks one thing, over a connection of its own.
-    pub fn call<T: FromRedisValue>(&self, words: &[impl ToRedisArgs]) -> T {
-        let mut command = redis::Cmd::new();
-        command.arg(words);
-        command
-            .query(&mut self.connection())
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
-
     /// Lines of INFO, all of the same moment.
     pub fn info<const N: usize>(&self, fields: [&str; N]) -> [String; N] {
         let info: String = self.ask("INFO everything");

@@ -8,9 +8,9 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use redis::{Connection, Value};
 
-use crate::calls::{ask, call, now, take, Reply, SLOW};
 use crate::common::{module, root, Launch, Server};
 use crate::oracle::{Limit, State, SECOND, UNIT};
+use crate::support::{call, now, Ask, Reply};
 
 /// redis-cell's library, built if it has not been.
 fn redis_cell() -> &'static str {
@@ -29,7 +29,7 @@ fn redis_cell() -> &'static str {
 
 fn throttle(c: &mut Connection, key: &str, [burst, count, period]: [u64; 3], n: u64) -> Reply {
     let [burst, count, period, n] = [burst, count, period, n].map(|n| n.to_string());
-    ask(c, "CL.THROTTLE", &[key, &burst, &count, &period, &n])
+    c.call(&["CL.THROTTLE", key, &burst, &count, &period, &n])
 }
 
 /// Something of this kind, another one each time.
@@ -82,7 +82,7 @@ impl Twins {
 
     fn forget(&mut self, servers: [&mut Connection; 2]) {
         for c in servers {
-            ask::<i64>(c, "DEL", &[&self.key]);
+            c.call::<i64>(&["DEL", &self.key]);
         }
         self.apart = 0;
     }
@@ -160,7 +160,7 @@ fn thousands_of_calls_are_answered_as_redis_cell_answers_them() {
         let before = now();
         let theirs = throttle(&mut cell, &bucket.key, bucket.limit, n);
         let reply = throttle(&mut ours, &bucket.key, bucket.limit, n);
-        let stored: Option<Vec<u8>> = ask(&mut ours, "GET", &[&bucket.key]);
+        let stored: Option<Vec<u8>> = ours.call(&["GET", &bucket.key]);
         let after = now();
         bucket.apart = bucket.apart.max(after - before);
         if bucket.apart > TOO_FAR_APART {
@@ -232,12 +232,12 @@ fn goes_on(c: &mut Connection, left: &[(String, [u64; 3], Reply)]) {
 fn a_live_server_changes_modules_and_nobodys_limit_is_reset() {
     let server = crate::load::without_module().start();
     let mut c = server.connection();
-    ask::<()>(&mut c, "MODULE", &["LOAD", redis_cell()]);
+    c.call::<()>(&["MODULE", "LOAD", redis_cell()]);
     let left = left_by_redis_cell(&mut c);
-    ask::<()>(&mut c, "MODULE", &["UNLOAD", "redis-cell"]);
+    c.ask::<()>("MODULE UNLOAD redis-cell");
     let library = module();
     let library = library.to_str().expect("a path that is text");
-    ask::<()>(&mut c, "MODULE", &["LOAD", library, "CL.THROTTLE"]);
+    c.call::<()>(&["MODULE", "LOAD", library, "CL.THROTTLE"]);
     goes_on(&mut c, &left);
 }
 
@@ -248,10 +248,10 @@ fn values_move_to_another_server_and_nobodys_limit_is_reset() {
     let (mut cell, mut ours) = (cell.connection(), ours.connection());
     let left = left_by_redis_cell(&mut cell);
     for (key, ..) in &left {
-        let Some(value) = ask::<Option<Vec<u8>>>(&mut cell, "DUMP", &[key]) else {
+        let Some(value) = cell.call::<Option<Vec<u8>>>(&["DUMP", key]) else {
             continue;
         };
-        let ttl: i64 = ask(&mut cell, "PTTL", &[key]);
+        let ttl: i64 = cell.call(&["PTTL", key]);
         let mut restore = call("RESTORE", &[key, &ttl.to_string()]);
         let _: () = restore.arg(value).query(&mut ours).expect("it is restored");
     }
@@ -271,21 +271,8 @@ fn where_redis_cell_has_the_name_it_keeps_it_and_the_log_says_so() {
     let log = server.log();
     let told = |line: &str| line.contains("CL.THROTTLE") && line.contains("another module's");
     assert!(log.lines().any(told), "{log}");
-    assert_eq!(take(&mut c, &["a bucket", SLOW, "5"])[..3], [1, 5, 4]);
+    assert_eq!(c.take("bucket 1/d 5")[..3], [1, 5, 4]);
     throttle(&mut c, "theirs", [4, 1, 90_000], 1);
-    let value: Value = ask(&mut c, "STRLEN", &["theirs"]);
+    let value: Value = c.ask("STRLEN theirs");
     assert_eq!(value, Value::Int(19), "an arrival time");
-}
-
-#[test]
-fn keys_that_are_no_text_are_keys() {
-    let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
-    let mut c = server.connection();
-    let arguments: [&[u8]; 4] = [b"\xff\xfe\0\r\n", b"4", b"1", b"90000"];
-    for remaining in [4, 3] {
-        let reply: Reply = call("CL.THROTTLE", &arguments)
-            .query(&mut c)
-            .expect("a reply");
-        assert_eq!(reply[..3], [0, 5, remaining]);
-    }
 }

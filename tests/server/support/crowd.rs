@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use redis::{Connection, Value};
 
 use crate::common::{wait_until, Server};
-use crate::ledger::Book;
-use crate::rounds::{words, Call, Round};
-use crate::traffic::Dice;
+use crate::support::ledger::Book;
+use crate::support::rounds::{words, Call, Round};
+use crate::support::traffic::Dice;
 
 /// Rounds that a slow reader sends before it reads, and looks at RL.TOP among them, whose replies
 /// fill what lies between it and the server.

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use crate::common::{root, wait_until, Launch, Server};
-use crate::node::launch;
+use crate::support::node::launch;
 
 /// Tokens a second, so few that clients at full speed are denied most of the time.
 pub const RATE: u32 = 200;

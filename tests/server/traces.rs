@@ -1,4 +1,4 @@
-//! A denied take changes nothing that anybody could see.
+//! A call that changes nothing leaves nothing that anybody could see.
 //!
 //! Each test also makes an allowed take, to show that its way of looking sees a change.
 
@@ -7,38 +7,36 @@ use std::net::TcpStream;
 
 use redis::{Connection, Value};
 
-use crate::calls::{ask, expires_at, info, take};
 use crate::common::{wait_until, Server};
+use crate::support::{expires_at, info, Ask};
 
 /// Calls on the bucket `k` that are denied, or only look, or have nothing to give back to.
-const DENIED: [&[&str]; 6] = [
-    &["RL.TAKE", "k", "1/d", "5", "COST", "4"],
-    &["RL.TAKE", "k", "1/d", "5", "COST", "4", "MAXWAIT", "1000"],
-    &["RL.TAKE", "k", "1/d", "5", "COST", "6", "MAXWAIT", "1000"],
-    &[
-        "RL.MTAKE", "2", "new", "1/d", "9", "k", "1/d", "5", "COST", "4",
-    ],
-    &["RL.PEEK", "k", "1/d", "5"],
-    &["RL.GIVE", "new", "1/d", "5"],
+const DENIED: [&str; 6] = [
+    "RL.TAKE k 1/d 5 COST 4",
+    "RL.TAKE k 1/d 5 COST 4 MAXWAIT 1000",
+    "RL.TAKE k 1/d 5 COST 6 MAXWAIT 1000",
+    "RL.MTAKE 2 new 1/d 9 k 1/d 5 COST 4",
+    "RL.PEEK k 1/d 5",
+    "RL.GIVE new 1/d 5",
 ];
-const ALLOWED: [&str; 3] = ["k", "1/d", "5"];
+const ALLOWED: &str = "k 1/d 5";
 
 /// A server with a bucket `k` that lacks tokens for the calls in [`DENIED`] but not for [`ALLOWED`].
 fn with_bucket(arguments: &[&str]) -> (Server, Connection) {
     let server = Server::with(arguments);
     let mut c = server.connection();
-    assert_eq!(take(&mut c, &["k", "1/d", "5", "COST", "2"])[0], 2);
+    assert_eq!(c.take("k 1/d 5 COST 2")[0], 2);
     (server, c)
 }
 
 fn deny(c: &mut Connection) {
-    for arguments in DENIED.iter().cycle().take(100) {
-        let reply: Value = ask(c, arguments[0], &arguments[1..]);
+    for call in DENIED.iter().cycle().take(100) {
+        let reply: Value = c.ask(call);
         let Value::Array(fields) = reply else {
-            panic!("{arguments:?}: {reply:?}");
+            panic!("{call}: {reply:?}");
         };
-        let taken = Value::Int((arguments[0] == "RL.PEEK").into());
-        assert_eq!(fields[0], taken, "{arguments:?}");
+        let taken = Value::Int(call.starts_with("RL.PEEK").into());
+        assert_eq!(fields[0], taken, "{call}");
     }
 }
 
@@ -46,7 +44,7 @@ fn deny(c: &mut Connection) {
 fn value_and_expiry_stay() {
     let (_server, mut c) = with_bucket(&[]);
     let look = |c: &mut Connection| {
-        let dump: Vec<u8> = ask(c, "DUMP", &["k"]);
+        let dump: Vec<u8> = c.ask("DUMP k");
         (
             dump,
             expires_at(c, "k"),
@@ -56,7 +54,7 @@ fn value_and_expiry_stay() {
     let before = look(&mut c);
     deny(&mut c);
     assert_eq!(look(&mut c), before);
-    take(&mut c, &ALLOWED);
+    c.take(ALLOWED);
     let after = look(&mut c);
     assert!(after.0 != before.0 && after.1 != before.1 && after.2 != before.2);
 }
@@ -65,10 +63,10 @@ fn value_and_expiry_stay() {
 fn a_denied_take_makes_no_key() {
     let server = Server::start();
     let mut c = server.connection();
-    assert_eq!(take(&mut c, &["new", "1/d", "5", "COST", "6"])[0], 0);
-    let both = ["2", "new", "1/d", "5", "other", "1/d", "1", "COST", "2"];
-    assert_eq!(ask::<(i64, i64, Value)>(&mut c, "RL.MTAKE", &both).0, 0);
-    assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 0);
+    assert_eq!(c.take("new 1/d 5 COST 6")[0], 0);
+    let both = "RL.MTAKE 2 new 1/d 5 other 1/d 1 COST 2";
+    assert_eq!(c.ask::<(i64, i64, Value)>(both).0, 0);
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
     assert_eq!(info(&mut c, "rdb_changes_since_last_save"), "0");
 }
 
@@ -81,16 +79,16 @@ fn replicas_hear_nothing_and_stay_equal() {
     wait_until("the replica is in sync", || {
         info(&mut r, "master_link_status") == "up"
     });
-    take(&mut c, &ALLOWED);
+    c.take(ALLOWED);
     let offset = info(&mut c, "master_repl_offset");
     deny(&mut c);
     assert_eq!(info(&mut c, "master_repl_offset"), offset);
-    take(&mut c, &ALLOWED);
+    c.take(ALLOWED);
     assert_ne!(info(&mut c, "master_repl_offset"), offset);
 
-    let value: Vec<u8> = ask(&mut c, "GET", &["k"]);
+    let value: Vec<u8> = c.ask("GET k");
     wait_until("the replica has the value", || {
-        ask::<Vec<u8>>(&mut r, "GET", &["k"]) == value
+        r.ask::<Vec<u8>>("GET k") == value
     });
     assert_eq!(expires_at(&mut r, "k"), expires_at(&mut c, "k"));
 }
@@ -101,7 +99,7 @@ fn the_append_only_file_does_not_grow() {
     let size = info(&mut c, "aof_current_size");
     deny(&mut c);
     assert_eq!(info(&mut c, "aof_current_size"), size);
-    take(&mut c, &ALLOWED);
+    c.take(ALLOWED);
     assert_ne!(info(&mut c, "aof_current_size"), size);
 }
 
@@ -110,15 +108,15 @@ fn a_watch_is_not_broken() {
     let (server, mut other) = with_bucket(&[]);
     let mut c = server.connection();
     let mut transaction = |meanwhile: &mut dyn FnMut()| -> Value {
-        ask::<()>(&mut c, "WATCH", &["k"]);
+        c.ask::<()>("WATCH k");
         meanwhile();
-        ask::<()>(&mut c, "MULTI", &[]);
-        ask::<()>(&mut c, "PING", &[]);
-        ask(&mut c, "EXEC", &[])
+        c.ask::<()>("MULTI");
+        c.ask::<()>("PING");
+        c.ask("EXEC")
     };
     assert_ne!(transaction(&mut || deny(&mut other)), Value::Nil);
     assert_eq!(
-        transaction(&mut || assert_eq!(take(&mut other, &ALLOWED)[0], 1)),
+        transaction(&mut || assert_eq!(other.take(ALLOWED)[0], 1)),
         Value::Nil
     );
 }
@@ -141,6 +139,6 @@ fn cached_copies_are_not_invalidated() {
     until_pong("HELLO 3\r\nCLIENT TRACKING ON\r\nTTL k\r\n");
     deny(&mut other);
     assert!(!invalidated(until_pong("")));
-    take(&mut other, &ALLOWED);
+    other.take(ALLOWED);
     assert!(invalidated(until_pong("")));
 }

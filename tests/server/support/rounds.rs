@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use redis::Value;
 
-use crate::ledger::{assert_refused, Book, Sign, BUCKETS, BURST, RATE};
-use crate::traffic::{command, Dice};
+use crate::support::ledger::{assert_refused, Book, Sign, BUCKETS, BURST, RATE};
+use crate::support::traffic::{command, Dice};
 
 /// Calls the commands in ARGV, each behind the number of its words, and tells under which sign.
 const SCRIPT: &str = "

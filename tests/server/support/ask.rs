@@ -1,13 +1,11 @@
-//! What every theme says to a server and asks of it.
+//! How a test asks a server.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redis::{cmd, Cmd, Connection, RedisError, ToRedisArgs, Value};
+use redis::{cmd, Arg, Cmd, Connection, FromRedisValue, RedisError, ToRedisArgs, Value};
 
-use crate::common::wait_until;
+use crate::common::{wait_until, Server};
 
-/// A rate at which nothing comes back while a test runs.
-pub const SLOW: &str = "1/d";
 pub const HOUR_MS: i64 = 3_600_000;
 
 /// `[taken, limit, remaining, wait_ms, reset_ms]`.
@@ -20,23 +18,71 @@ pub fn call<A: ToRedisArgs>(name: &str, arguments: &[A]) -> Cmd {
     command
 }
 
-/// `RL.TAKE` with these arguments, which must not fail.
-pub fn take(c: &mut Connection, arguments: &[&str]) -> Reply {
-    ask(c, "RL.TAKE", arguments)
+/// How a connection is asked. A [`Server`] is asked in the same words, over a new connection each
+/// time; what a connection remembers (a transaction, a user) needs one that is kept.
+pub trait Ask {
+    /// A command that must not fail: words separated by spaces.
+    fn ask<T: FromRedisValue>(&mut self, words: &str) -> T {
+        self.call(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// A command that must not fail, of any words.
+    fn call<T: FromRedisValue>(&mut self, words: &[impl ToRedisArgs]) -> T;
+
+    /// `RL.TAKE` with these words, which must not fail.
+    fn take(&mut self, words: &str) -> Reply {
+        self.ask(&format!("RL.TAKE {words}"))
+    }
+
+    /// The error that a command must come to, as it was sent: `ERR what it says`.
+    fn error(&mut self, words: &str) -> String {
+        let mut command = Cmd::new();
+        command.arg(words.split(' ').collect::<Vec<_>>());
+        self.error_of(&command)
+    }
+
+    /// The error that a command must come to, as it was sent.
+    fn error_of(&mut self, command: &Cmd) -> String;
 }
 
-/// A command that must not fail.
-pub fn ask<T: redis::FromRedisValue>(c: &mut Connection, name: &str, arguments: &[&str]) -> T {
-    call(name, arguments)
-        .query(c)
-        .unwrap_or_else(|error| panic!("{name} {arguments:?}: {error}"))
+impl Ask for Connection {
+    fn call<T: FromRedisValue>(&mut self, words: &[impl ToRedisArgs]) -> T {
+        let mut command = Cmd::new();
+        command.arg(words).query(self).unwrap_or_else(|error| {
+            let shown: Vec<_> = command.args_iter().map(shown).collect();
+            panic!("{}: {error}", shown.join(" "))
+        })
+    }
+
+    fn error_of(&mut self, command: &Cmd) -> String {
+        match command.query::<Value>(self) {
+            Ok(reply) => panic!("{command:?} did not fail but gave {reply:?}"),
+            Err(error) => as_sent(&error),
+        }
+    }
 }
 
-/// The error that a command must come to, as it was sent: `ERR what it says`.
-pub fn error_of(c: &mut Connection, command: &Cmd) -> String {
-    match command.query::<Value>(c) {
-        Ok(reply) => panic!("{command:?} did not fail but gave {reply:?}"),
-        Err(error) => as_sent(&error),
+impl Server {
+    /// A command that must not fail: words separated by spaces.
+    pub fn ask<T: FromRedisValue>(&self, words: &str) -> T {
+        self.connection().ask(words)
+    }
+
+    /// A command that must not fail, of any words.
+    pub fn call<T: FromRedisValue>(&self, words: &[impl ToRedisArgs]) -> T {
+        self.connection().call(words)
+    }
+
+    /// `RL.TAKE` with these words, which must not fail.
+    pub fn take(&self, words: &str) -> Reply {
+        self.connection().take(words)
+    }
+}
+
+fn shown(word: Arg<&[u8]>) -> String {
+    match word {
+        Arg::Simple(bytes) => bytes.escape_ascii().to_string(),
+        _ => String::new(),
     }
 }
 
@@ -49,7 +95,7 @@ fn as_sent(error: &RedisError) -> String {
 
 /// Whether the server knows this command, `sub|command` included.
 pub fn knows(c: &mut Connection, command: &[&str]) -> bool {
-    match call::<&str>(command[0], &command[1..]).query::<Value>(c) {
+    match call(command[0], &command[1..]).query::<Value>(c) {
         Ok(_) => true,
         Err(error) => {
             let text = as_sent(&error).to_lowercase();
@@ -71,7 +117,7 @@ pub fn texts(reply: &Value) -> Vec<String> {
 
 /// One field of `INFO`.
 pub fn info(c: &mut Connection, field: &str) -> String {
-    let all: String = ask(c, "INFO", &[]);
+    let all: String = c.ask("INFO");
     let line = all
         .lines()
         .find_map(|line| line.strip_prefix(&format!("{field}:")));
@@ -82,7 +128,7 @@ pub fn info(c: &mut Connection, field: &str) -> String {
 /// When a key expires, in milliseconds since 1970; below zero for a key that does not or is not.
 pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
     if knows(c, &["PEXPIRETIME", key]) {
-        return ask(c, "PEXPIRETIME", &[key]);
+        return c.call(&["PEXPIRETIME", key]);
     }
     // Redis 6.2 tells only how long it still is: asked within one millisecond, that says when.
     let mut found = 0;
@@ -108,7 +154,7 @@ pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
 
 /// A bucket's stored words: nanoseconds since 1970, and the level in units of 2^-24 tokens.
 pub fn stored(c: &mut Connection, key: &str) -> (u64, i64) {
-    let bytes: Vec<u8> = ask(c, "GET", &[key]);
+    let bytes: Vec<u8> = c.call(&["GET", key]);
     let words: [u8; 16] = bytes.try_into().expect("16 bytes");
     let (updated_at, tokens) = words.split_at(8);
     (

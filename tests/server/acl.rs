@@ -1,0 +1,59 @@
+//! What a user may call, and on which keys.
+
+use redis::Value;
+
+use crate::common::Server;
+use crate::support::{call, knows, texts, Ask};
+
+#[test]
+fn a_user_takes_only_from_keys_that_fit_the_pattern() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<()>("ACL SETUSER app on >secret ~limit:* +rl.take");
+    let mut app = server.connection();
+    app.ask::<()>("AUTH app secret");
+    assert_eq!(app.take("limit:1 1/d 5")[0], 1);
+    let error = app.error("RL.TAKE other:1 1 5");
+    assert!(error.starts_with("NOPERM"), "{error}");
+    let error = app.error("GET limit:1");
+    assert!(error.starts_with("NOPERM"), "{error}");
+    assert_eq!(c.ask::<i64>("DBSIZE"), 1);
+}
+
+#[test]
+fn a_user_who_may_only_read_a_key_may_not_take() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let user = [
+        "SETUSER", "reader", "on", ">secret", "%R~*", "+rl.take", "+get",
+    ];
+    let made = call("ACL", &user).query::<()>(&mut c);
+    if knows(&mut c, &["FUNCTION", "LIST"]) {
+        made.expect("a user with a pattern for reading");
+        let mut reader = server.connection();
+        reader.ask::<()>("AUTH reader secret");
+        reader.ask::<Option<String>>("GET k");
+        let error = reader.error("RL.TAKE k 1 5");
+        assert!(error.starts_with("NOPERM"), "{error}");
+    } else {
+        // Redis 6.2, which has no functions either, knows no such pattern.
+        made.expect_err("no user");
+    }
+}
+
+#[test]
+fn only_administrators_see_the_top() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<()>("ACL SETUSER app on >secret ~* +@all -rl.top");
+    let mut app = server.connection();
+    app.ask::<()>("AUTH app secret");
+    app.take("k 1 5");
+    let error = app.error("RL.TOP");
+    assert!(error.starts_with("NOPERM"), "{error}");
+
+    // From Redis 7.2 on it is among the dangerous commands; before, modules had no say in that.
+    let newer = texts(&c.ask("ACL CAT write")).contains(&"RL.TAKE".to_owned());
+    let dangerous: Value = c.ask("ACL CAT dangerous");
+    assert_eq!(texts(&dangerous).contains(&"RL.TOP".to_owned()), newer);
+}

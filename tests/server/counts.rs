@@ -1,0 +1,73 @@
+//! `INFO rl` counts what happened.
+
+use std::collections::HashMap;
+
+use redis::Connection;
+
+use crate::common::{Launch, Server};
+use crate::support::Ask;
+
+fn counts(c: &mut Connection) -> HashMap<String, u64> {
+    let info: String = c.ask("INFO rl");
+    let fields = info.lines().filter_map(|line| line.strip_prefix("rl_"));
+    let pairs = fields.filter_map(|line| line.split_once(':'));
+    pairs
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+#[test]
+fn each_call_is_counted_as_what_it_was() {
+    let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
+    let mut c = server.connection();
+    let mut at_first = counts(&mut c);
+    assert_eq!(at_first.remove("top_keys"), Some(128));
+    assert!(at_first.values().all(|&count| count == 0));
+
+    c.take("a 1/d 10 COST 7");
+    c.take("a 1/d 10 COST 4");
+    c.take("a 1/d 10 COST 9 ATMOST");
+    c.take("a 1/d 10 COST 5 FORCE");
+    c.take("b 1/d 1 FORCE");
+    c.take("b 1/d 1 MAXWAIT 86400000");
+    c.ask::<()>("RL.GIVE a 1/d 10 COST 2");
+    c.ask::<()>("RL.PEEK a 1/d 10");
+    c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 9 COST 3");
+    c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 2");
+    c.ask::<()>("CL.THROTTLE t 0 1 86400");
+    c.ask::<()>("CL.THROTTLE t 0 1 86400");
+    c.ask::<()>("CL.THROTTLE t 0 1 86400 0");
+    c.error("RL.TAKE a nan 10");
+    c.error("RL.TAKE a 1 10 COST");
+    c.error("RL.TAKE a 1 1 COST 100000000000 FORCE");
+    c.ask::<()>("SET text text");
+    c.error("RL.PEEK text 1 1");
+
+    let expected = [
+        ("takes_allowed", 8),
+        ("takes_denied", 2),
+        ("peeks", 2),
+        ("tokens_taken", 7 + 3 + 5 + 1 + 1 + 6 + 2 + 1),
+        ("tokens_forced", 5),
+        ("tokens_reserved", 1),
+        ("tokens_given", 2),
+        ("buckets_created", 5),
+        ("errors_call", 2),
+        ("errors_key", 1),
+        ("errors_memory", 0),
+        ("errors_debt", 1),
+        ("top_keys", 128),
+    ];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(counts(&mut c), HashMap::from(expected));
+}
+
+#[test]
+fn info_is_in_everything_and_names_the_version() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let info: String = c.ask("INFO everything");
+    assert!(info.contains("# rl\r\n"), "{info}");
+    let version = concat!("rl_version:", env!("CARGO_PKG_VERSION"), "\r\n");
+    assert!(info.contains(version), "{info}");
+}

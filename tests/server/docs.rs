@@ -1,0 +1,192 @@
+//! What a server tells of the commands: flags, keys, documentation.
+
+use redis::Value;
+
+use crate::common::{Launch, Server};
+use crate::support::{call, knows, texts, Ask};
+
+/// What a server should know of a command.
+struct Known<'a> {
+    name: &'a str,
+    flags: &'a [&'a str],
+    /// The least number, with the name.
+    words: i64,
+    call: &'a [&'a str],
+    /// In that call.
+    keys: &'a [&'a str],
+    /// In the documentation.
+    arguments: &'a [&'a str],
+}
+
+const COMMANDS: [Known; 6] = [
+    Known {
+        name: "RL.TAKE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20", "COST", "3"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST", "ATMOST", "MAXWAIT", "FORCE"],
+    },
+    Known {
+        name: "RL.PEEK",
+        flags: &["readonly", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.GIVE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "100/m", "20"],
+        keys: &["user:42"],
+        arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.MTAKE",
+        flags: &["write", "fast"],
+        words: 5,
+        call: &["2", "a", "1", "5", "b", "1", "5", "COST", "3"],
+        keys: &["a", "b"],
+        arguments: &["numkeys", "key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "CL.THROTTLE",
+        flags: &["write", "fast"],
+        words: 5,
+        call: &["user:42", "15", "30", "60", "1"],
+        keys: &["user:42"],
+        arguments: &["key", "max_burst", "count", "period", "quantity"],
+    },
+    Known {
+        name: "RL.TOP",
+        flags: &["readonly", "admin"],
+        words: 1,
+        call: &["5"],
+        keys: &[],
+        arguments: &["count", "RESET"],
+    },
+];
+
+fn with_every_command() -> Server {
+    Launch::default().module_arguments(&["CL.THROTTLE"]).start()
+}
+
+#[test]
+fn flags_and_arity_are_right() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    let known = [
+        "write", "readonly", "fast", "admin", "noscript", "denyoom", "loading", "stale",
+    ];
+    for Known {
+        name,
+        flags: expected,
+        words,
+        ..
+    } in COMMANDS
+    {
+        let Value::Array(about) = c.call::<Vec<Value>>(&["COMMAND", "INFO", name]).remove(0) else {
+            panic!("no {name}");
+        };
+        assert!(texts(&about[0])[0].eq_ignore_ascii_case(name), "{about:?}");
+        // Redis 6.2 takes no number of words from a module, whose commands count for themselves.
+        let arity = [Value::Int(-words), Value::Int(-1)];
+        assert!(arity.contains(&about[1]), "{name}: {:?}", about[1]);
+        let flags = texts(&about[2]);
+        for flag in known {
+            let has = flags.iter().any(|f| f == flag);
+            assert_eq!(has, expected.contains(&flag), "{name}: {flag} in {flags:?}");
+        }
+    }
+}
+
+#[test]
+fn the_server_finds_the_keys_of_a_call() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    for Known {
+        name,
+        call: arguments,
+        keys,
+        ..
+    } in COMMANDS
+    {
+        let mut command = call("COMMAND", &["GETKEYS", name]);
+        command.arg(arguments);
+        if keys.is_empty() {
+            c.error_of(&command);
+        } else {
+            assert_eq!(
+                command.query::<Vec<String>>(&mut c).expect("keys"),
+                keys,
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_command_has_its_documentation() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    let has_docs = knows(&mut c, &["COMMAND", "DOCS", "GET"]);
+    for Known {
+        name, arguments, ..
+    } in COMMANDS
+    {
+        let docs = call("COMMAND", &["DOCS", name]);
+        if !has_docs {
+            let error = c.error_of(&docs);
+            assert!(
+                error.to_lowercase().contains("unknown subcommand"),
+                "{error}"
+            );
+            continue;
+        }
+        let reply = texts(&docs.query(&mut c).expect("a reply"));
+        for text in ["summary", "since", "complexity", "arguments"]
+            .iter()
+            .chain(arguments)
+        {
+            assert!(
+                reply.iter().any(|t| t == text),
+                "{name}: no {text} in {reply:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rl_mtake_shows_its_keys_and_no_other_word() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for count in [1, 2, 7, 128] {
+        let mut command = call("COMMAND", &["GETKEYS", "RL.MTAKE"]);
+        command.arg(count);
+        let keys: Vec<String> = (0..count).map(|key| format!("k{key}")).collect();
+        for key in &keys {
+            command.arg(key).arg(&["1/d", "5"]);
+        }
+        command.arg(&["COST", "2"]);
+        assert_eq!(command.query::<Vec<String>>(&mut c).expect("keys"), keys);
+    }
+    for numkeys in [
+        "0",
+        "-1",
+        "2",
+        "1000000000",
+        "99999999999999999999",
+        "x",
+        "",
+    ] {
+        let command = call(
+            "COMMAND",
+            &["GETKEYS", "RL.MTAKE", numkeys, "k", "1/d", "5"],
+        );
+        // What a server makes of a wrong number is its own affair, as long as it stays up.
+        let _ = command.query::<Value>(&mut c);
+    }
+    assert_eq!(c.ask::<String>("PING"), "PONG");
+}

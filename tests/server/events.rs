@@ -1,0 +1,49 @@
+//! Key events of the module: `rl.take`, `rl.deny`, `rl.give`.
+
+use crate::common::Server;
+use crate::support::Ask;
+
+#[test]
+fn takes_denials_and_gifts_are_told_one_event_a_key() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<()>("CONFIG SET notify-keyspace-events Ed");
+    let mut listener = server.connection();
+    let mut events = listener.as_pubsub();
+    events
+        .psubscribe("__keyevent@0__:*")
+        .expect("a subscription");
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+    let calls: [Case; 8] = [
+        ("RL.TAKE k 1/d 2", &[("rl.take", "k")]),
+        ("RL.PEEK k 1/d 2 COST 2", &[]),
+        ("RL.TAKE k 1/d 2 COST 2", &[("rl.deny", "k")]),
+        ("RL.TAKE new 1/d 2 COST 3", &[("rl.deny", "new")]),
+        ("RL.GIVE none 1/d 2", &[]),
+        ("RL.GIVE k 1/d 2", &[("rl.give", "k")]),
+        (
+            "RL.MTAKE 2 a 1 5 b 1 5",
+            &[("rl.take", "a"), ("rl.take", "b")],
+        ),
+        ("RL.MTAKE 2 a 1 5 b 1 1 COST 2", &[("rl.deny", "b")]),
+    ];
+    for (call, expected) in calls {
+        c.ask::<()>(call);
+        // Whatever came before the end of this call came before this message.
+        c.call::<()>(&["PUBLISH", "__keyevent@0__:done", ""]);
+        let mut seen = Vec::new();
+        loop {
+            let message = events.get_message().expect("an event");
+            let channel = message
+                .get_channel_name()
+                .trim_start_matches("__keyevent@0__:");
+            if channel == "done" {
+                break;
+            }
+            let key: String = message.get_payload().expect("a key");
+            seen.push((channel.to_string(), key));
+        }
+        let seen: Vec<_> = seen.iter().map(|(e, k)| (e.as_str(), k.as_str())).collect();
+        assert_eq!(seen, expected, "{call}");
+    }
+}

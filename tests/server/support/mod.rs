@@ -1,0 +1,14 @@
+//! What the tests of a real server share: asking it, several servers that belong together, and
+//! clients that work in the background.
+
+pub mod admitted;
+mod ask;
+pub mod cluster;
+pub mod crowd;
+pub mod ledger;
+pub mod node;
+pub mod rounds;
+pub mod takers;
+pub mod traffic;
+
+pub use ask::{call, expires_at, info, knows, now, stored, texts, Ask, Reply, HOUR_MS};

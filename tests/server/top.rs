@@ -1,0 +1,126 @@
+//! RL.TOP names the keys denied most; the setting `rl.top-keys` says how many are kept.
+
+use redis::Connection;
+
+use crate::common::{Launch, Server};
+use crate::support::{call, knows, Ask};
+
+type Offender = (String, u64, u64, u64);
+
+fn top(c: &mut Connection) -> Vec<Offender> {
+    c.ask("RL.TOP")
+}
+
+#[test]
+fn the_keys_denied_most_come_first() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for (key, denials) in [("rare", 1), ("often", 5), ("sometimes", 3)] {
+        c.take(&format!("{key} 1/d 1"));
+        for _ in 0..denials {
+            c.take(&format!("{key} 1/d 1"));
+        }
+    }
+    let named: Vec<_> = top(&mut c)
+        .into_iter()
+        .map(|(key, denials, error, _)| (key, denials, error))
+        .collect();
+    let expected = [("often", 5, 0), ("sometimes", 3, 0), ("rare", 1, 0)];
+    assert_eq!(named, expected.map(|(k, d, e)| (k.to_owned(), d, e)));
+    assert_eq!(c.ask::<Vec<Offender>>("RL.TOP 1")[0].0, "often");
+    assert!(c.ask::<Vec<Offender>>("RL.TOP 1")[0].3 < 60_000);
+    assert_eq!(c.ask::<String>("RL.TOP reset"), "OK");
+    assert_eq!(top(&mut c), []);
+}
+
+#[test]
+fn a_denial_by_several_buckets_is_of_those_that_had_too_few() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 2 COST 3");
+    let keys: Vec<_> = top(&mut c).into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, ["y"]);
+}
+
+#[test]
+fn among_a_thousand_offenders_the_heaviest_are_not_missed() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for round in 0..200 {
+        let mut calls = redis::pipe();
+        for light in 0..5 {
+            let key = format!("light:{}", round * 5 + light);
+            calls
+                .add_command(call("RL.TAKE", &[&key, "1/d", "1", "COST", "2"]))
+                .ignore();
+        }
+        for heavy in ["heavy", "heavier", "heavier"] {
+            calls
+                .add_command(call("RL.TAKE", &[heavy, "1/d", "1", "COST", "2"]))
+                .ignore();
+        }
+        calls.query::<()>(&mut c).expect("replies");
+    }
+    let offenders = c.ask::<Vec<Offender>>("RL.TOP 2");
+    let bounds = |(key, denials, error, _): &Offender| (key.clone(), denials - error, *denials);
+    let [first, second] = [bounds(&offenders[0]), bounds(&offenders[1])];
+    assert_eq!(first.0, "heavier");
+    assert!(first.1 <= 400 && 400 <= first.2, "{first:?}");
+    assert_eq!(second.0, "heavy");
+    assert!(second.1 <= 200 && 200 <= second.2, "{second:?}");
+    assert_eq!(top(&mut c).len(), 128);
+}
+
+#[test]
+fn no_more_keys_are_kept_than_the_setting_says() {
+    let server = Launch::default()
+        .module_arguments(&["top-keys", "3"])
+        .start();
+    let mut c = server.connection();
+    let deny = |c: &mut Connection| {
+        for key in ["a", "b", "c", "d", "e"] {
+            c.take(&format!("{key} 1/d 1 COST 2"));
+        }
+    };
+    deny(&mut c);
+    assert_eq!(top(&mut c).len(), 3);
+    let setting: Vec<String> = c.ask("CONFIG GET rl.top-keys");
+    if !knows(&mut c, &["FUNCTION", "LIST"]) {
+        // Redis 6.2 has no settings of modules.
+        assert_eq!(setting, [""; 0]);
+        return;
+    }
+    assert_eq!(setting, ["rl.top-keys", "3"]);
+    for wrong in ["-1", "4097", "many"] {
+        let error = c.error_of(&call("CONFIG", &["SET", "rl.top-keys", wrong]));
+        assert!(error.contains("rl.top-keys"), "{error}");
+    }
+    c.ask::<()>("CONFIG SET rl.top-keys 4");
+    deny(&mut c);
+    assert_eq!(top(&mut c).len(), 4);
+    c.ask::<()>("CONFIG SET rl.top-keys 0");
+    deny(&mut c);
+    assert_eq!(top(&mut c), []);
+}
+
+#[test]
+fn the_setting_outlives_a_restart() {
+    let mut server = Server::start();
+    let file = server.dir().join("rl.conf");
+    std::fs::write(&file, "").expect("a configuration");
+    server.restart_as(Launch::default().configuration(&file));
+    let mut c = server.connection();
+    let set = ["SET", "rl.top-keys", "7"];
+    if !knows(&mut c, &["FUNCTION", "LIST"]) {
+        let error = c.error_of(&call("CONFIG", &set));
+        assert!(error.starts_with("ERR Unsupported CONFIG"), "{error}");
+        return;
+    }
+    c.ask::<()>("CONFIG SET rl.top-keys 7");
+    c.ask::<()>("CONFIG REWRITE");
+    let rewritten = Launch::default().without_module().configuration(&file);
+    server.restart_as(rewritten);
+    let mut c = server.connection();
+    let setting: Vec<String> = c.ask("CONFIG GET rl.top-keys");
+    assert_eq!(setting, ["rl.top-keys", "7"]);
+}
