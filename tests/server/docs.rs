@@ -45,7 +45,7 @@ const COMMANDS: [Known; 6] = [
     },
     Known {
         name: "RL.MTAKE",
-        flags: &["write", "fast"],
+        flags: &["write"],
         words: 5,
         call: &["2", "a", "1", "5", "b", "1", "5", "COST", "3"],
         keys: &["a", "b"],

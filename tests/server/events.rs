@@ -1,7 +1,10 @@
 //! Key events of the module: `rl.take`, `rl.deny`, `rl.give`.
 
+use redis::Value;
+
 use crate::common::Server;
-use crate::support::Ask;
+use crate::support::node::launch;
+use crate::support::{listener, Ask};
 
 #[test]
 fn takes_denials_and_gifts_are_told_one_event_a_key() {
@@ -46,4 +49,27 @@ fn takes_denials_and_gifts_are_told_one_event_a_key() {
         let seen: Vec<_> = seen.iter().map(|(e, k)| (e.as_str(), k.as_str())).collect();
         assert_eq!(seen, expected, "{call}");
     }
+}
+
+/// As it hears the server's own events, whatever clients are told.
+#[test]
+fn another_module_hears_of_takes_denials_and_gifts_whatever_clients_are_told() {
+    let server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    let setting: Vec<String> = c.ask("CONFIG GET notify-keyspace-events");
+    assert_eq!(setting, ["notify-keyspace-events", ""]);
+    for call in [
+        "RL.TAKE k 1/d 1",
+        "RL.TAKE k 1/d 1",
+        "RL.GIVE k 1/d 1",
+        "RL.PEEK k 1/d 1",
+        "RL.MTAKE 2 a 1/d 1 b 1/d 1",
+    ] {
+        c.ask::<Value>(call);
+    }
+    let heard: String = c.ask("LISTENER.HEARD");
+    let expected = "rl.take k\nrl.deny k\nrl.give k\nrl.take a\nrl.take b\n";
+    assert_eq!(heard, expected);
 }

@@ -21,6 +21,7 @@ mod clock;
 mod cluster;
 mod counts;
 mod docs;
+mod effects;
 mod errors;
 mod events;
 mod failover;

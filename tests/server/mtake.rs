@@ -1,11 +1,13 @@
 //! RL.MTAKE takes from every bucket or from none.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Connection};
 
-use crate::common::Server;
-use crate::support::{call, expires_at, info, Ask, Reply, HOUR_MS};
+use crate::common::{wait_until, Server};
+use crate::support::node::launch;
+use crate::support::{call, expires_at, info, listener, stored, Ask, Reply, HOUR_MS};
 
 /// `[taken, wait_ms, [five integers for each bucket]]`.
 type Replies = (i64, i64, Vec<Reply>);
@@ -149,4 +151,68 @@ fn wrong_calls_touch_no_bucket() {
         assert!(counted || error.starts_with(expected), "{words}: {error}");
         assert_eq!(look(&mut c), before, "{words}");
     }
+}
+
+/// The listener deletes A when a key expires, as B does while it is looked up.
+#[test]
+fn a_bucket_that_is_deleted_while_another_expires_is_full_and_the_server_lives() {
+    let mut server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    // Else B may be gone before it is looked up.
+    c.ask::<()>("DEBUG SET-ACTIVE-EXPIRE 0");
+    for words in [
+        "2 A 1/d 5 B 1/d 5",
+        "2 B 1/d 5 A 1/d 5",
+        "3 A 1/d 5 B 1/d 5 C 1/d 5",
+    ] {
+        for _ in 0..20 {
+            c.ask::<()>("FLUSHALL");
+            c.take("A 1/d 5 COST 3");
+            c.take("B 1/d 5 COST 3");
+            c.ask::<()>("PEXPIRE B 1");
+            let start = Instant::now();
+            wait_until("B expires", || start.elapsed() > Duration::from_millis(3));
+            let (taken, wait_ms, each) = mtake(&mut c, words);
+            assert_eq!((taken, wait_ms), (1, 0));
+            assert!(
+                each.iter().all(|reply| reply[..4] == [1, 5, 4, 0]),
+                "{each:?}"
+            );
+            for key in ["A", "B"] {
+                assert_eq!(stored(&mut c, key).1, 4 << 24, "{words}: {key}");
+            }
+        }
+    }
+    assert!(server.alive());
+}
+
+/// Keys that differ at the end only, as long as keys may sensibly be and longer.
+#[test]
+fn long_keys_cost_no_more_than_the_same_calls_one_by_one() {
+    const BYTES: usize = 250_000;
+    let server = launch().start();
+    let mut c = server.connection();
+    let keys: Vec<_> = (0..128)
+        .map(|n| format!("{}{n:03}", "x".repeat(BYTES)))
+        .collect();
+    let mut together = call("RL.MTAKE", &[keys.len()]);
+    let mut ratios = Vec::new();
+    for key in &keys {
+        together.arg(key).arg(&["1/d", "5"]);
+    }
+    for _ in 0..3 {
+        c.ask::<()>("CONFIG RESETSTAT");
+        for key in &keys {
+            c.call::<Reply>(&["RL.TAKE", key, "1/d", "5"]);
+        }
+        let (taken, ..): Replies = together.query(&mut c).expect("a reply");
+        assert_eq!(taken, 1);
+        let micros = |name: &str| server.micros(name) as f64;
+        ratios.push(micros("rl.mtake") / micros("rl.take"));
+        c.ask::<()>("FLUSHALL");
+    }
+    let best = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(best <= 3.0, "{ratios:?} times as long");
 }

@@ -3,7 +3,7 @@
 use redis::Connection;
 
 use crate::common::{Launch, Server};
-use crate::support::{call, knows, now, Ask, Reply};
+use crate::support::{call, expires_at, knows, now, Ask, Reply};
 
 fn start() -> (Server, Connection) {
     let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
@@ -117,5 +117,58 @@ fn a_key_of_any_bytes_is_a_key() {
             .query(&mut c)
             .expect("a reply");
         assert_eq!(reply[..3], [0, 5, remaining]);
+    }
+}
+
+/// Whatever is not surely an arrival time, such as somebody's counter, is left alone.
+#[test]
+fn a_number_that_redis_cell_cannot_have_left_is_left_alone() {
+    let (_server, mut c) = start();
+    let arrival = (now() + 1_000_000_000).to_string();
+    assert_eq!(arrival.len(), 19);
+    let leading_zero = format!("0{}", &arrival[1..]);
+    let (sign, space) = (format!("+{}", &arrival[1..]), format!("{} ", &arrival[1..]));
+    let never_expire = [arrival.as_str(), "42"];
+    let expire = [
+        "42",
+        "0",
+        "-1",
+        "999999999999999999",
+        "10000000000000000000",
+        "9999999999999999999x",
+        &leading_zero,
+        &sign,
+        &space,
+    ];
+    let never_expire = never_expire.map(|value| (value, "0"));
+    for (value, ttl) in never_expire
+        .into_iter()
+        .chain(expire.map(|value| (value, "1000000")))
+    {
+        c.call::<()>(&["SET", "k", value]);
+        if ttl != "0" {
+            c.call::<()>(&["PEXPIRE", "k", ttl]);
+        }
+        let expiry = expires_at(&mut c, "k");
+        for quantity in ["0", "1"] {
+            let error = c.error(&format!("CL.THROTTLE k 15 30 60 {quantity}"));
+            assert!(error.starts_with("ERR key 'k' holds "), "{value}: {error}");
+            assert!(
+                error.contains("not a rate-limit bucket"),
+                "{value}: {error}"
+            );
+        }
+        assert_eq!(c.ask::<String>("GET k"), value);
+        assert_eq!(expires_at(&mut c, "k"), expiry, "{value}");
+    }
+}
+
+/// An arrival time that has passed: 10^18 ns after 1970 was in 2001.
+#[test]
+fn an_arrival_time_in_the_past_is_a_full_bucket() {
+    let (_server, mut c) = start();
+    for arrival in ["1000000000000000000", &(now() - 1).to_string()] {
+        c.call::<()>(&["SET", "k", arrival, "EX", "100"]);
+        assert_eq!(throttle(&mut c, "k 4 1 86400")[..3], [0, 5, 4]);
     }
 }

@@ -8,7 +8,8 @@ use std::net::TcpStream;
 use redis::{Connection, Value};
 
 use crate::common::{wait_until, Server};
-use crate::support::{expires_at, info, Ask};
+use crate::support::node::launch;
+use crate::support::{call, expires_at, info, now, Ask};
 
 /// Calls on the bucket `k` that are denied, or only look, or have nothing to give back to.
 const DENIED: [&str; 6] = [
@@ -141,4 +142,89 @@ fn cached_copies_are_not_invalidated() {
     assert!(!invalidated(until_pong("")));
     other.take(ALLOWED);
     assert!(invalidated(until_pong("")));
+}
+
+/// How a server keeps a value: the form, the memory, how long ago or how often it was asked for.
+fn kept(c: &mut Connection, key: &str, count: &str) -> (String, i64, i64) {
+    let memory = c.call(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
+    let form = c.call(&["OBJECT", "ENCODING", key]);
+    (form, memory, c.call(&["OBJECT", count, key]))
+}
+
+/// Values as others may have stored them, with what calls on them make no trace.
+fn untouched_values() -> Vec<(Vec<u8>, &'static [&'static str])> {
+    const PEEKS: &[&str] = &["RL.PEEK k 1/d 5"];
+    const FAIL: &[&str] = &[
+        "RL.PEEK k 1/d 5",
+        "RL.TAKE k 1/d 5",
+        "RL.TAKE k 1/d 5 FORCE",
+        "RL.GIVE k 1/d 5",
+        "RL.MTAKE 2 a 1/d 5 k 1/d 5",
+        "CL.THROTTLE k 4 1 86400",
+    ];
+    let bucket = [now().to_le_bytes(), (3_u64 << 24).to_le_bytes()].concat();
+    let numbers = ["1234567890123456", "42"].map(|text| (text.into(), FAIL));
+    let letters = [
+        (b"abcdefghijklmnop".to_vec(), FAIL),
+        (b"a".repeat(100), FAIL),
+    ];
+    [vec![(bucket, PEEKS)], numbers.to_vec(), letters.to_vec()].concat()
+}
+
+#[test]
+fn a_look_and_a_call_that_fails_leave_form_memory_and_age() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for (policy, count) in [("allkeys-lru", "IDLETIME"), ("allkeys-lfu", "FREQ")] {
+        c.call::<()>(&["CONFIG", "SET", "maxmemory-policy", policy]);
+        for (value, calls) in untouched_values() {
+            c.ask::<()>("FLUSHALL");
+            c.call::<()>(&[&b"SET"[..], b"k", &value]);
+            let dump: Vec<u8> = c.ask("DUMP k");
+            let option = count.replace("TIME", "TIME");
+            let mut restore = call("RESTORE", &["k", "100000000"]);
+            restore.arg(dump).arg(&["REPLACE", &option, "200"]);
+            restore.query::<()>(&mut c).expect("it is restored");
+            let before = kept(&mut c, "k", count);
+            for words in calls.iter().cycle().take(100) {
+                let mut call = redis::Cmd::new();
+                call.arg(words.split(' ').collect::<Vec<_>>());
+                let answer = call.query::<Value>(&mut c);
+                assert_eq!(answer.is_ok(), calls.len() == 1, "{words}");
+                // Of what it tells, the age alone goes on by itself.
+                let after = kept(&mut c, "k", count);
+                assert_eq!((&after.0, after.1), (&before.0, before.1), "{words}");
+                assert!(
+                    after.2 >= before.2,
+                    "{words}: {count} {} {}",
+                    before.2,
+                    after.2
+                );
+                assert!(count != "FREQ" || after.2 == before.2, "{words}: {after:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn looks_on_a_replica_take_no_memory() {
+    const BUCKETS: usize = 300;
+    let master = launch().start();
+    let replica = master.attach(launch());
+    let mut c = master.connection();
+    for key in 0..BUCKETS {
+        c.take(&format!("bucket:{key} 1/d 5"));
+    }
+    replica.wait_for(&master);
+    let mut r = replica.connection();
+    let memory = |r: &mut Connection| -> Vec<i64> {
+        let of = |key| r.ask(&format!("MEMORY USAGE bucket:{key}"));
+        (0..BUCKETS).map(of).collect()
+    };
+    let before = memory(&mut r);
+    for key in 0..BUCKETS {
+        let peeked: [i64; 5] = r.ask(&format!("RL.PEEK bucket:{key} 1/d 5"));
+        assert_eq!(peeked[..3], [1, 5, 4]);
+    }
+    assert_eq!(memory(&mut r), before);
 }

@@ -1,13 +1,12 @@
 //! What a set-up of several servers admits in all, against what it may.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use crate::common::{root, wait_until, Launch, Server};
+use crate::support::aof;
 use crate::support::node::launch;
 
 /// Tokens a second, so few that clients at full speed are denied most of the time.
@@ -108,30 +107,15 @@ pub fn unshipped(dead: &Server, heir: &Server) -> BTreeMap<String, usize> {
 fn changes(server: &Server) -> HashSet<(String, Vec<u8>)> {
     const VALUE: &[u8] = b"\r\n$16\r\n";
     let mut changes = HashSet::new();
-    for file in aof_files(server.dir()) {
-        let log = fs::read(file).expect("an AOF");
-        for at in 0..log.len().saturating_sub(VALUE.len() + 16) {
-            if log[at..].starts_with(VALUE) {
-                let key = log[..at].rsplit(|&byte| byte == b'\n').next();
-                let key = String::from_utf8_lossy(key.unwrap_or_default()).into_owned();
-                changes.insert((key, log[at + VALUE.len()..][..16].to_vec()));
-            }
+    let log = aof::read(server);
+    for at in 0..log.len().saturating_sub(VALUE.len() + 16) {
+        if log[at..].starts_with(VALUE) {
+            let key = log[..at].rsplit(|&byte| byte == b'\n').next();
+            let key = String::from_utf8_lossy(key.unwrap_or_default()).into_owned();
+            changes.insert((key, log[at + VALUE.len()..][..16].to_vec()));
         }
     }
     changes
-}
-
-fn aof_files(dir: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(dir).expect("a directory").flatten();
-    let mut found = Vec::new();
-    for path in files.map(|file| file.path()) {
-        if path.is_dir() {
-            found.extend(aof_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "aof") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// A client in another language, at work until it is told to stop.

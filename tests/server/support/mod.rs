@@ -2,10 +2,12 @@
 //! clients that work in the background.
 
 pub mod admitted;
+pub mod aof;
 mod ask;
 pub mod cluster;
 pub mod crowd;
 pub mod ledger;
+pub mod listener;
 pub mod node;
 pub mod rounds;
 pub mod takers;

@@ -61,6 +61,17 @@ impl Server {
             .unwrap_or_else(|_| panic!("INFO says {field}:{text}"))
     }
 
+    /// Microseconds that the calls of a command have taken.
+    pub fn micros(&self, command: &str) -> u64 {
+        let [line] = self.info([&format!("cmdstat_{command}")]);
+        let micros = line
+            .split(',')
+            .find_map(|field| field.strip_prefix("usec="));
+        micros
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("{command}: {line}"))
+    }
+
     /// How far the stream of changes has come.
     pub fn offset(&self) -> i64 {
         self.count("master_repl_offset")

@@ -1,0 +1,164 @@
+//! What replicas and the AOF are sent is the effect of a call, never the call, which they would
+//! make once more by their own clock.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use crate::common::{wait_until, Launch, Server};
+use crate::support::node::{assert_equal, launch};
+use crate::support::{aof, call, Ask};
+
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn take_from_each(server: &Server, times: usize) {
+    let mut c = server.connection();
+    for key in KEYS.iter().cycle().take(times * KEYS.len()) {
+        assert_eq!(c.take(&format!("{key} 1/d 100"))[0], 1);
+    }
+}
+
+fn with_aof() -> Launch {
+    launch()
+        .with(&["--appendonly", "yes", "--appendfsync", "always"])
+        .with(&["--aof-use-rdb-preamble", "no"])
+}
+
+/// Starts a server whose AOF, of the form that all servers read, holds these commands.
+fn after_loading(commands: &[redis::Cmd], options: &[&str]) -> Server {
+    let mut server = launch().with(options).start();
+    let log: Vec<u8> = commands
+        .iter()
+        .flat_map(redis::Cmd::get_packed_command)
+        .collect();
+    fs::write(server.dir().join("appendonly.aof"), log).expect("an AOF");
+    server.restart_as(with_aof().with(options));
+    server
+}
+
+fn assert_logs_effects(mut server: Server) {
+    let calls = aof::count(&server, "RL.TAKE");
+    for remaining in [8, 7, 6] {
+        assert_eq!(server.take("k 1/d 10")[..3], [1, 10, remaining]);
+    }
+    assert_eq!(aof::count(&server, "RL.TAKE"), calls);
+    assert!(aof::count(&server, "PXAT") >= 3);
+    let before = server.contents();
+    server.restart();
+    assert_eq!(server.take("k 1/d 10")[2], 5);
+    assert_eq!(before.len(), server.contents().len());
+}
+
+#[test]
+fn after_an_aof_in_which_there_was_a_call_the_aof_is_sent_effects() {
+    let take = call("RL.TAKE", &["k", "1/d", "10"]);
+    assert_logs_effects(after_loading(&[call("SELECT", &["0"]), take], &[]));
+}
+
+/// As Redis 6.2 logs scripts with `lua-replicate-commands no`.
+#[test]
+fn after_an_aof_in_which_a_script_made_a_call_the_aof_is_sent_effects() {
+    let script = "return redis.call('RL.TAKE', KEYS[1], '1/d', '10')";
+    let eval = call("EVAL", &[script, "1", "k"]);
+    assert_logs_effects(after_loading(&[call("SELECT", &["0"]), eval], &[]));
+}
+
+/// A master that waits for more replicas before it sends the first one anything.
+fn hesitating() -> Server {
+    launch()
+        .with(&["--repl-diskless-sync", "yes"])
+        .with(&["--repl-diskless-sync-delay", "15"])
+        .start()
+}
+
+fn ask_for_sync(master: &Server) -> Server {
+    let replica = launch().start();
+    replica.replicate(master);
+    wait_until("the replica asks for a sync", || {
+        master.count("connected_slaves") == 1
+    });
+    replica
+}
+
+/// A server looks around ten times a second.
+fn let_look_around() {
+    let start = Instant::now();
+    wait_until("the server has looked around", || {
+        start.elapsed() > Duration::from_millis(300)
+    });
+}
+
+/// A snapshot names a place in the stream of changes, from which its reader may go on.
+#[test]
+fn a_replica_that_goes_on_from_a_copied_snapshot_is_sent_effects() {
+    let master = hesitating();
+    take_from_each(&master, 2);
+    let first = ask_for_sync(&master);
+    let () = master.ask("SAVE");
+    take_from_each(&master, 3);
+
+    let mut second = launch().start();
+    let [from, to] = [&master, &second].map(|server| server.dir().join("dump.rdb"));
+    fs::copy(from, to).expect("a copy of the snapshot");
+    let port = master.port().to_string();
+    second.restart_as(launch().with(&["--replicaof", "127.0.0.1", &port]));
+    second.wait_for(&master);
+    assert_eq!(master.count("sync_partial_ok"), 1, "{}", second.log());
+    let commands: String = second.ask("INFO commandstats");
+    assert!(commands.contains("cmdstat_set:"), "{commands}");
+    assert!(!commands.to_lowercase().contains("rl.take"), "{commands}");
+    assert_equal(&master.contents(), &second.contents());
+    first.wait_for(&master);
+    assert_equal(&master.contents(), &first.contents());
+}
+
+/// Whoever knows a place in the stream may ask for what follows.
+#[test]
+fn what_follows_a_place_in_the_stream_is_effects() {
+    let master = hesitating();
+    take_from_each(&master, 2);
+    let _first = ask_for_sync(&master);
+    let_look_around();
+    let [id, offset] = master.info(["master_replid", "master_repl_offset"]);
+    take_from_each(&master, 3);
+    let next = offset.parse::<u64>().expect("a number") + 1;
+
+    let mut socket = TcpStream::connect(("127.0.0.1", master.port())).expect("a connection");
+    let ask = format!("PSYNC {id} {next}\r\n");
+    socket.write_all(ask.as_bytes()).expect("sent");
+    let mut stream = Vec::new();
+    let end = b"the end";
+    let _: Value = master.call(&["SET", "last", "the end"]);
+    wait_until("the stream is read", || {
+        let mut part = [0; 4096];
+        let length = socket.read(&mut part).expect("a stream");
+        assert!(length > 0, "the server hung up");
+        stream.extend_from_slice(&part[..length]);
+        stream.windows(end.len()).any(|window| window == end)
+    });
+    let stream = String::from_utf8_lossy(&stream).to_uppercase();
+    assert!(stream.starts_with("+CONTINUE"), "{stream}");
+    assert!(!stream.contains("RL.TAKE"), "{stream}");
+    assert_eq!(stream.matches("PXAT").count(), 3 * KEYS.len());
+}
+
+/// Its effects could not be replicated.
+#[test]
+fn where_set_or_del_is_renamed_away_the_module_does_not_load() {
+    for name in ["SET", "DEL"] {
+        let Err(log) = Launch::default()
+            .with(&["--rename-command", name, ""])
+            .try_start()
+        else {
+            panic!("it loads without {name}");
+        };
+        let names = |line: &str| {
+            line.split(|c: char| !c.is_alphanumeric())
+                .any(|word| word == name)
+        };
+        assert!(log.lines().any(names), "{log}");
+    }
+}
