@@ -3,6 +3,7 @@
 use redis::Value;
 
 use crate::common::Server;
+use crate::support::node::launch;
 use crate::support::{call, knows, texts, Ask};
 
 #[test]
@@ -56,4 +57,30 @@ fn only_administrators_see_the_top() {
     let newer = texts(&c.ask("ACL CAT write")).contains(&"RL.TAKE".to_owned());
     let dangerous: Value = c.ask("ACL CAT dangerous");
     assert_eq!(texts(&dangerous).contains(&"RL.TOP".to_owned()), newer);
+}
+
+/// Before 7.2 a module's command is in no category, so `-@write` does not keep it out.
+#[test]
+fn the_rules_for_a_user_who_only_reads_keep_takes_out() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<()>(
+        "ACL SETUSER less on >secret ~* +@all -@write -rl.take -rl.give -rl.mtake -cl.throttle",
+    );
+    c.ask::<()>("ACL SETUSER more on >secret ~* -@all +@read +@connection +rl.peek");
+    for user in ["less", "more"] {
+        let mut reader = server.connection();
+        reader.ask::<()>(&format!("AUTH {user} secret"));
+        assert_eq!(reader.ask::<[i64; 5]>("RL.PEEK k 1/d 5")[..2], [1, 5]);
+        for call in [
+            "RL.TAKE k 1/d 5",
+            "RL.GIVE k 1/d 5",
+            "RL.MTAKE 1 k 1/d 5",
+            "CL.THROTTLE k 1 1 60",
+        ] {
+            let error = reader.error(call);
+            assert!(error.starts_with("NOPERM"), "{user}: {call}: {error}");
+        }
+    }
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
 }

@@ -1,6 +1,6 @@
 //! What a server tells of the commands: flags, keys, documentation.
 
-use redis::Value;
+use redis::{Connection, Value};
 
 use crate::common::{Launch, Server};
 use crate::support::{call, knows, texts, Ask};
@@ -189,4 +189,25 @@ fn rl_mtake_shows_its_keys_and_no_other_word() {
         let _ = command.query::<Value>(&mut c);
     }
     assert_eq!(c.ask::<String>("PING"), "PONG");
+}
+
+/// Tips for clients of a cluster, from Redis 7.0 on.
+#[test]
+fn tips_tell_what_depends_on_time_and_whom_to_ask() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    let tips = |c: &mut Connection, name: &str| -> Option<Vec<String>> {
+        let Value::Array(about) = c.call::<Vec<Value>>(&["COMMAND", "INFO", name]).remove(0) else {
+            panic!("no {name}");
+        };
+        about.get(7).map(texts)
+    };
+    let Some(peek) = tips(&mut c, "RL.PEEK") else {
+        return;
+    };
+    let has = |tips: &[String], start: &str| tips.iter().any(|tip| tip.starts_with(start));
+    assert!(has(&peek, "nondeterministic_output"), "{peek:?}");
+    let top = tips(&mut c, "RL.TOP").expect("tips");
+    assert!(has(&top, "nondeterministic_output"), "{top:?}");
+    assert!(has(&top, "request_policy:all_"), "{top:?}");
 }

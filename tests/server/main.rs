@@ -27,6 +27,7 @@ mod events;
 mod failover;
 mod load;
 mod memory;
+mod numbers;
 mod persistence;
 mod pressure;
 mod redis_cell;

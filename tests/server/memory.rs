@@ -4,7 +4,7 @@ use redis::{Connection, Value};
 
 use crate::common::{until, Server};
 use crate::support::node::{assert_equal, launch};
-use crate::support::{call, Ask, Reply};
+use crate::support::{call, knows, Ask, Reply};
 
 /// Enough for the server itself and some thousand keys.
 fn limit_memory(server: &Server, policy: &str) {
@@ -158,5 +158,75 @@ fn rl_mtake_in_which_memory_ends_is_whole_and_the_next_one_refused() {
         assert_eq!(refused.code(), Some("OOM"), "{refused}");
         assert!(taken > 0);
         assert_eq!(c.ask::<i64>("DBSIZE"), taken * BUCKETS);
+    }
+}
+
+/// The server's own rule: such a script must say `allow-oom`, whatever it calls.
+#[test]
+fn at_maxmemory_scripts_with_flags_and_functions_must_allow_it() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let run = "return redis.call('RL.TAKE', 'old', '1/d', '10')";
+    c.take("old 1/d 10");
+    let functions = knows(&mut c, &["FUNCTION", "LIST"]);
+    if functions {
+        let library = "#!lua name=limits
+            redis.register_function('strict', function() return redis.call('RL.TAKE', 'old', '1/d', '10') end)
+            redis.register_function{function_name='easy', flags={'allow-oom'},
+                callback=function() return redis.call('RL.TAKE', 'old', '1/d', '10') end}";
+        c.call::<()>(&["FUNCTION", "LOAD", library]);
+    }
+    c.ask::<()>("CONFIG SET maxmemory-policy noeviction");
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    assert_eq!(c.call::<Reply>(&["EVAL", run, "0"])[0], 1);
+    if !functions {
+        return;
+    }
+    let strict = format!("#!lua\n{run}");
+    for refused in [
+        call("EVAL", &[&strict, "0"]),
+        call("FCALL", &["strict", "0"]),
+    ] {
+        let error = c.error_of(&refused);
+        assert!(error.starts_with("OOM "), "{error}");
+    }
+    let easy = format!("#!lua flags=allow-oom\n{run}");
+    assert_eq!(c.call::<Reply>(&["EVAL", &easy, "0"])[0], 1);
+    assert_eq!(c.ask::<Reply>("FCALL easy 0")[0], 1);
+}
+
+/// A bucket that is evicted at once would limit nothing.
+#[test]
+fn where_nothing_can_be_evicted_a_new_bucket_is_refused_and_not_lost() {
+    for policy in [
+        "volatile-lru",
+        "volatile-ttl",
+        "volatile-random",
+        "volatile-lfu",
+        "allkeys-lru",
+    ] {
+        let server = launch().start();
+        let mut c = server.connection();
+        for n in 0..200 {
+            c.call::<()>(&["SET".into(), format!("lasting:{n}"), "x".repeat(10_000)]);
+        }
+        c.call::<()>(&["CONFIG", "SET", "maxmemory-policy", policy]);
+        // Less than the server takes without a key.
+        c.ask::<()>("CONFIG SET maxmemory 500000");
+        let mut allowed = 0;
+        for _ in 0..10 {
+            let take = call("RL.TAKE", &["k", "1/h", "1"]);
+            match take.query::<Reply>(&mut c) {
+                Ok(reply) => allowed += reply[0],
+                Err(error) => assert_eq!(error.code(), Some("OOM"), "{policy}: {error}"),
+            }
+        }
+        assert!(allowed <= 1, "{policy}: {allowed} of 10 were allowed");
+        let refused = call("SET", &["new", "x"]).query::<Value>(&mut c);
+        assert_eq!(
+            refused.expect_err("no room").code(),
+            Some("OOM"),
+            "{policy}"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! RL.PEEK tells how a bucket stands and changes nothing.
 
+use std::time::{Duration, Instant};
+
 use crate::common::{wait_until, Server};
 use crate::support::{expires_at, info, Ask, Reply};
 
@@ -68,4 +70,25 @@ fn a_replica_that_may_not_be_written_answers_peeks() {
         [1, 5, 4, 0, 86_400_000]
     );
     assert_eq!(r.ask::<i64>("DBSIZE"), 1);
+}
+
+/// Valkey lets such a client see keys that have expired: a look and a take must see the same.
+#[test]
+fn a_client_that_imports_is_told_the_same_by_a_look_as_by_a_take() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let mode: Vec<String> = c.ask("CONFIG GET import-mode");
+    if mode.is_empty() {
+        return;
+    }
+    c.ask::<()>("CONFIG SET import-mode yes");
+    c.ask::<()>("CLIENT IMPORT-SOURCE ON");
+    c.take("k 1000 1");
+    let start = Instant::now();
+    wait_until("the bucket's time is over", || {
+        start.elapsed() > Duration::from_millis(5)
+    });
+    let peeked: Reply = c.ask("RL.PEEK k 1/m 53");
+    let taken = c.take("k 1/m 53");
+    assert_eq!((peeked[0], peeked[2]), (taken[0], taken[2] + taken[0]));
 }

@@ -48,3 +48,40 @@ fn a_function_takes_as_outside() {
         assert_eq!((reply[0], reply[2]), (taken, remaining));
     }
 }
+
+/// Outside, it would be no key for either. Its expiry is that of another limit, as its fill time
+/// would have both see it full.
+#[test]
+fn a_bucket_that_expires_within_a_script_is_gone_for_a_take_as_for_a_look() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let script = "redis.call('RL.TAKE', KEYS[1], '1000', '1')
+        for n = 1, 2e7 do end
+        return {redis.call('RL.PEEK', KEYS[1], '1/m', '53'),
+                redis.call('RL.TAKE', KEYS[1], '1/m', '53')}";
+    let [peeked, taken]: [[i64; 5]; 2] = c.call(&["EVAL", script, "1", "k"]);
+    assert_eq!(
+        (peeked[..4].to_vec(), taken[..4].to_vec()),
+        (vec![1, 53, 53, 0], vec![1, 53, 52, 0])
+    );
+}
+
+#[test]
+fn a_bucket_that_expires_within_a_transaction_is_gone_for_a_take_as_for_a_look() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let mut transaction = redis::pipe();
+    transaction.atomic();
+    transaction.cmd("RL.TAKE").arg(&["k", "1000", "1"]).ignore();
+    transaction
+        .cmd("EVAL")
+        .arg(&["for n = 1, 2e7 do end", "0"])
+        .ignore();
+    transaction.cmd("RL.PEEK").arg(&["k", "1/m", "53"]);
+    transaction.cmd("RL.TAKE").arg(&["k", "1/m", "53"]);
+    let [peeked, taken]: [[i64; 5]; 2] = transaction.query(&mut c).expect("replies");
+    assert_eq!(
+        (peeked[..4].to_vec(), taken[..4].to_vec()),
+        (vec![1, 53, 53, 0], vec![1, 53, 52, 0])
+    );
+}

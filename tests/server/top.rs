@@ -124,3 +124,37 @@ fn the_setting_outlives_a_restart() {
     let setting: Vec<String> = c.ask("CONFIG GET rl.top-keys");
     assert_eq!(setting, ["rl.top-keys", "7"]);
 }
+
+#[test]
+fn a_changed_setting_keeps_the_keys_denied_most() {
+    let server = Launch::default()
+        .module_arguments(&["TOP-KEYS", "3"])
+        .start();
+    let mut c = server.connection();
+    if !knows(&mut c, &["FUNCTION", "LIST"]) {
+        return; // Redis 6.2 has no settings of modules.
+    }
+    for (key, denials) in [("a", 1), ("b", 5), ("c", 3)] {
+        for _ in 0..denials {
+            c.take(&format!("{key} 1/d 1 COST 2"));
+        }
+    }
+    let named = |c: &mut Connection| -> Vec<(String, u64, u64)> {
+        top(c)
+            .into_iter()
+            .map(|(key, denials, error, _)| (key, denials, error))
+            .collect()
+    };
+    let most = [("b", 5, 0), ("c", 3, 0)].map(|(key, n, e)| (key.to_owned(), n, e));
+    c.ask::<()>("CONFIG SET rl.top-keys 2");
+    assert_eq!(named(&mut c), most);
+    c.ask::<()>("CONFIG SET rl.top-keys 4096");
+    assert_eq!(named(&mut c), most);
+    c.take("b 1/d 1 COST 2");
+    c.take("new 1/d 1 COST 2");
+    assert_eq!(c.ask::<Vec<Offender>>("RL.TOP 1")[0].1, 6);
+    assert_eq!(top(&mut c).len(), 3);
+    c.ask::<()>("CONFIG SET rl.top-keys 1");
+    c.ask::<()>("CONFIG SET rl.top-keys 128");
+    assert_eq!(named(&mut c), [("b".to_owned(), 6, 0)]);
+}

@@ -63,7 +63,11 @@ impl Server {
 
     /// Microseconds that the calls of a command have taken.
     pub fn micros(&self, command: &str) -> u64 {
-        let [line] = self.info([&format!("cmdstat_{command}")]);
+        let stats: String = self.ask("INFO commandstats");
+        let start = format!("cmdstat_{command}:");
+        let line = stats.to_lowercase();
+        let line = line.lines().find_map(|line| line.strip_prefix(&start));
+        let line = line.unwrap_or_default();
         let micros = line
             .split(',')
             .find_map(|field| field.strip_prefix("usec="));

@@ -1,0 +1,167 @@
+//! Numbers as programs print them: with an exponent, on every server alike.
+
+use crate::common::Server;
+use crate::support::node::launch;
+use crate::support::{call, Ask, Reply};
+
+const DAY_MS: i64 = 86_400_000;
+
+#[test]
+fn a_rate_with_an_exponent_is_the_number_that_it_stands_for() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let millis_per_token = [
+        ("1.1574074074074075e-4", 8_640_000),
+        ("0.00011574074074074075", 8_640_000),
+        ("1.1574074074074073e-05", DAY_MS + 1),
+        ("1e-05", 100_000_000),
+        ("1e-5", 100_000_000),
+        ("1E-5", 100_000_000),
+        ("1e1", 100),
+        ("1e+1", 100),
+        ("1.0E1", 100),
+        ("0.1e2", 100),
+        ("100e-1", 100),
+        ("5e-1/m", 120_000),
+        ("1e3/h", 3_600),
+        ("1/1e3ms", 1_000),
+        ("2/1e1s", 5_000),
+        ("1/1.5e1m", 900_000),
+        ("1e0/1E0d", DAY_MS),
+        ("1e-30/1e-0s", -1),
+        ("1e12", 1),
+    ];
+    for (rate, millis) in millis_per_token {
+        if millis < 0 {
+            let error = c.error(&format!("RL.TAKE {rate} {rate} 5"));
+            assert!(error.starts_with("ERR rate and burst"), "{rate}: {error}");
+            continue;
+        }
+        let reply = c.take(&format!("{rate} {rate} 5"));
+        assert_eq!(reply, [1, 5, 4, 0, millis], "{rate}");
+    }
+}
+
+#[test]
+fn a_whole_number_may_have_an_exponent_in_every_command() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let mut five = |words: &str| c.ask::<Reply>(words);
+    assert_eq!(five("RL.TAKE a 1/d 1e2 COST 1.0E1")[..3], [10, 100, 90]);
+    assert_eq!(five("RL.TAKE a 1/d 1e+2 COST 150e-1")[..3], [15, 100, 75]);
+    assert_eq!(five("RL.TAKE a 1/d 1.0e2 COST 1.5e1")[..3], [15, 100, 60]);
+    assert_eq!(five("RL.GIVE a 1/d 100 COST 1e1")[..3], [10, 100, 70]);
+    assert_eq!(five("RL.PEEK a 1/d 1E2 COST 7e1")[..3], [70, 100, 70]);
+    assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[..3], [1, 1, 0]);
+    assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[0], 1);
+    assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[0], 0);
+    assert_eq!(
+        five("RL.TAKE c 1e8 1e+8 COST 1e8")[..3],
+        [100_000_000, 100_000_000, 0]
+    );
+    assert_eq!(five("CL.THROTTLE d 1.5e1 1e0 8.64e4 1e0")[..3], [0, 16, 15]);
+    let (taken, ..): (i64, i64, Vec<Reply>) = c.ask("RL.MTAKE 1 e 1/d 1e1 COST 1e0");
+    assert_eq!(taken, 1);
+    c.ask::<Vec<redis::Value>>("RL.TOP 1e1");
+}
+
+#[test]
+fn a_number_that_is_not_whole_or_out_of_bounds_is_refused_with_an_exponent_too() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for count in [
+        "1e-1", "15e-1", "1.5", "1e", "1e+", "e1", "1e1.0", "1e12", "1e31", "1e-31", "1.e1",
+        "0x1p3",
+    ] {
+        for (call, name) in [
+            (format!("RL.TAKE k 1/d {count}"), "burst"),
+            (format!("RL.TAKE k 1/d 5 COST {count}"), "COST"),
+            (format!("RL.PEEK k 1/d 5 COST {count}"), "COST"),
+        ] {
+            let error = c.error(&call);
+            assert!(
+                error.starts_with(&format!("ERR {name} must be ")),
+                "{call}: {error}"
+            );
+        }
+    }
+    for rate in [
+        "1e", "1e+", "e1", "1e1.0", "1e13", "1e31", "1e-31", "1/1.5h", "1/15e-1s", "1/1e-1s",
+        "1.e1",
+    ] {
+        let error = c.error(&format!("RL.TAKE k {rate} 5"));
+        assert!(error.starts_with("ERR rate must be "), "{rate}: {error}");
+    }
+}
+
+/// The servers' own key specification reads it.
+#[test]
+fn numkeys_is_plain_digits() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for numkeys in ["1e0", "1.0", "+1", "10e-1"] {
+        let error = c.error(&format!("RL.MTAKE {numkeys} k 1/d 5"));
+        assert!(
+            error.starts_with("ERR numkeys must be "),
+            "{numkeys}: {error}"
+        );
+    }
+}
+
+/// A server turns a script's numbers into words in its own way.
+#[test]
+fn a_script_may_reckon_rates_and_counts() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let cases = [
+        ("10/86400", "5", 8_640_000),
+        ("1/86400", "5", DAY_MS),
+        ("1/3", "5", 3_000),
+        ("0.1 + 0.2", "5", 3_334),
+        ("1e8", "1e8", 1),
+        ("2^33", "2^33", 1),
+        ("100/60", "10 * 2", 600),
+        ("1e-5", "5", 100_000_000),
+        ("7/604800", "5", DAY_MS),
+    ];
+    for (rate, burst, millis) in cases {
+        let script = format!("return redis.call('RL.TAKE', KEYS[1], {rate}, {burst})");
+        let eval = call("EVAL", &[script.as_str(), "1", rate]);
+        let [taken, _, _, _, reset_ms]: Reply = eval.query(&mut c).expect(rate);
+        assert_eq!(taken, 1, "{rate}");
+        // The last digit is the script's.
+        assert!((reset_ms - millis).abs() <= 1, "{rate}: {reset_ms}");
+    }
+}
+
+#[test]
+fn units_may_be_spelled_out() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let spelled = [
+        ("ms", 1),
+        ("s sec secs second seconds S SEC Seconds", 1_000),
+        ("m min mins minute minutes MIN Minute", 60_000),
+        ("h hr hrs hour hours H HOUR", 3_600_000),
+        ("d day days D Days", DAY_MS),
+        ("w week weeks W WEEKS", 7 * DAY_MS),
+    ];
+    for (units, millis) in spelled {
+        for unit in units.split(' ') {
+            for (rate, factor) in [(format!("1/{unit}"), 1), (format!("1/3{unit}"), 3)] {
+                let reply = c.take(&format!("{rate} {rate} 2"));
+                assert_eq!(reply, [1, 2, 1, 0, factor * millis], "{rate}");
+            }
+        }
+    }
+    for unit in [
+        "M", "MS", "Ms", "mS", "month", "months", "mss", "ss", "hs", "ds", "ws", "y", "us", "ns",
+    ] {
+        let error = c.error(&format!("RL.TAKE k 1/{unit} 2"));
+        assert!(error.starts_with("ERR rate must be "), "{unit}: {error}");
+    }
+    for (unit, told) in [("month", "30d"), ("M", "m"), ("MS", "ms")] {
+        let error = c.error(&format!("RL.TAKE k 1/{unit} 2"));
+        assert!(error.contains(told), "{unit}: {error}");
+    }
+}
