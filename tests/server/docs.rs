@@ -25,7 +25,9 @@ const COMMANDS: [Known; 6] = [
         words: 4,
         call: &["user:42", "100/m", "20", "COST", "3"],
         keys: &["user:42"],
-        arguments: &["key", "rate", "burst", "COST", "ATMOST", "MAXWAIT", "FORCE"],
+        arguments: &[
+            "key", "rate", "burst", "COST", "KEEP", "ATMOST", "MAXWAIT", "FORCE",
+        ],
     },
     Known {
         name: "RL.PEEK",

@@ -10,7 +10,7 @@ use redis::Value;
 
 use crate::common::{wait_until, Launch, Server};
 use crate::support::node::{assert_equal, launch};
-use crate::support::{aof, call, Ask};
+use crate::support::{aof, call, expires_at, now, stored, Ask};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -161,4 +161,55 @@ fn where_set_or_del_is_renamed_away_the_module_does_not_load() {
         };
         assert!(log.lines().any(names), "{log}");
     }
+}
+
+/// Else a caller who was told to wait for an hour would find the bucket full, once the key ran out
+/// under the limit of the call before.
+#[test]
+fn a_denied_call_under_a_lower_rate_keeps_the_bucket_for_as_long_as_it_takes_to_fill() {
+    let server = with_aof().start();
+    let replica = server.attach(launch());
+    let mut c = server.connection();
+    for (before, denied, hours) in [
+        ("1000 1000 COST 1000", "1/h 10", 10),
+        ("1000 1000 COST 2000 FORCE", "1/h 10", 1010),
+        ("1000 1000 COST 1000", "1/h 10 MAXWAIT 1000", 10),
+        ("1000 1000 COST 1000", "1/h 10 ATMOST", 10),
+    ] {
+        c.ask::<()>("FLUSHALL");
+        c.take(&format!("k {before}"));
+        let logged = aof::count(&server, "PXAT");
+        let [taken, _, _, wait_ms, reset_ms] = c.take(&format!("k {denied}"));
+        assert_eq!(taken, 0, "{denied}");
+        let hour = 3_600_000;
+        let full = hours * hour;
+        assert!(
+            (full - hour..=full).contains(&reset_ms),
+            "{denied}: {reset_ms} ms"
+        );
+        assert!(wait_ms > 0);
+        let now_ms = i64::try_from(now() / 1_000_000).expect("a time");
+        let left = expires_at(&mut c, "k") - now_ms;
+        assert!(
+            (left - reset_ms).abs() < 60_000,
+            "{denied}: {left} ms, {reset_ms} ms"
+        );
+        assert_eq!(aof::count(&server, "PXAT"), logged + 1, "{denied}");
+        replica.wait_for(&server);
+        assert_equal(&server.contents(), &replica.contents());
+        // The next one has nothing left to move.
+        assert_eq!(c.take(&format!("k {denied}"))[0], 0);
+        assert_eq!(aof::count(&server, "PXAT"), logged + 1, "{denied}");
+    }
+}
+
+/// Only what would run out too early is moved: a key never expires earlier for a denied call.
+#[test]
+fn a_denied_call_under_a_higher_rate_moves_no_expiry() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.take("k 1/h 10 COST 10");
+    let before = (stored(&mut c, "k"), expires_at(&mut c, "k"));
+    assert_eq!(c.take("k 2/h 10")[0], 0);
+    assert_eq!((stored(&mut c, "k"), expires_at(&mut c, "k")), before);
 }

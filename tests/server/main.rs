@@ -12,6 +12,7 @@ mod give;
 mod mtake;
 mod peek;
 mod take;
+mod take_options;
 mod throttle;
 mod top;
 

@@ -86,11 +86,7 @@ fn clients_at_once_get_exactly_what_the_smallest_holds() {
     });
     assert_eq!(admitted, 30);
     let left: Reply = server.connection().ask("RL.PEEK b 1/d 50");
-    assert_eq!(
-        (left[0], left[2]),
-        (1, 19),
-        "20 are left, of which one would be taken"
-    );
+    assert_eq!((left[0], left[2]), (1, 20));
 }
 
 #[test]
@@ -113,11 +109,11 @@ fn wrong_calls_touch_no_bucket() {
     c.ask::<()>("RPUSH list x");
     c.ask::<()>("SET text x");
     let numkeys = "ERR numkeys must be an integer from 1 to 128";
-    let arity = "ERR wrong number of arguments";
+    let usage = "ERR usage: RL.MTAKE numkeys key rate burst";
     let wrong: [(&str, &str); 20] = [
-        ("", arity),
-        ("1", arity),
-        ("1 a 1/d", arity),
+        ("", usage),
+        ("1", usage),
+        ("1 a 1/d", usage),
         ("0 a 1/d 5", numkeys),
         ("-1 a 1/d 5", numkeys),
         ("2 a 1/d 5", numkeys),
@@ -128,7 +124,7 @@ fn wrong_calls_touch_no_bucket() {
         ("nan a 1/d 5", numkeys),
         ("2 a 1/d 5 a 1/d 5", "ERR key 'a' is given twice"),
         ("2 a 1/d 5 b nan 5", "ERR rate must be"),
-        ("2 a 1/d 5 b 1/d 0", "ERR burst must be"),
+        ("2 a 1/d 5 b 1/d -1", "ERR burst must be"),
         ("1 a 1/d 5 COST 0", "ERR COST must be"),
         ("1 a 1/d 5 COST", "ERR syntax error"),
         (
@@ -136,8 +132,8 @@ fn wrong_calls_touch_no_bucket() {
             "ERR syntax error: unknown option 'ATMOST'",
         ),
         ("1 a 1/d 5 b 1/d 5", "ERR syntax error"),
-        ("2 a 1/d 5 list 1/d 5", "WRONGTYPE"),
-        ("2 a 1/d 5 text 1/d 5", "ERR key holds a string"),
+        ("2 a 1/d 5 list 1/d 5", "WRONGTYPE "),
+        ("2 a 1/d 5 text 1/d 5", "ERR key 'text' holds "),
     ];
     let look = |c: &mut Connection| {
         let value: Vec<u8> = c.ask("DUMP a");
@@ -146,8 +142,8 @@ fn wrong_calls_touch_no_bucket() {
     let before = look(&mut c);
     for (words, expected) in wrong {
         let error = c.error(format!("RL.MTAKE {words}").trim_end());
-        // Redis 6.2 does not count the words for a module, so the call gets as far as numkeys.
-        let counted = expected == arity && error.starts_with(numkeys);
+        // Too few words for the number of buckets are wrong in both ways.
+        let counted = expected == usage && error.starts_with(numkeys);
         assert!(counted || error.starts_with(expected), "{words}: {error}");
         assert_eq!(look(&mut c), before, "{words}");
     }
@@ -192,31 +188,25 @@ fn a_bucket_that_is_deleted_while_another_expires_is_full_and_the_server_lives()
     assert!(server.alive());
 }
 
-/// Keys that differ at the end only, as long as keys may sensibly be and longer.
+/// The search for a key that is given twice must not compare each with each.
 #[test]
-fn long_keys_cost_no_more_than_the_same_calls_one_by_one() {
-    const BYTES: usize = 250_000;
+fn keys_that_differ_at_the_end_cost_what_keys_cost_that_differ_at_the_beginning() {
     let server = launch().start();
     let mut c = server.connection();
-    let keys: Vec<_> = (0..128)
-        .map(|n| format!("{}{n:03}", "x".repeat(BYTES)))
-        .collect();
-    let mut together = call("RL.MTAKE", &[keys.len()]);
-    let mut ratios = Vec::new();
-    for key in &keys {
-        together.arg(key).arg(&["1/d", "5"]);
-    }
-    for _ in 0..3 {
-        c.ask::<()>("CONFIG RESETSTAT");
-        for key in &keys {
-            c.call::<Reply>(&["RL.TAKE", key, "1/d", "5"]);
-        }
-        let (taken, ..): Replies = together.query(&mut c).expect("a reply");
-        assert_eq!(taken, 1);
-        let micros = |name: &str| server.micros(name) as f64;
-        ratios.push(micros("rl.mtake") / micros("rl.take"));
+    let same = "x".repeat(250_000);
+    let mut micros = |key: &dyn Fn(usize) -> String| {
         c.ask::<()>("FLUSHALL");
-    }
-    let best = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    assert!(best <= 3.0, "{ratios:?} times as long");
+        let mut take = call("RL.MTAKE", &[128]);
+        for n in 0..128 {
+            take.arg(key(n)).arg(&["1/d", "5"]);
+        }
+        c.ask::<()>("CONFIG RESETSTAT");
+        let (taken, ..): Replies = take.query(&mut c).expect("a reply");
+        assert_eq!(taken, 1);
+        server.micros("rl.mtake") as f64
+    };
+    let least = |times: [f64; 5]| times.into_iter().fold(f64::INFINITY, f64::min);
+    let ends = least([(); 5].map(|()| micros(&|n| format!("{same}{n:03}"))));
+    let begins = least([(); 5].map(|()| micros(&|n| format!("{n:03}{same}"))));
+    assert!(ends <= 1.4 * begins, "{ends} µs, {begins} µs");
 }

@@ -6,25 +6,28 @@ use crate::common::{wait_until, Server};
 use crate::support::{expires_at, info, Ask, Reply};
 
 #[test]
-fn a_peek_tells_what_a_take_would_reply() {
+fn a_peek_tells_whether_a_take_passes_and_what_is_there_now() {
     let server = Server::start();
     let mut c = server.connection();
-    for (cost, taken) in [("3", 3), ("4", 0), ("6", 0), ("2", 2)] {
+    for (cost, taken) in [(3, 3), (4, 0), (6, 0), (2, 2)] {
         let words = format!("k 1/d 5 COST {cost}");
         let peeked: Reply = c.ask(&format!("RL.PEEK {words}"));
         let took = c.take(&words);
-        assert_eq!(peeked[..3], took[..3], "COST {cost}");
-        assert_eq!(peeked[0], taken, "COST {cost}");
+        assert_eq!(peeked[..2], [taken, 5], "COST {cost}");
+        assert_eq!(took[0], taken, "COST {cost}");
+        assert_eq!(
+            peeked[2],
+            took[2] + taken,
+            "COST {cost}: nothing is taken yet"
+        );
         // Time passes between the two, and a wait grows shorter by it.
-        assert!(
-            (0..60_000).contains(&(peeked[3] - took[3])),
-            "{peeked:?} {took:?}"
-        );
-        assert!(
-            (0..60_000).contains(&(peeked[4] - took[4])),
-            "{peeked:?} {took:?}"
-        );
+        let shorter = peeked[3] - took[3];
+        assert!((0..60_000).contains(&shorter), "{peeked:?} {took:?}");
+        let shorter = peeked[4] + taken * 86_400_000 - took[4];
+        assert!((0..60_000).contains(&shorter), "{peeked:?} {took:?}");
     }
+    assert_eq!(c.ask::<Reply>("RL.PEEK new 1/d 5 COST 2"), [2, 5, 5, 0, 0]);
+    assert_eq!(c.ask::<Reply>("RL.PEEK new 1/d 5 COST 6"), [0, 5, 5, -1, 0]);
 }
 
 #[test]
@@ -59,16 +62,13 @@ fn a_replica_that_may_not_be_written_answers_peeks() {
     });
     c.take("k 1/d 5 COST 2");
     let mut peek = || r.ask::<Reply>("RL.PEEK k 1/d 5");
-    wait_until("the replica knows of the take", || peek()[2] == 2);
-    assert_eq!(peek()[..4], [1, 5, 2, 0]);
+    wait_until("the replica knows of the take", || peek()[2] == 3);
+    assert_eq!(peek()[..4], [1, 5, 3, 0]);
     for name in ["RL.TAKE", "RL.GIVE"] {
         let error = r.error(&format!("{name} k 1/d 5"));
         assert!(error.starts_with("READONLY"), "{name}: {error}");
     }
-    assert_eq!(
-        r.ask::<Reply>("RL.PEEK none 1/d 5"),
-        [1, 5, 4, 0, 86_400_000]
-    );
+    assert_eq!(r.ask::<Reply>("RL.PEEK none 1/d 5"), [1, 5, 5, 0, 0]);
     assert_eq!(r.ask::<i64>("DBSIZE"), 1);
 }
 

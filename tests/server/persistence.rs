@@ -141,8 +141,8 @@ fn the_time_that_a_server_was_down_refills() {
     let latest = Instant::now();
     server.restart();
     let least = latest.elapsed();
-    let [peeked, _, remaining, ..]: [i64; 5] = server.ask("RL.PEEK bucket 1000 1000000");
-    let (level, most) = (peeked + remaining, earliest.elapsed());
+    let [_, _, level, ..]: [i64; 5] = server.ask("RL.PEEK bucket 1000 1000000");
+    let most = earliest.elapsed();
     // A token a millisecond.
     let range = least.as_millis() as i64 - 1..=most.as_millis() as i64 + 1;
     assert!(range.contains(&level), "{level}, not {range:?}");

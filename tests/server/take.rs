@@ -1,4 +1,4 @@
-//! RL.TAKE: what is admitted, and when, with each of its options.
+//! RL.TAKE: what is admitted, and when.
 
 use std::sync::Barrier;
 use std::thread;
@@ -6,7 +6,8 @@ use std::thread;
 use redis::Connection;
 
 use crate::common::{until, wait_until, Server};
-use crate::support::{call, expires_at, now, stored, Ask, HOUR_MS};
+use crate::support::node::launch;
+use crate::support::{call, expires_at, now, stored, Ask, Reply, HOUR_MS};
 
 const TOKEN: i64 = 1 << 24;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -200,90 +201,48 @@ fn a_key_of_any_bytes_has_a_bucket_of_its_own() {
 }
 
 #[test]
-fn atmost_takes_what_is_there() {
-    let server = Server::start();
+fn a_burst_of_nothing_denies_all_but_force() {
+    let server = launch().start();
     let mut c = server.connection();
-    let some = "k 1/d 5 COST 3 ATMOST";
-    assert_eq!(c.take(some)[..4], [3, 5, 2, 0]);
-    assert_eq!(c.take(some)[..4], [2, 5, 0, 0]);
-    let [taken, _, remaining, wait_ms, _] = c.take(some);
-    assert_eq!((taken, remaining), (0, 0));
-    assert!(
-        (DAY_MS - 60_000..=DAY_MS).contains(&wait_ms),
-        "wait {wait_ms} ms for one token"
-    );
-    let more = "new 1/d 5 atmost COST 50";
-    assert_eq!(c.take(more)[..4], [5, 5, 0, 0], "a cost above the burst");
-}
-
-#[test]
-fn maxwait_reserves_in_the_order_of_asking() {
-    let server = Server::start();
-    let mut c = server.connection();
-    let call = "k 1/h 1 MAXWAIT 7200000";
-    assert_eq!(
-        c.take(call)[..4],
-        [1, 1, 0, 0],
-        "what is there is not waited for"
-    );
-    for hours in 1..=2 {
-        let [taken, _, remaining, wait_ms, _] = c.take(call);
-        assert_eq!((taken, remaining), (1, 0));
-        let expected = hours * HOUR_MS - 60_000..=hours * HOUR_MS;
-        assert!(expected.contains(&wait_ms), "wait {wait_ms} ms");
+    for call in [
+        "RL.TAKE k 1/d 0",
+        "RL.TAKE k 1/d 0 COST 5",
+        "RL.TAKE k 1/d 0 ATMOST",
+        "RL.TAKE k 1/d 0 MAXWAIT 1000000000",
+        "RL.TAKE k 1/d 0 KEEP 1",
+        "RL.PEEK k 1/d 0",
+    ] {
+        assert_eq!(c.ask::<Reply>(call), [0, 0, 0, -1, 0], "{call}");
     }
-    assert_eq!(c.take(call)[0], 0, "it would be three hours");
-    assert_eq!(c.take("k 1/h 1")[0], 0, "a reservation is not overtaken");
-    assert_eq!(c.take("k 1/h 1 MAXWAIT 10800000")[0], 1);
-    let never = "new 1/h 1 COST 2 maxwait 1000000000000";
-    assert_eq!(c.take(never)[..4], [0, 1, 1, -1], "a cost above the burst");
-    let now_or_not = "k 1/h 1 MAXWAIT 0";
-    assert_eq!(c.take(now_or_not)[0], 0);
+    assert_eq!(c.ask::<Reply>("RL.GIVE k 1/d 0"), [0, 0, 0, 0, 0]);
+    let (taken, wait_ms, each): (i64, i64, Vec<Reply>) = c.ask("RL.MTAKE 2 k 1/d 0 full 1/d 5");
+    assert_eq!((taken, wait_ms), (0, -1));
+    assert_eq!(each, [[0, 0, 0, -1, 0], [1, 5, 5, 0, 0]]);
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
+
+    assert_eq!(c.take("k 1/d 0 COST 2 FORCE"), [2, 0, 0, 0, 2 * DAY_MS]);
+    assert_eq!(c.take("k 1/d 0")[..4], [0, 0, 0, -1]);
+    let before = (stored(&mut c, "k"), expires_at(&mut c, "k"));
+    assert_eq!(c.ask::<Reply>("RL.GIVE k 1/d 0")[0], 0);
+    assert_eq!((stored(&mut c, "k"), expires_at(&mut c, "k")), before);
 }
 
+/// However long a debt is, the caller is told of the time at which the key goes.
 #[test]
-fn maxwait_tells_callers_who_ask_at_once_different_times() {
-    let server = Server::start();
-    let wait = || {
-        let reply = server.connection().take("k 1/h 1 MAXWAIT 36000000");
-        (reply[0] == 1).then_some(reply[3])
-    };
-    let mut waits: Vec<i64> = thread::scope(|scope| {
-        let callers: Vec<_> = (0..50).map(|_| scope.spawn(wait)).collect();
-        callers
-            .into_iter()
-            .filter_map(|caller| caller.join().expect("a reply"))
-            .collect()
-    });
-    waits.sort_unstable();
-    assert_eq!(
-        waits.len(),
-        11,
-        "one now and ten within ten hours: {waits:?}"
-    );
-    for (hours, wait_ms) in (0..).zip(waits) {
-        let expected = (hours * HOUR_MS - 60_000).max(0)..=hours * HOUR_MS;
-        assert!(expected.contains(&wait_ms), "{wait_ms} ms is not {hours} h");
-    }
-}
-
-#[test]
-fn force_takes_into_debt_which_is_repaid_first() {
+fn a_bucket_is_full_no_later_than_its_key_expires() {
     let server = Server::start();
     let mut c = server.connection();
-    let forced = c.take("k 1/d 5 COST 8 FORCE");
-    assert_eq!(forced, [8, 5, 0, 0, 8 * DAY_MS]);
-    let [taken, _, remaining, wait_ms, _] = c.take("k 1/d 5");
-    assert_eq!((taken, remaining), (0, 0));
-    let four_days = 4 * DAY_MS - 60_000..=4 * DAY_MS;
-    assert!(
-        four_days.contains(&wait_ms),
-        "three owed and one wanted: {wait_ms} ms"
-    );
-    assert_eq!(c.take("k 1/d 5 force")[0], 1);
-    assert_eq!(
-        c.take("k 1/d 1000")[0],
-        0,
-        "a debt stays one under a new burst"
-    );
+    for words in [
+        "k 1/36525d 1 COST 100000000000 FORCE",
+        "k 1/36525d 1 COST 1000 FORCE",
+        "k 1/d 5 FORCE",
+    ] {
+        c.ask::<i64>("DEL k");
+        let before = now() / 1_000_000;
+        let [.., reset_ms] = c.take(words);
+        let after = now() / 1_000_000 + 1;
+        let told = before as i64 + reset_ms..=after as i64 + reset_ms;
+        let at = expires_at(&mut c, "k");
+        assert!(told.contains(&at), "{words}: {at}, not {told:?}");
+    }
 }

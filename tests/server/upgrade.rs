@@ -1,19 +1,21 @@
-//! One build of the module makes way for another while clients go on.
+//! One build of the module makes way for another while clients go on, by the one way that is safe.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use redis::Value;
 
-use crate::common::{module, wait_until, Server};
+use crate::common::{module, wait_until, Launch, Server};
 use crate::support::node::{assert_equal, launch, Contents};
 use crate::support::takers::{assert_between, Taken, Takers, KEYS};
 use crate::support::traffic::{self, Dice};
+use crate::support::{texts, Ask};
 
-/// What a client sees while no build is loaded.
-fn is_unknown_command(error: &str) -> bool {
-    error.contains("unknown command")
-}
+/// What the application's user may do, as the README has it, and what it takes to use it here.
+const RULES: &str = "-@all +rl.take +rl.peek +rl.give +rl.mtake +multi +exec +ping";
 
 /// The buckets that the clients do not touch.
 fn at_rest(server: &Server) -> Contents {
@@ -35,71 +37,96 @@ fn assert_runs(server: &Server, build: &Path) {
     assert!(maps.contains(build.to_str().expect("UTF-8")));
 }
 
-/// Redis 8 reuses a client's last command without looking it up, even if its module is gone and
-/// the memory with it: there a plain unload under load is not safe, whatever the module.
-fn looks_every_command_up(server: &Server) -> bool {
-    let [redis, valkey] = server.info(["redis_version", "valkey_version"]);
-    !valkey.is_empty() || !redis.starts_with('8')
-}
-
-#[test]
-fn builds_replace_each_other_under_load() {
-    let server = launch().start();
-    // The module is nothing that a replica needs.
-    let replica = server.attach(launch().without_module());
-    traffic::run(&server, &mut Dice::new(20), 500);
-    let before = at_rest(&server);
-    let (least, most) = exchange_often(&server, |build| {
-        let takers = Takers::with_refusals(&server, is_unknown_command);
-        takers.pass(200);
-        if looks_every_command_up(&server) {
-            unload_then_load(&server, &takers, build);
-            takers.pass(200);
-        } else {
-            exchange(&server, build);
-        }
-        takers.stop()
-    });
-    assert_between(&server, &least, &most);
-    assert_equal(&before, &at_rest(&server));
-    replica.wait_for(&server);
-    assert_equal(&server.contents(), &replica.contents());
-}
-
-/// Up and down and up again: the least and the most that was taken in all.
-fn exchange_often(server: &Server, exchange: impl Fn(&Path) -> (Taken, Taken)) -> (Taken, Taken) {
-    let other = other_build(server);
-    let (mut least, mut most) = ([0; KEYS], [0; KEYS]);
-    for build in [&other, &module(), &other, &module()] {
-        let (taken, asked) = exchange(build);
-        assert_runs(server, build);
-        add(&mut least, &taken);
-        add(&mut most, &asked);
-    }
-    (least, most)
-}
-
-fn unload_then_load(server: &Server, takers: &Takers, build: &Path) {
-    let () = server.ask("MODULE UNLOAD rl");
-    let refused = takers.refused();
-    wait_until("clients see it", || takers.refused() > refused);
-    // What the module asked to be told of is told to nobody now.
-    server.wait_for_no_save();
-    let _: Value = server.ask("BGSAVE");
-    server.wait_for_no_save();
-    let build = build.to_str().expect("UTF-8");
-    let () = server.call(&["MODULE", "LOAD", build, "CL.THROTTLE"]);
-}
-
-/// In one step, which no client sees but by its connection, which is cut.
+/// The README's recipe, word by word, for one user: no client sees it but by its connection, which
+/// is cut.
 fn exchange(server: &Server, build: &Path) {
     let build = build.to_str().expect("UTF-8");
+    let give_back = format!("ACL SETUSER app {RULES}");
+    let load = format!("MODULE LOAD {build} CL.THROTTLE");
+    let recipe = [
+        "CLIENT KILL TYPE normal",
+        "CLIENT KILL TYPE pubsub",
+        "ACL SETUSER app nocommands",
+        "MODULE UNLOAD rl",
+        &load,
+        &give_back,
+    ];
     let mut together = redis::pipe();
     together.atomic();
-    together.cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]);
-    together.cmd("MODULE").arg(&["UNLOAD", "rl"]);
-    together.cmd("MODULE").arg(&["LOAD", build, "CL.THROTTLE"]);
+    for line in recipe {
+        let words: Vec<_> = line.split(' ').collect();
+        together.cmd(words[0]).arg(&words[1..]).ignore();
+    }
     let () = together.query(&mut server.connection()).expect("no error");
+}
+
+/// A server that may rewrite its configuration, with the application's user.
+fn with_user() -> Server {
+    let mut server = launch().start();
+    let file = server.dir().join("rl.conf");
+    fs::write(&file, "").expect("a configuration");
+    server.restart_as(launch().configuration(&file));
+    let () = server.ask(&format!("ACL SETUSER app on >secret ~* {RULES}"));
+    server
+}
+
+fn names_take(text: &String) -> bool {
+    text.to_lowercase().contains("+rl.take")
+}
+
+/// That what a server says of its users and settings, and what the user does, is as before.
+fn assert_whole(server: &mut Server) {
+    let mut c = server.connection();
+    let users: Vec<String> = c.ask("ACL LIST");
+    assert!(users.iter().any(names_take), "{users:?}");
+    let about: Value = c.ask("ACL GETUSER app");
+    assert!(texts(&about).iter().any(names_take), "{about:?}");
+    c.ask::<()>("CONFIG REWRITE");
+    let mut app = server.connection();
+    app.ask::<()>("AUTH app secret");
+    assert_eq!(app.take("of:app 1 1000")[0], 1);
+    let denied = app.error("GET of:app");
+    assert!(denied.starts_with("NOPERM"), "{denied}");
+    assert!(server.alive());
+}
+
+/// A client that has sent these lines, and read what they were answered.
+fn having_sent(server: &Server, lines: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+    let patience = Some(Duration::from_secs(30));
+    socket.set_read_timeout(patience).expect("an open socket");
+    socket.write_all(lines.as_bytes()).expect("sent");
+    let mut answers = String::new();
+    while answers.matches("QUEUED").count() < 1 {
+        let mut part = [0; 4096];
+        let length = socket.read(&mut part).expect("answers");
+        assert!(length > 0, "{answers}");
+        answers.push_str(&String::from_utf8_lossy(&part[..length]));
+    }
+    socket
+}
+
+/// Clients that would run a command of the module that is gone, were they let.
+fn waiting_clients(server: &Server) -> Vec<TcpStream> {
+    let lines = [
+        "RL.TAKE k 1/d 100\r\nMULTI\r\nRL.TAKE k 1/d 100\r\n",
+        "AUTH app secret\r\nMULTI\r\nRL.MTAKE 1 k 1/d 100\r\n",
+        "HELLO 3\r\nSUBSCRIBE news\r\nMULTI\r\nRL.TAKE k 1/d 100\r\n",
+        "HELLO 3\r\nCLIENT TRACKING ON\r\nWATCH k\r\nMULTI\r\nRL.PEEK k 1/d 100\r\n",
+    ];
+    lines.map(|lines| having_sent(server, lines)).into()
+}
+
+/// That each of them is cut off, whatever it goes on to send.
+fn assert_cut_off(clients: Vec<TcpStream>) {
+    for mut client in clients {
+        // The connection may be known to be gone before this is sent, or after.
+        let _ = client.write_all(b"EXEC\r\nPING\r\n");
+        let mut rest = Vec::new();
+        let end = client.read_to_end(&mut rest);
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        assert!(!rest.contains("PONG"), "{end:?}: {rest}");
+    }
 }
 
 fn add(sum: &mut Taken, more: &Taken) {
@@ -108,34 +135,60 @@ fn add(sum: &mut Taken, more: &Taken) {
     }
 }
 
-/// Clients lose their connection and nothing else: no call fails.
+/// With a user, a subscriber and transactions that wait, under load: no call fails, no bucket is
+/// lost, and the server goes on.
 #[test]
-fn builds_are_exchanged_in_one_step() {
-    let server = launch().start();
-    traffic::run(&server, &mut Dice::new(22), 500);
+fn builds_are_exchanged_under_load() {
+    let mut server = with_user();
+    // The module is nothing that a replica needs.
+    let replica = server.attach(launch().without_module());
+    traffic::run(&server, &mut Dice::new(20), 500);
     let before = at_rest(&server);
-    let (least, most) = exchange_often(&server, |build| {
+    let other = other_build(&server);
+    let (mut least, mut most) = ([0; KEYS], [0; KEYS]);
+    for build in [&other, &module(), &other, &module()] {
+        let waiting = waiting_clients(&server);
         let takers = Takers::on(&server);
-        takers.pass(200);
+        takers.pass(500);
         exchange(&server, build);
-        takers.stop()
-    });
+        assert_cut_off(waiting);
+        let (taken, asked) = takers.stop();
+        assert_runs(&server, build);
+        assert_whole(&mut server);
+        add(&mut least, &taken);
+        add(&mut most, &asked);
+    }
     assert_between(&server, &least, &most);
     assert_equal(&before, &at_rest(&server));
+    replica.wait_for(&server);
+    assert_equal(&server.contents(), &replica.contents());
+}
+
+/// What the module asked to be told of is told to nobody while it is away.
+#[test]
+fn a_server_whose_module_is_away_saves_and_changes_its_role() {
+    let server = launch().start();
+    server.take("k 1/d 5");
+    let () = server.ask("MODULE UNLOAD rl");
+    let _: Value = server.ask("BGSAVE");
+    server.wait_for_no_save();
+    let () = server.ask("REPLICAOF 127.0.0.1 1");
+    let () = server.ask("REPLICAOF NO ONE");
+    let library = module();
+    let () = server.call(&["MODULE", "LOAD", library.to_str().expect("UTF-8")]);
+    assert_eq!(server.take("k 1/d 5")[..3], [1, 5, 3]);
 }
 
 /// Replicas first, then the one that is promoted in their master's place.
 #[test]
 fn servers_are_upgraded_in_turn() {
-    let old = launch().start();
-    let new = old.attach(launch());
+    let old = with_user();
+    let new = with_user();
+    new.replicate(&old);
+    new.wait_for_link();
     let mut dice = Dice::new(21);
     traffic::run(&old, &mut dice, 500);
-    let () = new.ask("MODULE UNLOAD rl");
-    traffic::run(&old, &mut dice, 500);
-    let library = module();
-    let library = library.to_str().expect("UTF-8");
-    let () = new.call(&["MODULE", "LOAD", library, "CL.THROTTLE"]);
+    exchange(&new, &other_build(&new));
     traffic::run(&old, &mut dice, 500);
     new.wait_for(&old);
     let port = new.port().to_string();
@@ -147,4 +200,29 @@ fn servers_are_upgraded_in_turn() {
     traffic::run(&new, &mut dice, 500);
     old.wait_for(&new);
     assert_equal(&new.contents(), &old.contents());
+}
+
+/// Where the configuration names the module's commands, the server needs the module to start.
+#[test]
+fn a_server_whose_configuration_has_a_user_of_the_module_does_not_start_without_it() {
+    let mut server = with_user();
+    let () = server.ask("CONFIG REWRITE");
+    server.kill();
+    let file = server.dir().join("rl.conf");
+    let text = fs::read_to_string(&file).expect("a configuration");
+    let user: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("user app"))
+        .collect();
+    assert!(user.len() == 1 && names_take(&text), "{text}");
+    let copy = server.dir().join("copy.conf");
+    fs::write(&copy, user[0]).expect("a configuration");
+    let started = Launch::default()
+        .without_module()
+        .configuration(&copy)
+        .try_start();
+    let Err(log) = started else {
+        panic!("it starts");
+    };
+    assert!(log.to_lowercase().contains("+rl."), "{log}");
 }
