@@ -10,7 +10,7 @@ async function check(client, key) {
   const send = (...words) => client.sendCommand(words);
   const call = (name, ...options) => send(name, key, "1/d", "2", ...options);
 
-  assert.deepEqual(await call("RL.PEEK"), [1, 2, 1, 0, day]);
+  assert.deepEqual(await call("RL.PEEK"), [1, 2, 2, 0, 0]);
   assert.deepEqual(await call("RL.TAKE"), [1, 2, 1, 0, day]);
   assert.deepEqual((await call("RL.TAKE", "COST", "1")).slice(0, 4), [1, 2, 0, 0]);
   const [taken, limit, remaining, waitMs, resetMs] = await call("RL.TAKE");

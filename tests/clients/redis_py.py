@@ -11,7 +11,7 @@ def check(client, key):
     def call(name, *options, on=key, burst=2):
         return client.execute_command(name, on, "1/d", burst, *options)
 
-    assert call("RL.PEEK") == [1, 2, 1, 0, DAY]
+    assert call("RL.PEEK") == [1, 2, 2, 0, 0]
     assert call("RL.TAKE") == [1, 2, 1, 0, DAY]
     assert call("RL.TAKE", "COST", 1)[:4] == [1, 2, 0, 0]
     taken, limit, remaining, wait_ms, reset_ms = call("RL.TAKE")

@@ -37,6 +37,22 @@ const LIMITS: [[&str; 2]; 12] = [
     ["999999999999", "12345678901"],
 ];
 
+/// As programs and people write them.
+const SPELLED: [[&str; 2]; 12] = [
+    ["1e1", "5"],
+    ["1.0E2/min", "2e1"],
+    ["5e-1", "3.0"],
+    ["1/DAY", "1.0e1"],
+    ["1.1574074074074075e-4", "3"],
+    ["1e-05", "1"],
+    ["1E+6/sec", "1000e0"],
+    ["2/weeks", "0"],
+    ["1/h", "0e5"],
+    ["3/1e1ms", "150e-1"],
+    ["1e12", "1e11"],
+    ["0.5/2Hours", "9"],
+];
+
 type Words = Vec<Vec<u8>>;
 
 /// The next command.
@@ -64,7 +80,22 @@ fn number(n: u64) -> Vec<u8> {
     n.to_string().into_bytes()
 }
 
+/// The same number, as it may be written.
+fn spelled(random: &mut Random, n: u64) -> Vec<u8> {
+    let text = match random.below(12) {
+        0 => format!("{n}.0"),
+        1 => format!("{n}e0"),
+        2 => format!("{n}0E-1"),
+        3 if n % 1000 == 0 => format!("{}e+3", n / 1000),
+        _ => n.to_string(),
+    };
+    text.into_bytes()
+}
+
 fn limit(random: &mut Random, key: usize) -> [Vec<u8>; 2] {
+    if random.once_in(8) {
+        return random.one_of(&SPELLED).map(word);
+    }
     let at = if random.once_in(6) {
         random.below(12) as usize
     } else {
@@ -109,7 +140,7 @@ fn with_cost(random: &mut Random, model: &Model, key: usize, name: &str) -> Word
     words.extend(limit(random, key));
     if !random.once_in(3) {
         let cost = cost(random, model, key);
-        words.extend([option(random, "COST"), number(cost)]);
+        words.extend([option(random, "COST"), spelled(random, cost)]);
     }
     words
 }
@@ -121,9 +152,16 @@ fn take(random: &mut Random, model: &Model, key: usize) -> Words {
         1 => vec![option(random, "FORCE")],
         2 => {
             let ms = random.of_any_size() % 1_000_000_000_001;
-            vec![option(random, "MAXWAIT"), number(ms)]
+            vec![option(random, "MAXWAIT"), spelled(random, ms)]
         }
         _ => Vec::new(),
+    };
+    let mode = match (mode.len(), random.below(4)) {
+        (0 | 1, 0) => {
+            let keep = cost(random, model, key);
+            [vec![option(random, "KEEP"), spelled(random, keep)], mode].concat()
+        }
+        _ => mode,
     };
     // Options in either order.
     let at = if random.once_in(2) { 4 } else { words.len() };
@@ -146,7 +184,7 @@ fn several(random: &mut Random, model: &Model) -> Words {
     }
     if random.once_in(2) {
         let cost = cost(random, model, first);
-        words.extend([option(random, "COST"), number(cost)]);
+        words.extend([option(random, "COST"), spelled(random, cost)]);
     }
     words
 }
@@ -167,7 +205,7 @@ fn throttle(random: &mut Random, model: &Model, key: usize) -> Words {
         _ => [MAX_TOKENS - 1, 1_000_000_000_000, 1],
     };
     let mut words = vec![option(random, "CL.THROTTLE"), KEYS[key].to_vec()];
-    words.extend(numbers.map(number));
+    words.extend(numbers.map(|n| spelled(random, n)));
     match random.below(4) {
         0 => {}
         1 => words.push(number(0)),
@@ -179,9 +217,9 @@ fn throttle(random: &mut Random, model: &Model, key: usize) -> Words {
 /// One more option; or words dropped, doubled, swapped, changed, or put in.
 fn spoil(random: &mut Random, words: &mut Words) {
     if random.once_in(3) {
-        let name = random.one_of(&["COST", "ATMOST", "FORCE", "MAXWAIT"]);
+        let name = random.one_of(&["COST", "KEEP", "ATMOST", "FORCE", "MAXWAIT"]);
         words.push(option(random, name));
-        if matches!(name, "COST" | "MAXWAIT") {
+        if matches!(name, "COST" | "KEEP" | "MAXWAIT") {
             words.push(number(1 + random.below(3)));
         }
         return;
@@ -202,6 +240,7 @@ fn spoil(random: &mut Random, words: &mut Words) {
             _ => {
                 let names = [
                     "COST",
+                    "KEEP",
                     "ATMOST",
                     "FORCE",
                     "MAXWAIT",
@@ -241,9 +280,13 @@ fn meddle(random: &mut Random, key: usize) -> Words {
     };
     let arrival =
         |random: &mut Random| number(crate::now().wrapping_add(random.of_any_size() >> 4));
-    let (name, arguments): (&str, Words) = match random.below(24) {
+    let (name, arguments): (&str, Words) = match random.below(40) {
         0..=4 => ("SET", vec![any_bucket(random)]),
-        5..=6 => ("SET", vec![arrival(random)]),
+        5 => ("SET", vec![arrival(random)]),
+        6 => {
+            let ttl = number(1 + random.below(100_000));
+            ("SET", vec![arrival(random), word("PX"), ttl])
+        }
         7 => ("SET", vec![random.bytes(20)]),
         8 => ("SETRANGE", vec![number(random.below(17)), random.bytes(3)]),
         9 => ("APPEND", vec![random.bytes(3)]),

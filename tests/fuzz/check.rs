@@ -1,7 +1,7 @@
 //! One bucket of a call, held to what the oracle makes of it.
 
 use crate::oracle::{After, Limit, Mode, Outcome, State, MILLI};
-use crate::syntax::Verb;
+use crate::syntax::{Ask, Verb};
 use crate::wire::{Content, Found};
 
 /// Between which instants a call was carried out.
@@ -40,6 +40,7 @@ pub fn bucket(
     verb: Verb,
     limit: Option<&Limit>,
     content: &Content,
+    expires: Option<i64>,
     now: u64,
 ) -> Option<Option<State>> {
     match content {
@@ -47,7 +48,9 @@ pub fn bucket(
         Content::Other(_) => None,
         Content::Text(bytes) => match (State::read(bytes), verb) {
             (Some(state), _) => Some(Some(state)),
-            (None, Verb::Throttle(_)) if (1..=19).contains(&bytes.len()) => {
+            (None, Verb::Throttle(_))
+                if bytes.len() == 19 && bytes[0] != b'0' && expires.is_some() =>
+            {
                 let arrival = crate::oracle::parse_integer(bytes)?;
                 let arrival = u64::try_from(arrival).ok()?;
                 Some(Some(limit?.at_arrival_time(arrival, now)))
@@ -63,6 +66,10 @@ pub struct Check<'a> {
     pub limit: &'a Limit,
     pub reply: &'a [i64; 5],
     pub moment: &'a Moment,
+    /// When the key expires that was found.
+    pub expires: Option<i64>,
+    /// Whether somebody else changed the key last, whose expiry may stay.
+    pub meddled: bool,
 }
 
 impl Check<'_> {
@@ -78,7 +85,7 @@ impl Check<'_> {
     }
 
     fn given(&self, content: &Content, before: &Found, after: &Found) -> Result<(), String> {
-        if after != before && after.content != Content::Nothing {
+        if after.content != *content && after.content != Content::Nothing {
             return self.written(content, after);
         }
         let mut told = Err("no moment".to_owned());
@@ -118,8 +125,18 @@ impl Check<'_> {
         };
         // What is full in the end may have become so by what was given.
         let filled = matches!(self.verb, Verb::Give(_)) && after.content == Content::Nothing;
+        // From when it is kept is known, but for an arrival time, which says when it is full.
+        let until = [&first, &last].map(|outcome| match outcome.after {
+            After::KeptUntil(at) => before.expires.map(|expires| expires.max(at)),
+            _ => before.expires,
+        });
+        let in_range = (until[0]..=until[1]).contains(&after.expires)
+            || (until[1]..=until[0]).contains(&after.expires);
+        let stays = self.meddled && after == before;
+        let kept_until = after.content == before.content && (in_range || stays);
         let may_be = |outcome: &Outcome| match outcome.after {
             After::Kept => after == before || may_have_expired(before, self.moment) || filled,
+            After::KeptUntil(_) => kept_until || may_have_expired(before, self.moment),
             After::Removed => after.content == Content::Nothing,
             // Of no use longer than this took. It may have been written that much earlier, and then
             // was full that much earlier at the most.
@@ -128,8 +145,8 @@ impl Check<'_> {
                 after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
             }
         };
-        let peeks = matches!(self.verb, Verb::Peek(_));
-        if !peeks && !may_be(&first) && !may_be(&last) {
+        let peeked = matches!(self.verb, Verb::Peek(_)) && after == before;
+        if !peeked && !may_be(&first) && !may_be(&last) {
             return Err(format!("expected {first:?} to {last:?}"));
         }
         self.between(&first.reply, &last.reply)
@@ -170,12 +187,16 @@ impl Check<'_> {
     /// What the oracle makes of it; `None` if it must fail.
     fn outcome(&self, content: &Content, now: u64) -> Option<Outcome> {
         let limit = self.limit;
-        let stored = bucket(self.verb, Some(limit), content, now)?;
+        let stored = bucket(self.verb, Some(limit), content, self.expires, now)?;
         match self.verb {
-            Verb::Take(cost, mode) => limit.take(stored, now, cost, mode),
-            Verb::Peek(cost) => limit.take(stored, now, cost, Mode::Whole),
+            Verb::Take(ask) => take(limit, stored, now, ask),
+            Verb::Peek(cost) => Some(limit.look(stored, now, cost)),
             Verb::Give(tokens) => Some(limit.give(stored, now, tokens)),
-            Verb::Each(cost) => Some(limit.look(stored, now, cost)),
+            // One that has enough is left alone, one that has not is denied.
+            Verb::Each(cost) => match limit.look(stored, now, cost) {
+                looked if looked.reply[0] > 0 => Some(looked),
+                _ => take(limit, stored, now, Ask::whole(cost)),
+            },
             Verb::Throttle(quantity) => {
                 let mut outcome = match quantity {
                     0 => limit.look(stored, now, 0),
@@ -186,6 +207,11 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// What the oracle makes of a take; `None` if it must fail.
+pub fn take(limit: &Limit, stored: Option<State>, now: u64, ask: Ask) -> Option<Outcome> {
+    limit.take_keeping(stored, now, ask.cost, ask.keep, ask.mode)
 }
 
 /// A reply as redis-cell gives it, with seconds rounded up.

@@ -1,17 +1,19 @@
 //! What each call may be answered, and what it may leave behind.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use redis::Value;
 
-use crate::check::{bucket, may_have_expired, Check, Moment, NOTHING};
-use crate::oracle::{Mode, State, MILLI, UNIT};
-use crate::syntax::{self, Call, Part, Verb};
+use crate::check::{bucket, may_have_expired, take, Check, Moment, NOTHING};
+use crate::oracle::{State, MILLI, UNIT};
+use crate::syntax::{self, Ask, Call, Part, Verb};
 use crate::wire::{Command, Content, Found};
 
 pub struct Model {
     seed: u64,
     keys: HashMap<Vec<u8>, Found>,
+    /// Keys that another than the module changed last.
+    meddled: HashSet<Vec<u8>>,
     /// The last commands, for whoever reads of a failure.
     recent: VecDeque<Command>,
     /// How often what was seen.
@@ -23,6 +25,7 @@ impl Model {
         Self {
             seed,
             keys: HashMap::new(),
+            meddled: HashSet::new(),
             recent: VecDeque::new(),
             seen: BTreeMap::new(),
         }
@@ -68,7 +71,18 @@ impl Model {
                 );
             });
             *self.seen.entry(told).or_default() += 1;
+            let moved = keys
+                .iter()
+                .any(|key| is_moved(self.keys.get(key), &found[key]));
+            *self.seen.entry("expiry moved").or_default() += u64::from(moved && told == "denied");
             self.learn_instant(&found, moment);
+            let content = |found: Option<&Found>| found.map(|found| found.content.clone());
+            let changed = |key: &&Vec<u8>| content(self.keys.get(*key)) != content(found.get(*key));
+            for key in keys.iter().filter(changed) {
+                self.meddled.remove(key);
+            }
+        } else {
+            self.meddled.extend(keys.iter().cloned());
         }
         self.keys.extend(found);
         self.recent.push_back(command.clone());
@@ -81,7 +95,8 @@ impl Model {
     fn learn_instant(&self, found: &HashMap<Vec<u8>, Found>, moment: &mut Moment) {
         for (key, found) in found {
             let before = self.keys.get(key).unwrap_or(&NOTHING);
-            if let (Content::Text(bytes), true) = (&found.content, found != before) {
+            if let (Content::Text(bytes), true) = (&found.content, found.content != before.content)
+            {
                 let state = State::read(bytes).expect("a call leaves a bucket");
                 moment.from = moment.from.max(state.updated_at);
             }
@@ -111,7 +126,7 @@ impl Model {
         for (part, reply) in call.parts.iter().zip(&replies) {
             let verb = match (part.verb, outer) {
                 (Verb::Each(cost), Some([0, _])) => Verb::Each(cost),
-                (Verb::Each(cost), _) => Verb::Take(cost, Mode::Whole),
+                (Verb::Each(cost), _) => Verb::Take(Ask::whole(cost)),
                 (verb, _) => verb,
             };
             let limit = part.limit.as_ref().ok_or("a wrong limit")?;
@@ -120,6 +135,8 @@ impl Model {
                 limit,
                 reply,
                 moment,
+                expires: before(part).expires,
+                meddled: self.meddled.contains(&part.key),
             };
             check.any_of(before(part), &found[&part.key])?;
         }
@@ -144,20 +161,21 @@ impl Model {
             let gone = found
                 .expires
                 .is_some_and(|at| at < (moment.from / MILLI) as i64);
-            let bucket = bucket(part.verb, part.limit.as_ref(), &found.content, moment.from);
+            let limit = part.limit.as_ref();
+            let bucket = bucket(part.verb, limit, &found.content, found.expires, moment.from);
             match (&found.content, bucket) {
                 _ if gone => {}
                 (Content::Other(_), _) if text.starts_with("WRONGTYPE ") => {
                     return Ok("wrong type")
                 }
-                (Content::Text(_), None) if text.starts_with("ERR key holds a string") => {
+                (Content::Text(_), None) if is_no_bucket(text) => {
                     return Ok("no bucket");
                 }
                 (Content::Text(_) | Content::Nothing, Some(stored)) => {
-                    let (Verb::Take(cost, mode), Some(limit)) = (part.verb, &part.limit) else {
+                    let (Verb::Take(ask), Some(limit)) = (part.verb, &part.limit) else {
                         continue;
                     };
-                    let owes = |now| limit.take(stored, now, cost, mode).is_none();
+                    let owes = |now| take(limit, stored, now, ask).is_none();
                     if (owes(moment.from) || owes(moment.to))
                         && text.starts_with("ERR COST would make the bucket owe")
                     {
@@ -183,6 +201,7 @@ impl Model {
             "too much debt",
             "taken",
             "denied",
+            "expiry moved",
             "given",
             "peeked",
             "throttled",
@@ -193,6 +212,14 @@ impl Model {
             assert!(seen > 100, "{kind} was seen {seen} times: {:?}", self.seen);
         }
     }
+}
+
+fn is_no_bucket(text: &str) -> bool {
+    text.starts_with("ERR key '") && text.contains(" holds ")
+}
+
+fn is_moved(before: Option<&Found>, after: &Found) -> bool {
+    before.is_some_and(|before| before.content == after.content && before.expires < after.expires)
 }
 
 fn kind(verb: Verb, replies: &[[i64; 5]]) -> &'static str {

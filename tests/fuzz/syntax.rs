@@ -7,12 +7,31 @@ use crate::oracle::{self, Limit, Mode, Refusal, MAX_TOKENS, SECOND};
 /// What is to be done with one bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verb {
-    Take(u64, Mode),
+    Take(Ask),
     Give(u64),
     Peek(u64),
     /// Of several buckets.
     Each(u64),
     Throttle(u64),
+}
+
+/// So many, if so many are left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ask {
+    pub cost: u64,
+    pub keep: u64,
+    pub mode: Mode,
+}
+
+impl Ask {
+    /// All or none.
+    pub fn whole(cost: u64) -> Self {
+        Self {
+            cost,
+            keep: 0,
+            mode: Mode::Whole,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -33,7 +52,7 @@ pub struct Call {
     pub may_be_too_long: bool,
 }
 
-const ARITY: &str = "ERR wrong number of arguments";
+const USAGE: &str = "ERR usage: ";
 const SYNTAX: &str = "ERR syntax error";
 
 /// `None`: not a call of which the model knows the reply.
@@ -42,14 +61,13 @@ pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
     let mut call = Call::default();
     match name.to_ascii_uppercase().as_slice() {
         b"RL.TAKE" => call.one(arguments, |call, options| {
-            let (cost, mode) = call.options(options, true);
-            Verb::Take(cost, mode)
+            Verb::Take(call.options(options, true))
         }),
         b"RL.GIVE" => call.one(arguments, |call, options| {
-            Verb::Give(call.options(options, false).0)
+            Verb::Give(call.options(options, false).cost)
         }),
         b"RL.PEEK" => call.one(arguments, |call, options| {
-            Verb::Peek(call.options(options, false).0)
+            Verb::Peek(call.options(options, false).cost)
         }),
         b"RL.MTAKE" => call.several(arguments),
         b"CL.THROTTLE" => call.throttle(arguments),
@@ -58,16 +76,16 @@ pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
     Some(call)
 }
 
-/// An integer in a range.
+/// A whole number in a range.
 fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
-    let n = u64::try_from(oracle::parse_integer(text)?).ok()?;
+    let n = u64::try_from(oracle::parse_whole(text)?).ok()?;
     (low..=high).contains(&n).then_some(n)
 }
 
 impl Call {
     fn one(&mut self, arguments: &[Vec<u8>], verb: impl Fn(&mut Self, &[Vec<u8>]) -> Verb) {
         let [key, rate, burst, options @ ..] = arguments else {
-            return self.wrong.push(ARITY);
+            return self.wrong.push(USAGE);
         };
         let limit = self.limit(rate, burst);
         let verb = verb(self, options);
@@ -76,7 +94,7 @@ impl Call {
     }
 
     fn limit(&mut self, rate: &[u8], burst: &[u8]) -> Option<Limit> {
-        let is_burst = integer(burst, 1, MAX_TOKENS).is_some();
+        let is_burst = integer(burst, 0, MAX_TOKENS).is_some();
         let refused = match Limit::parse(rate, burst) {
             Ok(limit) => {
                 self.may_be_too_long |= !oracle::has_few_digits(rate);
@@ -98,13 +116,13 @@ impl Call {
         None
     }
 
-    /// The cost and the mode.
-    fn options(&mut self, mut options: &[Vec<u8>], modes: bool) -> (u64, Mode) {
-        let (mut cost, mut mode) = (None, None);
+    /// What is asked for, with the options that RL.TAKE alone has or without.
+    fn options(&mut self, mut options: &[Vec<u8>], modes: bool) -> Ask {
+        let (mut cost, mut keep, mut mode) = (None, None, None);
         while let Some((name, rest)) = options.split_first() {
             options = rest;
             let name = name.to_ascii_uppercase();
-            let valued = matches!(name.as_slice(), b"COST" | b"MAXWAIT");
+            let valued = matches!(name.as_slice(), b"COST" | b"KEEP" | b"MAXWAIT");
             let value = rest.first();
             let found = match (name.as_slice(), value) {
                 (b"COST", Some(value)) => {
@@ -113,6 +131,13 @@ impl Call {
                         self.wrong.push("ERR COST must be");
                     }
                     cost.replace(n.unwrap_or(1)).is_none()
+                }
+                (b"KEEP", Some(value)) if modes => {
+                    let n = integer(value, 1, MAX_TOKENS);
+                    if n.is_none() {
+                        self.wrong.push("ERR KEEP must be");
+                    }
+                    keep.replace(n.unwrap_or(1)).is_none()
                 }
                 (b"ATMOST", _) if modes => mode.replace(Mode::AtMost).is_none(),
                 (b"FORCE", _) if modes => mode.replace(Mode::Force).is_none(),
@@ -133,21 +158,31 @@ impl Call {
                 options = &rest[1..];
             }
         }
-        (cost.unwrap_or(1), mode.unwrap_or(Mode::Whole))
+        if keep.is_some() && matches!(mode, Some(Mode::Force | Mode::MaxWait(_))) {
+            self.wrong.push(SYNTAX);
+        }
+        Ask {
+            cost: cost.unwrap_or(1),
+            keep: keep.unwrap_or(0),
+            mode: mode.unwrap_or(Mode::Whole),
+        }
     }
 
     fn several(&mut self, arguments: &[Vec<u8>]) {
         let [numkeys, rest @ ..] = arguments else {
-            return self.wrong.push(ARITY);
+            return self.wrong.push(USAGE);
         };
         if arguments.len() < 4 {
-            return self.wrong.push(ARITY);
+            return self.wrong.extend([USAGE, "ERR numkeys must be"]);
         }
-        let count = integer(numkeys, 1, 128).map(|n| n as usize * 3);
+        // The servers read it, too, and know digits only.
+        let digits = numkeys.iter().all(u8::is_ascii_digit);
+        let count = integer(numkeys, 1, 128).filter(|_| digits);
+        let count = count.map(|n| n as usize * 3);
         let Some((buckets, options)) = count.and_then(|n| rest.split_at_checked(n)) else {
             return self.wrong.push("ERR numkeys must be");
         };
-        let (cost, _) = self.options(options, false);
+        let Ask { cost, .. } = self.options(options, false);
         for bucket in buckets.chunks_exact(3) {
             let key = bucket[0].clone();
             if self.parts.iter().any(|part| part.key == key) {
@@ -162,7 +197,7 @@ impl Call {
     fn throttle(&mut self, arguments: &[Vec<u8>]) {
         let (key, numbers) = match arguments {
             [key, numbers @ ..] if (3..=4).contains(&numbers.len()) => (key.clone(), numbers),
-            _ => return self.wrong.push(ARITY),
+            _ => return self.wrong.push(USAGE),
         };
         let mut number = |at: usize, low, high, wrong| {
             let Some(text) = numbers.get(at) else {

@@ -70,7 +70,7 @@ fn after_an_aof_in_which_a_script_made_a_call_the_aof_is_sent_effects() {
 fn hesitating() -> Server {
     launch()
         .with(&["--repl-diskless-sync", "yes"])
-        .with(&["--repl-diskless-sync-delay", "15"])
+        .with(&["--repl-diskless-sync-delay", "5"])
         .start()
 }
 
@@ -212,4 +212,46 @@ fn a_denied_call_under_a_higher_rate_moves_no_expiry() {
     let before = (stored(&mut c, "k"), expires_at(&mut c, "k"));
     assert_eq!(c.take("k 2/h 10")[0], 0);
     assert_eq!((stored(&mut c, "k"), expires_at(&mut c, "k")), before);
+}
+
+/// All of a transaction, or of a script, is at one time, and so is what is stored.
+#[test]
+fn a_denied_call_keeps_a_bucket_that_two_limits_wrote_in_one_transaction() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let mut transaction = redis::pipe();
+    transaction.atomic();
+    for words in ["k 1/h 10 COST 10", "k 1000 1000 COST 1000 FORCE"] {
+        let words: Vec<_> = words.split(' ').collect();
+        transaction.cmd("RL.TAKE").arg(words);
+    }
+    let _: Value = transaction.query(&mut c).expect("replies");
+    let [taken, _, _, _, reset_ms] = c.take("k 1/h 10");
+    assert_eq!(taken, 0);
+    let now_ms = i64::try_from(now() / 1_000_000).expect("a time");
+    let left = expires_at(&mut c, "k") - now_ms;
+    assert!((left - reset_ms).abs() < 60_000, "{left} ms, {reset_ms} ms");
+}
+
+/// The same key may be in several databases.
+#[test]
+fn a_denied_call_keeps_a_bucket_that_is_also_in_another_database() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let mut transaction = redis::pipe();
+    transaction.atomic();
+    transaction
+        .cmd("RL.TAKE")
+        .arg(&["k", "1000", "1000", "COST", "1000"]);
+    transaction.cmd("SELECT").arg(1);
+    transaction
+        .cmd("RL.TAKE")
+        .arg(&["k", "1/h", "10", "COST", "10"]);
+    transaction.cmd("SELECT").arg(0);
+    let _: Value = transaction.query(&mut c).expect("replies");
+    let [taken, _, _, _, reset_ms] = c.take("k 1/h 10");
+    assert_eq!(taken, 0);
+    let now_ms = i64::try_from(now() / 1_000_000).expect("a time");
+    let left = expires_at(&mut c, "k") - now_ms;
+    assert!((left - reset_ms).abs() < 60_000, "{left} ms, {reset_ms} ms");
 }

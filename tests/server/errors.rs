@@ -127,9 +127,9 @@ fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
         (&[b"FORCE", b"MAXWAIT", b"1"], "'MAXWAIT'"),
         (&[b"KEEP"], "KEEP"),
         (&[b"KEEP", b"1", b"keep", b"1"], "twice"),
-        (&[b"KEEP", b"1", b"FORCE"], "'FORCE'"),
-        (&[b"FORCE", b"KEEP", b"1"], "'KEEP'"),
-        (&[b"MAXWAIT", b"1", b"KEEP", b"1"], "'KEEP'"),
+        (&[b"KEEP", b"1", b"FORCE"], "KEEP"),
+        (&[b"FORCE", b"KEEP", b"1"], "KEEP"),
+        (&[b"MAXWAIT", b"1", b"KEEP", b"1"], "KEEP"),
     ];
     let mut refuse = |name: &str, options: Arguments, mention: &str| {
         let arguments = [&[b"1".as_slice(), b"5"], options].concat();
