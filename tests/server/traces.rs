@@ -175,15 +175,16 @@ fn untouched_values() -> Vec<(Vec<u8>, &'static [&'static str])> {
 fn a_look_and_a_call_that_fails_leave_form_memory_and_age() {
     let server = launch().start();
     let mut c = server.connection();
+    // There a module that says how many milliseconds ago a key was used is taken to mean seconds.
+    let cannot_age = server.info(["valkey_version"])[0].starts_with("9.");
     for (policy, count) in [("allkeys-lru", "IDLETIME"), ("allkeys-lfu", "FREQ")] {
         c.call::<()>(&["CONFIG", "SET", "maxmemory-policy", policy]);
         for (value, calls) in untouched_values() {
             c.ask::<()>("FLUSHALL");
             c.call::<()>(&[&b"SET"[..], b"k", &value]);
             let dump: Vec<u8> = c.ask("DUMP k");
-            let option = count.replace("TIME", "TIME");
             let mut restore = call("RESTORE", &["k", "100000000"]);
-            restore.arg(dump).arg(&["REPLACE", &option, "200"]);
+            restore.arg(dump).arg(&["REPLACE", count, "200"]);
             restore.query::<()>(&mut c).expect("it is restored");
             let before = kept(&mut c, "k", count);
             for words in calls.iter().cycle().take(100) {
@@ -194,13 +195,11 @@ fn a_look_and_a_call_that_fails_leave_form_memory_and_age() {
                 // Of what it tells, the age alone goes on by itself.
                 let after = kept(&mut c, "k", count);
                 assert_eq!((&after.0, after.1), (&before.0, before.1), "{words}");
-                assert!(
-                    after.2 >= before.2,
-                    "{words}: {count} {} {}",
-                    before.2,
-                    after.2
-                );
-                assert!(count != "FREQ" || after.2 == before.2, "{words}: {after:?}");
+                let told = format!("{words}: {count} {} {}", before.2, after.2);
+                // To seem older would have it evicted before others.
+                let most = if count == "FREQ" { 0 } else { 60 };
+                assert!(after.2 <= before.2 + most, "{told}");
+                assert!(after.2 >= before.2 || cannot_age && after.2 == 0, "{told}");
             }
         }
     }
