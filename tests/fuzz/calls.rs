@@ -86,7 +86,7 @@ fn spelled(random: &mut Random, n: u64) -> Vec<u8> {
         0 => format!("{n}.0"),
         1 => format!("{n}e0"),
         2 => format!("{n}0E-1"),
-        3 if n % 1000 == 0 => format!("{}e+3", n / 1000),
+        3 if n.is_multiple_of(1000) => format!("{}e+3", n / 1000),
         _ => n.to_string(),
     };
     text.into_bytes()

@@ -70,8 +70,8 @@ fn with_user() -> Server {
     server
 }
 
-fn names_take(text: &String) -> bool {
-    text.to_lowercase().contains("+rl.take")
+fn names_take(text: impl AsRef<str>) -> bool {
+    text.as_ref().to_lowercase().contains("+rl.take")
 }
 
 /// That what a server says of its users and settings, and what the user does, is as before.
