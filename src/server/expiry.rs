@@ -48,7 +48,8 @@ unsafe fn set_by_time_left(key: *mut raw::RedisModuleKey, expire_ms: c_longlong)
     }
 }
 
-/// When the key expires; `None` if never. Of a key that has expired already, 6.2 says only that.
+/// When the key expires; `None` if never. Of a key that has expired already, 6.2 says only that: then
+/// it is 0.
 ///
 /// # Safety
 /// `key` must be open.

@@ -85,19 +85,3 @@ fn a_bucket_that_expires_within_a_transaction_is_gone_for_a_take_as_for_a_look()
         (vec![1, 53, 53, 0], vec![1, 53, 52, 0])
     );
 }
-
-/// Somebody else's expiry, where the call before was of the same limit.
-#[test]
-fn a_bucket_whose_expiry_somebody_moved_is_gone_for_a_take_as_for_a_look() {
-    let server = Server::start();
-    let mut c = server.connection();
-    let script = "redis.call('RL.TAKE', KEYS[1], '1/m', '53')
-        redis.call('RL.TAKE', KEYS[1], '1/m', '53', 'COST', '53')
-        redis.call('PEXPIRE', KEYS[1], 1)
-        for n = 1, 2e7 do end
-        return {redis.call('RL.PEEK', KEYS[1], '1/m', '53'),
-                redis.call('RL.TAKE', KEYS[1], '1/m', '53')}";
-    let [peeked, taken]: [[i64; 5]; 2] = c.call(&["EVAL", script, "1", "k"]);
-    assert_eq!((peeked[0], peeked[2]), (1, 53));
-    assert_eq!((taken[0], taken[2]), (1, 52));
-}
