@@ -72,7 +72,7 @@ pub fn look<'a, L: Counted>(
         }
         None => None,
     };
-    let reply = limit.stand(stored, call.now()).look(ask).reply;
+    let reply = limit.stand(stored, call.now()).look(ask)?.reply;
     L::COUNTS.peeks.add(1);
     Ok(reply)
 }

@@ -127,7 +127,7 @@ fn deny<'a>(call: &mut Call<'a>, parts: &[Part<'a>], ask: &Ask) -> Result<Vec<Re
     let mut replies = Vec::with_capacity(parts.len());
     for part in parts {
         let decision = if part.standing.has(ask) {
-            part.standing.look(ask)
+            part.standing.look(ask)?
         } else {
             part.standing.take(ask)?
         };

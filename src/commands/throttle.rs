@@ -113,7 +113,7 @@ fn taken_over(stored: &[u8], now: u64, limit: &Limit) -> Option<Bucket> {
 /// As redis-cell does, a quantity of 0 asks how the bucket stands.
 fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, Error<'static>> {
     if quantity == 0 {
-        return Ok(standing.look(&Ask::whole(0)));
+        return standing.look(&Ask::whole(0));
     }
     standing.take(&Ask::whole(quantity))
 }

@@ -147,12 +147,15 @@ pub trait Standing {
     /// Takes what is asked for, or denies it.
     ///
     /// # Errors
-    /// [`Mode::Force`] would go beyond what is accepted.
+    /// [`Mode::Force`] would go beyond what is accepted, or [`look`](Self::look) has one.
     fn take(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
     /// Takes nothing. The reply says in `taken` and `wait_ms` whether, or when, this would be
     /// taken; `remaining` and `reset_ms` are those of now.
-    fn look(&self, ask: &Ask) -> Decision<Self::State>;
+    ///
+    /// # Errors
+    /// The limit is none at this instant: a window that is to end has ended.
+    fn look(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
     /// Whether [`take`](Self::take) would take all that is asked for.
     fn has(&self, ask: &Ask) -> bool;

@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 
 use crate::hint;
 use crate::options::Name;
+use crate::quota::{ANCHOR, OFFSET};
 use crate::top;
-use crate::units::{MAX_LIMITS, MAX_RATE, MAX_TOKENS, MAX_WAIT_MS, MAX_YEARS};
+use crate::units::{MAX_LIMITS, MAX_RATE, MAX_TOKENS, MAX_USED, MAX_WAIT_MS, MAX_YEARS};
 
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,19 @@ pub enum Error<'a> {
     Invalid(Parameter, &'a [u8]),
     /// It is no rate that is accepted.
     Rate(&'a [u8]),
+    /// It is no window that is accepted.
+    Window(&'a [u8]),
+    /// It is no distance from UTC.
+    Offset(&'a [u8]),
+    /// This unit of the calendar has no anchor.
+    Anchor(&'a [u8]),
+    /// A window would have ended, or end too late; both in milliseconds since 1970.
+    Until {
+        /// When it should end.
+        end: i64,
+        /// When that was asked.
+        now: i64,
+    },
     /// No such option; the second says which there are.
     UnknownOption(&'a [u8], &'static [Name]),
     /// An option that must be followed by a value is last.
@@ -31,6 +45,8 @@ pub enum Error<'a> {
     TooSlow,
     /// The bucket would owe more than is accepted.
     Debt,
+    /// More would be used of the window than is accepted.
+    Used,
     /// A key is given twice.
     RepeatedKey(&'a [u8]),
     /// The key holds another type than this needs.
@@ -61,6 +77,16 @@ pub enum Parameter {
     Keep,
     /// Milliseconds that the caller is ready to wait.
     MaxWait,
+    /// The most that is used in a window.
+    Limit,
+    /// The weekday that a week begins on.
+    Weekday,
+    /// The day that a month begins on.
+    MonthDay,
+    /// When a window ends, in milliseconds since 1970.
+    Until,
+    /// When something was taken, in milliseconds since 1970.
+    At,
     /// How many keys follow.
     NumKeys,
     /// The burst less one, as redis-cell counts.
@@ -82,6 +108,11 @@ impl Parameter {
             Self::Cost => "COST",
             Self::Keep => "KEEP",
             Self::MaxWait => "MAXWAIT",
+            Self::Limit => "limit",
+            Self::Weekday => "ANCHOR of a WEEK",
+            Self::MonthDay => "ANCHOR of a MONTH",
+            Self::Until => "UNTIL",
+            Self::At => "AT",
             Self::NumKeys => "numkeys",
             Self::MaxBurst => "max_burst",
             Self::Count | Self::TopCount => "count",
@@ -93,9 +124,12 @@ impl Parameter {
     /// What is accepted.
     pub const fn bounds(self) -> RangeInclusive<u64> {
         match self {
-            Self::Burst | Self::Quantity => 0..=MAX_TOKENS,
+            Self::Burst | Self::Limit | Self::Quantity => 0..=MAX_TOKENS,
             Self::Cost | Self::Keep => 1..=MAX_TOKENS,
             Self::MaxWait => 0..=MAX_WAIT_MS,
+            Self::Weekday => 1..=7,
+            Self::MonthDay => 1..=31,
+            Self::Until | Self::At => 0..=i64::MAX as u64,
             Self::NumKeys => 1..=MAX_LIMITS,
             Self::MaxBurst => 0..=MAX_TOKENS - 1,
             Self::Count => 1..=1_000_000_000_000_000_000,
@@ -107,6 +141,8 @@ impl Parameter {
     const fn unit(self) -> &'static str {
         match self {
             Self::MaxWait => " milliseconds",
+            Self::Until | Self::At => ", in milliseconds since 1970",
+            Self::Weekday => ", Monday to Sunday",
             Self::Period => " seconds",
             Self::TopCount => ", or RESET",
             Self::NumKeys => ", in plain digits, followed by as many keys",
@@ -141,6 +177,41 @@ impl fmt::Display for Error<'_> {
                 Shown(got),
                 hint::Rate(got)
             ),
+            Self::Window(got) => write!(
+                f,
+                "ERR window must be a duration such as 15m, SLIDING and a duration, HOUR, DAY, \
+                 WEEK, MONTH, YEAR, or UNTIL and a time; got '{}': {}",
+                Shown(got),
+                hint::Window(got)
+            ),
+            Self::Offset(got) => write!(
+                f,
+                "ERR {OFFSET} must be from -23:59 to +23:59, with a sign and two digits each, \
+                 such as +02:00; got '{}'",
+                Shown(got)
+            ),
+            Self::Anchor(unit) => write!(
+                f,
+                "ERR {ANCHOR} goes with WEEK and MONTH, not with '{}'",
+                Shown(unit)
+            ),
+            Self::Until { end, now } => write!(
+                f,
+                "ERR UNTIL must be later than now and at most {MAX_YEARS} years ahead, in \
+                 milliseconds since 1970; got {end}: {}",
+                hint::Until { end, now }
+            ),
+            Self::UnknownOption(got, _)
+                if [OFFSET, ANCHOR]
+                    .iter()
+                    .any(|w| got.eq_ignore_ascii_case(w.as_bytes())) =>
+            {
+                write!(
+                    f,
+                    "ERR syntax error: '{}' comes directly after HOUR, DAY, WEEK, MONTH or YEAR",
+                    Shown(got)
+                )
+            }
             Self::UnknownOption(got, accepted) => {
                 let got = Shown(got);
                 write!(f, "ERR syntax error: unknown option '{got}'; accepted:")?;
@@ -177,6 +248,11 @@ impl fmt::Display for Error<'_> {
                 "ERR COST would make the bucket owe more than {} tokens",
                 Bound(MAX_TOKENS)
             ),
+            Self::Used => write!(
+                f,
+                "ERR COST would bring what is used of the window above {}",
+                Bound(MAX_USED)
+            ),
             Self::RepeatedKey(key) => write!(f, "ERR key '{}' is given twice", Shown(key)),
             Self::WrongType(key) => write!(
                 f,
@@ -208,7 +284,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A bound as one reads it: powers of ten from a million on, and such less one, by their exponent.
+/// A bound as one reads it: powers of ten from a million on, such twice, and such less one, by
+/// their exponent.
 pub(crate) struct Bound(pub(crate) u64);
 
 impl fmt::Display for Bound {
@@ -219,6 +296,8 @@ impl fmt::Display for Bound {
         };
         if let Some(exponent) = power(self.0) {
             write!(f, "10^{exponent}")
+        } else if let Some(exponent) = power(self.0 / 2).filter(|_| self.0.is_multiple_of(2)) {
+            write!(f, "2*10^{exponent}")
         } else if let Some(exponent) = power(self.0.saturating_add(1)) {
             write!(f, "10^{exponent} - 1")
         } else {

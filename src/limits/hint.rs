@@ -1,12 +1,13 @@
-//! What is wrong with a rate, and what to write instead. Worked out only once a rate was refused,
-//! so that reading a right one stays fast.
+//! What is wrong with a rate or a window, and what to write instead. Worked out only once one was
+//! refused, so that reading a right one stays fast.
 
 use std::fmt;
 
 use crate::duration::{unit_millis, LONG_UNITS};
 use crate::error::{Bound, Shown};
 use crate::number::{Decimal, MAX_DIGITS, MAX_EXPONENT};
-use crate::units::{MAX_RATE, MAX_YEARS};
+use crate::quota::WINDOWS;
+use crate::units::{MAX_RATE, MAX_YEARS, MAX_YEARS_MS};
 
 /// A rate that was refused; its text is the advice.
 pub(crate) struct Rate<'a>(pub(crate) &'a [u8]);
@@ -70,6 +71,59 @@ impl<'a> Rate<'a> {
     }
 }
 
+/// A window that was refused, or a sliding one's length.
+pub(crate) struct Window<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Window<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        match Decimal::read(text) {
+            _ if text.is_empty() => f.write_str("it is missing"),
+            Some((_, [])) => write!(f, "a duration needs a unit: write {}s", Shown(text)),
+            Some((count, unit)) if unit_millis(unit).is_some() => match count.whole() {
+                Some(0) => f.write_str("it must be above 0"),
+                None if count.exponent < 0 => f.write_str(
+                    "the count of a duration must be a whole number: a smaller unit says the same",
+                ),
+                _ => write!(f, "it is over {MAX_YEARS} years"),
+            },
+            Some((_, unit)) => unknown_unit(unit, f),
+            None if unit_millis(text).is_some() => {
+                write!(f, "a duration needs a count: write 1{}", Shown(text))
+            }
+            None if text.first().is_some_and(u8::is_ascii_digit) => number(text, f),
+            None => match nearest(text, &WINDOWS) {
+                Some(word) => write!(f, "did you mean {word}?"),
+                None => f.write_str("it is none of them"),
+            },
+        }
+    }
+}
+
+/// An end that was refused.
+pub(crate) struct Until {
+    pub(crate) end: i64,
+    pub(crate) now: i64,
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { end, now } = *self;
+        let accepted = |end: i64| end > now && end.abs_diff(now) <= MAX_YEARS_MS;
+        if end.checked_mul(1000).is_some_and(accepted) {
+            f.write_str("that looks like seconds")
+        } else if accepted(end / 1000) {
+            f.write_str("that looks like microseconds")
+        } else if accepted(end / 1_000_000) {
+            f.write_str("that looks like nanoseconds")
+        } else if end <= now {
+            write!(f, "now is {now}")
+        } else {
+            f.write_str("that is too far ahead")
+        }
+    }
+}
+
 fn number(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if !text.iter().any(u8::is_ascii_digit) {
         return f.write_str("it has no number");
@@ -101,13 +155,15 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let lower = unit.to_ascii_lowercase();
     match lower.as_slice() {
         b"mo" | b"mon" | b"month" | b"months" => {
-            f.write_str("a month has no fixed length: write 30d")
+            f.write_str("a month has no fixed length: write 30d, or use RL.WTAKE with MONTH")
         }
-        b"y" | b"yr" | b"year" | b"years" => f.write_str("a year has no fixed length: write 365d"),
+        b"y" | b"yr" | b"year" | b"years" => {
+            f.write_str("a year has no fixed length: write 365d, or use RL.WTAKE with YEAR")
+        }
         b"us" | b"ns" => f.write_str("the shortest period is 1ms"),
         lower => {
             f.write_str("the unit is none of ms, s, m, h, d and w")?;
-            match nearest(lower) {
+            match nearest(lower, &LONG_UNITS.map(|(name, ..)| name)) {
                 Some(name) => write!(f, ": did you mean {name}?"),
                 None => Ok(()),
             }
@@ -136,14 +192,18 @@ fn unit_meant(text: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The unit's name that takes the fewest changes, if two are enough.
-fn nearest(unit: &[u8]) -> Option<&'static str> {
+/// The name that takes the fewest changes, if two are enough.
+fn nearest(word: &[u8], names: &[&'static str]) -> Option<&'static str> {
     // Longer ones are no slip of a finger, and would take long.
-    if unit.len() > 12 {
+    if word.len() > 12 {
         return None;
     }
-    let near = |&(name, ..): &(&'static str, &str, u64)| (distance(unit, name.as_bytes()), name);
-    let (distance, name) = LONG_UNITS.iter().map(near).min()?;
+    let word = word.to_ascii_lowercase();
+    let near = |&name: &&'static str| {
+        let lower = name.to_ascii_lowercase();
+        (distance(&word, lower.as_bytes()), name)
+    };
+    let (distance, name) = names.iter().map(near).min()?;
     (distance <= 2).then_some(name)
 }
 

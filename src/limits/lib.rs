@@ -4,7 +4,10 @@
 //! - [`units`], [`number`], [`duration`], [`rate`]: what is accepted, and what it is worth.
 //! - [`options`]: the grammar of what follows a command's fixed arguments.
 //! - [`decision`]: what every kind of limit has in common.
-//! - [`bucket`]: the kinds of limit.
+//! - [`quota`]: the grammar of a window, in front of the options.
+//! - [`bucket`], [`window`], [`sliding`]: the kinds of limit; [`usage`]: what both windows share;
+//!   [`calendar`]: which window an instant lies in.
+//! - [`stored`]: which kind of limit a string holds.
 //! - [`error`]: everything that can be wrong with a call, and its words.
 //! - [`top`]: the keys denied most.
 
@@ -20,6 +23,7 @@
 )]
 
 pub mod bucket;
+pub mod calendar;
 pub mod decision;
 pub mod distinct;
 pub mod duration;
@@ -28,6 +32,12 @@ mod hash;
 mod hint;
 pub mod number;
 pub mod options;
+pub mod quota;
 pub mod rate;
+pub mod sliding;
+pub mod stored;
+mod sub_windows;
 pub mod top;
 pub mod units;
+pub mod usage;
+pub mod window;

@@ -29,6 +29,8 @@ pub enum Name {
     MaxWait,
     /// Whether they are there or not.
     Force,
+    /// When they were taken.
+    At,
 }
 
 impl Name {
@@ -50,6 +52,7 @@ impl Name {
             Self::AtMost => "ATMOST",
             Self::MaxWait => "MAXWAIT",
             Self::Force => "FORCE",
+            Self::At => "AT",
         }
     }
 
@@ -59,6 +62,7 @@ impl Name {
             Self::Cost => "COST n",
             Self::Keep => "KEEP n",
             Self::MaxWait => "MAXWAIT ms",
+            Self::At => "AT unix-ms",
             Self::AtMost | Self::Force => self.word(),
         }
     }
@@ -70,6 +74,7 @@ pub struct Options {
     cost: Option<u64>,
     keep: Option<u64>,
     mode: Option<Mode>,
+    at: Option<u64>,
 }
 
 impl Options {
@@ -139,6 +144,11 @@ impl Options {
                 self.set_mode(Mode::MaxWait(ms), word)?;
                 Ok(rest)
             }
+            Name::At => {
+                let (ms, rest) = number(Parameter::At)?;
+                set(&mut self.at, ms, word)?;
+                Ok(rest)
+            }
             Name::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
             Name::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
@@ -166,6 +176,11 @@ impl Options {
             keep: self.keep.unwrap_or(0),
             mode: self.mode.unwrap_or(Mode::Whole),
         }
+    }
+
+    /// When they were taken, in milliseconds since 1970, if that was said.
+    pub fn taken_at(&self) -> Option<u64> {
+        self.at
     }
 
     /// How many tokens: 1 unless said otherwise.

@@ -5,6 +5,8 @@ pub const UNIT_BITS: u32 = 24;
 
 /// The largest burst, limit, cost or debt, in tokens.
 pub const MAX_TOKENS: u64 = 100_000_000_000;
+/// The most that may be used of a window: a limit, and as much by force.
+pub const MAX_USED: u64 = 2 * MAX_TOKENS;
 /// The fastest rate, in tokens a second.
 pub const MAX_RATE: u64 = 1_000_000_000_000;
 /// The longest that a caller may be ready to wait, in milliseconds: some 31 years.
@@ -32,6 +34,11 @@ pub const MAX_YEARS_MS: u64 = MAX_YEARS * (365 * MILLIS_PER_DAY + 6 * MILLIS_PER
 /// Nanoseconds as milliseconds, rounded up.
 pub fn ceil_millis(nanos: u64) -> i64 {
     saturating_i64(nanos.div_ceil(NANOS_PER_MILLI))
+}
+
+/// Nanoseconds as milliseconds, rounded down.
+pub fn floor_millis(nanos: u64) -> u64 {
+    nanos / NANOS_PER_MILLI
 }
 
 /// The number, or the largest that fits.

@@ -65,7 +65,8 @@ proptest! {
         let refused = matches!(taken, Err(Error::Debt));
         let owing = matches!(mode, Mode::Force | Mode::MaxWait(_));
         prop_assert!(taken.is_ok() || refused && owing);
-        for decision in [taken.unwrap_or(standing.give(cost)), standing.give(cost), standing.look(&Ask::whole(cost))] {
+        let looked = standing.look(&Ask::whole(cost)).expect("any bucket can be looked at");
+        for decision in [taken.unwrap_or(standing.give(cost)), standing.give(cost), looked] {
             let [taken, burst, remaining, wait, reset] = decision.reply.fields();
             prop_assert!(taken >= 0 && remaining >= 0 && wait >= -1 && reset >= 0);
             prop_assert!(remaining <= burst);

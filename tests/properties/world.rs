@@ -37,7 +37,7 @@ impl Call {
             }),
             Self::TakeKeeping(cost, keep, mode) => standing.take(&Ask { cost, keep, mode }),
             Self::Give(tokens) => Ok(standing.give(tokens)),
-            Self::Look(cost) => Ok(standing.look(&Ask::whole(cost))),
+            Self::Look(cost) => standing.look(&Ask::whole(cost)),
         }
     }
 

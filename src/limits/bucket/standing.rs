@@ -48,16 +48,16 @@ impl decision::Standing for Standing {
         })
     }
 
-    fn look(&self, ask: &Ask) -> Decision<Bucket> {
+    fn look(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
         let (taken, wait_ms) = if self.has(ask) {
             (saturating_i64(ask.cost), 0)
         } else {
             (0, self.wait_for(needed(ask)))
         };
-        Decision {
+        Ok(Decision {
             reply: self.reply(taken, wait_ms),
             change: self.rebased_change().unwrap_or(Change::Keep),
-        }
+        })
     }
 
     #[inline(always)]
