@@ -1,0 +1,449 @@
+//! What a window must do, written from the contract: slow, and with numbers that nothing
+//! overflows. Waits are searched for, not worked out; counters are a list of what was taken when.
+//!
+//! Shares no line with the crate.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code)] // Each suite that includes this uses its own part of it.
+
+use std::collections::BTreeMap;
+
+use super::calendar;
+
+pub const MAX_TOKENS: u64 = 100_000_000_000;
+pub const MAX_USED: i128 = 200_000_000_000;
+pub const MILLI: u64 = 1_000_000;
+/// 100 years of 365.25 days, in milliseconds.
+pub const MAX_LENGTH: u64 = 36_525 * 86_400_000;
+
+/// The last nanosecond that a clock knows: in 2554.
+pub const LAST_DAY: u64 = u64::MAX;
+
+/// The window that a call names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    For(u64),
+    Calendar(calendar::Unit, i64),
+    Until(u64),
+    Sliding(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Whole,
+    AtMost,
+    Force,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    pub cost: u64,
+    pub keep: u64,
+    pub mode: Mode,
+}
+
+impl Ask {
+    fn needed(&self) -> i128 {
+        let least = if self.mode == Mode::AtMost {
+            1
+        } else {
+            self.cost
+        };
+        i128::from(least) + i128::from(self.keep)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Call {
+    Take(Ask),
+    Look(Ask),
+    /// So many, and the millisecond at which they were taken.
+    Give(u64, Option<u64>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    Kept,
+    /// The string, and the millisecond at which it expires.
+    Written(Vec<u8>, i64),
+    Removed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// taken, limit, remaining, wait_ms, reset_ms
+    pub reply: [i64; 5],
+    pub after: After,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// UNTIL has passed or is too far ahead.
+    End,
+    /// FORCE would use too much.
+    Used,
+    /// The key holds the other kind, or none.
+    Held,
+}
+
+/// What a string holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    Fixed {
+        start: i64,
+        end: i64,
+        used: u64,
+    },
+    Sliding {
+        length: u64,
+        newest: u64,
+        /// What was taken in each sub-window, by its number; none may be below zero.
+        taken: BTreeMap<i128, i128>,
+    },
+}
+
+impl Stored {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let word = |n: usize| u64::from_le_bytes(bytes[1 + 8 * n..9 + 8 * n].try_into().unwrap());
+        match (bytes.first()?, bytes.len()) {
+            (0xF8, 25) => {
+                let (start, end, used) = (word(0) as i64, word(1) as i64, word(2));
+                (start < end && i128::from(used) <= MAX_USED).then_some(Self::Fixed {
+                    start,
+                    end,
+                    used,
+                })
+            }
+            (0xF9, 153) => {
+                let (length, newest) = (word(0), word(1));
+                let number = |n: usize| i128::from(newest) - n as i128;
+                let taken = (0..17).map(|n| (number(n), i128::from(word(2 + n))));
+                let taken: BTreeMap<_, _> = taken.collect();
+                let fits =
+                    (1..=MAX_LENGTH).contains(&length) && taken.values().sum::<i128>() <= MAX_USED;
+                fits.then_some(Self::Sliding {
+                    length,
+                    newest,
+                    taken,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Fixed { start, end, used } => {
+                let words = [*start as u64, *end as u64, *used];
+                let words = words.iter().flat_map(|word| word.to_le_bytes());
+                std::iter::once(0xF8).chain(words).collect()
+            }
+            Self::Sliding {
+                length,
+                newest,
+                taken,
+            } => {
+                let counter = |n| taken.get(&(i128::from(*newest) - n)).copied().unwrap_or(0);
+                let counters = (0..17).map(|n| u64::try_from(counter(n)).unwrap());
+                let words = [*length, *newest].into_iter().chain(counters);
+                let bytes = words.flat_map(u64::to_le_bytes);
+                std::iter::once(0xF9).chain(bytes).collect()
+            }
+        }
+    }
+}
+
+/// What a call of a limit and a window comes to.
+pub fn decide(
+    limit: u64,
+    named: Named,
+    stored: Option<&[u8]>,
+    now: u64,
+    call: Call,
+) -> Result<Outcome, Refusal> {
+    let now = i128::from(now / MILLI);
+    let stored = match stored {
+        Some(bytes) => Some(Stored::read(bytes).ok_or(Refusal::Held)?),
+        None => None,
+    };
+    match (named, stored) {
+        (Named::Sliding(_), Some(Stored::Fixed { .. })) => Err(Refusal::Held),
+        (Named::Sliding(length), stored) => sliding(limit, length, stored, now, call),
+        (_, Some(Stored::Sliding { .. })) => Err(Refusal::Held),
+        (named, Some(Stored::Fixed { start, end, used })) => {
+            fixed(limit, named, Some((start, end, used)), now, call)
+        }
+        (named, None) => fixed(limit, named, None, now, call),
+    }
+}
+
+/// How many are taken of what is left, `None` for too many by force.
+fn charged(limit: u64, used: i128, ask: Ask) -> Result<i128, Refusal> {
+    let cost = i128::from(ask.cost);
+    let left = i128::from(limit) - used - i128::from(ask.keep);
+    match ask.mode {
+        Mode::Force if used + cost > MAX_USED => Err(Refusal::Used),
+        Mode::Force => Ok(cost),
+        Mode::Whole => Ok(if cost <= left { cost } else { 0 }),
+        Mode::AtMost => Ok(cost.min(left).max(0)),
+    }
+}
+
+fn small(n: i128) -> i64 {
+    i64::try_from(n).expect("a number of a reply")
+}
+
+fn fixed(
+    limit: u64,
+    named: Named,
+    stored: Option<(i64, i64, u64)>,
+    now: i128,
+    call: Call,
+) -> Result<Outcome, Refusal> {
+    let bad_end = matches!(named, Named::Until(end)
+        if i128::from(end) <= now || i128::from(end) > now + i128::from(MAX_LENGTH));
+    if bad_end && !matches!(call, Call::Give(..)) {
+        return Err(Refusal::End);
+    }
+    let opened = || match named {
+        Named::For(length) => (now, now + i128::from(length)),
+        Named::Until(end) => (now, i128::from(end)),
+        Named::Calendar(unit, offset) => {
+            let (start, end) = calendar::window(unit, offset, small(now));
+            (start.into(), end.into())
+        }
+        Named::Sliding(_) => unreachable!("not a fixed window"),
+    };
+    let mut moved = false;
+    let ((start, end), used) = match stored {
+        Some((start, end, used)) if i128::from(end) > now => {
+            let (start, end, used) = (i128::from(start), i128::from(end), i128::from(used));
+            let in_force = start - now <= end - start;
+            if in_force || bad_end {
+                ((start, end), used)
+            } else {
+                moved = used > 0;
+                (opened(), used)
+            }
+        }
+        _ => (opened(), 0),
+    };
+
+    let outcome = |taken: i128, used_after: i128, wait: i128| Outcome {
+        reply: [
+            small(taken),
+            small(limit.into()),
+            small((i128::from(limit) - used_after).max(0)),
+            small(wait),
+            small(if used_after > 0 { end - now } else { 0 }),
+        ],
+        after: if used_after == used && !moved {
+            After::Kept
+        } else if used_after == 0 {
+            After::Removed
+        } else {
+            let (start, end) = (small(start), small(end));
+            let used = u64::try_from(used_after).unwrap();
+            After::Written(Stored::Fixed { start, end, used }.bytes(), end)
+        },
+    };
+    let wait = |ask: Ask| match ask.needed() > limit.into() {
+        true => -1,
+        false => end - now,
+    };
+    Ok(match call {
+        Call::Take(ask) => match charged(limit, used, ask)? {
+            0 => outcome(0, used, wait(ask)),
+            taken => outcome(taken, used + taken, 0),
+        },
+        Call::Look(ask) => {
+            if used + ask.needed() <= limit.into() {
+                outcome(ask.cost.into(), used, 0)
+            } else {
+                outcome(0, used, wait(ask))
+            }
+        }
+        Call::Give(tokens, at) => {
+            let in_it = at.is_none_or(|at| i128::from(at).min(now) >= start);
+            let given = match in_it && !bad_end {
+                true => i128::from(tokens).min(used),
+                false => 0,
+            };
+            outcome(given, used - given, 0)
+        }
+    })
+}
+
+/// What was taken in each sub-window of a length, and the newest of these.
+#[derive(Clone, PartialEq, Eq)]
+struct Log {
+    length: i128,
+    newest: i128,
+    taken: BTreeMap<i128, i128>,
+}
+
+impl Log {
+    fn number(&self, instant: i128) -> i128 {
+        16 * instant / self.length
+    }
+
+    /// The sub-window in which something that is taken then counts.
+    fn newest_at(&self, instant: i128) -> i128 {
+        self.number(instant).max(self.newest)
+    }
+
+    /// What counts at an instant.
+    fn used_at(&self, instant: i128) -> i128 {
+        let counted = self.newest_at(instant) - 16;
+        self.taken.range(counted..).map(|(_, n)| n).sum()
+    }
+
+    /// The first millisecond from `now` on at which at most so many count.
+    fn first_with(&self, now: i128, most: i128) -> i128 {
+        let (mut low, mut high) = (now, now + 4 * self.length + 4);
+        assert!(self.used_at(high) <= most);
+        while low < high {
+            let middle = (low + high) / 2;
+            if self.used_at(middle) <= most {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
+    fn used_now(length: i128, now: i128, used: i128) -> Self {
+        let newest = 16 * now / length;
+        Self {
+            length,
+            newest,
+            taken: BTreeMap::from([(newest, used)]),
+        }
+    }
+
+    fn written(&self, now: i128) -> After {
+        let newest = self.newest_at(now);
+        let stored = Stored::Sliding {
+            length: u64::try_from(self.length).unwrap(),
+            newest: u64::try_from(newest).unwrap(),
+            taken: self.taken.clone(),
+        };
+        After::Written(stored.bytes(), small(self.first_with(now, 0)))
+    }
+}
+
+fn sliding(
+    limit: u64,
+    length: u64,
+    stored: Option<Stored>,
+    now: i128,
+    call: Call,
+) -> Result<Outcome, Refusal> {
+    let length = i128::from(length);
+    let mut moved = false;
+    let own = match stored {
+        Some(Stored::Sliding {
+            length,
+            newest,
+            taken,
+        }) => {
+            let newest = i128::from(newest);
+            let length = i128::from(length);
+            let log = Log {
+                length,
+                newest,
+                taken,
+            };
+            // Ceiling.
+            let begins = (newest * length + 15) / 16;
+            if begins > now && begins - now > length {
+                let used = log.taken.values().sum();
+                moved = used > 0;
+                Log::used_now(length, now, used)
+            } else {
+                log
+            }
+        }
+        _ => Log::used_now(length, now, 0),
+    };
+    let used = own.used_at(now);
+    let converts = own.length != length && used > 0;
+    let seen = match own.length == length {
+        true => own.clone(),
+        false => Log::used_now(length, now, used),
+    };
+
+    let reply = |taken: i128, log: &Log, wait: i128| {
+        let used = log.used_at(now);
+        let reset = log.first_with(now, 0) - now;
+        [
+            small(taken),
+            small(limit.into()),
+            small((i128::from(limit) - used).max(0)),
+            small(wait),
+            small(reset),
+        ]
+    };
+    let wait = |ask: Ask, log: &Log| match i128::from(limit) - ask.needed() {
+        room if room < 0 => -1,
+        room => log.first_with(now, room) - now,
+    };
+    let kept = |log: &Log| match moved {
+        true => log.written(now),
+        false => After::Kept,
+    };
+    Ok(match call {
+        Call::Take(ask) => match charged(limit, used, ask)? {
+            0 => Outcome {
+                reply: reply(0, &seen, wait(ask, &seen)),
+                after: match converts {
+                    true => seen.written(now),
+                    false => kept(&seen),
+                },
+            },
+            taken => {
+                let mut log = seen;
+                *log.taken.entry(log.newest_at(now)).or_default() += taken;
+                Outcome {
+                    reply: reply(taken, &log, 0),
+                    after: log.written(now),
+                }
+            }
+        },
+        Call::Look(ask) => {
+            let passes = used + ask.needed() <= limit.into();
+            Outcome {
+                reply: match passes {
+                    true => reply(ask.cost.into(), &own, 0),
+                    false => reply(0, &own, wait(ask, &own)),
+                },
+                after: kept(&own),
+            }
+        }
+        Call::Give(tokens, at) => {
+            let mut log = own.clone();
+            let counted = log.newest_at(now) - 16;
+            let of = at.map(|at| log.number(i128::from(at).min(now)));
+            let mut left = i128::from(tokens);
+            for (_, n) in log
+                .taken
+                .range_mut(counted..)
+                .filter(|(number, _)| of.is_none_or(|of| of == **number))
+            {
+                let given = left.min(*n);
+                *n -= given;
+                left -= given;
+            }
+            let given = i128::from(tokens) - left;
+            Outcome {
+                reply: reply(given, &log, 0),
+                after: match given {
+                    0 => kept(&own),
+                    _ if log.used_at(now) == 0 => After::Removed,
+                    _ => log.written(now),
+                },
+            }
+        }
+    })
+}

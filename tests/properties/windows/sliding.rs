@@ -1,0 +1,238 @@
+//! Sliding windows, held to a list of all that was taken and when: to the nanosecond, and with no
+//! idea of sub-windows.
+
+use proptest::prelude::*;
+
+use crate::calls::{steps_back, takes, ticks, Aim, Amount, Tick};
+use crate::cases::{config, lengths, TODAY};
+use crate::named::Pair;
+use crate::oracle::{Call, Mode, Named, MAX_LENGTH, MILLI};
+use crate::world::World;
+
+/// What was taken and when, in nanoseconds of a clock that only goes on.
+#[derive(Clone, Debug, Default)]
+struct Log(Vec<(u64, u64)>);
+
+impl Log {
+    fn take(&mut self, at: u64, tokens: u64) {
+        if tokens > 0 {
+            self.0.push((at, tokens));
+        }
+    }
+
+    /// In the nanoseconds from `since` on, both included.
+    fn since(&self, since: u64) -> u64 {
+        let later = self.0.iter().filter(|(at, _)| *at >= since);
+        later.map(|(_, tokens)| tokens).sum()
+    }
+
+    /// In a millisecond.
+    fn taken_at(&self, ms: u64) -> u64 {
+        let then = self.0.iter().filter(|(at, _)| at / MILLI == ms);
+        then.map(|(_, tokens)| tokens).sum()
+    }
+
+    /// Takes back what was taken in a millisecond.
+    fn give_of(&mut self, ms: u64, mut tokens: u64) {
+        for (_, taken) in self.0.iter_mut().filter(|(at, _)| at / MILLI == ms) {
+            let given = tokens.min(*taken);
+            *taken -= given;
+            tokens -= given;
+        }
+    }
+
+    /// Takes back from the oldest on of those that are not older than `since`.
+    fn give(&mut self, since: u64, mut tokens: u64) {
+        for (_, taken) in self.0.iter_mut().filter(|(at, _)| *at >= since) {
+            let given = tokens.min(*taken);
+            *taken -= given;
+            tokens -= given;
+        }
+    }
+}
+
+/// What a history does beside taking.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Aim(Aim),
+    Force(u64),
+    /// Gives some of what the take that was so many takes ago took, and says when that was.
+    GiveOf(usize, u64),
+    /// Gives some back without saying of when.
+    Give(u64),
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => takes().prop_map(Event::Aim),
+        1 => (1..=10_u64).prop_map(Event::Force),
+        2 => (0..=6_usize, 1..=10_u64).prop_map(|(ago, n)| Event::GiveOf(ago, n)),
+        1 => (1..=10_u64).prop_map(Event::Give),
+    ]
+}
+
+/// Few enough nanoseconds that no history leaves the clock's range.
+fn short(nanos: u64) -> u64 {
+    nanos.min(MAX_LENGTH * MILLI / 40)
+}
+
+fn sliding(length: u64, limit: u64) -> Pair {
+    Pair::new(limit, Named::Sliding(length))
+}
+
+proptest! {
+    #![proptest_config(config(5_000))]
+
+    /// W4: no interval as long as the window holds more than the limit; and what an exact log
+    /// would have freed a sixteenth ago, rounded up, is free. W6: nothing that was given back
+    /// makes that worse, whatever it was of.
+    #[test]
+    fn any_interval_holds_at_most_the_limit_and_no_token_is_a_sixteenth_late(
+        length in lengths(),
+        limit in 0..=30_u64,
+        events in prop::collection::vec((ticks(), events()), 1..80),
+    ) {
+        let pair = sliding(length, limit);
+        let mut world = World::new(TODAY);
+        let (mut log, mut last, mut exact) = (Log::default(), [0, 0, 3, 0, 0], true);
+        for (tick, event) in events {
+            world.now += short(tick.nanos(length, last));
+            let interval = world.now.saturating_sub(length * MILLI);
+            match event {
+                Event::Aim(aim) => {
+                    let call = aim.call(world.now, last);
+                    last = world.reply(pair, call);
+                    log.take(world.now, last[0].unsigned_abs());
+                    let fits = log.since(interval) <= limit;
+                    prop_assert!(last[0] == 0 || fits, "{log:?} at {}", world.now);
+                }
+                Event::Force(cost) => {
+                    let forced = Aim::Take(Amount::Tokens(cost), 0, Mode::Force);
+                    last = world.reply(pair, forced.call(world.now, last));
+                    log.take(world.now, last[0].unsigned_abs());
+                }
+                Event::GiveOf(ago, tokens) => {
+                    let Some(place) = log.0.len().checked_sub(ago + 1) else { continue };
+                    let at = log.0[place].0 / MILLI;
+                    let tokens = tokens.min(log.taken_at(at));
+                    if tokens > 0 {
+                        let given = world.give(pair, tokens, Some(at))[0].unsigned_abs();
+                        log.give_of(at, given);
+                    }
+                }
+                Event::Give(tokens) => {
+                    let given = world.give(pair, tokens, None)[0].unsigned_abs();
+                    log.give(interval, given);
+                    exact &= given == 0;
+                }
+            }
+            let used = world.used(pair);
+            prop_assert!(used >= log.since(interval), "too early: {used} of {log:?}");
+            // In whole milliseconds, as the clock is read.
+            let late = length + length.div_ceil(16);
+            let gone = (world.now / MILLI).saturating_sub(late) + 1;
+            let at_most = log.since(gone * MILLI);
+            prop_assert!(!exact || used <= at_most, "too late: {used} of {log:?}");
+        }
+    }
+
+    /// W4 where the clock steps back now and then, with time counted as it passed.
+    #[test]
+    fn a_clock_that_steps_back_lets_no_interval_hold_more(
+        length in lengths(),
+        limit in 1..=20_u64,
+        steps in prop::collection::vec((ticks(), steps_back(), takes()), 1..60),
+    ) {
+        let pair = sliding(length, limit);
+        let mut world = World::new(TODAY);
+        let (mut time, mut last, mut log) = (TODAY, [0, 0, 3, 0, 0], Log::default());
+        for (tick, back, aim) in steps {
+            let on = short(tick.nanos(length, last));
+            time += on;
+            world.now += on;
+            if let Some(back) = back {
+                world.now = world.now.saturating_sub(short(back.nanos(length, last)));
+            }
+            last = world.reply(pair, aim.call(world.now, last));
+            log.take(time, last[0].unsigned_abs());
+            let fits = log.since(time.saturating_sub(length * MILLI)) <= limit;
+            prop_assert!(last[0] == 0 || fits, "{log:?}");
+        }
+    }
+
+    /// Where the length changes, what is used counts as used then, and W4 holds from then on.
+    #[test]
+    fn another_length_counts_all_that_is_used_as_used_now(
+        lengths in prop::collection::vec(lengths(), 2..=3),
+        limit in 1..=20_u64,
+        steps in prop::collection::vec((ticks(), any::<usize>(), takes()), 1..60),
+    ) {
+        let mut world = World::new(TODAY);
+        let (mut log, mut last, mut stored) = (Log::default(), [0, 0, 3, 0, 0], lengths[0]);
+        for (tick, which, aim) in steps {
+            // Mostly the same.
+            let length = lengths[which % 8 % lengths.len()];
+            world.now += short(tick.nanos(length, last));
+            let pair = sliding(length, limit);
+            if length != stored {
+                let live = log.since(world.now.saturating_sub(stored * MILLI));
+                let used = world.used(sliding(stored, limit));
+                prop_assert!(used >= live);
+                log = Log(vec![(world.now, used)]);
+                stored = length;
+            }
+            last = world.reply(pair, aim.call(world.now, last));
+            log.take(world.now, last[0].unsigned_abs());
+            let live = log.since(world.now.saturating_sub(length * MILLI));
+            prop_assert!(last[0] == 0 || live <= limit, "{log:?}");
+            prop_assert!(world.used(pair) >= live);
+        }
+    }
+
+    /// W6: from the sub-window of that instant comes at most what was taken in it.
+    #[test]
+    fn of_an_instant_comes_back_at_most_what_was_taken_around_it(
+        length in 16..=1_000_000_u64,
+        takes in prop::collection::vec((0..=20_u64, 1..=9_u64), 1..20),
+        of in any::<usize>(),
+    ) {
+        let pair = sliding(length, 1000);
+        let mut world = World::new(TODAY);
+        let mut log = Vec::new();
+        for (parts, cost) in takes {
+            world.now += Tick::Parts(parts, 0).nanos(length, [0; 5]);
+            world.take(pair, cost);
+            log.push((world.ms(), cost));
+        }
+        let at = log[of % log.len()].0;
+        let given = world.give(pair, 1000, Some(at))[0].unsigned_abs();
+        let near = log.iter().filter(|(taken, _)| taken.abs_diff(at) <= length.div_ceil(16));
+        prop_assert!(given <= near.map(|(_, cost)| cost).sum());
+        let exact = log.iter().filter(|(taken, _)| *taken == at);
+        let exact = exact.map(|(_, cost)| cost).sum::<u64>();
+        prop_assert!(given == 0 && world.ms() - at >= length || given >= exact);
+        prop_assert_eq!(world.give(pair, 1000, Some(at))[0], 0);
+    }
+
+    /// W7: it is the first end of a sub-window that frees enough.
+    #[test]
+    fn a_wait_ends_where_a_sub_window_does(
+        length in lengths(),
+        takes in prop::collection::vec((ticks(), 1..=5_u64), 1..20),
+        cost in 1..=10_u64,
+    ) {
+        let pair = sliding(length, 10);
+        let (mut world, mut last) = (World::new(TODAY), [0; 5]);
+        for (tick, cost) in takes {
+            world.now += short(tick.nanos(length, last));
+            last = world.take(pair, cost);
+        }
+        let ask = crate::world::whole(cost);
+        let wait = world.reply(pair, Call::Take(ask))[3];
+        if wait > 0 {
+            let end = u128::from(world.ms() + wait.unsigned_abs());
+            let (part, before) = (end * 16 / u128::from(length), (end - 1) * 16 / u128::from(length));
+            prop_assert_ne!(part, before);
+        }
+    }
+}
