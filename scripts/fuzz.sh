@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes the rate's parser and the bucket's arithmetic, guided by coverage, for so many seconds
-# (60). What it found worth keeping lies in target/fuzz/corpus; what failed, in target/fuzz.
+# Fuzzes what reads a limit, and the arithmetic of buckets and of windows, guided by coverage, each
+# for so many seconds (60). What it found worth keeping lies in target/fuzz/corpus and in
+# target/fuzz/corpus-windows; what failed, in target/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -15,6 +16,12 @@ coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 # With a target named, what runs during the build is not instrumented.
 RUSTFLAGS="--cfg fuzzing $(tr '\n' ' ' <<<"$coverage")" cargo build --quiet --release \
   --manifest-path scripts/fuzz/Cargo.toml --target-dir target/fuzz --target "$host"
-mkdir -p target/fuzz/corpus
-target/fuzz/"$host"/release/arithmetic -dict=scripts/fuzz/words.dict -max_len=120 \
-  -artifact_prefix=target/fuzz/ -max_total_time="$seconds" -print_final_stats=1 target/fuzz/corpus
+fuzz() {
+  local target=$1 corpus=target/fuzz/$2 longest=$3
+  mkdir -p "$corpus"
+  target/fuzz/"$host"/release/"$target" -dict=scripts/fuzz/words.dict -max_len="$longest" \
+    -artifact_prefix=target/fuzz/ -max_total_time="$seconds" -print_final_stats=1 "$corpus"
+}
+fuzz arithmetic corpus 120
+# Seven numbers, and a sliding window's 153 bytes.
+fuzz windows corpus-windows 240

@@ -91,7 +91,10 @@ fn decide(real: Limit, exact: &oracle::Limit, bytes: &[u8; 16], words: [u64; 4])
             Some(exact.give(state, now, cost)),
         ),
         _ => (
-            Some(outcome(standing.look(&Ask::whole(cost)), real)),
+            standing
+                .look(&Ask::whole(cost))
+                .ok()
+                .map(|looked| outcome(looked, real)),
             Some(exact.look(state, now, cost)),
         ),
     };
