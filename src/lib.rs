@@ -18,8 +18,8 @@ mod commands;
 mod server;
 mod stats;
 
-use commands::Served;
 use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
+use commands::{wgive::WGive, wpeek::WPeek, wtake::WTake, Served};
 use redis_rl_limits::top::MAX_KEYS;
 use server::{Command, Module, Setting};
 
@@ -31,6 +31,9 @@ static MODULE: Module = Module {
         Command::of::<Served<Peek>>(),
         Command::of::<Served<Give>>(),
         Command::of::<Served<MTake>>(),
+        Command::of::<Served<WTake>>(),
+        Command::of::<Served<WPeek>>(),
+        Command::of::<Served<WGive>>(),
         Command::of::<Served<Top>>(),
     ],
     optional_commands: &[Command::of::<Served<Throttle>>()],

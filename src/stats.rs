@@ -87,6 +87,8 @@ impl Takes {
 
 /// Of buckets.
 pub static BUCKETS: Takes = Takes::new();
+/// Of windows, fixed and sliding.
+pub static WINDOWS: Takes = Takes::new();
 
 /// Calls that were wrong.
 static ERRORS_CALL: Counter = Counter::new();
@@ -108,6 +110,13 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
         (c"tokens_reserved", &BUCKETS.reserved),
         (c"tokens_given", &BUCKETS.given),
         (c"buckets_created", &BUCKETS.created),
+        (c"window_takes_allowed", &WINDOWS.allowed),
+        (c"window_takes_denied", &WINDOWS.denied),
+        (c"window_peeks", &WINDOWS.peeks),
+        (c"window_tokens_taken", &WINDOWS.taken),
+        (c"window_tokens_forced", &WINDOWS.forced),
+        (c"window_tokens_given", &WINDOWS.given),
+        (c"window_created", &WINDOWS.created),
         (c"errors_call", &ERRORS_CALL),
         (c"errors_key", &ERRORS_KEY),
         (c"errors_memory", &ERRORS_MEMORY),
@@ -122,7 +131,7 @@ pub fn failed(error: &Error<'_>) {
     let kind = match error {
         Error::WrongType(_) | Error::Held { .. } => &ERRORS_KEY,
         Error::OutOfMemory(_) | Error::WriteFailed(_) => &ERRORS_MEMORY,
-        Error::Debt => &ERRORS_DEBT,
+        Error::Debt | Error::Used => &ERRORS_DEBT,
         _ => &ERRORS_CALL,
     };
     kind.add(1);

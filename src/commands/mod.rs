@@ -11,14 +11,19 @@ pub mod peek;
 pub mod take;
 pub mod throttle;
 pub mod top;
+pub mod wgive;
+mod window;
+pub mod wpeek;
+pub mod wtake;
 
 use std::marker::PhantomData;
 
 use redis_rl_limits::decision::Reply;
 use redis_rl_limits::error::Error;
 use redis_rl_limits::options::Word;
+use redis_rl_limits::stored;
 
-use crate::server::{Argument, Call, Description, Doc, Handler};
+use crate::server::{Argument, Call, Description, Doc, Handler, MAX_LEN};
 use crate::stats;
 
 /// A command: its description, and what it answers.
@@ -54,9 +59,28 @@ impl<C: Command> Handler for Served<C> {
             Ok(answer) => answer.send(call),
             Err(error) => {
                 stats::failed(&error);
+                let error = with_what_is_held(call, error);
                 call.reply_error(error);
             }
         }
+    }
+}
+
+/// The error that says what the key holds, if it is about that.
+#[cold]
+fn with_what_is_held<'a>(call: &mut Call<'a>, error: Error<'a>) -> Error<'a> {
+    let Error::Held { key, wanted, .. } = error else {
+        return error;
+    };
+    let mut arguments = call.arguments().iter();
+    let found = arguments.find(|argument| argument.bytes() == key);
+    let copy = found.and_then(|name| call.peek(name, |len| len <= MAX_LEN).ok()?);
+    match copy {
+        Some(copy) => {
+            let held = stored::name(copy.bytes());
+            Error::Held { key, held, wanted }
+        }
+        None => error,
     }
 }
 

@@ -42,6 +42,11 @@ impl Name {
         Self::MaxWait,
         Self::Force,
     ];
+    /// Those of RL.WTAKE.
+    pub const OF_WINDOW_TAKE: &'static [Self] =
+        &[Self::Cost, Self::Keep, Self::AtMost, Self::Force];
+    /// Those of RL.WGIVE.
+    pub const OF_WINDOW_GIVE: &'static [Self] = &[Self::Cost, Self::At];
     /// Those of commands that know but one.
     pub const OF_COST: &'static [Self] = &[Self::Cost];
 

@@ -28,6 +28,7 @@ pub use docs::Doc;
 pub use key::Key;
 pub(crate) use load::entry_points;
 pub use load::Module;
+pub use peek::MAX_LEN;
 pub use refusal::Refusal;
 pub use settings::Setting;
 
