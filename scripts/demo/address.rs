@@ -1,18 +1,8 @@
 //! Where Redis is: one server, a master that Sentinels know, or a cluster.
 
-use std::time::Duration;
-
-use redis::aio::MultiplexedConnection;
-use redis::cluster::{ClusterClient, ClusterConfig};
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{
-    MultipleNodeRoutingInfo, ResponsePolicy, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
-};
+use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult,
-    TlsMode, Value,
-};
+use redis::{Client, IntoConnectionInfo, TlsMode};
 
 /// What `--redis` names.
 pub enum Address {
@@ -21,140 +11,109 @@ pub enum Address {
     Cluster(ClusterClient),
 }
 
-/// A connection to whatever the address stands for; clones share it.
-#[derive(Clone)]
-pub enum Connection {
-    Server(MultiplexedConnection),
-    Cluster(ClusterConnection),
+/// A URL for several hosts, in its parts.
+struct Parts<'a> {
+    /// `redis` or `rediss`.
+    scheme: &'a str,
+    /// `USER:PASSWORD@`, or nothing.
+    user: &'a str,
+    hosts: Vec<&'a str>,
+    path: &'a str,
+    query: &'a str,
 }
 
 impl Address {
-    /// Reads a URL: `redis://` or `rediss://`, and for several hosts `redis-sentinel://` or
-    /// `redis-cluster://` (with TLS, `rediss-`).
+    /// Reads a URL: `redis://`, `rediss://` or `unix://`, and for several hosts
+    /// `redis-sentinel://` or `redis-cluster://` (with TLS, `rediss-`).
     ///
     /// # Errors
-    /// The URL is none of these, or lacks a part.
-    pub fn parse(url: &str) -> RedisResult<Self> {
-        let parts = url.split_once("://").and_then(|(scheme, rest)| {
-            let (scheme, kind) = scheme.split_once('-')?;
-            Some((scheme, kind, rest))
-        });
-        let Some((scheme, kind, rest)) = parts else {
-            return Ok(Self::Server(Client::open(url)?));
-        };
-        let (auth, rest) = rest
-            .rsplit_once('@')
-            .map_or(("", rest), |(auth, r)| (auth, r));
-        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let hosts = hosts.split(',');
-        let at = if auth.is_empty() { "" } else { "@" };
-        match kind {
-            "cluster" => {
-                let nodes = hosts.map(|host| format!("{scheme}://{auth}{at}{host}/{path}"));
-                let client = ClusterClient::builder(nodes).retries(2).build()?;
-                Ok(Self::Cluster(client))
+    /// The URL is none of these, or lacks a part. No text of it is in the error, for it may be a
+    /// password.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "redis" | "rediss" | "unix" | "redis+unix" => {
+                let client = Client::open(url).map_err(|error| error.to_string())?;
+                Ok(Self::Server(client))
             }
-            "sentinel" => {
-                let (name, path) = path.split_once('/').unwrap_or((path, ""));
-                let sentinels = hosts.map(|host| format!("{scheme}://{host}")).collect();
-                // The host stands in for the master, whose address only the Sentinels know.
-                let master =
-                    format!("{scheme}://{auth}{at}master/{path}").into_connection_info()?;
-                let mut node = SentinelNodeConnectionInfo::default()
-                    .set_redis_connection_info(master.redis_settings().clone());
-                if scheme == "rediss" {
-                    node = node.set_tls_mode(TlsMode::Secure);
-                }
-                let kind = SentinelServerType::Master;
-                let client = SentinelClient::build(sentinels, name, Some(node), kind)?;
-                Ok(Self::Sentinel(client))
-            }
-            _ => Err(RedisError::from((
-                ErrorKind::InvalidClientConfig,
-                "unknown kind of URL",
-            ))),
-        }
-    }
-
-    /// Connects, and sees to it that there is an answer. One server may take so long to accept a
-    /// connection, or to answer on it.
-    ///
-    /// # Errors
-    /// There is none.
-    pub async fn connect(&mut self, patience: Duration) -> RedisResult<Connection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(patience))
-            .set_response_timeout(Some(patience));
-        let mut connection = match self {
-            Self::Server(client) => Connection::Server(
-                client
-                    .get_multiplexed_async_connection_with_config(&config)
-                    .await?,
+            "redis-cluster" | "rediss-cluster" => cluster(&Parts::of(url)?),
+            "redis-sentinel" | "rediss-sentinel" => sentinel(&Parts::of(url)?),
+            _ => Err(
+                "expected redis://, rediss://, unix://, redis-sentinel://, rediss-sentinel://, \
+                 redis-cluster:// or rediss-cluster://"
+                    .to_owned(),
             ),
-            Self::Sentinel(client) => {
-                Connection::Server(client.get_async_connection_with_config(&config).await?)
-            }
-            Self::Cluster(client) => {
-                let config = ClusterConfig::new()
-                    .set_connection_timeout(patience)
-                    .set_response_timeout(patience);
-                Connection::Cluster(client.get_async_connection_with_config(config).await?)
-            }
-        };
-        connection.check().await?;
-        Ok(connection)
+        }
     }
 }
 
-impl Connection {
-    /// Sends `command` to where `key` is.
-    pub async fn send(&mut self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
-        match self {
-            Self::Server(server) => server.send_packed_command(&command).await,
-            Self::Cluster(cluster) => {
-                let route = Route::with_key(key, SlotAddr::Master);
-                let node = SingleNodeRoutingInfo::SpecificNode(route);
-                cluster
-                    .route_command(command, RoutingInfo::SingleNode(node))
-                    .await
-            }
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once("://").ok_or("no URL")?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let user = rest.rfind('@').map_or(0, |at| at + 1);
+        let (user, rest) = rest.split_at(user);
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let hosts: Vec<_> = hosts.split(',').collect();
+        if hosts.contains(&"") {
+            return Err("a host is missing: expected HOST:PORT,HOST:PORT".to_owned());
         }
+        Ok(Self {
+            scheme: scheme.split('-').next().unwrap_or(scheme),
+            user,
+            hosts,
+            path,
+            query,
+        })
     }
 
-    /// Sends `command`, which is about no key, to every server that takes writes.
-    pub async fn send_to_all(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
-        match self {
-            Self::Server(server) => Ok(vec![server.send_packed_command(&command).await?]),
-            Self::Cluster(cluster) => {
-                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                match cluster.route_command(command, all).await? {
-                    Value::Map(answers) => Ok(answers.into_iter().map(|(_, v)| v).collect()),
-                    answer => Ok(vec![answer]),
-                }
-            }
-        }
+    /// The value of a part of the query, with its percent signs.
+    fn query(&self, name: &str) -> Option<&str> {
+        let mut parts = self.query.split('&').filter_map(|part| part.split_once('='));
+        parts.find_map(|(key, value)| (key == name).then_some(value))
     }
+}
 
-    /// Whether there is somebody at the other end who takes writes.
-    ///
-    /// # Errors
-    /// There is not.
-    pub async fn check(&mut self) -> RedisResult<()> {
-        let answer = match self {
-            Self::Server(server) => server.send_packed_command(&redis::cmd("ROLE")).await,
-            Self::Cluster(cluster) => {
-                let one = Some(ResponsePolicy::OneSucceeded);
-                let any = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, one));
-                cluster.route_command(redis::cmd("PING"), any).await
-            }
-        };
-        match answer {
-            Ok(Value::Array(role)) if role.first() == Some(&Value::BulkString(b"slave".into())) => {
-                Err(RedisError::from((ErrorKind::Io, "the server is a replica")))
-            }
-            // A user who may not ask is answered all the same.
-            Err(error) if error.is_unrecoverable_error() || error.is_timeout() => Err(error),
-            _ => Ok(()),
-        }
+fn cluster(parts: &Parts<'_>) -> Result<Address, String> {
+    let Parts { scheme, user, .. } = parts;
+    let nodes = parts
+        .hosts
+        .iter()
+        .map(|host| format!("{scheme}://{user}{host}"));
+    let client = ClusterClient::builder(nodes).retries(2).build();
+    Ok(Address::Cluster(client.map_err(|error| error.to_string())?))
+}
+
+fn sentinel(parts: &Parts<'_>) -> Result<Address, String> {
+    let Parts { scheme, user, .. } = parts;
+    let (name, database) = parts.path.split_once('/').unwrap_or((parts.path, ""));
+    if name.is_empty() {
+        return Err(
+            "the master's name is missing: expected redis-sentinel://HOST:PORT/MASTER".to_owned(),
+        );
     }
+    let own_user = match parts.query("sentinel_password") {
+        Some(password) => {
+            let user = parts.query("sentinel_username").unwrap_or("");
+            format!("{user}:{password}@")
+        }
+        None => String::new(),
+    };
+    let sentinels = parts
+        .hosts
+        .iter()
+        .map(|host| format!("{scheme}://{own_user}{host}"));
+    // The host stands in for the master, whose address only the Sentinels know.
+    let master = format!("{scheme}://{user}master/{database}");
+    let master = master
+        .into_connection_info()
+        .map_err(|error| error.to_string())?;
+    let mut node = SentinelNodeConnectionInfo::default()
+        .set_redis_connection_info(master.redis_settings().clone());
+    if *scheme == "rediss" {
+        node = node.set_tls_mode(TlsMode::Secure);
+    }
+    let kind = SentinelServerType::Master;
+    let client = SentinelClient::build(sentinels.collect(), name, Some(node), kind);
+    Ok(Address::Sentinel(client.map_err(|error| error.to_string())?))
 }

@@ -1,232 +1,206 @@
-//! What operators see: `/metrics` for Prometheus, `/dashboard` for people.
+//! What operators see: `/metrics` for Prometheus, `/dashboard` for people, `/healthz` and
+//! `/readyz` for whatever starts and stops the demo.
 //!
 //! Served apart from what the limiter guards, on a port that only this machine reaches unless a
 //! token is set.
 
-use std::collections::BTreeMap;
+mod admission;
+mod events;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE,
+use hyper::body::Bytes;
+use hyper::header::{
+    HeaderName, HeaderValue, ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::middleware::{self, Next};
-use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::Router;
-use futures_util::stream::{self, Stream};
-use prometheus::{IntGauge, TextEncoder};
-use ring::digest::{digest, SHA256};
-use serde::Serialize;
-use tokio::time::{interval, MissedTickBehavior};
+use hyper::{Method, StatusCode};
 
-use crate::census::{self, Census};
+use crate::census::SharedCensus;
+use crate::http::{read, text, Body, Request, Response};
 use crate::limiter::Limiter;
 use crate::log::log;
-use crate::store::Buckets;
+use crate::metrics::Exposition;
+use crate::store::StoreError;
+use events::Pages;
 
-/// Between two events of the dashboard.
-const BEAT: Duration = Duration::from_secs(1);
+/// A key as the page shows it is no longer: each of its bytes takes up to four characters.
+const MAX_KEY: usize = 1024;
 
-/// `RL.TOP` tells no more of a key than so many bytes: one that long may stand for another.
-const CUT: usize = 256;
+/// Nothing from elsewhere, nothing inline, and no page may frame this one.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+     frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+);
 
 /// What the pages need.
 pub struct Admin {
-    pub limiter: Arc<Limiter<Buckets>>,
+    limiter: Arc<Limiter>,
     /// Whoever has this may see and do everything here; `None`: whoever is on this machine.
-    pub token: Option<String>,
+    token: Option<String>,
+    census: SharedCensus,
+    pages: Pages,
 }
 
-/// The pages.
-pub fn router(admin: Admin) -> Router {
-    let admin = Arc::new(admin);
-    let file = |kind: &'static str, text: &'static str| {
-        get(move || async move {
-            (
-                [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY)],
-                text,
-            )
+/// Where something is, and who may ask for it how.
+enum Place {
+    File(&'static str, &'static str),
+    Events,
+    Metrics,
+    Reset,
+    Health,
+    Readiness,
+}
+
+impl Place {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/dashboard" => Self::File(
+                "text/html; charset=utf-8",
+                include_str!("dashboard/page.html"),
+            ),
+            "/dashboard/script.js" => Self::File(
+                "text/javascript; charset=utf-8",
+                include_str!("dashboard/script.js"),
+            ),
+            "/dashboard/style.css" => Self::File(
+                "text/css; charset=utf-8",
+                include_str!("dashboard/style.css"),
+            ),
+            "/dashboard/events" => Self::Events,
+            "/dashboard/reset" => Self::Reset,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Readiness,
+            _ => return None,
         })
-    };
-    let page = include_str!("dashboard/page.html");
-    let script = include_str!("dashboard/script.js");
-    let style = include_str!("dashboard/style.css");
-    Router::new()
-        .route("/dashboard", file("text/html; charset=utf-8", page))
-        .route(
-            "/dashboard/script.js",
-            file("text/javascript; charset=utf-8", script),
-        )
-        .route(
-            "/dashboard/style.css",
-            file("text/css; charset=utf-8", style),
-        )
-        .route("/dashboard/events", get(events))
-        .route("/dashboard/reset", post(reset))
-        .route("/metrics", get(metrics))
-        .layer(middleware::from_fn_with_state(admin.clone(), admit))
-        .with_state(admin)
-}
+    }
 
-/// Nothing from elsewhere, nothing inline, and no page may frame this one.
-const POLICY: &str =
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-
-/// Lets in who may come in.
-async fn admit(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let Some(token) = &admin.token else {
-        // A page elsewhere whose name was made to lead here says that name.
-        if names_this_machine(request.headers()) {
-            return next.run(request).await;
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Reset => "POST",
+            _ => "GET, HEAD",
         }
-        return (
-            StatusCode::FORBIDDEN,
-            "Only as localhost, or set --admin-token\n",
-        )
-            .into_response();
-    };
-    let headers = request.headers();
-    let in_query = request
-        .uri()
-        .query()
-        .and_then(|query| query.strip_prefix("token="));
-    if is(token, said(headers, AUTHORIZATION, "Bearer "))
-        || is(token, said(headers, COOKIE, "token="))
-    {
-        return next.run(request).await;
     }
-    if is(token, in_query) {
-        let cookie = format!("token={token}; HttpOnly; SameSite=Strict; Path=/");
-        let to = request.uri().path().to_owned();
-        return (
-            StatusCode::SEE_OTHER,
-            [(SET_COOKIE, cookie), (LOCATION, to)],
-        )
-            .into_response();
+
+    /// Whether anybody may ask: it tells yes or no and nothing else, and what asks has no token.
+    fn is_public(&self) -> bool {
+        matches!(self, Self::Health | Self::Readiness)
     }
-    let hint = "A token is needed: /dashboard?token=TOKEN, or 'Authorization: Bearer TOKEN'\n";
-    (StatusCode::UNAUTHORIZED, hint).into_response()
 }
 
-/// What follows `before` in a header.
-fn said<'a>(headers: &'a HeaderMap, name: HeaderName, before: &str) -> Option<&'a str> {
-    let value = headers.get(name)?.to_str().ok()?;
-    value.split("; ").find_map(|part| part.strip_prefix(before))
-}
-
-/// Digests are compared so that the time it takes tells nothing of the token.
-fn is(token: &str, said: Option<&str>) -> bool {
-    said.is_some_and(|said| {
-        digest(&SHA256, said.as_bytes()).as_ref() == digest(&SHA256, token.as_bytes()).as_ref()
-    })
-}
-
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or("");
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    ["localhost", "127.0.0.1", "[::1]"].contains(&name)
-}
-
-async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    let limiter = &admin.limiter;
-    let census = Census::take(&limiter.store.0).await;
-    let up = IntGauge::new("demo_redis_up", "Whether Redis answers.")?;
-    up.set(i64::from(limiter.store.0.is_up()));
-    let mut families = limiter.metrics.registry.gather();
-    families.extend(prometheus::core::Collector::collect(&up));
-    if let Ok(census) = census {
-        families.extend(census.metrics()?.gather());
+impl Admin {
+    pub fn new(limiter: Arc<Limiter>, token: Option<String>) -> Self {
+        let census = SharedCensus::of(limiter.store.clone());
+        Self {
+            limiter,
+            token,
+            census,
+            pages: Pages::default(),
+        }
     }
-    let kind = [(CONTENT_TYPE, prometheus::TEXT_FORMAT)];
-    Ok((kind, TextEncoder::new().encode_to_string(&families)?).into_response())
-}
 
-/// What an event of the dashboard carries. The counts only grow, until a restart.
-#[derive(Serialize)]
-struct Snapshot {
-    /// Whether Redis answers.
-    up: bool,
-    /// Each as rate and burst.
-    limits: Vec<(String, u64)>,
-    /// Tokens that a request takes.
-    cost: u64,
-    requests: BTreeMap<&'static str, u64>,
-    /// Takes that took at most so many seconds.
-    takes: Vec<(f64, u64)>,
-    /// What the servers tell, if they do.
-    census: Option<Census>,
-}
+    /// Answers a request for one of the pages.
+    pub async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let mut response = self.find(request).await;
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("same-origin"),
+        );
+        response
+    }
 
-async fn events(
-    State(admin): State<Arc<Admin>>,
-) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let snapshots = stream::unfold((admin, beat), |(admin, mut beat)| async {
-        beat.tick().await;
-        let limiter = &admin.limiter;
-        let snapshot = Snapshot {
-            census: Census::take(&limiter.store.0).await.ok(),
-            up: limiter.store.0.is_up(),
-            limits: limiter
-                .demand
-                .limits
-                .iter()
-                .map(|l| (l.rate.clone(), l.burst))
-                .collect(),
-            cost: limiter.demand.cost,
-            requests: limiter.metrics.requests().into(),
-            takes: limiter.metrics.takes(),
+    async fn find(self: Arc<Self>, mut request: Request) -> Response {
+        let place = Place::of(request.uri().path());
+        if !place.as_ref().is_some_and(Place::is_public) {
+            if let Err(refusal) = self.admit(&request) {
+                return refusal;
+            }
+        }
+        let Some(place) = place else {
+            return text(StatusCode::NOT_FOUND, "There is no such page\n");
         };
-        Some((Event::default().json_data(snapshot), (admin, beat)))
-    });
-    Sse::new(snapshots)
-}
+        let methods = place.methods();
+        if !methods.split(", ").any(|m| m == request.method().as_str()) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Not by this method\n");
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(methods));
+            return response;
+        }
+        match place {
+            Place::File(kind, content) => {
+                let mut response = text(StatusCode::OK, content);
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+                response
+            }
+            Place::Events if request.method() == Method::HEAD => text(StatusCode::OK, ""),
+            Place::Events => self.events(),
+            Place::Metrics => self.metrics().await,
+            Place::Reset => match read(request.body_mut(), MAX_KEY).await {
+                Ok(key) => self.reset(&key).await,
+                Err(refusal) => refusal,
+            },
+            Place::Health => text(StatusCode::OK, "The demo runs\n"),
+            Place::Readiness => self.readiness().await,
+        }
+    }
 
-/// Deletes the bucket of the key in the body, if it is among those denied most: nothing else of
-/// what the servers hold can be deleted from here.
-async fn reset(State(admin): State<Arc<Admin>>, body: String) -> Result<Response, Failure> {
-    let link = &admin.limiter.store.0;
-    let Some(offender) = census::top(link)
-        .await?
-        .into_iter()
-        .find(|o| o.shown == body && o.key.len() < CUT)
-    else {
-        return Ok((
-            StatusCode::NOT_FOUND,
-            "No such key among those denied most\n",
-        )
-            .into_response());
-    };
-    let mut delete = redis::cmd("DEL");
-    delete.arg(&offender.key);
-    link.call(delete, &offender.key).await?;
-    log(&format!("Reset {}", offender.shown));
-    Ok(StatusCode::NO_CONTENT.into_response())
-}
+    async fn metrics(&self) -> Response {
+        let mut exposition = Exposition::default();
+        let census = self.census.get().await;
+        self.limiter.metrics.expose(&mut exposition);
+        exposition.metric("demo_redis_up", "gauge", "Whether Redis answers.");
+        let up = u64::from(self.limiter.store.is_up());
+        exposition.sample("demo_redis_up", "", up);
+        if let Ok(census) = &*census {
+            census.expose(&mut exposition);
+        }
+        let mut response = text(StatusCode::OK, exposition.0);
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
 
-/// Something that should work did not.
-struct Failure(String);
+    /// Resets the key in the body, if it is among those denied most: nothing else of what the
+    /// servers hold can be deleted from here.
+    async fn reset(&self, shown: &[u8]) -> Response {
+        let census = match self.limiter.store.census().await {
+            Ok(census) => census,
+            Err(error) => return failed(&error),
+        };
+        let mut top = census.top.into_iter();
+        let found = top.find(|o| o.is_whole() && o.shown().as_bytes() == shown);
+        let Some(offender) = found else {
+            let words = "No such key among those denied most\n";
+            return text(StatusCode::NOT_FOUND, words);
+        };
+        if let Err(error) = self.limiter.store.reset(&offender.key).await {
+            return failed(&error);
+        }
+        log(&format!("Reset {}", offender.shown()));
+        let mut response = Response::new(Body::Text(Bytes::new()));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    }
 
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
+    async fn readiness(&self) -> Response {
+        if self.limiter.stopping.is_asked() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "The demo is stopping\n");
+        }
+        match self.limiter.store.ready().await {
+            Ok(()) => text(StatusCode::OK, "Ready\n"),
+            Err(_) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Redis with the module does not answer\n",
+            ),
+        }
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (StatusCode::BAD_GATEWAY, self.0 + "\n").into_response()
-    }
+fn failed(error: &StoreError) -> Response {
+    text(StatusCode::BAD_GATEWAY, format!("{error}\n"))
 }

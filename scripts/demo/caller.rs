@@ -4,12 +4,10 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName};
+use hyper::header::HeaderName;
 
-/// The address a connection comes from, as the HTTP server attaches it to each request.
-#[derive(Clone, Copy)]
-pub struct Peer(pub IpAddr);
+use crate::http::{Peer, Request};
+use crate::proxy::Proxies;
 
 /// What tells one caller from another.
 #[derive(Clone, Debug)]
@@ -19,21 +17,34 @@ pub enum By {
     /// The address they come from.
     Ip,
     /// The value of a header; the address where it is missing.
-    Header(HeaderName),
+    Header(HeaderName, Shown),
+}
+
+/// How a header's value stands in a key.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// As its SHA-256, so that nobody who sees keys sees what may be a password.
+    Hashed,
+    /// As it is, if that is short and plain.
+    Plain,
 }
 
 impl FromStr for By {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let header = |name: &str, shown| {
+            let parsed = name
+                .parse()
+                .map_err(|_| format!("'{name}' is no header name"));
+            parsed.map(|name| Self::Header(name, shown))
+        };
         match text.split_once(':') {
             None if text == "ip" => Ok(Self::Ip),
             Some(("name", name)) => Ok(Self::Name(name.to_owned())),
-            Some(("header", header)) => header
-                .parse()
-                .map(Self::Header)
-                .map_err(|_| format!("'{header}' is no header name")),
-            _ => Err("expected ip, name:NAME or header:NAME".to_owned()),
+            Some(("header", name)) => header(name, Shown::Hashed),
+            Some(("plain-header", name)) => header(name, Shown::Plain),
+            _ => Err("expected ip, name:NAME, header:NAME or plain-header:NAME".to_owned()),
         }
     }
 }
@@ -42,78 +53,68 @@ impl FromStr for By {
 pub struct KeyBy {
     pub prefix: String,
     pub by: By,
-    /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub proxies: Proxies,
+    /// So many bits of an IPv6 address are one caller.
+    pub ipv6_prefix: u8,
 }
 
 impl KeyBy {
     /// The key of the bucket that `request` is charged to.
-    pub fn key(&self, request: &Request) -> String {
+    ///
+    /// # Errors
+    /// The request does not say clearly who asks; what to tell it.
+    pub fn key(&self, request: &Request) -> Result<String, String> {
         let caller = match &self.by {
             By::Name(name) => name.clone(),
-            By::Ip => self.ip(request),
-            By::Header(name) => match request.headers().get(name) {
-                Some(value) => format!("key:{}", short(value.as_bytes())),
-                None => self.ip(request),
-            },
+            By::Ip => self.ip(request)?,
+            By::Header(name, shown) => {
+                let mut values = request.headers().get_all(name).iter();
+                match (values.next(), values.next()) {
+                    (None, _) => self.ip(request)?,
+                    (Some(value), None) if !value.is_empty() => {
+                        format!("key:{}", shown.part(value.as_bytes()))
+                    }
+                    (Some(_), None) => return Err(format!("The header {name} is empty\n")),
+                    (Some(_), Some(_)) => return Err(format!("The header {name} comes twice\n")),
+                }
+            }
         };
-        format!("{}{caller}", self.prefix)
+        Ok(format!("{}{caller}", self.prefix))
     }
 
-    /// A whole /64 counts as one caller, since that is what one IPv6 user is given.
-    fn ip(&self, request: &Request) -> String {
+    fn ip(&self, request: &Request) -> Result<String, String> {
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
-            return "ip:unknown".to_owned();
+            return Ok("ip:unknown".to_owned());
         };
-        match self.client(peer.to_canonical(), request.headers()) {
+        let client = self.proxies.client(peer.to_canonical(), request.headers())?;
+        Ok(match client {
             IpAddr::V4(ip) => format!("ip:{ip}"),
             IpAddr::V6(ip) => {
-                let network = Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX));
-                format!("ip:{network}/64")
+                let rest = 128 - u32::from(self.ipv6_prefix.min(128));
+                let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
+                let network = Ipv6Addr::from_bits(ip.to_bits() & mask);
+                format!("ip:{network}/{}", self.ipv6_prefix)
             }
-        }
-    }
-
-    /// Each proxy appends the peer it saw, so only what stands right of the last untrusted
-    /// address was written by somebody we trust.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = peer;
-        let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
-        let hops = lines
-            .iter()
-            .rev()
-            .flat_map(|line| line.as_bytes().rsplit(|&b| b == b','));
-        for hop in hops {
-            if !self.trusted_proxies.contains(&client) {
-                break;
-            }
-            let hop = std::str::from_utf8(hop)
-                .ok()
-                .and_then(|hop| hop.trim().parse().ok());
-            let Some(hop) = hop.map(|ip: IpAddr| ip.to_canonical()) else {
-                break;
-            };
-            client = hop;
-        }
-        client
+        })
     }
 }
 
-/// A header's value as part of a key: as it is if it is short and plain, else its SHA-256.
-///
-/// So a hostile value can neither make huge keys nor choose a cluster's slot with braces, and any
-/// bytes at all name a bucket of their own.
-fn short(value: &[u8]) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:~+/=@".contains(b);
-    if value.len() <= 64 && value.iter().all(plain) {
-        return String::from_utf8_lossy(value).into_owned();
-    }
-    let digest = ring::digest::digest(&ring::digest::SHA256, value);
-    digest
-        .as_ref()
-        .iter()
-        .fold("sha256:".to_owned(), |mut text, byte| {
+impl Shown {
+    /// A header's value as part of a key.
+    ///
+    /// Even on request it is as it is only if it is short and plain: so a hostile value can neither
+    /// make huge keys nor choose a cluster's slot with braces, and any bytes at all name a bucket
+    /// of their own.
+    fn part(self, value: &[u8]) -> String {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:~+/=@".contains(b);
+        if matches!(self, Self::Plain) && value.len() <= 64 && value.iter().all(plain) {
+            return String::from_utf8_lossy(value).into_owned();
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, value);
+        let mut text = "sha256:".to_owned();
+        for byte in digest.as_ref() {
             let _ = write!(text, "{byte:02x}");
-            text
-        })
+        }
+        text
+    }
 }

@@ -1,19 +1,21 @@
-//! What the servers themselves count: `INFO rl` and `RL.TOP`, summed over the servers.
+//! What the store itself counts, and the keys denied most.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
-use redis::{FromRedisValue, RedisResult};
-use serde::Serialize;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use crate::connection::Link;
+use crate::metrics::{escaped, Exposition};
+use crate::store::{Store, StoreError};
 
-/// How long a look at the servers may take.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Keys that are shown, and that become a label in Prometheus.
-const TOP: usize = 10;
+pub const TOP: usize = 10;
+/// `RL.TOP` tells no more of a key than so many bytes: one that long may stand for another.
+const CUT: usize = 256;
+/// A census this young is as good as a new one.
+const FRESH: Duration = Duration::from_millis(900);
 
 /// Fields of `INFO rl` that become a metric, with its help.
 const COUNTERS: [(&str, &str); 8] = [
@@ -29,22 +31,31 @@ const COUNTERS: [(&str, &str); 8] = [
 /// The fields that count errors begin so and go on with the kind.
 const ERRORS: &str = "rl_errors_";
 
-/// A key that was denied, by `RL.TOP`.
-#[derive(Serialize)]
+/// A key that was denied.
+#[derive(Clone)]
 pub struct Offender {
-    #[serde(skip)]
     pub key: Vec<u8>,
-    /// The key in printable ASCII, no two keys alike.
-    #[serde(rename = "key")]
-    pub shown: String,
     pub denials: u64,
+    /// By how much that may be too high.
     pub error: u64,
     /// Milliseconds since the last denial.
     pub since: u64,
 }
 
-/// All that the servers tell.
-#[derive(Serialize)]
+impl Offender {
+    /// The key in printable ASCII, no two keys alike.
+    pub fn shown(&self) -> String {
+        self.key.escape_ascii().to_string()
+    }
+
+    /// Whether this is the whole key.
+    pub fn is_whole(&self) -> bool {
+        self.key.len() < CUT
+    }
+}
+
+/// All that the store tells.
+#[derive(Clone)]
 pub struct Census {
     /// The numbers of `INFO rl`, by field.
     pub counters: BTreeMap<String, u64>,
@@ -53,91 +64,55 @@ pub struct Census {
 }
 
 impl Census {
-    /// Asks every server.
-    ///
-    /// # Errors
-    /// There is no server, or one does not answer in time or not as expected.
-    pub async fn take(link: &Link) -> RedisResult<Self> {
-        let mut info = redis::cmd("INFO");
-        info.arg("rl");
-        let both = async { tokio::try_join!(link.call_all(info), top(link)) };
-        let (infos, top) = timeout(PATIENCE, both)
-            .await
-            .map_err(std::io::Error::from)??;
-        let mut counters = BTreeMap::new();
-        for info in infos {
-            for (field, value) in String::from_redis_value(info)?.lines().filter_map(number) {
-                *counters.entry(field.to_owned()).or_default() += value;
-            }
-        }
-        Ok(Self { counters, top })
-    }
-
     /// The same as metrics.
-    ///
-    /// # Errors
-    /// Two metrics of one name.
-    pub fn metrics(&self) -> prometheus::Result<Registry> {
-        let registry = Registry::new();
+    pub fn expose(&self, to: &mut Exposition) {
         for (field, help) in COUNTERS {
-            if let Some(&value) = self.counters.get(field) {
-                let counter = IntCounter::new(format!("{field}_total"), help)?;
-                counter.inc_by(value);
-                registry.register(Box::new(counter))?;
+            if let Some(value) = self.counters.get(field) {
+                let name = format!("{field}_total");
+                to.metric(&name, "counter", help);
+                to.sample(&name, "", value);
             }
         }
-        let errors = Opts::new(
-            "rl_errors_total",
-            "Calls that ended with an error, by kind.",
-        );
-        let errors = IntCounterVec::new(errors, &["kind"])?;
-        for (field, &value) in &self.counters {
+        let errors = "rl_errors_total";
+        to.metric(errors, "counter", "Calls that ended with an error, by kind.");
+        for (field, value) in &self.counters {
             if let Some(kind) = field.strip_prefix(ERRORS) {
-                errors.with_label_values(&[kind]).inc_by(value);
+                to.sample(errors, &format!("kind=\"{}\"", escaped(kind)), value);
             }
         }
-        let top = Opts::new(
-            "rl_top_denials",
-            "Denials of the keys denied most, at the most.",
-        );
-        let top = IntGaugeVec::new(top, &["key"])?;
+        let top = "rl_top_denials";
+        to.metric(top, "gauge", "Denials of the keys denied most, at the most.");
         for offender in &self.top {
-            top.with_label_values(&[&offender.shown])
-                .set(offender.denials as i64);
+            let label = format!("key=\"{}\"", escaped(&offender.shown()));
+            to.sample(top, &label, offender.denials);
         }
-        registry.register(Box::new(errors))?;
-        registry.register(Box::new(top))?;
-        Ok(registry)
     }
 }
 
-/// The keys denied most.
-///
-/// # Errors
-/// As [`Census::take`].
-pub async fn top(link: &Link) -> RedisResult<Vec<Offender>> {
-    let mut command = redis::cmd("RL.TOP");
-    command.arg(TOP);
-    let mut top = Vec::new();
-    for answer in link.call_all(command).await? {
-        for (key, denials, error, since) in
-            <Vec<(Vec<u8>, u64, u64, u64)>>::from_redis_value(answer)?
-        {
-            top.push(Offender {
-                shown: key.escape_ascii().to_string(),
-                key,
-                denials,
-                error,
-                since,
-            });
-        }
-    }
-    top.sort_by_key(|offender| std::cmp::Reverse(offender.denials));
-    top.truncate(TOP);
-    Ok(top)
+type Taken = Result<Census, StoreError>;
+
+/// One census for all who look, so that however many they are the store is asked once a second.
+pub struct SharedCensus {
+    store: Arc<dyn Store>,
+    last: Mutex<Option<(Instant, Arc<Taken>)>>,
 }
 
-fn number(line: &str) -> Option<(&str, u64)> {
-    let (field, value) = line.split_once(':')?;
-    Some((field, value.parse().ok()?))
+impl SharedCensus {
+    pub fn of(store: Arc<dyn Store>) -> Self {
+        let last = Mutex::new(None);
+        Self { store, last }
+    }
+
+    /// What the store tells, or told less than a second ago.
+    pub async fn get(&self) -> Arc<Taken> {
+        let mut last = self.last.lock().await;
+        if let Some((at, census)) = &*last {
+            if at.elapsed() < FRESH {
+                return census.clone();
+            }
+        }
+        let census = Arc::new(self.store.census().await);
+        *last = Some((Instant::now(), census.clone()));
+        census
+    }
 }

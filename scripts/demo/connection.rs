@@ -1,123 +1,210 @@
-//! One connection to Redis, shared by all requests, that mends itself.
-//!
-//! A request never waits for a connection to be made: while there is none, it is told so at once.
+//! A connection to Redis, whatever the address stands for, and whether it is of use.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
-use tokio::sync::{watch, Notify};
-use tokio::time::{sleep, timeout};
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterConfig;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, ResponsePolicy, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
+};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value,
+};
 
-use crate::address::{Address, Connection};
-use crate::log::log;
+use crate::address::Address;
 
-/// How long one server may take to answer, if requests do not wait for it even longer.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks at whether the server is there.
-const HEARTBEAT: Duration = Duration::from_millis(500);
-/// Between two attempts to connect.
-const RETRY: Duration = Duration::from_millis(100);
+mod link;
 
-/// The shared end of the connection.
-pub struct Link {
-    current: watch::Receiver<Option<Connection>>,
-    suspect: Arc<Notify>,
+pub use link::{Link, Probe};
+
+/// How long a single server's answer is waited for once nobody needs it any more: it tells
+/// whether something was taken that has to go back.
+const LATEST_ANSWER: Duration = Duration::from_secs(60);
+
+/// Clones share it.
+#[derive(Clone)]
+pub enum Connection {
+    Server(MultiplexedConnection),
+    Cluster(ClusterConnection),
 }
 
-impl Link {
-    /// Keeps a connection to `address` from now on, on which requests wait for `timeout`.
-    pub fn open(address: Address, timeout: Duration) -> Self {
-        let (sender, current) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
-        let patience = PATIENCE.max(timeout);
-        tokio::spawn(keep(address, patience, sender, suspect.clone()));
-        Self { current, suspect }
-    }
-
-    /// Sends `command`, which is about `key`.
-    ///
-    /// # Errors
-    /// What the server says, or that there is none.
-    pub async fn call(&self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
-        let reply = self.connection()?.send(command, key).await;
-        // A refusal too may mean that the server is not what it was: a replica, say.
-        if reply.is_err() {
-            self.suspect.notify_one();
-        }
-        reply
-    }
-
-    /// Sends `command` to every server that takes writes.
-    ///
-    /// # Errors
-    /// As [`Link::call`].
-    pub async fn call_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {
-        self.connection()?.send_to_all(command).await
-    }
-
-    /// Whether there is a connection now.
-    pub fn is_up(&self) -> bool {
-        self.current.borrow().is_some()
-    }
-
-    fn connection(&self) -> RedisResult<Connection> {
-        let none = || RedisError::from((ErrorKind::Io, "no connection to Redis"));
-        self.current.borrow().clone().ok_or_else(none)
-    }
-}
-
-/// Connects, watches, connects again, for as long as there is a [`Link`].
-async fn keep(
-    mut address: Address,
-    patience: Duration,
-    current: watch::Sender<Option<Connection>>,
-    suspect: Arc<Notify>,
-) {
-    let mut last_failure = String::new();
-    while !current.is_closed() {
-        // Sentinels and all.
-        match timeout(3 * patience, address.connect(patience))
-            .await
-            .unwrap_or_else(|_| late())
-        {
-            Ok(connection) => {
-                last_failure.clear();
-                log("Connected to Redis");
-                current.send_replace(Some(connection.clone()));
-                let failure = until_lost(connection, 3 * patience, &suspect).await;
-                current.send_replace(None);
-                log(&format!("warning: lost the connection to Redis: {failure}"));
+impl Connection {
+    /// Connects. One server may take so long to accept a connection.
+    pub async fn open(address: &mut Address, patience: Duration) -> RedisResult<Self> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(patience))
+            .set_response_timeout(Some(LATEST_ANSWER));
+        Ok(match address {
+            Address::Server(client) => Self::Server(
+                client
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?,
+            ),
+            Address::Sentinel(client) => {
+                Self::Server(client.get_async_connection_with_config(&config).await?)
             }
-            Err(failure) => {
-                let failure = failure.to_string();
-                if failure != last_failure {
-                    log(&format!("warning: no connection to Redis: {failure}"));
-                    last_failure = failure;
+            Address::Cluster(client) => {
+                // An answer that is late makes the client ask the others who has the slots.
+                let config = ClusterConfig::new()
+                    .set_connection_timeout(patience)
+                    .set_response_timeout(patience);
+                Self::Cluster(client.get_async_connection_with_config(config).await?)
+            }
+        })
+    }
+
+    /// Sends `command` to where `key` is.
+    pub async fn send(&mut self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
+        match self {
+            Self::Server(server) => on_server(server, &command).await,
+            Self::Cluster(cluster) => {
+                let route = Route::with_key(key, SlotAddr::Master);
+                let node = SingleNodeRoutingInfo::SpecificNode(route);
+                on_cluster(cluster, command, RoutingInfo::SingleNode(node)).await
+            }
+        }
+    }
+
+    /// Sends `command`, which is about no key, to every server that takes writes; each answer
+    /// comes with the server's address, where it is known.
+    pub async fn send_to_all(&mut self, command: Cmd) -> RedisResult<Vec<(String, Value)>> {
+        match self {
+            Self::Server(server) => {
+                Ok(vec![(String::new(), on_server(server, &command).await?)])
+            }
+            Self::Cluster(cluster) => {
+                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                match on_cluster(cluster, command, all).await? {
+                    Value::Map(answers) => {
+                        let name = |value| String::from_redis_value(value).unwrap_or_default();
+                        Ok(answers.into_iter().map(|(k, v)| (name(k), v)).collect())
+                    }
+                    answer => Ok(vec![(String::new(), answer)]),
                 }
-                sleep(RETRY).await;
             }
         }
     }
-}
 
-async fn until_lost(
-    mut connection: Connection,
-    patience: Duration,
-    suspect: &Notify,
-) -> RedisError {
-    loop {
-        let _ = timeout(HEARTBEAT, suspect.notified()).await;
-        match timeout(patience, connection.check())
-            .await
-            .unwrap_or_else(|_| late())
-        {
-            Ok(()) => sleep(RETRY).await,
-            Err(failure) => return failure,
+    /// Whether there is somebody at the other end who takes writes and knows `command`.
+    ///
+    /// # Errors
+    /// There is not.
+    pub async fn check(&mut self, command: &str) -> RedisResult<()> {
+        match self {
+            Self::Server(server) => {
+                let role = allowed(on_server(server, &redis::cmd("ROLE")).await)?;
+                if matches!(role, Some(Value::Array(role))
+                    if role.first() == Some(&Value::BulkString(b"slave".into())))
+                {
+                    return Err(useless("the server is a replica, which takes no writes"));
+                }
+                let mut about = redis::cmd("COMMAND");
+                about.arg("INFO").arg(command);
+                match allowed(on_server(server, &about).await)? {
+                    Some(Value::Array(known)) if known == [Value::Nil] => Err(useless(NO_MODULE)),
+                    _ => Ok(()),
+                }
+            }
+            // One is enough: while a master is replaced, the others do their part.
+            Self::Cluster(cluster) => {
+                let one = Some(ResponsePolicy::OneSucceeded);
+                let any = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, one));
+                allowed(on_cluster(cluster, redis::cmd("PING"), any).await).map(|_| ())
+            }
         }
+    }
+
+    /// Sees to it that the commands that will be needed can be called: `probe`, a call that the
+    /// module has to refuse, is one of them. Returns the module's version, if it may be asked.
+    ///
+    /// # Errors
+    /// They cannot, and what to do about it.
+    pub async fn examine(&mut self, probe: Cmd, key: &str) -> RedisResult<Option<String>> {
+        match self.send(probe, key).await {
+            // The module's own words about the probe's numbers.
+            Err(error) if error.detail().is_some_and(|text| text.contains(" must be ")) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(useless("what answers is not redis-rl")),
+        }
+        let mut info = redis::cmd("INFO");
+        info.arg("rl");
+        let Ok(infos) = self.send_to_all(info).await else {
+            return Ok(None);
+        };
+        let mut version = None;
+        for (node, info) in infos {
+            let info = String::from_redis_value(info).unwrap_or_default();
+            let line = info
+                .lines()
+                .find_map(|line| line.strip_prefix("rl_version:"));
+            let Some(found) = line else {
+                return Err(useless(&format!("{node}: {NO_MODULE}")));
+            };
+            version = Some(found.to_owned());
+        }
+        Ok(version)
     }
 }
 
-fn late<T>() -> RedisResult<T> {
-    Err(RedisError::from((ErrorKind::Io, "no answer in time")))
+const NO_MODULE: &str = "the server does not have the module redis-rl: start it with \
+                         --loadmodule /path/to/libredis_rl.so";
+
+// The client library hands a server's error over as a value here. These two, which everything
+// goes through, make it an error.
+
+async fn on_server(server: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
+    let reply = server.send_packed_command(command).await?;
+    Ok(reply.extract_error()?)
+}
+
+async fn on_cluster(
+    cluster: &mut ClusterConnection,
+    command: Cmd,
+    to: RoutingInfo,
+) -> RedisResult<Value> {
+    let reply = cluster.route_command(command, to).await?;
+    Ok(reply.extract_error()?)
+}
+
+/// A user who may not ask is answered all the same: `None`.
+fn allowed(answer: RedisResult<Value>) -> RedisResult<Option<Value>> {
+    match answer {
+        Err(error) if error.code() == Some("NOPERM") => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// The error with what to do about it.
+fn advised(error: RedisError) -> RedisError {
+    let unknown = |text: &str| text.contains("unknown command");
+    match error.code() {
+        Some("NOAUTH") => useless(
+            "the server wants a password: give it in --redis or REDIS_URL, as in \
+             redis://USER:PASSWORD@HOST",
+        ),
+        Some("NOPERM") => useless(&format!(
+            "the user may not do what the demo needs (ACL SETUSER USER … +rl.take +rl.mtake \
+             +rl.give, and a key pattern that fits --prefix): {error}"
+        )),
+        _ if error.detail().is_some_and(unknown) => useless(NO_MODULE),
+        _ => error,
+    }
+}
+
+/// Somebody answers, but cannot do what is needed.
+fn useless(why: &str) -> RedisError {
+    RedisError::from((ErrorKind::Client, "", why.to_owned()))
+}
+
+/// Whether an error is about the server rather than about the call, so that the same call may
+/// work on another connection.
+fn is_about_server(error: &RedisError) -> bool {
+    match error.code() {
+        None => true,
+        Some("ERR") => error
+            .detail()
+            .is_some_and(|text| text.contains("unknown command")),
+        Some(code) => !["WRONGTYPE", "OOM", "CROSSSLOT", "TRYAGAIN"].contains(&code),
+    }
 }

@@ -1,92 +1,32 @@
-//! The limiter as an HTTP middleware: who is asking, may they, and what they are told.
+//! The limiter in front of a service: who is asking, may they, and what they are told.
 
 use std::future::Future;
-use std::str::FromStr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{header::RETRY_AFTER, HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use tokio::time::{sleep, timeout};
+use futures_util::future::{select, Either};
+use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
+use hyper::{Method, StatusCode};
+use tokio::time::{sleep, sleep_until, timeout, Instant};
 
 use crate::caller::KeyBy;
+use crate::fields::tell;
+use crate::http::{text, Request, Response};
+use crate::limit::Demand;
 use crate::log::{log, Warnings};
 use crate::metrics::{Metrics, Outcome};
+use crate::stop::Stopping;
+use crate::store::{Answer, Store};
 
-/// How much is allowed: the rate and burst of one bucket, and the name clients see.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    pub name: String,
-    pub rate: String,
-    pub burst: u64,
-    /// How long an empty bucket takes to fill.
-    pub fill: Duration,
-}
+/// When to come back if the limiter is not there, in seconds.
+const SOON: HeaderValue = HeaderValue::from_static("1");
 
-impl Limit {
-    /// # Errors
-    /// The module would not accept it; then with the module's words.
-    pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
-        let limit = redis_rl_limits::bucket::Limit::parse(rate.as_bytes(), burst.as_bytes())
-            .map_err(|error| error.to_string().trim_start_matches("ERR ").to_owned())?;
-        Ok(Self {
-            name: name.to_owned(),
-            rate: rate.to_owned(),
-            burst: limit.burst(),
-            fill: limit.fill_time(),
-        })
-    }
-}
-
-impl FromStr for Limit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (rate, burst) = text.split_once(':').ok_or("expected RATE:BURST")?;
-        Self::new(text, rate, burst)
-    }
-}
-
-/// What every request asks of the store.
-pub struct Demand {
-    pub limits: Vec<Limit>,
-    pub cost: u64,
-    /// Rather than be refused, wait for the tokens up to this long.
-    pub max_wait: Option<Duration>,
-}
-
-/// How a caller stands with one limit.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    pub remaining: u64,
-    /// Until the bucket is full.
-    pub reset: Duration,
-}
-
-/// The store's answer.
-#[derive(Debug)]
-pub struct Take {
-    pub allowed: bool,
-    /// Allowed: go on after this long. Refused: ask again after this long.
-    pub wait: Duration,
-    /// One for each limit of the demand, in its order.
-    pub standings: Vec<Standing>,
-}
-
-/// Where the tokens are kept, and by which algorithm.
-pub trait Store: Send + Sync + 'static {
-    /// Takes what `demand` asks from the buckets of `key`, or nothing.
-    fn take(
-        &self,
-        key: &str,
-        demand: &Demand,
-    ) -> impl Future<Output = Result<Take, redis::RedisError>> + Send;
-}
+/// How long a store that is away is waited for, to give something back.
+const GIVING_BACK: Duration = Duration::from_secs(10);
 
 /// What becomes of a request that the store gives no answer for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fail {
     /// It goes through.
     Open,
@@ -95,111 +35,175 @@ pub enum Fail {
 }
 
 /// One shared limiter.
-pub struct Limiter<S> {
-    pub store: S,
+pub struct Limiter {
+    pub store: Arc<dyn Store>,
     pub demand: Demand,
     pub key_by: KeyBy,
     /// How long the store may take to answer.
     pub timeout: Duration,
     pub fail: Fail,
+    /// Whether a preflight is charged as any other request.
+    pub charge_preflight: bool,
+    pub stopping: Stopping,
     pub warnings: Warnings,
     pub metrics: Metrics,
 }
 
-impl<S: Store> Limiter<S> {
-    async fn ask(&self, key: &str) -> Result<Take, String> {
-        let start = Instant::now();
-        let answer = timeout(self.timeout, self.store.take(key, &self.demand)).await;
-        if !matches!(answer, Ok(Err(_))) {
-            self.metrics.took(start.elapsed());
+impl Limiter {
+    /// Has `request` answered by `service`, delays it or refuses it.
+    pub async fn guard<F: Future<Output = Response>>(
+        self: Arc<Self>,
+        request: Request,
+        service: impl FnOnce(Request) -> F,
+    ) -> Response {
+        if !self.charge_preflight && is_preflight(&request) {
+            self.metrics.count(Outcome::Exempt);
+            return service(request).await;
         }
-        match answer {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
+        let key = match self.key_by.key(&request) {
+            Ok(key) => key,
+            Err(why) => {
+                self.metrics.count(Outcome::Invalid);
+                return text(StatusCode::BAD_REQUEST, why);
+            }
+        };
+        let answer = self.ask(&key).await;
+        let outcome = Outcome::of(&answer, self.fail);
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(reason) => {
+                self.metrics.count(outcome);
+                let failed = outcome.name().replace('_', " ");
+                self.warnings.warn(&format!("limiter {failed}: {reason}"));
+                return match outcome {
+                    Outcome::FailedClosed => unavailable("Rate limiter unavailable\n"),
+                    _ => service(request).await,
+                };
+            }
+        };
+        if outcome == Outcome::Delayed {
+            let turn = Turn::reserved(&self, key);
+            if !turn.comes_after(answer.wait).await {
+                self.metrics.count(Outcome::Stopped);
+                return unavailable("The server is stopping\n");
+            }
+            let limits = self.demand.limits.iter().zip(&mut answer.standings);
+            for (limit, standing) in limits {
+                *standing = limit.later(*standing, answer.wait);
+            }
+        }
+        self.metrics.count(outcome);
+        let mut response = if answer.allowed {
+            service(request).await
+        } else {
+            log("Rate limit exceeded");
+            text(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n")
+        };
+        tell(response.headers_mut(), &self.demand.limits, &answer);
+        response
+    }
+
+    /// The store's answer in time, or why there is none.
+    ///
+    /// Where that means a refusal, a take that comes late is given back.
+    async fn ask(self: &Arc<Self>, key: &str) -> Result<Answer, String> {
+        let start = Instant::now();
+        let (limiter, name) = (self.clone(), key.to_owned());
+        let mut take =
+            tokio::spawn(async move { limiter.store.take(&name, &limiter.demand).await });
+        let answer = match timeout(self.timeout, &mut take).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => return Err(error.to_string()),
+            Ok(Err(broken)) => return Err(broken.to_string()),
             Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+        };
+        self.metrics.took(start.elapsed());
+        match (&answer, self.fail) {
+            (Err(_), Fail::Open) => take.abort(),
+            (Err(_), Fail::Closed) => {
+                let (limiter, key) = (self.clone(), key.to_owned());
+                tokio::spawn(async move {
+                    if matches!(take.await, Ok(Ok(late)) if late.allowed) {
+                        limiter.give_back(&key).await;
+                    }
+                });
+            }
+            (Ok(_), _) => {}
+        }
+        answer
+    }
+
+    /// A store that is not there is waited for, but not for ever.
+    async fn give_back(&self, key: &str) {
+        let start = Instant::now();
+        while !self.store.is_up() && start.elapsed() < GIVING_BACK {
+            sleep(Duration::from_millis(50)).await;
+        }
+        if let Err(error) = self.store.give_back(key, &self.demand).await {
+            self.warnings
+                .warn(&format!("what was taken could not be given back: {error}"));
         }
     }
 }
 
-/// The middleware: lets `request` pass, delays it or refuses it.
-pub async fn limit<S: Store>(
-    State(limiter): State<Arc<Limiter<S>>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let key = limiter.key_by.key(&request);
-    let answer = limiter.ask(&key).await;
-    let outcome = Outcome::of(&answer, limiter.fail);
-    limiter.metrics.count(outcome);
-    if let Err(reason) = &answer {
-        let failed = outcome.name().replace('_', " ");
-        limiter
-            .warnings
-            .warn(&format!("limiter {failed}: {reason}"));
+/// Tokens that are reserved for a request that waits for its turn. They go back if it never comes:
+/// if the caller hangs up, or the server stops before.
+struct Turn {
+    limiter: Arc<Limiter>,
+    /// `None` once they are used or given back.
+    key: Option<String>,
+}
+
+impl Turn {
+    fn reserved(limiter: &Arc<Limiter>, key: String) -> Self {
+        let (limiter, key) = (limiter.clone(), Some(key));
+        Self { limiter, key }
     }
-    if let (Outcome::Delayed, Ok(take)) = (outcome, &answer) {
-        sleep(take.wait).await;
-    }
-    let mut response = match outcome {
-        Outcome::Allowed | Outcome::Delayed | Outcome::FailedOpen => next.run(request).await,
-        Outcome::Refused => {
-            log("Rate limit exceeded");
-            (StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n").into_response()
+
+    /// Waits so long; `false` if the server stops before.
+    async fn comes_after(mut self, wait: Duration) -> bool {
+        let turn = Instant::now() + wait;
+        let stopped = pin!(self.limiter.stopping.ends_before(turn));
+        let came = match select(pin!(sleep_until(turn)), stopped).await {
+            Either::Left(_) => true,
+            Either::Right(_) => false,
+        };
+        if let Some(key) = self.key.take().filter(|_| !came) {
+            self.limiter.give_back(&key).await;
         }
-        Outcome::FailedClosed => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Rate limiter unavailable\n",
-        )
-            .into_response(),
-    };
-    if let Ok(take) = answer {
-        tell(response.headers_mut(), &limiter.demand.limits, &take);
+        came
     }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            let limiter = self.limiter.clone();
+            tokio::spawn(async move { limiter.give_back(&key).await });
+        }
+    }
+}
+
+fn unavailable(words: &'static str) -> Response {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, words);
+    response.headers_mut().insert(RETRY_AFTER, SOON);
     response
 }
 
+/// What a browser asks by itself before it lets a page send its request.
+fn is_preflight(request: &Request) -> bool {
+    let has = |name: &HeaderName| request.headers().contains_key(name);
+    request.method() == Method::OPTIONS && has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 impl Outcome {
-    fn of(answer: &Result<Take, String>, fail: Fail) -> Self {
+    fn of(answer: &Result<Answer, String>, fail: Fail) -> Self {
         match answer {
-            Ok(take) if !take.allowed => Self::Refused,
-            Ok(take) if take.wait.is_zero() => Self::Allowed,
+            Ok(answer) if !answer.allowed => Self::Refused,
+            Ok(answer) if answer.wait.is_zero() => Self::Allowed,
             Ok(_) => Self::Delayed,
             Err(_) if fail == Fail::Open => Self::FailedOpen,
             Err(_) => Self::FailedClosed,
         }
     }
-}
-
-/// Writes the fields of draft-ietf-httpapi-ratelimit-headers, and `Retry-After` if refused.
-///
-/// The draft speaks of a quota in a window. Here the quota `q` is the burst and the window `w` the
-/// time in which an empty bucket fills: `q / w` is the rate, and `q` is never exceeded at once.
-/// `t` is when the quota is whole again or, as the draft asks, the moment of `Retry-After`.
-fn tell(headers: &mut HeaderMap, limits: &[Limit], take: &Take) {
-    let policy = limits
-        .iter()
-        .map(|l| format!("\"{}\";q={};w={}", l.name, l.burst, whole_seconds(l.fill)));
-    let state = limits.iter().zip(&take.standings).map(|(limit, standing)| {
-        let t = if take.allowed {
-            standing.reset
-        } else {
-            take.wait
-        };
-        let r = standing.remaining;
-        format!("\"{}\";r={r};t={}", limit.name, whole_seconds(t))
-    });
-    for (name, value) in [
-        ("ratelimit-policy", policy.collect::<Vec<_>>()),
-        ("ratelimit", state.collect()),
-    ] {
-        let value = HeaderValue::try_from(value.join(", ")).expect("names were checked");
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    if !take.allowed {
-        headers.insert(RETRY_AFTER, whole_seconds(take.wait).into());
-    }
-}
-
-/// Rounded up, so that nobody is told to come back too early.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

@@ -1,9 +1,8 @@
-//! What the demo counts about itself, for Prometheus and for the dashboard.
+//! What the demo counts about itself, and the text in which Prometheus reads it.
 
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,15 +12,24 @@ pub enum Outcome {
     Refused,
     FailedOpen,
     FailedClosed,
+    /// It is not limited.
+    Exempt,
+    /// It does not say clearly who asks.
+    Invalid,
+    /// The server stopped before its turn came.
+    Stopped,
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Allowed,
         Self::Delayed,
         Self::Refused,
         Self::FailedOpen,
         Self::FailedClosed,
+        Self::Exempt,
+        Self::Invalid,
+        Self::Stopped,
     ];
 
     /// The label in metrics.
@@ -32,74 +40,99 @@ impl Outcome {
             Self::Refused => "refused",
             Self::FailedOpen => "failed_open",
             Self::FailedClosed => "failed_closed",
+            Self::Exempt => "exempt",
+            Self::Invalid => "invalid",
+            Self::Stopped => "stopped",
         }
     }
 }
+
+/// Upper bounds of the histogram, in seconds; what took longer is in one more.
+const BOUNDS: [f64; 13] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+];
 
 /// The demo's own counters.
+#[derive(Default)]
 pub struct Metrics {
-    pub registry: Registry,
-    requests: IntCounterVec,
-    take: Histogram,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let requests = IntCounterVec::new(
-            Opts::new("demo_requests_total", "Requests by what became of them."),
-            &["outcome"],
-        );
-        let take = Histogram::with_opts(
-            HistogramOpts::new(
-                "demo_take_duration_seconds",
-                "Time until the store answered, or was given up on.",
-            )
-            .buckets(vec![
-                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                1.0,
-            ]),
-        );
-        let (requests, take) = (requests.expect("a valid name"), take.expect("a valid name"));
-        let registry = Registry::new();
-        let both: [Box<dyn Collector>; 2] = [Box::new(requests.clone()), Box::new(take.clone())];
-        for collector in both {
-            registry.register(collector).expect("names differ");
-        }
-        // So that a rate is known from the first request of each kind on.
-        for outcome in Outcome::ALL {
-            requests.with_label_values(&[outcome.name()]);
-        }
-        Self {
-            registry,
-            requests,
-            take,
-        }
-    }
+    requests: [AtomicU64; Outcome::ALL.len()],
+    /// How many takes lie between a bound and the one before.
+    takes: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
 }
 
 impl Metrics {
     /// Counts a request.
     pub fn count(&self, outcome: Outcome) {
-        self.requests.with_label_values(&[outcome.name()]).inc();
+        self.requests[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes how long the store took.
     pub fn took(&self, time: Duration) {
-        self.take.observe(time.as_secs_f64());
+        let seconds = time.as_secs_f64();
+        let bucket = BOUNDS.partition_point(|&bound| bound < seconds);
+        self.takes[bucket].fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Requests so far, by outcome.
-    pub fn requests(&self) -> [(&'static str, u64); 5] {
-        Outcome::ALL.map(|o| (o.name(), self.requests.with_label_values(&[o.name()]).get()))
+    pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let count = |o: Outcome| self.requests[o as usize].load(Ordering::Relaxed);
+        Outcome::ALL.into_iter().map(move |o| (o.name(), count(o)))
     }
 
     /// How many takes so far took at most how many seconds.
-    pub fn takes(&self) -> Vec<(f64, u64)> {
-        let families = self.take.collect();
-        let histograms = families.iter().flat_map(|family| family.get_metric());
-        let buckets = histograms.flat_map(|metric| metric.get_histogram().get_bucket());
-        buckets
-            .map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()))
-            .collect()
+    pub fn takes(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let mut sum = 0;
+        BOUNDS.iter().zip(&self.takes).map(move |(&bound, count)| {
+            sum += count.load(Ordering::Relaxed);
+            (bound, sum)
+        })
     }
+
+    /// Everything as metrics.
+    pub fn expose(&self, to: &mut Exposition) {
+        let requests = "demo_requests_total";
+        to.metric(requests, "counter", "Requests by what became of them.");
+        for (outcome, count) in self.requests() {
+            to.sample(requests, &format!("outcome=\"{outcome}\""), count);
+        }
+        let take = "demo_take_duration_seconds";
+        let help = "Time until the store answered, or was given up on.";
+        to.metric(take, "histogram", help);
+        for (bound, count) in self.takes() {
+            to.sample(&format!("{take}_bucket"), &format!("le=\"{bound}\""), count);
+        }
+        let all: u64 = self.takes.iter().map(|n| n.load(Ordering::Relaxed)).sum();
+        let seconds = Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64();
+        to.sample(&format!("{take}_bucket"), "le=\"+Inf\"", all);
+        to.sample(&format!("{take}_sum"), "", seconds);
+        to.sample(&format!("{take}_count"), "", all);
+    }
+}
+
+/// Prometheus' text format.
+#[derive(Default)]
+pub struct Exposition(pub String);
+
+impl Exposition {
+    /// Begins a metric; its samples follow.
+    pub fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    /// One number; `labels` without the braces.
+    pub fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let labels = match labels {
+            "" => String::new(),
+            labels => format!("{{{labels}}}"),
+        };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+/// Printable ASCII as it stands between the quotes of a label, and of a string of JSON.
+pub fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -1,69 +1,69 @@
-//! The store that counts in Redis: `RL.TAKE`, or `RL.MTAKE` where there are several limits.
+//! Where what was taken is counted: in Redis, or in this process.
 
+mod memory;
+mod remote;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult};
+use crate::census::Census;
+use crate::limit::{Demand, Standing};
 
-use crate::connection::Link;
-use crate::limiter::{Demand, Limit, Standing, Store, Take};
+pub use memory::Memory;
+pub use remote::{packed, Remote};
 
-/// The five integers of a reply: taken, limit, remaining, wait_ms, reset_ms.
-type Five = (i64, i64, i64, i64, i64);
+/// The store's answer to a demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub allowed: bool,
+    /// Allowed: go on after this long. Refused: ask again after this long.
+    pub wait: Duration,
+    /// One for each limit of the demand, in its order.
+    pub standings: Vec<Standing>,
+}
 
-/// Buckets in a server, or servers, with the module.
-pub struct Buckets(pub Link);
+/// Why a store gives no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// There is nobody to ask, or no answer came.
+    Unavailable(String),
+    /// It refused, in these words.
+    Refused(String),
+    /// What it answered is no answer to what was asked.
+    Nonsense(String),
+}
 
-impl Store for Buckets {
-    async fn take(&self, key: &str, demand: &Demand) -> RedisResult<Take> {
-        if let [limit] = demand.limits.as_slice() {
-            let reply = self.0.call(take(key, limit, demand), key).await?;
-            let reply = reply.extract_error()?;
-            let five = Five::from_redis_value(reply)?;
-            return answer(five.0, five.3, &[five], demand);
-        }
-        // One hash tag keeps a caller's buckets in one slot of a cluster.
-        let key = format!("{{{key}}}");
-        let reply = self.0.call(take_all(&key, demand), &key).await?;
-        let reply = reply.extract_error()?;
-        let (taken, wait_ms, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
-        answer(taken, wait_ms, &fives, demand)
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unavailable(why) | Self::Refused(why) | Self::Nonsense(why)) = self;
+        f.write_str(why)
     }
 }
 
-fn take(key: &str, limit: &Limit, demand: &Demand) -> Cmd {
-    let mut command = redis::cmd("RL.TAKE");
-    command.arg(key).arg(&limit.rate).arg(limit.burst);
-    command.arg("COST").arg(demand.cost);
-    if let Some(wait) = demand.max_wait {
-        command.arg("MAXWAIT").arg(wait.as_millis() as u64);
-    }
-    command
-}
+impl std::error::Error for StoreError {}
 
-fn take_all(key: &str, demand: &Demand) -> Cmd {
-    let mut command = redis::cmd("RL.MTAKE");
-    command.arg(demand.limits.len());
-    for limit in &demand.limits {
-        command.arg(format!("{key}:{}", limit.name));
-        command.arg(&limit.rate).arg(limit.burst);
-    }
-    command.arg("COST").arg(demand.cost);
-    command
-}
+/// An answer that is on its way.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
-fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> RedisResult<Take> {
-    let bursts = demand.limits.iter().map(|limit| limit.burst as i64);
-    if wait_ms < 0 || !bursts.eq(fives.iter().map(|five| five.1)) {
-        return Err((ErrorKind::UnexpectedReturnType, "not a reply of RL.TAKE").into());
-    }
-    let standing = |&(_, _, remaining, _, reset_ms): &Five| Standing {
-        remaining: remaining.unsigned_abs(),
-        reset: Duration::from_millis(reset_ms.unsigned_abs()),
-    };
-    Ok(Take {
-        allowed: taken > 0,
-        wait: Duration::from_millis(wait_ms.unsigned_abs()),
-        standings: fives.iter().map(standing).collect(),
-    })
+/// Where the limits are kept.
+pub trait Store: Send + Sync {
+    /// Takes what `demand` asks for the caller called `key`, or nothing.
+    fn take<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, Answer>;
+
+    /// Gives back what such a call took.
+    fn give_back<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, ()>;
+
+    /// Whether there is somebody to ask, as far as is known without asking.
+    fn is_up(&self) -> bool;
+
+    /// Asks whether it could be asked now.
+    fn ready(&self) -> Answering<'_, ()>;
+
+    /// What it counted itself.
+    fn census(&self) -> Answering<'_, Census>;
+
+    /// Forgets what was taken from `key`, as [`Census`] names it.
+    fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()>;
 }

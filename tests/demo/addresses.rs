@@ -60,11 +60,57 @@ fn requests_are_answered_and_limited_through_a_sentinel_failover() {
 }
 
 #[test]
+fn sentinels_with_a_password_of_their_own_are_asked() {
+    let folder = Folder::new("guarded");
+    let master = Server::start();
+    call::<()>(&master, &["CONFIG", "SET", "requirepass", "m@ster"]);
+    let sentinel = Sentinel::with(&master, &folder, "requirepass s:cret\nsentinel auth-pass mymaster m@ster\n");
+    let host = sentinel.host();
+    let url = |query| format!("redis-sentinel://:m%40ster@{host}/mymaster{query}");
+    let demo = Demo::start(&format!("--redis {}?sentinel_password=s%3Acret {ONE_A_DAY}", url("")));
+    wait_for_refusal(&demo, "");
+    let named = url("?sentinel_username=default&sentinel_password=s%3Acret");
+    let demo = Demo::start(&format!("--redis {named} {ONE_A_DAY} --prefix named:"));
+    wait_for_refusal(&demo, "");
+    let stranger = Demo::start(&format!("--redis {} {ONE_A_DAY}", url("")));
+    stranger.wait_for_log("no connection to Redis: ");
+}
+
+#[test]
+fn a_url_with_its_password_is_taken_from_the_environment() {
+    let redis = Server::start();
+    call::<()>(&redis, &["CONFIG", "SET", "requirepass", "s3cret"]);
+    let url = format!("redis://:s3cret@127.0.0.1:{}", redis.port());
+    let demo = Demo::start_in(ONE_A_DAY, &[("REDIS_URL", &url)]);
+    wait_for_refusal(&demo, "");
+    let id = demo.process.0.id();
+    let seen = std::fs::read_to_string(format!("/proc/{id}/cmdline")).expect("arguments");
+    assert!(!seen.contains("s3cret"), "{seen}");
+    // What is typed counts before it, and an empty one is none.
+    let other = Server::start();
+    let typed = format!("--redis {} {ONE_A_DAY}", other.url());
+    wait_for_refusal(&Demo::start_in(&typed, &[("REDIS_URL", &url)]), "");
+    assert_eq!(crate::driver::keys(&other), ["rate:limiter:test-client"]);
+    let own = Demo::start_in("", &[("REDIS_URL", "")]);
+    own.number_after("Started redis-server on port ", "\n");
+}
+
+#[test]
+fn a_unix_socket_is_spoken_to() {
+    let folder = Folder::new("socket");
+    let path = folder.file("redis.sock");
+    let redis = Server::with(&["--unixsocket", &path]);
+    call::<()>(&redis, &["CONFIG", "SET", "requirepass", "s3cret"]);
+    let demo = Demo::start(&format!("--redis unix://{path}?pass=s3cret&db=3 {ONE_A_DAY}"));
+    wait_for_refusal(&demo, "");
+}
+
+#[test]
 fn requests_are_answered_and_limited_through_a_cluster_failover() {
     let mut nodes = cluster();
     let hosts: Vec<_> = nodes.iter().take(3).map(host).collect();
     let flags = format!("--redis redis-cluster://{} {PATIENT}", hosts.join(","));
-    let flags = format!("{flags} --key-by header:X-Api-Key --limit 1/d:1");
+    let flags = format!("{flags} --key-by plain-header:X-Api-Key --limit 1/d:1");
     let one = Demo::start(&flags);
     let several = Demo::start(&format!("{flags} --limit 1/h:5 --prefix several:"));
     let callers: Vec<_> = (0..30).map(|i| format!("X-Api-Key: {i}\r\n")).collect();
@@ -167,13 +213,18 @@ struct Sentinel {
 
 impl Sentinel {
     fn of(master: &Server, folder: &Folder) -> Self {
+        Self::with(master, folder, "")
+    }
+
+    /// With more settings.
+    fn with(master: &Server, folder: &Folder, more: &str) -> Self {
         let port = free_port();
         let file = folder.file(&format!("{port}.conf"));
         let settings = format!(
             "port {port}\nbind 127.0.0.1\n\
              sentinel monitor mymaster 127.0.0.1 {} 2\n\
              sentinel down-after-milliseconds mymaster 30000\n\
-             sentinel failover-timeout mymaster 3000\n",
+             sentinel failover-timeout mymaster 3000\n{more}",
             master.port()
         );
         std::fs::write(&file, settings).expect("a file");

@@ -11,7 +11,7 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
     let mut redis = Server::start();
     let (port, admin) = (free_port(), free_port());
     let flags = format!(
-        "--key-by header:X-Api-Key --rate 1/d --burst 2 \
+        "--key-by plain-header:X-Api-Key --rate 1/d --burst 2 \
          --listen 127.0.0.1:{port} --admin 127.0.0.1:{admin}"
     );
     let mut demo = Some(Demo::with(&redis, &flags));
@@ -40,15 +40,36 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
     drop(demo);
 }
 
+#[test]
+fn a_page_from_elsewhere_can_reset_nobody() {
+    let redis = Server::start();
+    let token = "0123456789abcdef";
+    for flags in ["", "--admin-token 0123456789abcdef"] {
+        let demo = Demo::with(&redis, &format!("--rate 1/d --burst 1 {flags}"));
+        demo.wait_for(429);
+        let mut node = script("elsewhere.mjs", demo.port, demo.admin);
+        node.args(["rate:limiter:test-client", token]);
+        let mut node = Running(node.spawn().expect("node: run scripts/setup.sh browser"));
+        let status = node.0.wait().expect("an end");
+        assert!(status.success(), "elsewhere.mjs {flags}: {status}");
+    }
+}
+
 fn browser(port: u16, admin: u16) -> Running {
+    let mut node = script("dashboard.mjs", port, admin);
+    node.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Running(node.spawn().expect("node: run scripts/setup.sh browser"))
+}
+
+/// A script that opens these two ports in a browser.
+fn script(name: &str, port: u16, admin: u16) -> Command {
     let root = root();
     let mut node = Command::new("node");
-    node.arg(root.join("tests/demo/dashboard.mjs"));
+    node.arg(root.join("tests/demo").join(name));
     node.args([
         format!("http://127.0.0.1:{admin}"),
         format!("http://127.0.0.1:{port}"),
     ]);
     node.env("CLIENTS", root.join("target/clients/browser/"));
-    node.stdin(Stdio::piped()).stdout(Stdio::piped());
-    Running(node.spawn().expect("node: run scripts/setup.sh browser"))
+    node
 }

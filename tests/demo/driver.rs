@@ -90,6 +90,18 @@ impl Demo {
         Self::start(&format!("--redis {} --timeout 5000 {flags}", redis.url()))
     }
 
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        let response = send(self.admin, "GET /metrics", b"");
+        assert_eq!(response.status(), 200);
+        response.body().to_owned()
+    }
+
+    /// The status of a page for operators.
+    pub fn page(&self, path: &str) -> u16 {
+        send(self.admin, &format!("GET {path}"), b"").status()
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().expect("no panic while logging").clone()
     }
@@ -137,14 +149,23 @@ pub fn send(port: u16, what: &str, headers: &[u8]) -> Response {
 pub fn send_as(host: &str, port: u16, what: &str, headers: &[u8]) -> Response {
     // HTTP/1.0, so that the answer ends where the connection does.
     let start = format!("{what} HTTP/1.0\r\nHost: {host}\r\n");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+    exchange(port, &[start.as_bytes(), headers, b"\r\n"].concat())
+}
+
+/// A connection on which an answer that does not come is a panic.
+pub fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
     // Far beyond what any answer takes: this tells a hang.
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a time limit");
     stream
-        .write_all(&[start.as_bytes(), headers, b"\r\n"].concat())
-        .expect("a request");
+}
+
+/// Sends these bytes; what comes back until the connection ends.
+pub fn exchange(port: u16, request: &[u8]) -> Response {
+    let mut stream = connect(port);
+    stream.write_all(request).expect("a request");
     let mut response = String::new();
     stream
         .read_to_string(&mut response)
@@ -184,8 +205,19 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("kill runs").success());
 }
 
-fn command(flags: &[&str]) -> Command {
+/// A counter of `INFO rl`.
+pub fn counted(server: &Server, field: &str) -> u64 {
+    let info: String = call(server, &["INFO", "rl"]);
+    let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+    let found = lines.find_map(|(name, value)| (name == field).then_some(value));
+    found.and_then(|n| n.parse().ok()).expect("a number")
+}
+
+/// The demo's process, not started yet.
+pub fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    // Whoever runs the tests may have set it for themselves.
+    command.env_remove("REDIS_URL");
     for flag in ["--listen", "--admin"] {
         if !flags.contains(&flag) {
             command.args([flag, "127.0.0.1:0"]);
@@ -197,7 +229,12 @@ fn command(flags: &[&str]) -> Command {
 
 /// What the demo says as it refuses to run so.
 pub fn refusal(flags: &[&str]) -> String {
-    let process = command(flags).stderr(Stdio::piped()).spawn();
+    refusal_of(&mut command(flags), flags)
+}
+
+/// The same of a command that is made already.
+pub fn refusal_of(command: &mut Command, flags: &[&str]) -> String {
+    let process = command.stderr(Stdio::piped()).spawn();
     let mut process = Running(process.expect("the demo starts"));
     let status = until("the demo refuses", || {
         process.0.try_wait().expect("a status")

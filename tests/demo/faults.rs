@@ -94,6 +94,7 @@ fn failing_closed_refuses_with_503() {
         (refused.status(), refused.body()),
         (503, "Rate limiter unavailable\n")
     );
+    assert_eq!(refused.header("retry-after"), Some("1"));
     demo.wait_for_log("warning: limiter failed closed: ");
     redis.restart();
     demo.wait_for(200);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::{wait_until, Server};
 use crate::driver::{call, Demo, Response};
 
-const LIMITS: &str = "--key-by header:X-Api-Key --rate 1/d --burst 1";
+const LIMITS: &str = "--key-by plain-header:X-Api-Key --rate 1/d --burst 1";
 
 fn connect(demo: &Demo) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", demo.port)).expect("the demo listens");

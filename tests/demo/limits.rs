@@ -28,37 +28,6 @@ fn two_requests_are_allowed_and_the_third_is_not() {
 }
 
 #[test]
-fn replies_tell_how_a_caller_stands() {
-    let redis = Server::start();
-    let demo = Demo::with(&redis, "--rate 100/h --burst 3 --cost 2");
-    demo.wait_for_log("Connected");
-    let allowed = demo.get();
-    assert_eq!(allowed.status(), 200);
-    assert_eq!(
-        allowed.header("ratelimit-policy"),
-        Some("\"default\";q=3;w=108")
-    );
-    assert_eq!(allowed.header("ratelimit"), Some("\"default\";r=1;t=72"));
-    assert_eq!(allowed.header("retry-after"), None);
-    let refused = demo.get();
-    assert_eq!(
-        (refused.status(), refused.body()),
-        (429, "Rate limit exceeded\n")
-    );
-    assert_eq!(
-        refused.header("ratelimit-policy"),
-        Some("\"default\";q=3;w=108")
-    );
-    let wait: u32 = refused
-        .header("retry-after")
-        .and_then(|s| s.parse().ok())
-        .expect("seconds");
-    assert!((10..=36).contains(&wait), "{wait}");
-    let state = format!("\"default\";r=1;t={wait}");
-    assert_eq!(refused.header("ratelimit"), Some(state.as_str()));
-}
-
-#[test]
 fn a_bucket_is_a_key_with_the_name_asked_for() {
     let redis = Server::start();
     let seed = Demo::with(&redis, "");
@@ -78,92 +47,6 @@ fn a_bucket_is_a_key_with_the_name_asked_for() {
 }
 
 #[test]
-fn callers_are_told_apart_by_address() {
-    let redis = Server::start();
-    let flags = "--key-by ip --rate 1/d --burst 1";
-    let demo = Demo::with(&redis, flags);
-    demo.wait_for_log("Connected");
-    assert_eq!(
-        demo.get_with(b"X-Forwarded-For: 192.0.2.1\r\n").status(),
-        200
-    );
-    assert_eq!(
-        demo.get_with(b"X-Forwarded-For: 192.0.2.2\r\n").status(),
-        429
-    );
-    assert_eq!(keys(&redis), ["rate:limiter:ip:127.0.0.1"]);
-}
-
-#[test]
-fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
-    let redis = Server::start();
-    let trust = "--trust-proxy 127.0.0.1 --trust-proxy 192.0.2.9";
-    let flags = "--key-by ip --rate 1/d --burst 1";
-    let demo = Demo::with(&redis, &format!("{flags} {trust}"));
-    demo.wait_for_log("Connected");
-    for (header, client) in [
-        ("192.0.2.1", "192.0.2.1"),
-        ("10.0.0.1, 192.0.2.2", "192.0.2.2"),
-        ("10.0.0.1, 192.0.2.3, 192.0.2.9", "192.0.2.3"),
-        ("10.0.0.1\r\nX-Forwarded-For: 192.0.2.4", "192.0.2.4"),
-        ("192.0.2.5, nonsense", "127.0.0.1"),
-        ("::ffff:192.0.2.6", "192.0.2.6"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-    ] {
-        let header = format!("X-Forwarded-For: {header}\r\n");
-        assert_eq!(demo.get_with(header.as_bytes()).status(), 200, "{header}");
-        let key = format!("rate:limiter:ip:{client}");
-        assert!(keys(&redis).contains(&key), "{header}: {:?}", keys(&redis));
-    }
-}
-
-#[test]
-fn callers_are_told_apart_by_a_header_of_any_bytes() {
-    let redis = Server::start();
-    let flags = "--key-by header:X-Api-Key --rate 1/d --burst 1";
-    let demo = Demo::with(&redis, flags);
-    demo.wait_for_log("Connected");
-    let long = "x".repeat(8000);
-    let values: [&[u8]; 6] = [
-        b"alice",
-        b"\xff\xfe",
-        b"\xff\xfd",
-        b"{alice}",
-        long.as_bytes(),
-        &long.as_bytes()[1..],
-    ];
-    for value in values {
-        let header = [b"X-Api-Key: ", value, b"\r\n"].concat();
-        assert_eq!(
-            demo.get_with(&header).status(),
-            200,
-            "{}",
-            value.escape_ascii()
-        );
-        assert_eq!(
-            demo.get_with(&header).status(),
-            429,
-            "{}",
-            value.escape_ascii()
-        );
-    }
-    assert_eq!(demo.get().status(), 200);
-    let keys = keys(&redis);
-    assert!(
-        keys.contains(&"rate:limiter:key:alice".to_owned()),
-        "{keys:?}"
-    );
-    assert!(
-        keys.contains(&"rate:limiter:ip:127.0.0.1".to_owned()),
-        "{keys:?}"
-    );
-    assert!(
-        keys.iter().all(|key| key.len() < 100 && !key.contains('{')),
-        "{keys:?}"
-    );
-}
-
-#[test]
 fn what_cannot_work_is_refused_at_once() {
     for (flags, reason) in [
         (&["--rate", "fast"][..], "rate must be"),
@@ -172,10 +55,35 @@ fn what_cannot_work_is_refused_at_once() {
         (&["--cost", "3"], "--cost must be from 1 to the burst, 2"),
         (
             &["--key-by", "luck"],
-            "expected ip, name:NAME or header:NAME",
+            "expected ip, name:NAME, header:NAME or plain-header:NAME",
         ),
         (&["--key-by", "header:a b"], "'a b' is no header name"),
         (&["--redis", "localhost"], "--redis"),
+        (
+            &["--redis", "redis-sentinel://127.0.0.1:1"],
+            "the master's name is missing",
+        ),
+        (
+            &["--redis", "redis-sentinel://127.0.0.1:1/"],
+            "the master's name is missing",
+        ),
+        (&["--redis", "redis-cluster://"], "a host is missing"),
+        (&["--redis", "redis-nothing://h"], "expected redis://"),
+        (&["--trust-proxy", "10.0.0.0/33"], "no network"),
+        (&["--trust-proxy", "10.0.0.1/8"], "bits beyond its prefix"),
+        (&["--trust-proxy", "::ffff:10.0.0.0/95"], "no network"),
+        (&["--ipv6-prefix", "129"], "from 1 to 128"),
+        (&["--proxy-header", "a b"], "--proxy-header a b"),
+        // The module's own bounds.
+        (
+            &["--max-wait", "1000000000001"],
+            "--max-wait must be at most 1000000000000",
+        ),
+        (&["--max-wait", "soon"], "--max-wait must be a whole number"),
+        (
+            &["--store", "memory", "--redis", "redis://127.0.0.1"],
+            "--store memory needs no --redis",
+        ),
         (
             &["--redis-server", "/nowhere/redis-server"],
             "/nowhere/redis-server",
@@ -188,6 +96,32 @@ fn what_cannot_work_is_refused_at_once() {
     ] {
         let said = refusal(flags);
         assert!(said.contains(reason), "{flags:?}: {said}");
+    }
+}
+
+#[test]
+fn more_limits_than_the_module_takes_are_refused_at_once() {
+    let limits: Vec<_> = (1..=129).map(|n| format!("{n}/d:1")).collect();
+    let mut flags: Vec<_> = limits.iter().flat_map(|l| ["--limit", l]).collect();
+    let said = refusal(&flags);
+    assert!(said.contains("129 limits are given; 128 is the most"), "{said}");
+    flags.truncate(2 * 128);
+    let redis = Server::start();
+    let demo = Demo::with(&redis, &flags.join(" "));
+    demo.wait_for_log("Connected");
+    assert_eq!((demo.get().status(), demo.get().status()), (200, 429));
+}
+
+#[test]
+fn a_password_is_in_no_error() {
+    for url in [
+        "redis://:s3cret@127.0.0.1:port",
+        "redis-nothing://:s3cret@127.0.0.1",
+        "redis-sentinel://:s3cret@127.0.0.1",
+        "redis-cluster://:s3cret@",
+    ] {
+        let said = refusal(&["--redis", url]);
+        assert!(said.contains("--redis") && !said.contains("s3cret"), "{said}");
     }
 }
 

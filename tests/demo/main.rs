@@ -4,10 +4,18 @@
 
 mod addresses;
 mod admin;
+mod admission;
+mod callers;
 #[path = "../common/mod.rs"]
 mod common;
 mod dashboard;
 mod driver;
 mod faults;
+mod fields;
 mod hostile;
+mod late;
 mod limits;
+mod protocol;
+mod ready;
+mod stop;
+mod stores;

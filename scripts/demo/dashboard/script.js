@@ -1,6 +1,5 @@
 "use strict";
 
-const UNITS = { ms: "millisecond", s: "second", m: "minute", h: "hour", d: "day" };
 // Seconds in the chart.
 const SPAN = 120;
 const history = [];
@@ -99,12 +98,6 @@ function offenders(top) {
   at("none").hidden = top.length > 0;
 }
 
-function limit([rate, burst], cost) {
-  const [count, period] = rate.split("/");
-  const noun = (cost === 1 ? "request" : "token") + (count === "1" ? "" : "s");
-  return `${count} ${noun} per ${UNITS[period] ?? period ?? "second"} on average, ${burst} at once`;
-}
-
 function take(snapshot) {
   snapshot.at = performance.now();
   if (snapshot.up) state("up", "Redis answers");
@@ -119,9 +112,9 @@ function take(snapshot) {
     draw();
   }
   last = snapshot;
-  const limits = snapshot.limits.map((one) => limit(one, snapshot.cost)).join(", and ");
+  const limits = snapshot.limits.join(", and ");
   show("limits", snapshot.cost === 1 ? limits : `${limits}; a request takes ${snapshot.cost}`);
-  if (snapshot.census) offenders(snapshot.census.top);
+  if (snapshot.top) offenders(snapshot.top);
 }
 
 function listen() {

@@ -1,0 +1,131 @@
+//! Who may see the operators' pages, and from which page something may be asked.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    HeaderName, HeaderValue, AUTHORIZATION, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE,
+    WWW_AUTHENTICATE,
+};
+use hyper::{Method, StatusCode};
+use ring::digest::{digest, SHA256};
+
+use super::Admin;
+use crate::http::{text, Request, Response};
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+impl Admin {
+    /// Lets in who may come in; else the refusal, or the way in.
+    pub fn admit(&self, request: &Request) -> Result<(), Response> {
+        let Some(token) = &self.token else {
+            // A page elsewhere whose name was made to lead here says that name.
+            if !names_this_machine(host(request)) {
+                let words = "Only as localhost, or set --admin-token\n";
+                return Err(text(StatusCode::FORBIDDEN, words));
+            }
+            return is_not_lured(request);
+        };
+        if is(token, bearer(request)) {
+            // No page can have a browser send this to us.
+            return Ok(());
+        }
+        if is(token, cookie(request)) {
+            return is_not_lured(request);
+        }
+        let query = request.uri().query().unwrap_or("");
+        if is(token, query.strip_prefix("token=")) {
+            return Err(entry(token, request));
+        }
+        let hint = "A token is needed: /dashboard?token=TOKEN, or 'Authorization: Bearer TOKEN'\n";
+        let mut refusal = text(StatusCode::UNAUTHORIZED, hint);
+        let challenge = HeaderValue::from_static("Bearer realm=\"demo\"");
+        refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        Err(refusal)
+    }
+}
+
+/// Refuses what another page has a browser ask for: a browser says so in these headers, and a page
+/// cannot change them. Following a link to a page is no harm.
+///
+/// What changes something has to say that it is from here; a browser says so of each POST.
+fn is_not_lured(request: &Request) -> Result<(), Response> {
+    let value = |name: &HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
+    let site = value(&FETCH_SITE).is_none_or(|site| [&b"same-origin"[..], b"none"].contains(&site));
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    let follows = reads && value(&FETCH_MODE) == Some(b"navigate");
+    let origin = match value(&ORIGIN) {
+        None => reads,
+        Some(origin) => is_own(origin, host(request)),
+    };
+    match (site || follows) && origin {
+        true => Ok(()),
+        false => {
+            let words = "Only from the dashboard itself, or with 'Authorization: Bearer TOKEN'\n";
+            Err(text(StatusCode::FORBIDDEN, words))
+        }
+    }
+}
+
+/// Whether an origin is this server: the same host and port. A proxy may have spoken https.
+fn is_own(origin: &[u8], host: &str) -> bool {
+    let origin = std::str::from_utf8(origin).unwrap_or("");
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+/// Sets the cookie that lets the browser in from now on, and takes the token out of its address.
+fn entry(token: &str, request: &Request) -> Response {
+    let mut response = text(StatusCode::SEE_OTHER, "");
+    let cookie = format!("token={token}; HttpOnly; SameSite=Strict; Path=/");
+    for (name, value) in [
+        (SET_COOKIE, cookie),
+        (LOCATION, request.uri().path().to_owned()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// The token of an Authorization header, whose scheme is in any case (RFC 9110, 11.1).
+fn bearer(request: &Request) -> Option<&str> {
+    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim_start())
+}
+
+fn cookie(request: &Request) -> Option<&str> {
+    let value = request.headers().get(COOKIE)?.to_str().ok()?;
+    let mut parts = value.split(';');
+    parts.find_map(|part| part.trim().strip_prefix("token="))
+}
+
+/// Digests are compared so that the time it takes tells nothing of the token.
+fn is(token: &str, said: Option<&str>) -> bool {
+    said.is_some_and(|said| {
+        digest(&SHA256, said.as_bytes()).as_ref() == digest(&SHA256, token.as_bytes()).as_ref()
+    })
+}
+
+/// Whom the request is for: the target's own host counts before the header's (RFC 9112, 3.2.2).
+fn host(request: &Request) -> &str {
+    let header = || request.headers().get(HOST)?.to_str().ok();
+    let target = request.uri().authority().map(|a| a.as_str());
+    target.or_else(header).unwrap_or("")
+}
+
+fn names_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let unbracketed = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let ip = unbracketed.unwrap_or(name).parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}

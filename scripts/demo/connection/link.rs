@@ -1,0 +1,192 @@
+//! One connection, shared by all requests, that mends itself.
+//!
+//! A request never waits for a connection to be made: while there is none, it is told so at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
+use tokio::sync::{watch, Notify};
+use tokio::time::{sleep, timeout};
+
+use super::{advised, is_about_server, Connection};
+use crate::address::Address;
+use crate::limit::Command;
+use crate::log::log;
+use crate::store::packed;
+
+/// How long one server may take to answer, if requests do not wait for it even longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at whether the server is there.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(100);
+/// The same where somebody answers who cannot help: people have to see to that first.
+const RETRY_USELESS: Duration = Duration::from_secs(1);
+
+/// The shared end of the connection.
+pub struct Link {
+    current: watch::Receiver<Result<Connection, String>>,
+    suspect: Arc<Notify>,
+    /// The name of the command that is needed.
+    needed: String,
+}
+
+/// What has to work on a connection before it is used.
+pub struct Probe {
+    /// A call that the module has to refuse.
+    pub call: Command,
+    pub key: String,
+}
+
+impl Link {
+    /// Keeps a connection to `address` from now on, on which requests wait for `timeout`.
+    pub fn open(address: Address, timeout: Duration, probe: Probe) -> Self {
+        let (sender, current) = watch::channel(Err("not connected yet".to_owned()));
+        let suspect = Arc::new(Notify::new());
+        let needed = probe.call.first().cloned().unwrap_or_default();
+        let keeper = Keeper {
+            address,
+            probe,
+            patience: PATIENCE.max(timeout),
+            current: sender,
+            suspect: suspect.clone(),
+        };
+        tokio::spawn(keeper.run());
+        Self {
+            current,
+            suspect,
+            needed,
+        }
+    }
+
+    /// Sends `command`, which is about `key`.
+    ///
+    /// # Errors
+    /// What the server says, or that there is none.
+    pub async fn call(&self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
+        let reply = self.connection()?.send(command, key).await;
+        // A refusal too may mean that the server is not what it was: a replica, say.
+        if reply.as_ref().is_err_and(is_about_server) {
+            self.suspect.notify_one();
+        }
+        reply
+    }
+
+    /// Sends `command` to every server that takes writes.
+    ///
+    /// # Errors
+    /// As [`Link::call`].
+    pub async fn call_all(&self, command: Cmd) -> RedisResult<Vec<(String, Value)>> {
+        self.connection()?.send_to_all(command).await
+    }
+
+    /// Asks whether the server is there and can do what is needed.
+    ///
+    /// # Errors
+    /// It is not, or cannot.
+    pub async fn check(&self) -> RedisResult<()> {
+        self.connection()?.check(&self.needed).await
+    }
+
+    /// Whether there is a connection now.
+    pub fn is_up(&self) -> bool {
+        self.current.borrow().is_ok()
+    }
+
+    fn connection(&self) -> RedisResult<Connection> {
+        let none = |why: &String| (ErrorKind::Io, "no connection to Redis", why.clone());
+        let current = self.current.borrow();
+        current.as_ref().cloned().map_err(|why| none(why).into())
+    }
+}
+
+/// Connects, watches, connects again, for as long as there is a [`Link`].
+struct Keeper {
+    address: Address,
+    probe: Probe,
+    patience: Duration,
+    current: watch::Sender<Result<Connection, String>>,
+    suspect: Arc<Notify>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut last_failure = String::new();
+        while !self.current.is_closed() {
+            match self.connect().await.map_err(advised) {
+                Ok((connection, version)) => {
+                    last_failure.clear();
+                    let version = version.map_or(String::new(), |v| format!(" (redis-rl {v})"));
+                    log(&format!("Connected to Redis{version}"));
+                    self.tell(Ok(connection.clone()));
+                    let failure = self.until_lost(connection).await;
+                    self.tell(Err(failure.to_string()));
+                    log(&format!("warning: lost the connection to Redis: {failure}"));
+                }
+                Err(failure) => {
+                    let retry = match failure.is_io_error() {
+                        true => RETRY,
+                        false => RETRY_USELESS,
+                    };
+                    let failure = failure.to_string();
+                    if failure != last_failure {
+                        log(&format!("warning: no connection to Redis: {failure}"));
+                        self.tell(Err(failure.clone()));
+                        last_failure = failure;
+                    }
+                    sleep(retry).await;
+                }
+            }
+        }
+    }
+
+    fn tell(&self, state: Result<Connection, String>) {
+        drop(self.current.send_replace(state));
+    }
+
+    async fn connect(&mut self) -> RedisResult<(Connection, Option<String>)> {
+        // Sentinels and all.
+        let patience = 3 * self.patience;
+        let connection = Connection::open(&mut self.address, self.patience);
+        let mut connection = timeout(patience, connection)
+            .await
+            .unwrap_or_else(|_| late())?;
+        let version = timeout(patience, self.examine(&mut connection))
+            .await
+            .unwrap_or_else(|_| late())?;
+        Ok((connection, version))
+    }
+
+    async fn examine(&self, connection: &mut Connection) -> RedisResult<Option<String>> {
+        let Probe { call, key } = &self.probe;
+        connection
+            .check(call.first().map_or("", String::as_str))
+            .await?;
+        connection.examine(packed(call), key).await
+    }
+
+    async fn until_lost(&self, mut connection: Connection) -> RedisError {
+        let needed = self.probe.call.first().map_or("", String::as_str);
+        loop {
+            let suspected = timeout(HEARTBEAT, self.suspect.notified()).await.is_ok();
+            let check = async {
+                match suspected {
+                    true => self.examine(&mut connection).await.map(|_| ()),
+                    false => connection.check(needed).await,
+                }
+            };
+            match timeout(self.patience, check)
+                .await
+                .unwrap_or_else(|_| late())
+            {
+                Ok(()) => sleep(RETRY).await,
+                Err(failure) => return advised(failure),
+            }
+        }
+    }
+}
+
+fn late<T>() -> RedisResult<T> {
+    Err(RedisError::from((ErrorKind::Io, "no answer in time")))
+}

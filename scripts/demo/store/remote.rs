@@ -1,0 +1,169 @@
+//! The store that counts in Redis, by the module's commands.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
+use tokio::time::timeout;
+
+use super::{Answer, Answering, Store, StoreError};
+use crate::census::{Census, Offender, TOP};
+use crate::connection::Link;
+use crate::limit::{Command, Demand, Standing};
+
+/// How long a look at the servers may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The five integers of a reply: taken, limit, remaining, wait_ms, reset_ms.
+type Five = (i64, i64, i64, i64, i64);
+
+/// Limits in a server, or servers, with the module.
+pub struct Remote(pub Link);
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        if error.code().is_some() {
+            Self::Refused(error.to_string())
+        } else {
+            Self::Unavailable(error.to_string())
+        }
+    }
+}
+
+impl From<redis::ParsingError> for StoreError {
+    fn from(error: redis::ParsingError) -> Self {
+        Self::Nonsense(error.to_string())
+    }
+}
+
+/// A command for the client library.
+pub fn packed(words: &Command) -> Cmd {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(word);
+    }
+    command
+}
+
+impl Remote {
+    async fn ask(&self, key: &str, demand: &Demand) -> Result<Answer, StoreError> {
+        let routed = demand.keys(key).next().unwrap_or_default();
+        let reply = self.0.call(packed(&demand.take(key)), routed).await?;
+        if demand.limits.len() == 1 {
+            let five = Five::from_redis_value(reply)?;
+            return answer(five.0, five.3, &[five], demand);
+        }
+        let (taken, wait_ms, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
+        answer(taken, wait_ms, &fives, demand)
+    }
+
+    async fn count_all(&self) -> Result<Census, StoreError> {
+        let mut info = redis::cmd("INFO");
+        info.arg("rl");
+        let infos = self.0.call_all(info).await?;
+        let mut counters = BTreeMap::new();
+        for (_, info) in infos {
+            for (field, value) in String::from_redis_value(info)?.lines().filter_map(number) {
+                *counters.entry(field.to_owned()).or_default() += value;
+            }
+        }
+        let top = self.top().await?;
+        Ok(Census { counters, top })
+    }
+
+    async fn top(&self) -> Result<Vec<Offender>, StoreError> {
+        let mut command = redis::cmd("RL.TOP");
+        command.arg(TOP);
+        let mut top = Vec::new();
+        for (_, answer) in self.0.call_all(command).await? {
+            for (key, denials, error, since) in
+                <Vec<(Vec<u8>, u64, u64, u64)>>::from_redis_value(answer)?
+            {
+                top.push(Offender {
+                    key,
+                    denials,
+                    error,
+                    since,
+                });
+            }
+        }
+        top.sort_by_key(|offender| std::cmp::Reverse(offender.denials));
+        top.truncate(TOP);
+        Ok(top)
+    }
+}
+
+impl Store for Remote {
+    fn take<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, Answer> {
+        Box::pin(self.ask(key, demand))
+    }
+
+    fn give_back<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, ()> {
+        Box::pin(async move {
+            for (key, limit) in demand.keys(key).zip(&demand.limits) {
+                let command = packed(&limit.give_back(&key, demand.ask));
+                self.0.call(command, key).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn is_up(&self) -> bool {
+        self.0.is_up()
+    }
+
+    fn ready(&self) -> Answering<'_, ()> {
+        Box::pin(async {
+            let check = timeout(PATIENCE, self.0.check()).await;
+            Ok(check.unwrap_or_else(|_| late())?)
+        })
+    }
+
+    fn census(&self) -> Answering<'_, Census> {
+        Box::pin(async {
+            let census = timeout(PATIENCE, self.count_all()).await;
+            census.unwrap_or_else(|_| Ok(late()?))
+        })
+    }
+
+    fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()> {
+        Box::pin(async move {
+            let mut delete = redis::cmd("DEL");
+            delete.arg(key);
+            self.0.call(delete, key).await?;
+            Ok(())
+        })
+    }
+}
+
+fn late<T>() -> RedisResult<T> {
+    Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+}
+
+fn number(line: &str) -> Option<(&str, u64)> {
+    let (field, value) = line.split_once(':')?;
+    Some((field, value.parse().ok()?))
+}
+
+/// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
+fn answer(
+    taken: i64,
+    wait_ms: i64,
+    fives: &[Five],
+    demand: &Demand,
+) -> Result<Answer, StoreError> {
+    let quotas = demand.limits.iter().map(|limit| limit.quota() as i64);
+    if wait_ms < 0 || !quotas.eq(fives.iter().map(|five| five.1)) {
+        let why = "not a reply of redis-rl";
+        return Err(StoreError::Nonsense(why.to_owned()));
+    }
+    let standing = |&(_, _, remaining, _, reset_ms): &Five| Standing {
+        remaining: remaining.unsigned_abs(),
+        reset: Duration::from_millis(reset_ms.unsigned_abs()),
+    };
+    Ok(Answer {
+        allowed: taken > 0,
+        wait: Duration::from_millis(wait_ms.unsigned_abs()),
+        standings: fives.iter().map(standing).collect(),
+    })
+}

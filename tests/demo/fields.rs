@@ -1,0 +1,115 @@
+//! RateLimit-Policy, RateLimit and Retry-After, as draft-ietf-httpapi-ratelimit-headers-10 has them.
+
+use crate::common::Server;
+use crate::driver::{call, command, Demo, Response};
+
+/// A demo whose first request will find Redis.
+fn demo(redis: &Server, flags: &str) -> Demo {
+    let demo = Demo::with(redis, flags);
+    demo.wait_for_log("Connected");
+    demo
+}
+
+fn state(response: &Response) -> &str {
+    response.header("ratelimit").expect("a RateLimit field")
+}
+
+fn retry_after(response: &Response) -> Option<u64> {
+    response.header("retry-after")?.parse().ok()
+}
+
+#[test]
+fn replies_tell_how_a_caller_stands() {
+    let redis = Server::start();
+    let demo = Demo::with(&redis, "--rate 100/h --burst 3 --cost 2");
+    demo.wait_for_log("Connected");
+    let allowed = demo.get();
+    assert_eq!(allowed.status(), 200);
+    assert_eq!(
+        allowed.header("ratelimit-policy"),
+        Some("\"default\";q=3;w=108")
+    );
+    assert_eq!(allowed.header("ratelimit"), Some("\"default\";r=1;t=36"));
+    assert_eq!(allowed.header("retry-after"), None);
+    let refused = demo.get();
+    assert_eq!(
+        (refused.status(), refused.body()),
+        (429, "Rate limit exceeded\n")
+    );
+    assert_eq!(
+        refused.header("ratelimit-policy"),
+        Some("\"default\";q=3;w=108")
+    );
+    let wait: u32 = refused
+        .header("retry-after")
+        .and_then(|s| s.parse().ok())
+        .expect("seconds");
+    assert!((10..=36).contains(&wait), "{wait}");
+    let state = format!("\"default\";r=1;t={wait}");
+    assert_eq!(refused.header("ratelimit"), Some(state.as_str()));
+}
+
+#[test]
+fn t_is_when_more_quota_is_there_before_and_after_a_refusal() {
+    let redis = Server::start();
+    let demo = demo(&redis, "--rate 1/m --burst 100");
+    let last = (0..100).map(|_| demo.get()).last().expect("an answer");
+    assert_eq!((last.status(), state(&last)), (200, "\"default\";r=0;t=60"));
+    let refused = demo.get();
+    assert_eq!((refused.status(), state(&refused)), (429, "\"default\";r=0;t=60"));
+    assert_eq!(retry_after(&refused), Some(60));
+}
+
+#[test]
+fn retry_after_is_when_the_whole_cost_is_there_and_t_the_first_of_it() {
+    let redis = Server::start();
+    let demo = demo(&redis, "--rate 1/h --burst 9 --cost 9");
+    assert_eq!(demo.get().status(), 200);
+    let refused = demo.get();
+    assert_eq!(state(&refused), "\"default\";r=0;t=3600");
+    assert_eq!(retry_after(&refused), Some(9 * 3600));
+}
+
+#[test]
+fn each_limit_tells_of_its_own_reset_to_a_refused_caller() {
+    let redis = Server::start();
+    let demo = demo(&redis, "--limit 1/m:1 --limit 3/d:9");
+    assert_eq!(demo.get().status(), 200);
+    let refused = demo.get();
+    assert_eq!(state(&refused), "\"1/m:1\";r=0;t=60, \"3/d:9\";r=8;t=28800");
+    assert_eq!(retry_after(&refused), Some(60));
+    // Of what is all there no more will come.
+    call::<()>(&redis, &["DEL", "{rate:limiter:test-client}:3/d:9"]);
+    assert_eq!(state(&demo.get()), "\"1/m:1\";r=0;t=60, \"3/d:9\";r=9");
+}
+
+#[test]
+fn fields_are_not_as_old_as_the_wait_before_the_answer() {
+    let redis = Server::start();
+    let demo = demo(&redis, "--limit 1:1 --max-wait 4500");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| demo.get())).collect();
+        asked.into_iter().map(|a| a.join().expect("an answer")).collect()
+    });
+    for answer in answers {
+        assert_eq!((answer.status(), state(&answer)), (200, "\"1:1\";r=0;t=1"));
+    }
+}
+
+#[test]
+fn a_window_below_a_second_is_left_out() {
+    let redis = Server::start();
+    let policy = |flags| {
+        let answer = demo(&redis, flags).get();
+        answer.header("ratelimit-policy").expect("a policy").to_owned()
+    };
+    assert_eq!(policy("--rate 1000 --burst 10"), "\"default\";q=10");
+    assert_eq!(policy("--rate 10 --burst 10"), "\"default\";q=10;w=1");
+}
+
+#[test]
+fn the_help_names_the_drafts_revision() {
+    let output = command(&["--help"]).output().expect("the demo starts");
+    let help = String::from_utf8(output.stdout).expect("text");
+    assert!(help.contains("draft-ietf-httpapi-ratelimit-headers-10"), "{help}");
+}

@@ -1,0 +1,145 @@
+//! Answers that come too late, readers who do not read, and pages that are opened by the hundred.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use crate::common::{free_port, wait_until, Server};
+use crate::driver::{call, command, connect, counted, pid, send, signal, Demo, Response, Running};
+
+/// Refuses callers while Redis hangs, which goes on after `then`: nobody pays.
+fn nobody_pays_for_a_refusal(then: impl Fn(&Demo)) {
+    let redis = Server::start();
+    let flags = "--rate 1/d --burst 9 --fail closed --timeout 50";
+    let demo = Demo::start(&format!("--redis {} {flags}", redis.url()));
+    demo.wait_for_log("Connected");
+    let process = pid(&redis);
+    signal(process, "STOP");
+    for _ in 0..5 {
+        assert_eq!(demo.get().status(), 503);
+    }
+    then(&demo);
+    signal(process, "CONT");
+    wait_until("the late takes happen", || {
+        counted(&redis, "rl_takes_allowed") == 5
+    });
+    wait_until("what they took is back", || {
+        counted(&redis, "rl_tokens_given") == 5
+    });
+    wait_until("the demo is connected again", || demo.get().status() == 200);
+}
+
+#[test]
+fn who_was_refused_is_not_charged_by_a_take_that_comes_late() {
+    nobody_pays_for_a_refusal(|_| {});
+}
+
+#[test]
+fn nor_by_one_that_comes_after_the_connection_was_given_up() {
+    nobody_pays_for_a_refusal(|demo| demo.wait_for_log("lost the connection"));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_request() {
+    let redis = Server::start();
+    let (port, admin) = (free_port().to_string(), free_port().to_string());
+    let (port, admin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{admin}"));
+    let url = redis.url();
+    let flags = ["--redis", &url, "--listen", &port, "--admin", &admin];
+    let demo = command(&flags).stderr(Stdio::piped()).spawn();
+    let mut demo = Running(demo.expect("the demo starts"));
+    let log = demo.0.stderr.take().expect("a pipe");
+    wait_until("the demo listens", || TcpStream::connect(&port).is_ok());
+    let port = port.rsplit(':').next().and_then(|p| p.parse().ok());
+    let port = port.expect("a port");
+    // Each is a line of 20 bytes or more; a pipe holds 64 KiB.
+    for _ in 0..6000 {
+        let status = send(port, "GET /", b"").status();
+        assert!([200, 429].contains(&status), "{status}");
+    }
+    let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+    let told = lines.find(|line| line.ends_with("lines were not written here"));
+    assert!(told.is_some());
+    signal(demo.0.id(), "TERM");
+    assert!(demo.0.wait().expect("an end").success());
+}
+
+#[test]
+fn a_body_that_never_ends_is_not_waited_for() {
+    let redis = Server::start();
+    let demo = Demo::with(&redis, "");
+    for (length, sent, status) in [("100", "x", 408), ("100000", &*"x".repeat(9000), 413)] {
+        let mut stream = connect(demo.admin);
+        let request = format!(
+            "POST /dashboard/reset HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
+             Connection: close\r\nContent-Length: {length}\r\n\r\n{sent}"
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = [0; 64];
+        let read = stream.read(&mut answer).expect("an answer in time");
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert_eq!(Response(answer).status(), status);
+    }
+}
+
+/// A page that is open: its events come by this connection.
+fn open(demo: &Demo) -> BufReader<TcpStream> {
+    let mut stream = connect(demo.admin);
+    let request = b"GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).expect("a request");
+    BufReader::new(stream)
+}
+
+fn next_event(page: &mut BufReader<TcpStream>) {
+    let mut line = String::new();
+    while !line.starts_with("data: ") {
+        line.clear();
+        assert_ne!(page.read_line(&mut line).expect("an event"), 0);
+    }
+}
+
+#[test]
+fn open_pages_ask_redis_once_a_second_however_many_they_are() {
+    let redis = Server::start();
+    let demo = Demo::with(&redis, "");
+    demo.wait_for_log("Connected");
+    let statuses = |pages: &mut [BufReader<TcpStream>]| -> Vec<u16> {
+        let first_line = |page: &mut BufReader<TcpStream>| {
+            let mut line = String::new();
+            page.read_line(&mut line).expect("an answer");
+            Response(line).status()
+        };
+        pages.iter_mut().map(first_line).collect()
+    };
+    let mut pages: Vec<_> = (0..120).map(|_| open(&demo)).collect();
+    let statuses = statuses(&mut pages);
+    let count = |status| statuses.iter().filter(|&&s| s == status).count();
+    assert_eq!((count(200), count(503)), (100, 20), "{statuses:?}");
+    let open_page = statuses.iter().position(|&status| status == 200);
+    pages.swap(0, open_page.expect("one is open"));
+    next_event(&mut pages[0]);
+    let asked = |redis: &Server| {
+        let about: String = call(redis, &["INFO", "commandstats"]);
+        let about = about.to_lowercase();
+        let (_, after) = about.split_once("cmdstat_rl.top:calls=").expect("calls");
+        let (calls, _) = after.split_once(',').expect("a number");
+        calls.parse::<u64>().expect("a number")
+    };
+    let before = asked(&redis);
+    for _ in 0..4 {
+        next_event(&mut pages[0]);
+    }
+    let after = asked(&redis);
+    assert!(after - before <= 6, "{before} {after}");
+    // Those that close make room for others.
+    pages.truncate(50);
+    let mut late = None;
+    wait_until("there is room again", || {
+        let mut page = open(&demo);
+        let mut line = String::new();
+        page.read_line(&mut line).expect("an answer");
+        late = Some(page);
+        line.contains("200")
+    });
+    next_event(&mut late.expect("a page"));
+}

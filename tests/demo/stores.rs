@@ -1,0 +1,138 @@
+//! The same cases for each store: Redis with the module, and the demo's own memory.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{wait_until, Server};
+use crate::driver::{connect, refusal, send, Demo};
+
+const STORES: [fn(&str) -> (Demo, Option<Server>); 2] = [in_redis, in_memory];
+
+fn in_redis(flags: &str) -> (Demo, Option<Server>) {
+    let redis = Server::start();
+    let demo = Demo::with(&redis, flags);
+    demo.wait_for_log("Connected");
+    (demo, Some(redis))
+}
+
+fn in_memory(flags: &str) -> (Demo, Option<Server>) {
+    (Demo::start(&format!("--store memory {flags}")), None)
+}
+
+/// Status and RateLimit field of each of so many requests.
+fn answers(demo: &Demo, count: usize) -> Vec<(u16, String)> {
+    let answer = |_| {
+        let answer = demo.get();
+        let state = answer.header("ratelimit").expect("a RateLimit field");
+        (answer.status(), state.to_owned())
+    };
+    (0..count).map(answer).collect()
+}
+
+#[test]
+fn a_burst_passes_and_no_more() {
+    for store in STORES {
+        let (demo, _redis) = store("--rate 1/h --burst 3");
+        let expected = [(200, 2), (200, 1), (200, 0), (429, 0)];
+        let expected = expected.map(|(s, r)| (s, format!("\"default\";r={r};t=3600")));
+        assert_eq!(answers(&demo, 4), expected);
+    }
+}
+
+#[test]
+fn tokens_come_back_at_the_rate() {
+    for store in STORES {
+        let (demo, _redis) = store("--rate 5 --burst 1");
+        let start = Instant::now();
+        for _ in 0..4 {
+            demo.wait_for(200);
+        }
+        assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn callers_do_not_take_from_each_other() {
+    for store in STORES {
+        let (demo, _redis) = store("--key-by header:X-Api-Key --rate 1/h --burst 1");
+        for caller in ["X-Api-Key: ann\r\n", "X-Api-Key: bob\r\n", ""] {
+            assert_eq!(demo.get_with(caller.as_bytes()).status(), 200, "{caller}");
+            assert_eq!(demo.get_with(caller.as_bytes()).status(), 429, "{caller}");
+        }
+    }
+}
+
+#[test]
+fn every_limit_is_charged_or_none() {
+    for store in STORES {
+        let (demo, _redis) = store("--limit 1/d:3 --limit 1/h:1");
+        let refused = (429, "\"1/d:3\";r=2;t=86400, \"1/h:1\";r=0;t=3600".to_owned());
+        let allowed = (200, refused.1.clone());
+        assert_eq!(answers(&demo, 3), [allowed, refused.clone(), refused]);
+    }
+}
+
+#[test]
+fn a_request_waits_for_its_turn() {
+    for store in STORES {
+        let (demo, _redis) = store("--rate 4 --burst 1 --max-wait 600");
+        let start = Instant::now();
+        let mut statuses: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..9).map(|_| scope.spawn(|| demo.get().status())).collect();
+            asked.into_iter().map(|a| a.join().expect("an answer")).collect()
+        });
+        statuses.sort_unstable();
+        // One at once and two within the wait; more only if the nine took long to arrive.
+        assert_eq!(statuses[..3], [200; 3]);
+        assert_eq!(statuses[8], 429);
+        assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+    }
+}
+
+/// The first event that the page is sent, which outlives the connection.
+fn snapshot(demo: &Demo) -> Value {
+    use std::io::{BufRead, BufReader, Write};
+    let mut stream = connect(demo.admin);
+    let request = "GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("a request");
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let mut events = lines.filter_map(|line| Some(line.strip_prefix("data: ")?.to_owned()));
+    let event = events.next().expect("an event");
+    serde_json::from_str(&event).expect("JSON")
+}
+
+#[test]
+fn who_is_denied_most_is_told_and_can_be_reset() {
+    for store in STORES {
+        let (demo, _redis) = store("--rate 1/h --burst 1 --key-by plain-header:X-Api-Key --prefix \"\\");
+        for _ in 0..3 {
+            demo.get_with(b"X-Api-Key: eve\r\n");
+        }
+        let told = snapshot(&demo);
+        assert_eq!(told["up"], true);
+        assert_eq!(told["limits"][0], "1 request per hour on average, 1 at once");
+        let eve = &told["top"][0];
+        assert_eq!((&eve["denials"], &eve["error"]), (&2.into(), &0.into()), "{told}");
+        let key = eve["key"].as_str().expect("a key");
+        assert_eq!(key, r#"\"\\key:eve"#);
+        let length = key.len();
+        let own = format!("Origin: http://localhost\r\nContent-Length: {length}\r\n\r\n{key}");
+        let reset = send(demo.admin, "POST /dashboard/reset", own.as_bytes());
+        assert_eq!(reset.status(), 204);
+        assert_eq!(demo.get_with(b"X-Api-Key: eve\r\n").status(), 200);
+        // One look at what the store counted serves all for a second.
+        wait_until("the metrics tell", || {
+            let metrics = demo.metrics();
+            let told = |line| metrics.lines().any(|l| l == line);
+            told("rl_takes_allowed_total 2") && told("rl_takes_denied_total 2")
+        });
+        assert_eq!(demo.page("/readyz"), 200);
+    }
+}
+
+#[test]
+fn a_store_that_there_is_not_is_refused() {
+    let said = refusal(&["--store", "disk"]);
+    assert!(said.contains("redis, memory"), "{said}");
+}
