@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things named, and only that; with no names, all of them:
 #
-#   scripts/setup.sh [server|libclang|c++|faketime|valgrind|clients|prometheus|browser]...
+#   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser]...
+#
+# With --check it installs nothing, but fails if a package is missing.
 #
 #   server      redis-server and redis-cli
+#   cc          what the demo's build needs
 #   libclang    what the module's build needs
 #   c++         a compiler for what the fuzzer's build needs
 #   faketime    moves a server's clock in tests
 #   valgrind    watches a server's memory
-#   clients     redis-py and node-redis, with FastAPI and Express, in target/clients
+#   clients     redis-py, node-redis and ioredis, with FastAPI and Express, in target/clients
 #   prometheus  scrapes the demo in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python_packages="redis==8.1.0 fastapi==0.165.0 uvicorn==0.54.0"
-node_packages="redis@6.3.1 express@5.3.0"
+node_packages="redis@6.3.1 ioredis@6.0.0 express@5.3.0"
 playwright=1.65.1
 
 have() { command -v "$1" >/dev/null; }
@@ -69,6 +72,7 @@ missing() {
 look_for() {
   case $1 in
     server) { have redis-server && have redis-cli; } || missing redis ;;
+    cc) have cc || missing cc ;;
     libclang)
       has_libclang || missing libclang
       have cc || missing cc
@@ -152,13 +156,22 @@ browser_driver() {
   echo "$playwright" >"$folder/version"
 }
 
-known="server libclang c++ faketime valgrind clients prometheus browser"
+known="server cc libclang c++ faketime valgrind clients prometheus browser"
 have cargo || fail "Rust is missing: install it from https://rustup.rs, then start again"
+check=no
+if [[ ${1:-} == --check ]]; then
+  check=yes
+  shift
+fi
 if (($# == 0)); then
   # shellcheck disable=SC2086 # One argument a word.
   set -- $known
 fi
 for thing in "$@"; do look_for "$thing"; done
+if [[ $check == yes ]]; then
+  ((${#apt[@]} == 0))
+  exit
+fi
 install_missing
 if [[ " $* " == *" clients "* ]]; then
   client_libraries

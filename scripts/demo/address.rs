@@ -69,7 +69,10 @@ impl<'a> Parts<'a> {
 
     /// The value of a part of the query, with its percent signs.
     fn query(&self, name: &str) -> Option<&str> {
-        let mut parts = self.query.split('&').filter_map(|part| part.split_once('='));
+        let mut parts = self
+            .query
+            .split('&')
+            .filter_map(|part| part.split_once('='));
         parts.find_map(|(key, value)| (key == name).then_some(value))
     }
 }
@@ -115,5 +118,7 @@ fn sentinel(parts: &Parts<'_>) -> Result<Address, String> {
     }
     let kind = SentinelServerType::Master;
     let client = SentinelClient::build(sentinels.collect(), name, Some(node), kind);
-    Ok(Address::Sentinel(client.map_err(|error| error.to_string())?))
+    Ok(Address::Sentinel(
+        client.map_err(|error| error.to_string())?,
+    ))
 }

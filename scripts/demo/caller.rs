@@ -86,7 +86,9 @@ impl KeyBy {
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
             return Ok("ip:unknown".to_owned());
         };
-        let client = self.proxies.client(peer.to_canonical(), request.headers())?;
+        let client = self
+            .proxies
+            .client(peer.to_canonical(), request.headers())?;
         Ok(match client {
             IpAddr::V4(ip) => format!("ip:{ip}"),
             IpAddr::V6(ip) => {

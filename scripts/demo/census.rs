@@ -74,14 +74,22 @@ impl Census {
             }
         }
         let errors = "rl_errors_total";
-        to.metric(errors, "counter", "Calls that ended with an error, by kind.");
+        to.metric(
+            errors,
+            "counter",
+            "Calls that ended with an error, by kind.",
+        );
         for (field, value) in &self.counters {
             if let Some(kind) = field.strip_prefix(ERRORS) {
                 to.sample(errors, &format!("kind=\"{}\"", escaped(kind)), value);
             }
         }
         let top = "rl_top_denials";
-        to.metric(top, "gauge", "Denials of the keys denied most, at the most.");
+        to.metric(
+            top,
+            "gauge",
+            "Denials of the keys denied most, at the most.",
+        );
         for offender in &self.top {
             let label = format!("key=\"{}\"", escaped(&offender.shown()));
             to.sample(top, &label, offender.denials);

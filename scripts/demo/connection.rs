@@ -70,9 +70,7 @@ impl Connection {
     /// comes with the server's address, where it is known.
     pub async fn send_to_all(&mut self, command: Cmd) -> RedisResult<Vec<(String, Value)>> {
         match self {
-            Self::Server(server) => {
-                Ok(vec![(String::new(), on_server(server, &command).await?)])
-            }
+            Self::Server(server) => Ok(vec![(String::new(), on_server(server, &command).await?)]),
             Self::Cluster(cluster) => {
                 let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 match on_cluster(cluster, command, all).await? {
@@ -123,7 +121,10 @@ impl Connection {
     pub async fn examine(&mut self, probe: Cmd, key: &str) -> RedisResult<Option<String>> {
         match self.send(probe, key).await {
             // The module's own words about the probe's numbers.
-            Err(error) if error.detail().is_some_and(|text| text.contains(" must be ")) => {}
+            Err(error)
+                if error
+                    .detail()
+                    .is_some_and(|text| text.contains(" must be ")) => {}
             Err(error) => return Err(error),
             Ok(_) => return Err(useless("what answers is not redis-rl")),
         }

@@ -58,10 +58,14 @@ pub async fn read(body: &mut Incoming, most: usize) -> Result<Vec<u8>, Response>
     let mut bytes = Vec::new();
     let all = async {
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            let frame = frame.map_err(|_| text(StatusCode::BAD_REQUEST, "The body is cut off\n"))?;
+            let frame =
+                frame.map_err(|_| text(StatusCode::BAD_REQUEST, "The body is cut off\n"))?;
             bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
             if bytes.len() > most {
-                return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large\n"));
+                return Err(text(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "The body is too large\n",
+                ));
             }
         }
         Ok(())

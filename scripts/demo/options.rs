@@ -183,7 +183,9 @@ impl Options {
             return Err("--ipv6-prefix must be from 1 to 128".to_owned());
         }
         let trusted = matches.get_many::<String>("trust-proxy");
-        let trusted = trusted.unwrap_or_default().map(|text| text.parse::<Network>());
+        let trusted = trusted
+            .unwrap_or_default()
+            .map(|text| text.parse::<Network>());
         let trusted = trusted.collect::<Result<_, _>>();
         Ok(Self {
             listen: text(matches, "listen").to_owned(),
@@ -237,7 +239,9 @@ fn demand(matches: &ArgMatches) -> Result<Demand, String> {
     }
     if limits.len() > MAX_LIMITS {
         let count = limits.len();
-        return Err(format!("{count} limits are given; {MAX_LIMITS} is the most"));
+        return Err(format!(
+            "{count} limits are given; {MAX_LIMITS} is the most"
+        ));
     }
     let max_wait = match matches.contains_id("max-wait") {
         true => Some(number(matches, "max-wait")?),
@@ -278,7 +282,8 @@ fn limits(matches: &ArgMatches) -> Result<Vec<Box<dyn Limit>>, String> {
 
 /// A token must stand in a URL and in a cookie.
 fn token(matches: &ArgMatches) -> Result<Option<String>, String> {
-    let Some(token) = given(matches, "admin-token").or_else(|| from_environment("DEMO_ADMIN_TOKEN"))
+    let Some(token) =
+        given(matches, "admin-token").or_else(|| from_environment("DEMO_ADMIN_TOKEN"))
     else {
         return Ok(None);
     };

@@ -13,11 +13,7 @@ pub fn now() -> String {
 /// So many seconds after 1970.
 fn of(seconds: u64) -> String {
     let (year, month, day) = date(seconds / DAY);
-    let (hour, minute, second) = (
-        seconds % DAY / 3600,
-        seconds % 3600 / 60,
-        seconds % 60,
-    );
+    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00")
 }
 
@@ -33,7 +29,11 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, turned) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, turned) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (400 * era + year + turned, month, day)
 }
 

@@ -64,10 +64,17 @@ fn sentinels_with_a_password_of_their_own_are_asked() {
     let folder = Folder::new("guarded");
     let master = Server::start();
     call::<()>(&master, &["CONFIG", "SET", "requirepass", "m@ster"]);
-    let sentinel = Sentinel::with(&master, &folder, "requirepass s:cret\nsentinel auth-pass mymaster m@ster\n");
+    let sentinel = Sentinel::with(
+        &master,
+        &folder,
+        "requirepass s:cret\nsentinel auth-pass mymaster m@ster\n",
+    );
     let host = sentinel.host();
     let url = |query| format!("redis-sentinel://:m%40ster@{host}/mymaster{query}");
-    let demo = Demo::start(&format!("--redis {}?sentinel_password=s%3Acret {ONE_A_DAY}", url("")));
+    let demo = Demo::start(&format!(
+        "--redis {}?sentinel_password=s%3Acret {ONE_A_DAY}",
+        url("")
+    ));
     wait_for_refusal(&demo, "");
     let named = url("?sentinel_username=default&sentinel_password=s%3Acret");
     let demo = Demo::start(&format!("--redis {named} {ONE_A_DAY} --prefix named:"));
@@ -83,6 +90,12 @@ fn a_url_with_its_password_is_taken_from_the_environment() {
     let url = format!("redis://:s3cret@127.0.0.1:{}", redis.port());
     let demo = Demo::start_in(ONE_A_DAY, &[("REDIS_URL", &url)]);
     wait_for_refusal(&demo, "");
+    let size = redis::cmd("DBSIZE").query(
+        &mut redis::Client::open(url.as_str())
+            .and_then(|c| c.get_connection())
+            .expect("the password"),
+    );
+    assert_eq!(size, Ok(1));
     let id = demo.process.0.id();
     let seen = std::fs::read_to_string(format!("/proc/{id}/cmdline")).expect("arguments");
     assert!(!seen.contains("s3cret"), "{seen}");
@@ -101,7 +114,9 @@ fn a_unix_socket_is_spoken_to() {
     let path = folder.file("redis.sock");
     let redis = Server::with(&["--unixsocket", &path]);
     call::<()>(&redis, &["CONFIG", "SET", "requirepass", "s3cret"]);
-    let demo = Demo::start(&format!("--redis unix://{path}?pass=s3cret&db=3 {ONE_A_DAY}"));
+    let demo = Demo::start(&format!(
+        "--redis unix://{path}?pass=s3cret&db=3 {ONE_A_DAY}"
+    ));
     wait_for_refusal(&demo, "");
 }
 

@@ -51,7 +51,9 @@ fn metrics_count_what_happened_and_promtool_accepts_them() {
     wait_until("Redis counts as down", || {
         demo.metrics().contains("demo_redis_up 0\n")
     });
-    assert!(demo.metrics().contains("demo_requests_total{outcome=\"failed_open\"} 1\n"));
+    assert!(demo
+        .metrics()
+        .contains("demo_requests_total{outcome=\"failed_open\"} 1\n"));
 }
 
 #[test]

@@ -140,7 +140,12 @@ fn every_name_of_this_machine_leads_to_the_pages_and_no_other() {
         assert_eq!(status_told, status, "{name}");
     }
     // The target's own host counts before the header's.
-    let lured = send_as("localhost", demo.admin, "GET http://evil.example/metrics", b"");
+    let lured = send_as(
+        "localhost",
+        demo.admin,
+        "GET http://evil.example/metrics",
+        b"",
+    );
     assert_eq!(lured.status(), 403);
 }
 
@@ -202,6 +207,9 @@ fn the_pages_answer_each_method_as_they_should() {
     assert_eq!(answer("HEAD /dashboard").body(), "");
     assert_eq!(answer("GET /nowhere").status(), 404);
     let wrong = answer("DELETE /metrics");
-    assert_eq!((wrong.status(), wrong.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(
+        (wrong.status(), wrong.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
     assert_eq!(answer("GET /dashboard/reset").status(), 405);
 }

@@ -11,7 +11,9 @@ fn names(demo: &Demo, redis: &Server, headers: &[&str]) -> Vec<String> {
         assert_eq!(status, 200, "{header}");
         let new = keys(redis).into_iter().find(|key| !before.contains(key));
         let new = new.unwrap_or_else(|| panic!("{header}: no new key among {before:?}"));
-        new.strip_prefix("rate:limiter:").expect("the prefix").to_owned()
+        new.strip_prefix("rate:limiter:")
+            .expect("the prefix")
+            .to_owned()
     };
     headers.iter().map(name).collect()
 }
@@ -119,7 +121,10 @@ fn a_header_that_tells_callers_apart_is_in_no_key_as_it_is() {
     assert_eq!(name, [format!("key:sha256:{sha256}")]);
     assert_eq!(demo.get_with(b"X-Api-Key: s3cret\r\n").status(), 429);
     let metrics = demo.metrics();
-    assert!(metrics.contains(sha256) && !metrics.contains("s3cret"), "{metrics}");
+    assert!(
+        metrics.contains(sha256) && !metrics.contains("s3cret"),
+        "{metrics}"
+    );
 }
 
 #[test]
@@ -127,7 +132,11 @@ fn a_header_that_comes_twice_or_empty_is_refused_and_nobody_charged() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--key-by header:X-Api-Key --rate 1/d --burst 1");
     demo.wait_for_log("Connected");
-    for headers in ["X-Api-Key: a\r\nX-Api-Key: b\r\n", "X-Api-Key:\r\n", "X-Api-Key:  \r\n"] {
+    for headers in [
+        "X-Api-Key: a\r\nX-Api-Key: b\r\n",
+        "X-Api-Key:\r\n",
+        "X-Api-Key:  \r\n",
+    ] {
         assert_eq!(demo.get_with(headers.as_bytes()).status(), 400, "{headers}");
     }
     assert_eq!(keys(&redis), [""; 0]);
@@ -138,10 +147,19 @@ fn a_network_of_proxies_is_trusted() {
     let redis = Server::start();
     let demo = Demo::with(&redis, &format!("{BY_IP} --trust-proxy 127.0.0.0/8"));
     demo.wait_for_log("Connected");
-    let headers = ["X-Forwarded-For: 192.0.2.1, 127.9.9.9", "X-Forwarded-For: 192.0.2.2, 128.0.0.1"];
-    assert_eq!(names(&demo, &redis, &headers), ["ip:192.0.2.1", "ip:128.0.0.1"]);
+    let headers = [
+        "X-Forwarded-For: 192.0.2.1, 127.9.9.9",
+        "X-Forwarded-For: 192.0.2.2, 128.0.0.1",
+    ];
+    assert_eq!(
+        names(&demo, &redis, &headers),
+        ["ip:192.0.2.1", "ip:128.0.0.1"]
+    );
     for trusted in ["::ffff:127.0.0.1", "::ffff:127.0.0.0/104", "0.0.0.0/0"] {
-        let demo = Demo::with(&redis, &format!("{BY_IP} --trust-proxy {trusted} --prefix {trusted}"));
+        let demo = Demo::with(
+            &redis,
+            &format!("{BY_IP} --trust-proxy {trusted} --prefix {trusted}"),
+        );
         demo.wait_for_log("Connected");
         demo.get_with(b"X-Forwarded-For: 2001:db8::1\r\n");
         let key = format!("{trusted}ip:2001:db8::/64");
@@ -182,7 +200,10 @@ fn the_header_that_proxies_write_can_be_chosen() {
             format!("{name}: 2001:db8:{i}::1"),
         ];
         let expected = [format!("ip:203.0.113.{i}"), format!("ip:2001:db8:{i}::/64")];
-        assert_eq!(names(&demo, &redis, &headers.each_ref().map(String::as_str)), expected);
+        assert_eq!(
+            names(&demo, &redis, &headers.each_ref().map(String::as_str)),
+            expected
+        );
         let twice = format!("{name}: 192.0.2.1\r\n{name}: 192.0.2.2\r\n");
         assert_eq!(demo.get_with(twice.as_bytes()).status(), 400);
     }

@@ -65,7 +65,8 @@ for (const name of ["127.0.0.1", "localhost"]) {
   assert.equal(events, "refused");
   await evil.close();
 }
-assert.deepEqual([...statuses], [403]);
+// Where the cookie did not go along, nobody was let in.
+assert([...statuses].every((status) => [401, 403].includes(status)), `${[...statuses]}`);
 assert.equal((await fetch(guarded)).status, 429);
 
 // The page's own button does reset.

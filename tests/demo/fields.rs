@@ -56,7 +56,10 @@ fn t_is_when_more_quota_is_there_before_and_after_a_refusal() {
     let last = (0..100).map(|_| demo.get()).last().expect("an answer");
     assert_eq!((last.status(), state(&last)), (200, "\"default\";r=0;t=60"));
     let refused = demo.get();
-    assert_eq!((refused.status(), state(&refused)), (429, "\"default\";r=0;t=60"));
+    assert_eq!(
+        (refused.status(), state(&refused)),
+        (429, "\"default\";r=0;t=60")
+    );
     assert_eq!(retry_after(&refused), Some(60));
 }
 
@@ -89,7 +92,10 @@ fn fields_are_not_as_old_as_the_wait_before_the_answer() {
     let demo = demo(&redis, "--limit 1:1 --max-wait 4500");
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| demo.get())).collect();
-        asked.into_iter().map(|a| a.join().expect("an answer")).collect()
+        asked
+            .into_iter()
+            .map(|a| a.join().expect("an answer"))
+            .collect()
     });
     for answer in answers {
         assert_eq!((answer.status(), state(&answer)), (200, "\"1:1\";r=0;t=1"));
@@ -101,7 +107,10 @@ fn a_window_below_a_second_is_left_out() {
     let redis = Server::start();
     let policy = |flags| {
         let answer = demo(&redis, flags).get();
-        answer.header("ratelimit-policy").expect("a policy").to_owned()
+        answer
+            .header("ratelimit-policy")
+            .expect("a policy")
+            .to_owned()
     };
     assert_eq!(policy("--rate 1000 --burst 10"), "\"default\";q=10");
     assert_eq!(policy("--rate 10 --burst 10"), "\"default\";q=10;w=1");
@@ -111,5 +120,8 @@ fn a_window_below_a_second_is_left_out() {
 fn the_help_names_the_drafts_revision() {
     let output = command(&["--help"]).output().expect("the demo starts");
     let help = String::from_utf8(output.stdout).expect("text");
-    assert!(help.contains("draft-ietf-httpapi-ratelimit-headers-10"), "{help}");
+    assert!(
+        help.contains("draft-ietf-httpapi-ratelimit-headers-10"),
+        "{help}"
+    );
 }

@@ -104,7 +104,10 @@ fn more_limits_than_the_module_takes_are_refused_at_once() {
     let limits: Vec<_> = (1..=129).map(|n| format!("{n}/d:1")).collect();
     let mut flags: Vec<_> = limits.iter().flat_map(|l| ["--limit", l]).collect();
     let said = refusal(&flags);
-    assert!(said.contains("129 limits are given; 128 is the most"), "{said}");
+    assert!(
+        said.contains("129 limits are given; 128 is the most"),
+        "{said}"
+    );
     flags.truncate(2 * 128);
     let redis = Server::start();
     let demo = Demo::with(&redis, &flags.join(" "));
@@ -121,7 +124,10 @@ fn a_password_is_in_no_error() {
         "redis-cluster://:s3cret@",
     ] {
         let said = refusal(&["--redis", url]);
-        assert!(said.contains("--redis") && !said.contains("s3cret"), "{said}");
+        assert!(
+            said.contains("--redis") && !said.contains("s3cret"),
+            "{said}"
+        );
     }
 }
 

@@ -30,14 +30,18 @@ fn a_request_without_one_valid_host_is_a_bad_request() {
     }
     assert_eq!(ask(demo.port, "1.0", "Host: a\r\nHost: b\r\n"), 400);
     assert_eq!(keys(&redis), [""; 0], "nobody asked, so nobody is charged");
-    for good in ["Host: a\r\n", "Host: a:80\r\n", "Host: [::1]:80\r\n", "Host:\r\n"] {
+    for good in [
+        "Host: a\r\n",
+        "Host: a:80\r\n",
+        "Host: [::1]:80\r\n",
+        "Host:\r\n",
+    ] {
         assert_eq!(ask(demo.port, "1.1", good), 200, "{good}");
     }
     assert_eq!(ask(demo.port, "1.0", ""), 200);
 }
 
-const PREFLIGHT: &[u8] =
-    b"Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n";
+const PREFLIGHT: &[u8] = b"Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n";
 
 #[test]
 fn a_preflight_is_neither_charged_nor_refused() {
@@ -47,7 +51,9 @@ fn a_preflight_is_neither_charged_nor_refused() {
         assert_eq!(send(demo.port, "OPTIONS /", PREFLIGHT).status(), 200);
     }
     assert_eq!(keys(&redis), [""; 0]);
-    assert!(demo.metrics().contains("demo_requests_total{outcome=\"exempt\"} 3\n"));
+    assert!(demo
+        .metrics()
+        .contains("demo_requests_total{outcome=\"exempt\"} 3\n"));
     // An OPTIONS that is no preflight is a request as any other, and so is what only looks so.
     assert_eq!(send(demo.port, "OPTIONS /", b"").status(), 200);
     assert_eq!(send(demo.port, "OPTIONS /", b"").status(), 429);

@@ -1,12 +1,16 @@
 //! Whether the demo can do what it is for, and what it says where it cannot.
 
 use crate::common::{module, wait_until, Launch, Server};
-use crate::driver::{call, send, signal, pid, Demo};
+use crate::driver::{call, pid, send, signal, Demo};
 
 /// That nothing is limited shows everywhere, and the log says what to do.
 fn is_known_to_be_useless(demo: &Demo, advice: &str) {
     demo.wait_for_log(advice);
-    assert!(demo.metrics().contains("demo_redis_up 0\n"), "{}", demo.metrics());
+    assert!(
+        demo.metrics().contains("demo_redis_up 0\n"),
+        "{}",
+        demo.metrics()
+    );
     assert_eq!(demo.page("/readyz"), 503);
     assert_eq!(demo.page("/healthz"), 200);
     assert!(!demo.log().contains("Connected"), "{}", demo.log());
@@ -14,7 +18,11 @@ fn is_known_to_be_useless(demo: &Demo, advice: &str) {
 
 fn is_ready(demo: &Demo) {
     wait_until("the demo is ready", || demo.page("/readyz") == 200);
-    assert!(demo.metrics().contains("demo_redis_up 1\n"), "{}", demo.metrics());
+    assert!(
+        demo.metrics().contains("demo_redis_up 1\n"),
+        "{}",
+        demo.metrics()
+    );
 }
 
 #[test]
@@ -24,17 +32,25 @@ fn a_redis_without_the_module_is_no_connection() {
     let open = Demo::with(&redis, "--rate 1/d --burst 1");
     let closed = Demo::with(&redis, "--rate 1/d --burst 1 --fail closed");
     for demo in [&open, &closed] {
-        is_known_to_be_useless(demo, "does not have the module redis-rl: start it with --loadmodule");
+        is_known_to_be_useless(
+            demo,
+            "does not have the module redis-rl: start it with --loadmodule",
+        );
     }
     assert_eq!(open.get().status(), 200);
     open.wait_for_log("limiter failed open: no connection to Redis");
     assert_eq!(closed.get().status(), 503);
     let library = module();
-    call::<()>(&redis, &["MODULE", "LOAD", library.to_str().expect("a plain path")]);
+    call::<()>(
+        &redis,
+        &["MODULE", "LOAD", library.to_str().expect("a plain path")],
+    );
     is_ready(&open);
     open.wait_for(429);
     call::<()>(&redis, &["MODULE", "UNLOAD", "rl"]);
-    wait_until("it is noticed", || open.metrics().contains("demo_redis_up 0\n"));
+    wait_until("it is noticed", || {
+        open.metrics().contains("demo_redis_up 0\n")
+    });
     assert_eq!(open.page("/readyz"), 503);
 }
 
@@ -51,7 +67,10 @@ fn a_redis_that_wants_a_password_is_no_connection() {
 }
 
 fn user(redis: &Server, rules: &[&str]) -> String {
-    call::<()>(redis, &[&["ACL", "SETUSER", "demo", "reset", "on", ">s3cret"], rules].concat());
+    call::<()>(
+        redis,
+        &[&["ACL", "SETUSER", "demo", "reset", "on", ">s3cret"], rules].concat(),
+    );
     format!("redis://demo:s3cret@127.0.0.1:{}", redis.port())
 }
 
@@ -64,7 +83,10 @@ fn a_user_who_may_not_call_the_limiter_is_no_connection() {
         &["-@all", "+rl.peek", "~*"],
     ] {
         let demo = Demo::start(&format!("--redis {}", user(&redis, rules)));
-        is_known_to_be_useless(&demo, "the user may not do what the demo needs (ACL SETUSER");
+        is_known_to_be_useless(
+            &demo,
+            "the user may not do what the demo needs (ACL SETUSER",
+        );
     }
 }
 
@@ -73,9 +95,15 @@ fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
     let redis = Server::start();
     let rules = ["~rate:limiter:*", "-@all", "+rl.take", "+rl.give"];
     let url = user(&redis, &rules);
-    let demo = Demo::start(&format!("--redis {url} --timeout 5000 --rate 1/d --burst 1"));
+    let demo = Demo::start(&format!(
+        "--redis {url} --timeout 5000 --rate 1/d --burst 1"
+    ));
     is_ready(&demo);
-    assert!(demo.log().contains("Connected to Redis\n"), "{}", demo.log());
+    assert!(
+        demo.log().contains("Connected to Redis\n"),
+        "{}",
+        demo.log()
+    );
     demo.wait_for(429);
     user(&redis, &[&rules[..], &["+info"]].concat());
     let demo = Demo::start(&format!("--redis {url} --timeout 5000"));
@@ -94,7 +122,11 @@ fn whoever_starts_and_stops_the_demo_needs_no_token() {
     redis.kill();
     wait_until("it is noticed", || demo.page("/readyz") == 503);
     let told = send(demo.admin, "GET /readyz", b"");
-    assert!(!told.body().contains(&redis.port().to_string()), "{}", told.body());
+    assert!(
+        !told.body().contains(&redis.port().to_string()),
+        "{}",
+        told.body()
+    );
     assert_eq!(demo.page("/healthz"), 200);
     redis.restart();
     is_up(&demo);
@@ -119,13 +151,22 @@ fn a_redis_that_hangs_is_not_ready() {
 fn a_reset_that_redis_refuses_is_not_told_as_done() {
     let redis = Server::start();
     let url = user(&redis, &["+@all", "-del", "~*"]);
-    let demo = Demo::start(&format!("--redis {url} --timeout 5000 --rate 1/d --burst 1"));
+    let demo = Demo::start(&format!(
+        "--redis {url} --timeout 5000 --rate 1/d --burst 1"
+    ));
     demo.wait_for(429);
     let key = "rate:limiter:test-client";
-    let own = format!("Origin: http://localhost\r\nContent-Length: {}\r\n\r\n{key}", key.len());
+    let own = format!(
+        "Origin: http://localhost\r\nContent-Length: {}\r\n\r\n{key}",
+        key.len()
+    );
     let answer = send(demo.admin, "POST /dashboard/reset", own.as_bytes());
     assert_eq!(answer.status(), 502);
-    assert!(answer.body().contains("NOPERM") || answer.body().contains("permission"), "{}", answer.body());
+    assert!(
+        answer.body().contains("NOPERM") || answer.body().contains("permission"),
+        "{}",
+        answer.body()
+    );
     demo.wait_for(429);
 }
 
@@ -137,10 +178,15 @@ fn a_master_that_became_a_replica_is_left_at_its_first_refusal() {
     let url = user(&redis, &["+@all", "-role", "~*"]);
     let demo = Demo::start(&format!("--redis {url} --timeout 5000"));
     is_up(&demo);
-    call::<()>(&redis, &["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+    call::<()>(
+        &redis,
+        &["REPLICAOF", "127.0.0.1", &other.port().to_string()],
+    );
     demo.get();
     demo.wait_for_log("lost the connection to Redis: ");
-    wait_until("it is no connection", || demo.metrics().contains("demo_redis_up 0\n"));
+    wait_until("it is no connection", || {
+        demo.metrics().contains("demo_redis_up 0\n")
+    });
     call::<()>(&redis, &["REPLICAOF", "NO", "ONE"]);
     is_up(&demo);
 }

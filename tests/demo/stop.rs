@@ -11,7 +11,10 @@ use crate::driver::{command, connect, counted, refusal, signal, Demo, Folder, Ru
 
 /// A demo that lets this many wait, and their statuses once it was told to stop.
 fn statuses_of_those_who_wait(redis: &Server, flags: &str, callers: u64) -> Vec<u16> {
-    let mut demo = Demo::with(redis, &format!("{flags} --rate 4 --burst 1 --max-wait 5000"));
+    let mut demo = Demo::with(
+        redis,
+        &format!("{flags} --rate 4 --burst 1 --max-wait 5000"),
+    );
     demo.wait_for_log("Connected");
     let statuses = std::thread::scope(|scope| {
         let ask = || demo.get().status();
@@ -68,7 +71,10 @@ fn who_hangs_up_while_waiting_gets_the_tokens_back() {
 #[test]
 fn a_second_signal_ends_the_demo_at_once() {
     let redis = Server::start();
-    let mut demo = Demo::with(&redis, "--rate 1/d --burst 1 --max-wait 100000000 --grace 100000000");
+    let mut demo = Demo::with(
+        &redis,
+        "--rate 1/d --burst 1 --max-wait 100000000 --grace 100000000",
+    );
     demo.wait_for_log("Connected");
     demo.get();
     let mut caller = connect(demo.port);
@@ -90,7 +96,10 @@ fn a_second_signal_ends_the_demo_at_once() {
 /// A program that writes down its process and never answers.
 fn silent_server(folder: &Folder) -> String {
     let program = folder.file("silent-server");
-    let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 1000\n", folder.file("pid"));
+    let script = format!(
+        "#!/bin/sh\necho $$ >{}\nexec sleep 1000\n",
+        folder.file("pid")
+    );
     fs::write(&program, script).expect("a program");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("permissions");
     program

@@ -48,7 +48,11 @@ fn tokens_come_back_at_the_rate() {
         for _ in 0..4 {
             demo.wait_for(200);
         }
-        assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(600),
+            "{:?}",
+            start.elapsed()
+        );
     }
 }
 
@@ -67,7 +71,10 @@ fn callers_do_not_take_from_each_other() {
 fn every_limit_is_charged_or_none() {
     for store in STORES {
         let (demo, _redis) = store("--limit 1/d:3 --limit 1/h:1");
-        let refused = (429, "\"1/d:3\";r=2;t=86400, \"1/h:1\";r=0;t=3600".to_owned());
+        let refused = (
+            429,
+            "\"1/d:3\";r=2;t=86400, \"1/h:1\";r=0;t=3600".to_owned(),
+        );
         let allowed = (200, refused.1.clone());
         assert_eq!(answers(&demo, 3), [allowed, refused.clone(), refused]);
     }
@@ -79,14 +86,23 @@ fn a_request_waits_for_its_turn() {
         let (demo, _redis) = store("--rate 4 --burst 1 --max-wait 600");
         let start = Instant::now();
         let mut statuses: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = (0..9).map(|_| scope.spawn(|| demo.get().status())).collect();
-            asked.into_iter().map(|a| a.join().expect("an answer")).collect()
+            let asked: Vec<_> = (0..9)
+                .map(|_| scope.spawn(|| demo.get().status()))
+                .collect();
+            asked
+                .into_iter()
+                .map(|a| a.join().expect("an answer"))
+                .collect()
         });
         statuses.sort_unstable();
         // One at once and two within the wait; more only if the nine took long to arrive.
         assert_eq!(statuses[..3], [200; 3]);
         assert_eq!(statuses[8], 429);
-        assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(500),
+            "{:?}",
+            start.elapsed()
+        );
     }
 }
 
@@ -105,15 +121,23 @@ fn snapshot(demo: &Demo) -> Value {
 #[test]
 fn who_is_denied_most_is_told_and_can_be_reset() {
     for store in STORES {
-        let (demo, _redis) = store("--rate 1/h --burst 1 --key-by plain-header:X-Api-Key --prefix \"\\");
+        let (demo, _redis) =
+            store("--rate 1/h --burst 1 --key-by plain-header:X-Api-Key --prefix \"\\");
         for _ in 0..3 {
             demo.get_with(b"X-Api-Key: eve\r\n");
         }
         let told = snapshot(&demo);
         assert_eq!(told["up"], true);
-        assert_eq!(told["limits"][0], "1 request per hour on average, 1 at once");
+        assert_eq!(
+            told["limits"][0],
+            "1 request per hour on average, 1 at once"
+        );
         let eve = &told["top"][0];
-        assert_eq!((&eve["denials"], &eve["error"]), (&2.into(), &0.into()), "{told}");
+        assert_eq!(
+            (&eve["denials"], &eve["error"]),
+            (&2.into(), &0.into()),
+            "{told}"
+        );
         let key = eve["key"].as_str().expect("a key");
         assert_eq!(key, r#"\"\\key:eve"#);
         let length = key.len();

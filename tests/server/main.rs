@@ -20,6 +20,7 @@ mod acl;
 mod clients;
 mod clock;
 mod cluster;
+mod cluster_user;
 mod counts;
 mod docs;
 mod effects;

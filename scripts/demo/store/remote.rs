@@ -146,12 +146,7 @@ fn number(line: &str) -> Option<(&str, u64)> {
 }
 
 /// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
-fn answer(
-    taken: i64,
-    wait_ms: i64,
-    fives: &[Five],
-    demand: &Demand,
-) -> Result<Answer, StoreError> {
+fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> Result<Answer, StoreError> {
     let quotas = demand.limits.iter().map(|limit| limit.quota() as i64);
     if wait_ms < 0 || !quotas.eq(fives.iter().map(|five| five.1)) {
         let why = "not a reply of redis-rl";
