@@ -17,7 +17,10 @@ fn in_redis(flags: &str) -> (Demo, Option<Server>) {
 }
 
 fn in_memory(flags: &str) -> (Demo, Option<Server>) {
-    (Demo::start(&format!("--store memory {flags}")), None)
+    (
+        Demo::start(&format!("--store memory --timeout 5000 {flags}")),
+        None,
+    )
 }
 
 /// Status and RateLimit field of each of so many requests.
