@@ -114,7 +114,7 @@ impl Admin {
     async fn find(self: Arc<Self>, mut request: Request) -> Response {
         let place = Place::of(request.uri().path());
         if !place.as_ref().is_some_and(Place::is_public) {
-            if let Err(refusal) = self.admit(&request) {
+            if let Some(refusal) = self.refuse(&request) {
                 return refusal;
             }
         }
@@ -142,7 +142,7 @@ impl Admin {
             Place::Metrics => self.metrics().await,
             Place::Reset => match read(request.body_mut(), MAX_KEY).await {
                 Ok(key) => self.reset(&key).await,
-                Err(refusal) => refusal,
+                Err((status, why)) => text(status, why),
             },
             Place::Health => text(StatusCode::OK, "The demo runs\n"),
             Place::Readiness => self.readiness().await,

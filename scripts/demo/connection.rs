@@ -156,7 +156,7 @@ const NO_MODULE: &str = "the server does not have the module redis-rl: start it 
 
 async fn on_server(server: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
     let reply = server.send_packed_command(command).await?;
-    Ok(reply.extract_error()?)
+    reply.extract_error()
 }
 
 async fn on_cluster(
@@ -165,7 +165,7 @@ async fn on_cluster(
     to: RoutingInfo,
 ) -> RedisResult<Value> {
     let reply = cluster.route_command(command, to).await?;
-    Ok(reply.extract_error()?)
+    reply.extract_error()
 }
 
 /// A user who may not ask is answered all the same: `None`.

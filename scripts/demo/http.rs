@@ -54,25 +54,22 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 ///
 /// # Errors
 /// What to answer to a body that is too large, too slow or cut off.
-pub async fn read(body: &mut Incoming, most: usize) -> Result<Vec<u8>, Response> {
+pub async fn read(body: &mut Incoming, most: usize) -> Result<Vec<u8>, (StatusCode, &'static str)> {
     let mut bytes = Vec::new();
     let all = async {
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            let frame =
-                frame.map_err(|_| text(StatusCode::BAD_REQUEST, "The body is cut off\n"))?;
+            let frame = frame.map_err(|_| (StatusCode::BAD_REQUEST, "The body is cut off\n"))?;
             bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
             if bytes.len() > most {
-                return Err(text(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "The body is too large\n",
-                ));
+                return Err((StatusCode::PAYLOAD_TOO_LARGE, "The body is too large\n"));
             }
         }
         Ok(())
     };
-    let late = |_| Err(text(StatusCode::REQUEST_TIMEOUT, "The body is too slow\n"));
-    timeout(BODY_TIMEOUT, all).await.unwrap_or_else(late)?;
-    Ok(bytes)
+    match timeout(BODY_TIMEOUT, all).await {
+        Ok(read) => read.map(|()| bytes),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "The body is too slow\n")),
+    }
 }
 
 /// Serves until `stop` is ready, and from then on those who were there until the time that it

@@ -78,7 +78,9 @@ pub trait Limit: Send + Sync {
     fn later(&self, standing: Standing, time: Duration) -> Standing;
 
     /// The bucket to count in, for a store that does so itself; `None` for another kind.
-    fn bucket(&self) -> Option<Bucket>;
+    fn bucket(&self) -> Option<Bucket> {
+        None
+    }
 }
 
 /// What every request asks of the store.

@@ -105,6 +105,14 @@ fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
         demo.log()
     );
     demo.wait_for(429);
+    user(
+        &redis,
+        &["~{rate:limiter:*", "-@all", "+rl.mtake", "+rl.give"],
+    );
+    let several = Demo::start(&format!(
+        "--redis {url} --timeout 5000 --limit 1/d:1 --limit 1/h:1"
+    ));
+    several.wait_for(429);
     user(&redis, &[&rules[..], &["+info"]].concat());
     let demo = Demo::start(&format!("--redis {url} --timeout 5000"));
     let version = env!("CARGO_PKG_VERSION");

@@ -7,7 +7,10 @@ use serde_json::Value;
 use crate::common::{wait_until, Server};
 use crate::driver::{connect, refusal, send, Demo};
 
-const STORES: [fn(&str) -> (Demo, Option<Server>); 2] = [in_redis, in_memory];
+/// Starts a demo with these flags, and what it needs.
+type Start = fn(&str) -> (Demo, Option<Server>);
+
+const STORES: [Start; 2] = [in_redis, in_memory];
 
 fn in_redis(flags: &str) -> (Demo, Option<Server>) {
     let redis = Server::start();

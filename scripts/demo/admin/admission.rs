@@ -16,32 +16,32 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 impl Admin {
-    /// Lets in who may come in; else the refusal, or the way in.
-    pub fn admit(&self, request: &Request) -> Result<(), Response> {
+    /// `None` lets the request in; else this is the refusal, or the way in.
+    pub fn refuse(&self, request: &Request) -> Option<Response> {
         let Some(token) = &self.token else {
             // A page elsewhere whose name was made to lead here says that name.
             if !names_this_machine(host(request)) {
                 let words = "Only as localhost, or set --admin-token\n";
-                return Err(text(StatusCode::FORBIDDEN, words));
+                return Some(text(StatusCode::FORBIDDEN, words));
             }
-            return is_not_lured(request);
+            return refuse_if_lured(request);
         };
         if is(token, bearer(request)) {
             // No page can have a browser send this to us.
-            return Ok(());
+            return None;
         }
         if is(token, cookie(request)) {
-            return is_not_lured(request);
+            return refuse_if_lured(request);
         }
         let query = request.uri().query().unwrap_or("");
         if is(token, query.strip_prefix("token=")) {
-            return Err(entry(token, request));
+            return Some(entry(token, request));
         }
         let hint = "A token is needed: /dashboard?token=TOKEN, or 'Authorization: Bearer TOKEN'\n";
         let mut refusal = text(StatusCode::UNAUTHORIZED, hint);
         let challenge = HeaderValue::from_static("Bearer realm=\"demo\"");
         refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        Err(refusal)
+        Some(refusal)
     }
 }
 
@@ -49,7 +49,7 @@ impl Admin {
 /// cannot change them. Following a link to a page is no harm.
 ///
 /// What changes something has to say that it is from here; a browser says so of each POST.
-fn is_not_lured(request: &Request) -> Result<(), Response> {
+fn refuse_if_lured(request: &Request) -> Option<Response> {
     let value = |name: &HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
     let site = value(&FETCH_SITE).is_none_or(|site| [&b"same-origin"[..], b"none"].contains(&site));
     let reads = [Method::GET, Method::HEAD].contains(request.method());
@@ -58,13 +58,11 @@ fn is_not_lured(request: &Request) -> Result<(), Response> {
         None => reads,
         Some(origin) => is_own(origin, host(request)),
     };
-    match (site || follows) && origin {
-        true => Ok(()),
-        false => {
-            let words = "Only from the dashboard itself, or with 'Authorization: Bearer TOKEN'\n";
-            Err(text(StatusCode::FORBIDDEN, words))
-        }
+    if (site || follows) && origin {
+        return None;
     }
+    let words = "Only from the dashboard itself, or with 'Authorization: Bearer TOKEN'\n";
+    Some(text(StatusCode::FORBIDDEN, words))
 }
 
 /// Whether an origin is this server: the same host and port. A proxy may have spoken https.

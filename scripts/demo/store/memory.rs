@@ -257,3 +257,6 @@ impl Store for Memory {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
