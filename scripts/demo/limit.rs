@@ -8,10 +8,8 @@ use std::time::Duration;
 
 pub use bucket::Bucket;
 
-/// The most limits that one call of the module takes.
-pub const MAX_LIMITS: usize = 128;
-/// The longest wait that the module accepts, in milliseconds.
-pub const MAX_WAIT_MS: u64 = 1_000_000_000_000;
+// The module's own bounds.
+pub use redis_rl_limits::units::{MAX_LIMITS, MAX_WAIT_MS};
 
 /// Every kind of limit that may be asked for.
 pub const KINDS: &[Kind] = &[bucket::KIND];

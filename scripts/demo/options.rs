@@ -114,7 +114,7 @@ fn demand(matches: &ArgMatches) -> Result<Demand, String> {
             return Err(format!("the limit {} is given twice", limit.name()));
         }
     }
-    if limits.len() > MAX_LIMITS {
+    if limits.len() as u64 > MAX_LIMITS {
         let count = limits.len();
         return Err(format!(
             "{count} limits are given; {MAX_LIMITS} is the most"

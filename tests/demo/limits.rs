@@ -50,8 +50,9 @@ fn a_bucket_is_a_key_with_the_name_asked_for() {
 fn what_cannot_work_is_refused_at_once() {
     for (flags, reason) in [
         (&["--rate", "fast"][..], "rate must be"),
-        (&["--rate", "1e9"], "rate must be"),
-        (&["--burst", "0"], "burst must be"),
+        (&["--rate", "1e99"], "rate must be"),
+        (&["--burst", "0"], "--cost must be from 1 to the burst, 0"),
+        (&["--burst", "x"], "burst must be"),
         (&["--cost", "3"], "--cost must be from 1 to the burst, 2"),
         (
             &["--key-by", "luck"],

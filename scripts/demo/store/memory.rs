@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use redis_rl_limits::bucket::{Ask, Bucket, Change, Decision, Mode, Reply};
+use redis_rl_limits::bucket::{self, Bucket};
+use redis_rl_limits::decision::{Ask, Change, Decision, Limit as _, Mode, Reply, Standing as _};
 use redis_rl_limits::top::Top;
 
 use super::{Answer, Answering, Store, StoreError};
@@ -91,15 +92,14 @@ impl Memory {
         key: &str,
         demand: &Demand,
         now: u64,
-    ) -> Vec<(String, redis_rl_limits::bucket::Standing)> {
+    ) -> Vec<(String, bucket::Standing)> {
         let buckets = demand.limits.iter().filter_map(|limit| limit.bucket());
         let limits = buckets.map(|bucket| bucket.exact);
-        let standing = |(key, limit)| {
+        let standing = |(key, limit): (String, bucket::Limit)| {
             let held = state.buckets.get(&key);
             let held = held.filter(|held| held.full_at > millis(now));
             let stored = held.map(|held| held.bucket);
-            let standing = redis_rl_limits::bucket::Standing::new(stored, now, limit);
-            (key, standing)
+            (key, limit.stand(stored, now))
         };
         demand.keys(key).zip(limits).map(standing).collect()
     }
@@ -114,15 +114,19 @@ impl Memory {
             Some(wait) => Mode::MaxWait(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             None => Mode::Whole,
         };
-        let every = standings.len() == 1 || standings.iter().all(|(_, s)| s.has(cost));
+        let ask = Ask {
+            mode,
+            ..Ask::whole(cost)
+        };
+        let every = standings.len() == 1 || standings.iter().all(|(_, s)| s.has(&ask));
         let mut replies = Vec::with_capacity(standings.len());
         for (key, standing) in standings {
             let decision = if every {
                 standing
-                    .take(Ask { cost, mode })
+                    .take(&ask)
                     .map_err(|error| StoreError::Refused(error.to_string()))?
             } else {
-                standing.look(cost)
+                standing.look(&ask)
             };
             if decision.reply.taken == 0 {
                 state.top.denied(key.as_bytes(), now);
@@ -168,9 +172,10 @@ impl Memory {
 }
 
 impl State {
-    fn apply(&mut self, key: String, decision: Decision) {
+    fn apply(&mut self, key: String, decision: Decision<Bucket>) {
         match decision.change {
-            Change::Keep => {}
+            // A bucket's limit never changes here, so nor does the time when it is full.
+            Change::Keep | Change::KeepAlive(_) => {}
             Change::Write(bucket, full_at) => {
                 self.buckets.insert(key, Held { bucket, full_at });
             }
