@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use redis::cluster::ClusterClient;
 use redis::{from_redis_value, ConnectionLike, Value};
 
+use crate::common::{root, Server};
 use crate::support::call;
 use crate::support::cluster::Cluster;
-use crate::common::{root, Server};
 
 /// One key for each master.
 const KEYS: [&str; 3] = ["limit:{bar}", "limit:{hello}", "limit:{foo}"];

@@ -122,12 +122,11 @@ impl Memory {
         let mut replies = Vec::with_capacity(standings.len());
         for (key, standing) in standings {
             let decision = if every {
-                standing
-                    .take(&ask)
-                    .map_err(|error| StoreError::Refused(error.to_string()))?
+                standing.take(&ask)
             } else {
                 standing.look(&ask)
             };
+            let decision = decision.map_err(|error| StoreError::Refused(error.to_string()))?;
             if decision.reply.taken == 0 {
                 state.top.denied(key.as_bytes(), now);
             }
