@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing of the things named, and only that; with no names, all of them:
+# Installs what is missing of the things named, and only that; with no names, all but the last:
 #
-#   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser]...
+#   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser|release]...
 #
 # With --check it installs nothing, but fails if a package is missing.
 #
@@ -14,6 +14,7 @@
 #   clients     redis-py, node-redis and ioredis, with FastAPI and Express, in target/clients
 #   prometheus  scrapes the demo in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
+#   release     makes folders with a Debian of their own, looks into libraries, runs arm64 programs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,6 +67,9 @@ missing() {
     prometheus) apt+=(prometheus) brew+=(prometheus) ;;
     # Without a font a page has no text.
     chromium) apt+=(chromium fonts-dejavu-core) brew+=(chromium) ;;
+    mmdebstrap) apt+=(mmdebstrap debian-archive-keyring) ;;
+    binutils) apt+=(binutils) ;;
+    qemu) apt+=(qemu-user-static) ;;
   esac
 }
 
@@ -91,7 +95,12 @@ look_for() {
       have node || missing node
       have npm || missing npm
       ;;
-    *) fail "no such thing: $1; known are $known" ;;
+    release)
+      have mmdebstrap || missing mmdebstrap
+      have readelf || missing binutils
+      have qemu-aarch64-static || missing qemu
+      ;;
+    *) fail "no such thing: $1; known are $known release" ;;
   esac
 }
 

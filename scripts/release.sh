@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Builds the files of a release into target/dist:
+#
+#   scripts/release.sh [TARGET]...
+#
+# The targets, all of them if none is named: x86_64-linux-gnu aarch64-linux-gnu x86_64-linux-musl
+# aarch64-linux-musl. Needs root, on Debian or a system that comes of it, on x86-64.
+#
+# What builds is a Debian in a folder of its own, with its compiler, and zig as the linker, since
+# that links for old versions of glibc and for other processors. So the same sources give the same
+# bytes wherever they lie; scripts/release/reproduce.sh compares. buildinfo names the tools: other
+# versions of them may give other bytes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/release/debian.sh
+source scripts/release/debian.sh
+
+known='x86_64-linux-gnu aarch64-linux-gnu x86_64-linux-musl aarch64-linux-musl'
+zig=ziglang==0.17.1
+zigbuild=cargo-zigbuild==0.24.1
+cyclonedx=0.5.9
+dist=$PWD/target/dist
+version=$(sed -nE '/^\[workspace\.package\]/,/^$/ s/^version = "(.*)"/\1/p' Cargo.toml)
+
+fail() {
+  echo "release: $*" >&2
+  exit 1
+}
+
+# Where the sources lie inside the build folder: as outside, so two copies build in two places.
+inside=/build$PWD
+
+build_folder() {
+  debian_folder build bookworm \
+    rustc-web,cargo-web,rust-web-src,libstd-rust-web-dev,libstd-rust-web-dev:arm64,libclang-dev,gcc,libc6-dev,xz-utils \
+    --architectures=amd64,arm64
+}
+
+# The tracked files as they are now, and the crates they ask for.
+lay_sources() {
+  local sources=$1
+  rm -rf "$sources"
+  mkdir -p "$sources"
+  if [[ -e .git ]]; then
+    git ls-files -z | tar --create --null --files-from=- | tar --extract --directory "$sources"
+  else
+    tar --create --exclude=./target . | tar --extract --directory "$sources"
+  fi
+  cargo vendor --quiet --locked --manifest-path "$sources/Cargo.toml" "$sources/vendor" >/dev/null
+  # What the compiler's own library asks for, as Debian ships it; for targets it has none built for.
+  cp -rn "$folder"/usr/lib/rustlib/src/rust/library/vendor/* "$sources/vendor/"
+}
+
+build() {
+  local target=$1 library=target/dist/$1/libredis_rl.so
+  in_folder "$folder" env --chdir="$inside" "${environment[@]}" \
+    scripts/release/build.sh "$target" "$library"
+  scripts/release/check.sh "$folder$inside/$library" "$target" "$version" >>"$folder$inside/checked"
+  in_folder "$folder" env --chdir="$inside" "${environment[@]}" \
+    scripts/release/package.sh "$target" "$version" "$library" target/dist/files
+}
+
+# Which crates are in the library, for those who look for the vulnerable ones.
+bill_of_materials() {
+  local sources=$1 output=$2 tool=$tools/cyclonedx
+  if ! "$tool/bin/cargo-cyclonedx" --version 2>/dev/null | grep -q " $cyclonedx$"; then
+    cargo install --quiet cargo-cyclonedx --version "$cyclonedx" --locked --root "$tool"
+  fi
+  "$tool/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path "$sources/Cargo.toml" \
+    --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename bill
+  # It names packages of ours by where they lie.
+  sed "s|file://$sources|file:///redis-rl|g" "$sources/bill.json" >"$output"
+}
+
+built_with() {
+  echo "redis-rl $version"
+  echo "SOURCE_DATE_EPOCH $SOURCE_DATE_EPOCH"
+  # shellcheck disable=SC2016 # dpkg-query's own variables.
+  in_folder "$folder" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' \
+    rustc-web cargo-web rust-web-src libstd-rust-web-dev libclang-14-dev gcc-12 tar gzip dpkg
+  echo "$zig"
+  echo "$zigbuild"
+}
+
+# shellcheck disable=SC2086 # One argument a word.
+(($# > 0)) || set -- $known
+for target in "$@"; do
+  [[ " $known " == *" $target "* ]] || fail "no such target: $target; known are $known"
+done
+need_root
+[[ $(uname -sm) == 'Linux x86_64' ]] || fail 'builds on Linux on x86-64 alone'
+scripts/setup.sh clients release </dev/null
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
+
+folder=$(build_folder)
+environment=(--ignore-environment PATH=/opt/zigbuild:/usr/bin:/bin:/usr/sbin:/sbin
+  "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH")
+wheel "$zig" "$folder/opt/zig"
+wheel "$zigbuild" "$tools/zigbuild"
+install -D -m 755 "$tools"/zigbuild/*/scripts/cargo-zigbuild "$folder/opt/zigbuild/cargo-zigbuild"
+lay_sources "$folder$inside"
+for target in "$@"; do
+  echo "release: $target"
+  build "$target"
+done
+
+rm -rf "$dist"
+mkdir -p "$dist"
+cp "$folder$inside"/target/dist/files/* scripts/release/Dockerfile "$dist"
+bill_of_materials "$folder$inside" "$dist/redis-rl-$version.cdx.json"
+built_with >"$dist/redis-rl-$version.buildinfo"
+(cd "$dist" && sha256sum -- * >SHA256SUMS)
+cat "$folder$inside/checked" "$dist/SHA256SUMS"
