@@ -25,7 +25,7 @@ archive() {
     --mtime="@$SOURCE_DATE_EPOCH" --directory "$work" "$name" | gzip -9n >"$output/$name.tar.gz"
 }
 
-# Nothing in it is the server's: an operator includes the conf, or does not.
+# Nothing in it is the server's: its operator adds the line that loads the module.
 debian_package() {
   local architecture=$1 folder=$work/deb
   local docs=$folder/usr/share/doc/redis-rl
@@ -51,8 +51,8 @@ Description: rate limiting as native commands of Redis and Valkey
  server itself updates the token bucket: atomically, on its own clock, with no
  script.
  .
- It is loaded once the server's configuration has the line
- "include /etc/redis/redis-rl.conf".
+ It is loaded once the server's configuration has the line that is explained in
+ /etc/redis/redis-rl.conf.
 CONTROL
   echo /etc/redis/redis-rl.conf >"$folder/DEBIAN/conffiles"
   (cd "$folder" && find usr etc -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$work/md5sums"
