@@ -40,7 +40,7 @@ debian_package() {
 Package: redis-rl
 Version: $version
 Architecture: $architecture
-Maintainer: The authors of redis-rl <redis-rl@localhost>
+Maintainer: the redis-rl authors
 Section: database
 Priority: optional
 Depends: libc6 (>= 2.17)
