@@ -76,8 +76,7 @@ built_with() {
   echo "redis-rl $version"
   echo "SOURCE_DATE_EPOCH $SOURCE_DATE_EPOCH"
   # shellcheck disable=SC2016 # dpkg-query's own variables.
-  in_folder "$folder" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' \
-    rustc-web cargo-web rust-web-src libstd-rust-web-dev libclang-14-dev gcc-12 tar gzip dpkg
+  in_folder "$folder" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n'
   echo "$zig"
   echo "$zigbuild"
 }
