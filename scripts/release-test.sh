@@ -20,7 +20,7 @@ source scripts/release/servers.sh
 
 dist=$PWD/target/dist
 scratch=$PWD/target/tmp/release
-readme=scripts/release/README.md
+readme=README.md
 installed=/usr/lib/redis/modules/libredis_rl.so
 version=$(sed -nE '/^\[workspace\.package\]/,/^$/ s/^version = "(.*)"/\1/p' Cargo.toml)
 results=() failed=0
