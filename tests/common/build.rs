@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The release build of the module, or the file that `REDIS_RL_MODULE` names, of any age.
+/// The release build of the module, or the file that `REDIS_RL_MODULE` names, of any age; a relative
+/// path is the repository's.
 ///
 /// # Panics
 /// The build is not there, or older than the source: the tests would speak of something else.
 pub fn module() -> PathBuf {
+    let root = root();
     if let Some(file) = std::env::var_os("REDIS_RL_MODULE") {
-        let file = fs::canonicalize(&file);
+        let file = fs::canonicalize(root.join(file));
         return file.expect("REDIS_RL_MODULE names a file");
     }
-    let root = root();
     let library = root.join(format!("target/release/{DLL_PREFIX}redis_rl{DLL_SUFFIX}"));
     assert!(
         library.exists() && newest(&library) >= newest(&root.join("src")),
