@@ -197,7 +197,7 @@ def try_unload(server, module):
     server.call("MODULE", "LOAD", module, ON_REQUEST)
     assert server.contents() == before, "unloaded"
     found = flat(server.call("RL.PEEK", "left", "1/d", "5"))
-    assert found[:3] == ["1", "5", "2"], found
+    assert found[:3] == ["1", "5", "3"], found
 
 
 def main():
