@@ -7,12 +7,19 @@
 
 tools=${REDIS_RL_TOOLS:-$PWD/target/tools}
 
+# Where this machine's own apt gets Debian from.
+debian_mirror() {
+  apt-get indextargets --format '$(SITE)' | grep -m1 '/debian$' ||
+    { echo "release: apt knows no mirror of Debian" >&2 && return 1; }
+}
+
 # The lines of an apt source list for one of Debian's suites.
 debian_sources() {
-  local suite=$1 options=${2-} mirror=http://deb.debian.org
-  echo "deb $options $mirror/debian $suite main"
-  echo "deb $options $mirror/debian $suite-updates main"
-  echo "deb $options $mirror/debian-security $suite-security main"
+  local suite=$1 options=${2-} mirror
+  mirror=$(debian_mirror)
+  echo "deb $options $mirror $suite main"
+  echo "deb $options $mirror $suite-updates main"
+  echo "deb $options $mirror-security $suite-security main"
 }
 
 # debian_folder NAME SUITE PACKAGES [OPTION…]

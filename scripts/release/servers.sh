@@ -39,7 +39,7 @@ musl_server() {
 
 redis_sources() {
   local folder=$1 sources=$2
-  echo 'deb-src http://deb.debian.org/debian bookworm main' >"$folder/etc/apt/sources.list.d/sources.list"
+  echo "deb-src $(debian_mirror) bookworm main" >"$folder/etc/apt/sources.list.d/sources.list"
   in_folder "$folder" sh -ec '
     cd /tmp
     apt-get -q update
