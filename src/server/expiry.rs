@@ -29,11 +29,16 @@ pub(super) unsafe fn set(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
     }
 }
 
+/// How often it is tried to see the same millisecond before and after. A key of megabytes takes
+/// longer than one to be looked up, so it may never be seen; then the expiry is later by as long as
+/// that takes.
+const TRIES: u32 = 3;
+
 /// # Safety
 /// As for [`set`].
 #[cold]
 unsafe fn set_by_time_left(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
-    loop {
+    for _ in 0..TRIES {
         // SAFETY: the caller's promise.
         unsafe {
             let now_ms = api!(RedisModule_Milliseconds());
@@ -69,24 +74,26 @@ pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
 /// As for [`get`].
 #[cold]
 unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
-    loop {
+    let mut at = 0;
+    for _ in 0..TRIES {
         // SAFETY: the caller's promise.
         unsafe {
-            let now_ms = api!(RedisModule_Milliseconds());
+            let before_ms = api!(RedisModule_Milliseconds());
             let left = api!(RedisModule_GetExpire(key));
             if left == NO_EXPIRE {
                 return None;
             }
-            if api!(RedisModule_Milliseconds()) == now_ms {
-                // None left: it expired in this millisecond or before.
-                return Some(
-                    now_ms
-                        .saturating_add(left)
-                        .saturating_sub((left == 0).into()),
-                );
+            if left == 0 {
+                return Some(0);
+            }
+            let now_ms = api!(RedisModule_Milliseconds());
+            at = now_ms.saturating_add(left);
+            if before_ms == now_ms {
+                break;
             }
         }
     }
+    Some(at)
 }
 
 /// Whether the key has expired at `now`, in nanoseconds since 1970.

@@ -246,3 +246,19 @@ fn a_bucket_is_full_no_later_than_its_key_expires() {
         assert!(told.contains(&at), "{words}: {at}, not {told:?}");
     }
 }
+
+/// To look such a key up takes the server longer than a millisecond, which no wait for one may
+/// rely on.
+#[test]
+fn a_key_of_megabytes_is_answered() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let patience = std::time::Duration::from_secs(60);
+    c.set_read_timeout(Some(patience)).expect("a time-out");
+    let key = "k".repeat(20_000_000);
+    let taken: [i64; 5] = c.call(&["RL.TAKE", &key, "1000", "1000", "COST", "1000"]);
+    assert_eq!(taken[0], 1000);
+    // Denied under a slower limit, so its expiry is asked for, and moved.
+    let denied: [i64; 5] = c.call(&["RL.TAKE", &key, "1/d", "1000", "COST", "1000"]);
+    assert_eq!(denied[0], 0);
+}
