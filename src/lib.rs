@@ -18,10 +18,11 @@ mod commands;
 mod server;
 mod stats;
 
+use commands::{acquire::Acquire, leases::Leases, release::Release, renew::Renew};
 use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
-use commands::{wgive::WGive, wpeek::WPeek, wtake::WTake, Served};
+use commands::{lease_set, wgive::WGive, wpeek::WPeek, wtake::WTake, Served};
 use redis_rl_limits::top::MAX_KEYS;
-use server::{Command, Module, Setting};
+use server::{Command, Group, Module, Setting};
 
 static MODULE: Module = Module {
     name: c"rl",
@@ -36,6 +37,16 @@ static MODULE: Module = Module {
         Command::of::<Served<WGive>>(),
         Command::of::<Served<Top>>(),
     ],
+    groups: &[Group {
+        name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE and RL.LEASES",
+        needs: server::SET_COMMANDS,
+        commands: &[
+            Command::of::<Served<Acquire>>(),
+            Command::of::<Served<Renew>>(),
+            Command::of::<Served<Release>>(),
+            Command::of::<Served<Leases>>(),
+        ],
+    }],
     optional_commands: &[Command::of::<Served<Throttle>>()],
     arguments: c"CL.THROTTLE, and TOP-KEYS followed by a number from 0 to 4096",
     settings: &[Setting {
@@ -49,6 +60,7 @@ static MODULE: Module = Module {
         section.number(c"top_keys", stats::top_keys().unsigned_abs());
         stats::fields().for_each(|(name, value)| section.number(name, value));
     },
+    names: &[&lease_set::MARKER],
     unload: || stats::keep_top_keys(0),
 };
 

@@ -90,6 +90,29 @@ pub static BUCKETS: Takes = Takes::new();
 /// Of windows, fixed and sliding.
 pub static WINDOWS: Takes = Takes::new();
 
+/// What happened to leases.
+pub struct LeaseCounts {
+    /// Slots given to tokens that had none.
+    pub acquired: Counter,
+    /// Calls that wanted one.
+    pub denied: Counter,
+    /// Leases extended.
+    pub renewed: Counter,
+    /// Leases given back.
+    pub released: Counter,
+    /// Leases that had ended and were taken out.
+    pub trimmed: Counter,
+}
+
+/// Of leases.
+pub static LEASES: LeaseCounts = LeaseCounts {
+    acquired: Counter::new(),
+    denied: Counter::new(),
+    renewed: Counter::new(),
+    released: Counter::new(),
+    trimmed: Counter::new(),
+};
+
 /// Calls that were wrong.
 static ERRORS_CALL: Counter = Counter::new();
 /// Calls on keys that hold something else.
@@ -117,6 +140,11 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
         (c"window_tokens_forced", &WINDOWS.forced),
         (c"window_tokens_given", &WINDOWS.given),
         (c"window_created", &WINDOWS.created),
+        (c"lease_acquired", &LEASES.acquired),
+        (c"lease_denied", &LEASES.denied),
+        (c"lease_renewed", &LEASES.renewed),
+        (c"lease_released", &LEASES.released),
+        (c"lease_trimmed", &LEASES.trimmed),
         (c"errors_call", &ERRORS_CALL),
         (c"errors_key", &ERRORS_KEY),
         (c"errors_memory", &ERRORS_MEMORY),
@@ -129,8 +157,10 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
 /// Counts a call's error.
 pub fn failed(error: &Error<'_>) {
     let kind = match error {
-        Error::WrongType(_) | Error::Held { .. } => &ERRORS_KEY,
-        Error::OutOfMemory(_) | Error::WriteFailed(_) => &ERRORS_MEMORY,
+        Error::WrongType(_) | Error::Held { .. } | Error::ForeignSet(_) => &ERRORS_KEY,
+        Error::OutOfMemory(_) | Error::NoMemoryForLease(_) | Error::WriteFailed(_) => {
+            &ERRORS_MEMORY
+        }
         Error::Debt | Error::Used => &ERRORS_DEBT,
         _ => &ERRORS_CALL,
     };

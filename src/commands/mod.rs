@@ -1,13 +1,18 @@
 //! One file per command, each the same beats: parse, decide, store, answer. What all commands on
-//! one string share is in [`limited`].
+//! one string share is in [`limited`], what those on leases share in [`lease_set`].
 
 #![forbid(unsafe_code)]
 
+pub mod acquire;
 mod expiries;
 pub mod give;
+pub mod lease_set;
+pub mod leases;
 mod limited;
 pub mod mtake;
 pub mod peek;
+pub mod release;
+pub mod renew;
 pub mod take;
 pub mod throttle;
 pub mod top;
@@ -90,6 +95,12 @@ impl Answer for Reply {
     }
 }
 
+impl Answer for u64 {
+    fn send(&self, call: &Call<'_>) {
+        call.reply_integer(i64::try_from(*self).unwrap_or(i64::MAX));
+    }
+}
+
 impl<'a> Word<'a> for Argument<'a> {
     fn bytes(&self) -> &'a [u8] {
         Argument::bytes(self)
@@ -102,6 +113,11 @@ const RATE: Doc = Doc::string(c"rate");
 const BURST: Doc = Doc::integer(c"burst");
 const COST: Doc = Doc::integer(c"cost").after(c"COST").optional();
 const KEEP: Doc = Doc::integer(c"keep").after(c"KEEP").optional();
+const LIMIT: Doc = Doc::integer(c"limit");
+const TTL: Doc = Doc::string(c"ttl");
+const TOKEN: Doc = Doc::string(c"token");
 
 /// The version that brought most commands.
 const FIRST_VERSION: &std::ffi::CStr = c"0.1.0";
+/// The version that brought leases.
+const LEASES_VERSION: &std::ffi::CStr = c"0.2.0";

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::hint;
+use crate::lease::{MARKER, MAX_SLOTS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MIN_TTL_MS};
 use crate::options::Name;
 use crate::quota::{ANCHOR, OFFSET};
 use crate::top;
@@ -60,8 +61,18 @@ pub enum Error<'a> {
         /// What the command is for.
         wanted: &'static str,
     },
+    /// The key holds a sorted set that is somebody else's.
+    ForeignSet(&'a [u8]),
+    /// It is no time that a lease may last.
+    Ttl(&'a [u8]),
+    /// It is no name that the holder of a lease may have.
+    Token(&'a [u8]),
+    /// More tokens than a call may name.
+    TooManyTokens,
     /// The key would be new, and the server's memory is used up.
     OutOfMemory(&'a [u8]),
+    /// A lease would be new, and the server's memory is used up.
+    NoMemoryForLease(&'a [u8]),
     /// The server refused to write the key.
     WriteFailed(&'a [u8]),
 }
@@ -99,6 +110,10 @@ pub enum Parameter {
     Quantity,
     /// How many keys to tell.
     TopCount,
+    /// Leases held at once.
+    Slots,
+    /// How many leases to tell.
+    LeaseCount,
 }
 
 impl Parameter {
@@ -118,6 +133,8 @@ impl Parameter {
             Self::Count | Self::TopCount => "count",
             Self::Period => "period",
             Self::Quantity => "quantity",
+            Self::Slots => "limit",
+            Self::LeaseCount => "COUNT",
         }
     }
 
@@ -135,6 +152,8 @@ impl Parameter {
             Self::Count => 1..=1_000_000_000_000_000_000,
             Self::Period => 1..=1_000_000_000,
             Self::TopCount => 1..=top::MAX_KEYS as u64,
+            Self::Slots => 0..=MAX_SLOTS,
+            Self::LeaseCount => 1..=MAX_SLOTS,
         }
     }
 
@@ -262,6 +281,32 @@ impl fmt::Display for Error<'_> {
             Self::Held { key, held, wanted } => {
                 write!(f, "ERR key '{}' holds {held}, not {wanted}", Shown(key))
             }
+            Self::ForeignSet(key) => write!(
+                f,
+                "ERR key '{}' holds a sorted set that is not leases",
+                Shown(key)
+            ),
+            Self::Ttl(got) => write!(
+                f,
+                "ERR ttl must be a duration from {MIN_TTL_MS}ms to {MAX_TTL_DAYS}d, such as 30s or \
+                 5m; got '{}'",
+                Shown(got)
+            ),
+            Self::Token(got) => write!(
+                f,
+                "ERR token must be 1 to {MAX_TOKEN_LEN} bytes other than '{}'; got '{}'",
+                Shown(MARKER),
+                Shown(got)
+            ),
+            Self::TooManyTokens => {
+                write!(f, "ERR a call names at most {MAX_TOKENS_A_CALL} tokens")
+            }
+            Self::NoMemoryForLease(key) => write!(
+                f,
+                "OOM command not allowed when used memory > 'maxmemory': a lease in key '{}' would \
+                 be new",
+                Shown(key)
+            ),
             Self::OutOfMemory(key) => write!(
                 f,
                 "OOM command not allowed when used memory > 'maxmemory': key '{}' would be new",

@@ -5,7 +5,7 @@
 //! - [`options`]: the grammar of what follows a command's fixed arguments.
 //! - [`decision`]: what every kind of limit has in common.
 //! - [`quota`]: the grammar of a window, in front of the options.
-//! - [`bucket`], [`window`], [`sliding`]: the kinds of limit; [`usage`]: what both windows share;
+//! - [`bucket`], [`window`], [`sliding`], [`lease`]: the kinds of limit; [`usage`]: what both windows share;
 //!   [`calendar`]: which window an instant lies in.
 //! - [`stored`]: which kind of limit a string holds.
 //! - [`error`]: everything that can be wrong with a call, and its words.
@@ -30,6 +30,7 @@ pub mod duration;
 pub mod error;
 mod hash;
 mod hint;
+pub mod lease;
 pub mod number;
 pub mod options;
 pub mod quota;

@@ -31,6 +31,8 @@ pub enum Name {
     Force,
     /// When they were taken.
     At,
+    /// How many to tell.
+    Count,
 }
 
 impl Name {
@@ -49,6 +51,10 @@ impl Name {
     pub const OF_WINDOW_GIVE: &'static [Self] = &[Self::Cost, Self::At];
     /// Those of commands that know but one.
     pub const OF_COST: &'static [Self] = &[Self::Cost];
+    /// Those of RL.ACQUIRE.
+    pub const OF_ACQUIRE: &'static [Self] = &[Self::Keep];
+    /// Those of RL.LEASES.
+    pub const OF_LEASES: &'static [Self] = &[Self::Count];
 
     const fn word(self) -> &'static str {
         match self {
@@ -58,6 +64,7 @@ impl Name {
             Self::MaxWait => "MAXWAIT",
             Self::Force => "FORCE",
             Self::At => "AT",
+            Self::Count => "COUNT",
         }
     }
 
@@ -68,6 +75,7 @@ impl Name {
             Self::Keep => "KEEP n",
             Self::MaxWait => "MAXWAIT ms",
             Self::At => "AT unix-ms",
+            Self::Count => "COUNT n",
             Self::AtMost | Self::Force => self.word(),
         }
     }
@@ -80,6 +88,7 @@ pub struct Options {
     keep: Option<u64>,
     mode: Option<Mode>,
     at: Option<u64>,
+    count: Option<u64>,
 }
 
 impl Options {
@@ -154,6 +163,11 @@ impl Options {
                 set(&mut self.at, ms, word)?;
                 Ok(rest)
             }
+            Name::Count => {
+                let (n, rest) = number(Parameter::LeaseCount)?;
+                set(&mut self.count, n, word)?;
+                Ok(rest)
+            }
             Name::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
             Name::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
@@ -178,7 +192,7 @@ impl Options {
     pub fn ask(&self) -> Ask {
         Ask {
             cost: self.cost(),
-            keep: self.keep.unwrap_or(0),
+            keep: self.keep(),
             mode: self.mode.unwrap_or(Mode::Whole),
         }
     }
@@ -186,6 +200,16 @@ impl Options {
     /// When they were taken, in milliseconds since 1970, if that was said.
     pub fn taken_at(&self) -> Option<u64> {
         self.at
+    }
+
+    /// How many must be left: none unless said otherwise.
+    pub fn keep(&self) -> u64 {
+        self.keep.unwrap_or(0)
+    }
+
+    /// How many to tell, if said.
+    pub fn count(&self) -> Option<u64> {
+        self.count
     }
 
     /// How many tokens: 1 unless said otherwise.

@@ -27,12 +27,17 @@ macro_rules! list {
 
 list! {
     RedisModule_Call
+    RedisModule_CallReplyArrayElement
+    RedisModule_CallReplyInteger
     RedisModule_CallReplyStringPtr
     RedisModule_CloseKey
     RedisModule_CreateCommand
+    RedisModule_CreateString
+    RedisModule_CreateStringFromLongLong
     RedisModule_DeleteKey
     RedisModule_FreeCallReply
     RedisModule_FreeServerInfo
+    RedisModule_FreeString
     RedisModule_GetContextFlags
     RedisModule_GetExpire
     RedisModule_GetLFU
@@ -65,7 +70,16 @@ list! {
     RedisModule_StringPtrLen
     RedisModule_StringTruncate
     RedisModule_SubscribeToServerEvent
+    RedisModule_UnlinkKey
     RedisModule_ValueLength
+    RedisModule_ZsetAdd
+    RedisModule_ZsetFirstInScoreRange
+    RedisModule_ZsetLastInScoreRange
+    RedisModule_ZsetRangeCurrentElement
+    RedisModule_ZsetRangeEndReached
+    RedisModule_ZsetRangeNext
+    RedisModule_ZsetRem
+    RedisModule_ZsetScore
 }
 
 /// Calls a listed function of the module API.

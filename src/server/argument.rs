@@ -29,6 +29,15 @@ impl<'a> Argument<'a> {
         }
     }
 
+    /// # Safety
+    /// The string must live and stay as it is for `'a`.
+    pub(super) unsafe fn new(string: *mut raw::RedisModuleString) -> Self {
+        Self {
+            string,
+            lifetime: PhantomData,
+        }
+    }
+
     /// The bytes as they were sent.
     pub fn bytes(&self) -> &'a [u8] {
         let mut len = 0;

@@ -44,6 +44,8 @@ pub struct Description {
 pub enum Access {
     /// Reads.
     Read,
+    /// Reads, and takes longer the more it tells.
+    List,
     /// Reads and updates.
     Write,
     /// Has none, and is for administrators.
@@ -96,6 +98,7 @@ impl Command {
             (Access::Write, Keys::Counted { .. }) => c"write getkeys-api",
             (Access::Write, _) => c"write fast",
             (Access::Read, _) => c"readonly fast",
+            (Access::List, _) => c"readonly",
             (Access::Admin, _) => c"readonly admin",
         };
         let first_key = c_int::from(keys == Keys::First);

@@ -64,6 +64,7 @@ impl Description {
             (Access::Write, Keys::Counted { .. }) => c"write slow",
             (Access::Write, _) => c"write fast",
             (Access::Read, _) => c"read fast",
+            (Access::List, _) => c"read slow",
             (Access::Admin, _) => c"admin dangerous slow",
         }
     }
@@ -75,7 +76,7 @@ impl Description {
         let (mut spec, end): (raw::RedisModuleCommandKeySpec, _) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         spec.flags = match self.access {
-            Access::Read | Access::Admin => {
+            Access::Read | Access::List | Access::Admin => {
                 raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS
             }
             Access::Write => {

@@ -53,6 +53,15 @@ unsafe fn set_by_time_left(key: *mut raw::RedisModuleKey, expire_ms: c_longlong)
     }
 }
 
+/// Lets the key never expire.
+///
+/// # Safety
+/// As for [`set`].
+pub(super) unsafe fn remove(key: *mut raw::RedisModuleKey) {
+    // SAFETY: the caller's promise.
+    unsafe { api!(RedisModule_SetExpire(key, NO_EXPIRE)) };
+}
+
 /// When the key expires; `None` if never. Of a key that has expired already, 6.2 says only that: then
 /// it is 0.
 ///

@@ -12,10 +12,21 @@ use super::argument::Argument;
 use super::command::Command;
 use super::info::{self, InfoSection};
 use super::log::{log, NOTICE, WARNING};
+use super::member::Name;
 use super::settings::{self, Setting};
 use super::{clock, replication, OK};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
+
+/// Commands that are there if the server has the commands that their effects replicate as.
+pub struct Group {
+    /// Their names in words, for the log.
+    pub name: &'static CStr,
+    /// What the server must have.
+    pub needs: &'static [&'static CStr],
+    /// The commands.
+    pub commands: &'static [Command],
+}
 
 /// What the library is to the server.
 pub struct Module {
@@ -25,6 +36,8 @@ pub struct Module {
     pub version: &'static CStr,
     /// Its commands.
     pub commands: &'static [Command],
+    /// More of them, each with what it needs.
+    pub groups: &'static [Group],
     /// Commands that are there only if the module is loaded with their name as an argument.
     pub optional_commands: &'static [Command],
     /// The arguments it may be loaded with, in words.
@@ -33,6 +46,8 @@ pub struct Module {
     pub settings: &'static [Setting],
     /// Writes its section of `INFO`.
     pub info: fn(&InfoSection),
+    /// Names that commands keep.
+    pub names: &'static [&'static Name],
     /// Frees what was kept.
     pub unload: fn(),
 }
@@ -74,7 +89,8 @@ macro_rules! entry_points {
         pub unsafe extern "C" fn RedisModule_OnUnload(
             _ctx: *mut redis_module::raw::RedisModuleCtx,
         ) -> std::os::raw::c_int {
-            ($module.unload)();
+            // SAFETY: the server unloads no module of which a call is in progress.
+            unsafe { $crate::server::Module::free(&$module) };
             redis_module::raw::REDISMODULE_OK as std::os::raw::c_int
         }
     };
@@ -115,8 +131,21 @@ impl Module {
             log(ctx, NOTICE, c"redis-rl %s loaded", self.version);
             OK
         } else {
-            (self.unload)();
+            // SAFETY: there was no call yet.
+            unsafe { self.free() };
             ERR
+        }
+    }
+
+    /// Frees what was kept.
+    ///
+    /// # Safety
+    /// No call may be in progress.
+    pub(crate) unsafe fn free(&self) {
+        (self.unload)();
+        for name in self.names {
+            // SAFETY: the caller's promise.
+            unsafe { name.free() };
         }
     }
 
@@ -152,7 +181,7 @@ impl Module {
             return false;
         }
         // SAFETY: ctx is the load's.
-        if let Some(command) = unsafe { replication::missing_command(ctx) } {
+        if let Some(command) = unsafe { replication::missing_command(ctx, replication::COMMANDS) } {
             let text = c"this server has no command %s (rename-command?), without which nothing \
                          could be replicated or persisted";
             log(ctx, WARNING, text, command);
@@ -202,7 +231,10 @@ impl Module {
         ctx: *mut raw::RedisModuleCtx,
         arguments: &[Argument<'_>],
     ) -> bool {
-        for command in self.commands {
+        // SAFETY: ctx is the load's.
+        let has_needs = |group: &&Group| unsafe { has_needs(ctx, group) };
+        let groups = self.groups.iter().filter(has_needs);
+        for command in self.commands.iter().chain(groups.flat_map(|g| g.commands)) {
             // SAFETY: ctx is the load's.
             if !unsafe { command.register(ctx) } {
                 let name = command.description.name;
@@ -247,6 +279,29 @@ impl Module {
         }
         loaded
     }
+}
+
+/// Whether the server has what a group of commands needs. If not, the log tells so.
+///
+/// # Safety
+/// `ctx` must be that of the module's load in progress.
+unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
+    // SAFETY: the caller's promise.
+    let Some(missing) = (unsafe { replication::missing_command(ctx, group.needs) }) else {
+        return true;
+    };
+    let texts = [
+        (c"%s are left out:", group.name),
+        (
+            c"this server has no command %s (rename-command?), without which they could not be \
+              replicated or persisted",
+            missing,
+        ),
+    ];
+    for (format, text) in texts {
+        log(ctx, WARNING, format, text);
+    }
+    false
 }
 
 /// Valkey 9 moves slots in one step only if every module says that it bears that. In ordinary keys

@@ -12,11 +12,14 @@ mod info;
 mod key;
 mod load;
 mod log;
+mod member;
 mod memory;
 mod peek;
 mod refusal;
 mod replication;
 mod settings;
+mod sorted_set;
+mod usage;
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -27,10 +30,13 @@ pub use command::{Access, Command, Description, Handler, Keys};
 pub use docs::Doc;
 pub use key::Key;
 pub(crate) use load::entry_points;
-pub use load::Module;
+pub use load::{Group, Module};
+pub use member::Name;
 pub use peek::MAX_LEN;
 pub use refusal::Refusal;
+pub use replication::SET_COMMANDS;
 pub use settings::Setting;
+pub use sorted_set::{Scores, SortedSet};
 
 /// What the server's functions return where all is well.
 const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;

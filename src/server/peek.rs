@@ -1,7 +1,5 @@
 //! A look at a key that leaves no trace.
 
-use std::os::raw::{c_int, c_longlong};
-
 use redis_module::raw;
 
 use super::api::api;
@@ -9,13 +7,7 @@ use super::argument::Argument;
 use super::call::Call;
 use super::expiry;
 use super::refusal::Refusal;
-
-/// Leaves no trace: no time of last use, no event of a miss and, where the server can (7.2), no
-/// removal of a key that has expired. Servers ignore what they do not know.
-const UNSEEN: c_int = (raw::REDISMODULE_READ
-    | raw::REDISMODULE_OPEN_KEY_NOTOUCH
-    | raw::REDISMODULE_OPEN_KEY_NONOTIFY
-    | raw::REDISMODULE_OPEN_KEY_NOEXPIRE) as c_int;
+use super::usage::{Usage, UNSEEN};
 
 /// The longest string that is looked at.
 pub const MAX_LEN: usize = 160;
@@ -31,12 +23,6 @@ impl Copy {
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
-}
-
-/// What the server notes of a key's use: idle time or frequency, by its eviction policy.
-struct Usage {
-    idle_ms: c_longlong,
-    frequency: c_longlong,
 }
 
 impl Call<'_> {
@@ -56,7 +42,7 @@ impl Call<'_> {
             return Ok(None);
         };
         let copy = self.get(name);
-        if usage.idle_ms > 0 || usage.frequency >= 0 {
+        if !usage.is_recent() {
             self.restore(name, &usage);
         }
         Ok(copy)
@@ -100,13 +86,7 @@ impl Call<'_> {
             if !accepted(api!(RedisModule_ValueLength(key))) {
                 return Err(Refusal::OtherLength);
             }
-            let mut usage = Usage {
-                idle_ms: -1,
-                frequency: -1,
-            };
-            api!(RedisModule_GetLRU(key, &mut usage.idle_ms));
-            api!(RedisModule_GetLFU(key, &mut usage.frequency));
-            Ok(Some(usage))
+            Ok(Some(Usage::of(key)))
         }
     }
 
@@ -143,32 +123,8 @@ impl Call<'_> {
             if key.is_null() {
                 return;
             }
-            if usage.idle_ms > 0 {
-                set_idle(key, usage.idle_ms);
-            }
-            if usage.frequency >= 0 {
-                api!(RedisModule_SetLFU(key, usage.frequency));
-            }
+            usage.restore(key);
             api!(RedisModule_CloseKey(key));
-        }
-    }
-}
-
-/// Sets since when a key is idle.
-///
-/// Valkey 9.1 makes more of it by orders of magnitude. So what it took is looked at, and if that is
-/// wrong the key counts as just used: evicted later than it might be, rather than before others.
-///
-/// # Safety
-/// `key` must be open and hold something.
-unsafe fn set_idle(key: *mut raw::RedisModuleKey, idle_ms: c_longlong) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        api!(RedisModule_SetLRU(key, idle_ms));
-        let mut taken = -1;
-        api!(RedisModule_GetLRU(key, &mut taken));
-        if taken > idle_ms.saturating_mul(2) {
-            api!(RedisModule_SetLRU(key, 0));
         }
     }
 }

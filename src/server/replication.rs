@@ -1,6 +1,7 @@
 //! What replicas and the AOF are told.
 //!
-//! That is the effect of a call, an ordinary `SET` or `DEL`. Building it costs a third of a take,
+//! That is the effect of a call: an ordinary `SET` or `DEL`, or a sorted set's `ZADD` and its like,
+//! which the server wraps into a transaction if they are several. Building it costs a third of a take,
 //! so where nobody can read it the call is only marked for replication as it came: that counts as
 //! a change for `save` points, and the server drops it.
 //!
@@ -39,8 +40,11 @@ const UNREAD: u8 = 2;
 
 static READERS: AtomicU8 = AtomicU8::new(READ);
 
-/// The commands that effects are made of.
-pub(super) const COMMANDS: [&CStr; 2] = [c"SET", c"DEL"];
+/// The commands that effects are made of, but for those of sorted sets.
+pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];
+
+/// The commands that the effects on sorted sets are made of, beside those.
+pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
 
 /// Asks the server to tell of what may bring readers.
 ///
@@ -134,12 +138,171 @@ unsafe fn or_verbatim(ctx: *mut raw::RedisModuleCtx, status: c_int) {
     }
 }
 
-/// The first of the [`COMMANDS`] that this server does not have under its name.
+/// What a call has changed of a sorted set.
+pub(super) struct SetChanges {
+    /// Nobody reads what they are, only that there are some.
+    unread: bool,
+    any: bool,
+    cleared: bool,
+    removed: Vec<*mut raw::RedisModuleString>,
+    added: Vec<(*mut raw::RedisModuleString, i64)>,
+    /// When the key expires from now on, if that was changed.
+    pub(super) expiry: Option<Expiry>,
+}
+
+/// When a key expires.
+pub(super) enum Expiry {
+    /// In milliseconds since 1970.
+    At(i64),
+    Never,
+}
+
+impl SetChanges {
+    /// None yet.
+    ///
+    /// # Safety
+    /// `ctx` must be that of the call in progress.
+    pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx) -> Self {
+        Self {
+            // SAFETY: the caller's promise.
+            unread: unsafe { is_unread(ctx) },
+            any: false,
+            cleared: false,
+            removed: Vec::new(),
+            added: Vec::new(),
+            expiry: None,
+        }
+    }
+
+    /// The key was removed.
+    pub(super) fn cleared(&mut self) {
+        self.any = true;
+        self.cleared = true;
+    }
+
+    /// A member was taken out. The string must live until the changes are replicated.
+    pub(super) fn removed(&mut self, member: *mut raw::RedisModuleString) {
+        self.any = true;
+        if !self.unread {
+            self.removed.push(member);
+        }
+    }
+
+    /// A member has this score. Its string must live until the changes are replicated.
+    pub(super) fn added(&mut self, member: &Argument<'_>, score: i64) {
+        self.any = true;
+        if !self.unread {
+            self.added.push((member.string, score));
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_none(&self) -> bool {
+        !self.any && self.expiry.is_none()
+    }
+}
+
+/// Replicates what has changed of the sorted set at `name`: what was taken out, what was added,
+/// when the key expires.
+///
+/// # Safety
+/// As for [`set`]; the strings of the changes must be alive.
+pub(super) unsafe fn set_changes(
+    ctx: *mut raw::RedisModuleCtx,
+    name: &Argument<'_>,
+    changes: &SetChanges,
+) {
+    // SAFETY: the caller's promise; the variadic arguments are those of the formats: string
+    // object, vector of string objects with its length, long long.
+    unsafe {
+        if changes.unread {
+            api!(RedisModule_ReplicateVerbatim(ctx));
+            return;
+        }
+        if changes.cleared {
+            return remove(ctx, name);
+        }
+        if !changes.removed.is_empty() {
+            let (start, len) = (changes.removed.as_ptr(), changes.removed.len());
+            let (zrem, format) = (c"ZREM".as_ptr(), c"sv".as_ptr());
+            let status = api!(RedisModule_Replicate(
+                ctx,
+                zrem,
+                format,
+                name.string,
+                start,
+                len
+            ));
+            or_verbatim(ctx, status);
+        }
+        if !changes.added.is_empty() {
+            add(ctx, name, &changes.added);
+        }
+        let status = match changes.expiry {
+            Some(Expiry::At(at)) => {
+                let (pexpireat, format) = (c"PEXPIREAT".as_ptr(), c"sl".as_ptr());
+                api!(RedisModule_Replicate(
+                    ctx,
+                    pexpireat,
+                    format,
+                    name.string,
+                    at
+                ))
+            }
+            Some(Expiry::Never) => {
+                let (persist, format) = (c"PERSIST".as_ptr(), c"s".as_ptr());
+                api!(RedisModule_Replicate(ctx, persist, format, name.string))
+            }
+            None => return,
+        };
+        or_verbatim(ctx, status);
+    }
+}
+
+/// Replicates members with their scores.
+///
+/// # Safety
+/// As for [`set_changes`].
+unsafe fn add(
+    ctx: *mut raw::RedisModuleCtx,
+    name: &Argument<'_>,
+    added: &[(*mut raw::RedisModuleString, i64)],
+) {
+    let null = std::ptr::null_mut();
+    let mut words = Vec::with_capacity(added.len().saturating_mul(2));
+    // SAFETY: the caller's promise; the format is that of the arguments. What is made here is freed
+    // here, when the server has its own copy.
+    unsafe {
+        for &(member, score) in added {
+            words.push(api!(RedisModule_CreateStringFromLongLong(null, score)));
+            words.push(member);
+        }
+        let (zadd, format) = (c"ZADD".as_ptr(), c"sv".as_ptr());
+        let (start, len) = (words.as_ptr(), words.len());
+        let status = api!(RedisModule_Replicate(
+            ctx,
+            zadd,
+            format,
+            name.string,
+            start,
+            len
+        ));
+        for &score in words.iter().step_by(2) {
+            api!(RedisModule_FreeString(null, score));
+        }
+        or_verbatim(ctx, status);
+    }
+}
+
+/// The first of these commands that this server does not have under its name.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
-pub(super) unsafe fn missing_command(ctx: *mut raw::RedisModuleCtx) -> Option<&'static CStr> {
-    COMMANDS.into_iter().find(|command| {
+pub(super) unsafe fn missing_command(
+    ctx: *mut raw::RedisModuleCtx,
+    commands: &[&'static CStr],
+) -> Option<&'static CStr> {
+    commands.iter().copied().find(|command| {
         // SAFETY: ctx is the load's. A call without arguments never runs: it has the wrong arity
         // (EINVAL), or there is no such command (ENOENT).
         unsafe {

@@ -1,0 +1,183 @@
+//! The lease: a slot that its holder keeps until it gives it back or its time is up. At most a
+//! limit of them are held at once.
+//!
+//! What is stored is a sorted set, token → when its lease ends. The set stays where it is: what
+//! comes in here are the few numbers that a decision needs of it.
+
+use crate::decision::{Reply, NEVER};
+use crate::duration;
+use crate::error::{Error, Parameter};
+use crate::options::Word;
+use crate::units::{saturating_i64, MILLIS_PER_DAY};
+
+/// The member, with score 0, by which a sorted set is known to hold leases.
+pub const MARKER: &[u8] = b"rl:leases";
+
+/// The largest limit.
+pub const MAX_SLOTS: u64 = 100_000;
+/// The shortest lease, in milliseconds.
+pub const MIN_TTL_MS: u64 = 10;
+/// The longest lease, in days.
+pub const MAX_TTL_DAYS: u64 = 30;
+const MAX_TTL_MS: u64 = MAX_TTL_DAYS * MILLIS_PER_DAY;
+/// The longest token, in bytes.
+pub const MAX_TOKEN_LEN: usize = 128;
+/// The most tokens in a call.
+pub const MAX_TOKENS_A_CALL: usize = 128;
+/// How many leases are told of where the call does not say.
+pub const LEASES_TOLD: u64 = 100;
+
+/// From here on a lease counts as held for ever: not all milliseconds have a score of their own.
+const FOR_EVER: f64 = 9_007_199_254_740_992.0; // 2^53
+
+/// When a lease ends, in milliseconds since 1970: the score of its member.
+///
+/// What calls make is whole. By hand it may be any number.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct End(pub f64);
+
+impl End {
+    /// The end of a lease of `ttl_ms` that begins at `now_ms`.
+    pub fn after(now_ms: i64, ttl_ms: u64) -> Self {
+        Self(now_ms.saturating_add(saturating_i64(ttl_ms)) as f64)
+    }
+
+    /// Whether the lease is held at `now_ms`: it is not any more in the millisecond of its end.
+    pub fn is_live(self, now_ms: i64) -> bool {
+        self.0 > now_ms as f64
+    }
+
+    /// The later of the two.
+    pub fn max(self, other: Self) -> Self {
+        if self < other {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// From which millisecond on it has ended; `None` if it never does.
+    pub fn millis(self) -> Option<i64> {
+        (self.0 < FOR_EVER).then_some(self.0.ceil() as i64)
+    }
+
+    /// Milliseconds from `now_ms` until it has ended, never below 0; [`NEVER`] if it never does.
+    pub fn millis_left(self, now_ms: i64) -> i64 {
+        self.millis()
+            .map_or(NEVER, |end| end.saturating_sub(now_ms).max(0))
+    }
+}
+
+/// What a call allows: so many leases at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    slots: u64,
+    keep: u64,
+}
+
+/// When there is room for one more lease, if nobody acquires, renews or releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Now.
+    Now,
+    /// When so many of the live leases, soonest to end first, have ended.
+    After(u64),
+    /// Under this limit never.
+    Never,
+}
+
+/// What becomes of an acquire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// The token gets a slot.
+    Grant,
+    /// The token has one already, of which this is the end.
+    Renew(End),
+    /// It gets none. The wait is until so many of the live leases have ended; `None`: for ever.
+    Deny(Option<u64>),
+}
+
+impl Limit {
+    /// So many leases at once, of which a new one leaves `keep` free.
+    ///
+    /// # Errors
+    /// More than [`MAX_SLOTS`], or no whole number.
+    pub fn parse(slots: &[u8], keep: u64) -> Result<Self, Error<'_>> {
+        let slots = Parameter::Slots.integer(slots)?;
+        Ok(Self { slots, keep })
+    }
+
+    /// Whether, or when, a lease beside so many live ones is within the limit.
+    pub fn room(self, live: u64) -> Room {
+        // The most that may be held for one more to leave enough free.
+        let most = self.slots.checked_sub(self.keep.saturating_add(1));
+        match most.map(|most| live.saturating_sub(most)) {
+            Some(0) => Room::Now,
+            Some(too_many) => Room::After(too_many),
+            None => Room::Never,
+        }
+    }
+
+    /// What becomes of an acquire where so many leases are live, `own` among them if the token
+    /// has one.
+    pub fn acquire(self, live: u64, own: Option<End>) -> Verdict {
+        match (own, self.room(live)) {
+            (Some(end), _) => Verdict::Renew(end),
+            (None, Room::Now) => Verdict::Grant,
+            (None, Room::After(ended)) => Verdict::Deny(Some(ended)),
+            (None, Room::Never) => Verdict::Deny(None),
+        }
+    }
+
+    /// The five integers, where so many leases are live after the call.
+    pub fn reply(self, taken: i64, live: u64, wait_ms: i64, reset_ms: i64) -> Reply {
+        Reply {
+            taken,
+            limit: saturating_i64(self.slots),
+            remaining: saturating_i64(self.slots.saturating_sub(live)),
+            wait_ms,
+            reset_ms,
+        }
+    }
+}
+
+/// The later end of a live lease that is renewed at `now_ms`; `None` if it has ended.
+pub fn renewed(end: End, now_ms: i64, ttl_ms: u64) -> Option<End> {
+    end.is_live(now_ms)
+        .then(|| end.max(End::after(now_ms, ttl_ms)))
+}
+
+/// Reads how long a lease lasts, in milliseconds.
+///
+/// # Errors
+/// It is no duration, or one that is not accepted.
+pub fn parse_ttl(text: &[u8]) -> Result<u64, Error<'_>> {
+    duration::parse(text)
+        .filter(|ttl_ms| (MIN_TTL_MS..=MAX_TTL_MS).contains(ttl_ms))
+        .ok_or(Error::Ttl(text))
+}
+
+/// Makes sure that it is a token.
+///
+/// # Errors
+/// It is too long, empty, or the name of the [`MARKER`].
+pub fn check_token(token: &[u8]) -> Result<(), Error<'_>> {
+    if (1..=MAX_TOKEN_LEN).contains(&token.len()) && token != MARKER {
+        Ok(())
+    } else {
+        Err(Error::Token(token))
+    }
+}
+
+/// Makes sure that they are tokens, at most [`MAX_TOKENS_A_CALL`].
+///
+/// # Errors
+/// There are more, or one is none.
+pub fn check_tokens<'a, W: Word<'a>>(tokens: &[W]) -> Result<(), Error<'a>> {
+    if tokens.len() > MAX_TOKENS_A_CALL {
+        return Err(Error::TooManyTokens);
+    }
+    tokens
+        .iter()
+        .try_for_each(|token| check_token(token.bytes()))
+}

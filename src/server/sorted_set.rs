@@ -1,0 +1,469 @@
+//! A key that holds a sorted set, read and written through the module API.
+//!
+//! The API has no count and no rank by score. What is near either end is walked to, a step at a
+//! time; what is further off the server's own commands find in O(log n).
+
+use std::ops::{Deref, DerefMut};
+use std::os::raw::c_int;
+use std::ptr;
+
+use redis_module::raw;
+
+use super::api::api;
+use super::argument::Argument;
+use super::call::Call;
+use super::member::Member;
+use super::refusal::Refusal;
+use super::replication::{self, Expiry, SetChanges};
+use super::usage::{Usage, UNSEEN};
+use super::{expiry, memory, OK};
+
+const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
+
+/// So many steps cost less than a command of the server's.
+const MAX_STEPS: usize = 64;
+
+/// An open key that holds a sorted set or nothing, to be read. Closed when dropped.
+///
+/// Only one key is open at a time, as with [`Key`](super::Key).
+pub struct Scores<'k> {
+    ctx: *mut raw::RedisModuleCtx,
+    name: &'k Argument<'k>,
+    /// Null if there is nothing and it is only read.
+    key: *mut raw::RedisModuleKey,
+    mode: c_int,
+    now: u64,
+}
+
+/// An open key that holds a sorted set or nothing, to be read and written. Replicates what was
+/// changed when it is closed, which is when it is dropped.
+pub struct SortedSet<'k> {
+    scores: Scores<'k>,
+    changes: SetChanges,
+    /// Names that the changes hold.
+    removed: Vec<Member>,
+}
+
+impl<'a> Call<'a> {
+    /// Opens a key for reading and writing.
+    ///
+    /// # Errors
+    /// It is of another type than a sorted set.
+    #[inline(always)]
+    pub fn open_set<'k>(&'k mut self, name: &'k Argument<'k>) -> Result<SortedSet<'k>, Refusal> {
+        let scores = self.scores(name, READ_WRITE)?;
+        Ok(SortedSet {
+            // SAFETY: ctx is that of the call in progress.
+            changes: unsafe { SetChanges::new(self.ctx) },
+            scores,
+            removed: Vec::new(),
+        })
+    }
+
+    /// Opens a key for reading that leaves no trace.
+    ///
+    /// # Errors
+    /// It is of another type than a sorted set.
+    pub fn look_at_set<'k>(&'k mut self, name: &'k Argument<'k>) -> Result<Scores<'k>, Refusal> {
+        self.scores(name, UNSEEN)
+    }
+
+    #[inline(always)]
+    fn scores<'k>(&self, name: &'k Argument<'k>, mode: c_int) -> Result<Scores<'k>, Refusal> {
+        let mut scores = Scores {
+            ctx: self.ctx,
+            name,
+            key: ptr::null_mut(),
+            mode,
+            now: self.now(),
+        };
+        scores.open();
+        // SAFETY: the key is open, or null, of which the server says that it is empty.
+        match unsafe { api!(RedisModule_KeyType(scores.key)) } as isize {
+            raw::REDISMODULE_KEYTYPE_EMPTY | raw::REDISMODULE_KEYTYPE_ZSET => Ok(scores),
+            _ => Err(Refusal::WrongType),
+        }
+    }
+}
+
+impl Scores<'_> {
+    #[inline(always)]
+    fn open(&mut self) {
+        // SAFETY: ctx and name belong to the call in progress.
+        self.key =
+            unsafe { api!(RedisModule_OpenKey(self.ctx, self.name.string, self.mode)) }.cast();
+    }
+
+    fn close(&mut self) {
+        if !self.key.is_null() {
+            // SAFETY: opened by `open`, and not used after this.
+            unsafe { api!(RedisModule_CloseKey(self.key)) };
+            self.key = ptr::null_mut();
+        }
+    }
+
+    /// Members of the set; 0 if there is none.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        if self.key.is_null() {
+            return 0;
+        }
+        // SAFETY: the key is open.
+        unsafe { api!(RedisModule_ValueLength(self.key)) }
+    }
+
+    /// Whether the key has expired as of the call, though the server still has it: as a replica
+    /// does until its master removes it.
+    pub fn has_expired(&self) -> bool {
+        // SAFETY: the key is open and holds something.
+        self.len() > 0 && unsafe { expiry::has_passed(self.key, self.now) }
+    }
+
+    /// A member's score.
+    #[inline(always)]
+    pub fn score(&self, member: &Argument<'_>) -> Option<f64> {
+        let mut score = 0.0;
+        if self.len() == 0 {
+            return None;
+        }
+        // SAFETY: the key is open and holds a sorted set; the string is alive.
+        let status = unsafe { api!(RedisModule_ZsetScore(self.key, member.string, &mut score)) };
+        (status == OK).then_some(score)
+    }
+
+    /// How many members have a score up to this.
+    pub fn count_up_to(&mut self, score: f64) -> usize {
+        match self.walk(f64::NEG_INFINITY, score, MAX_STEPS) {
+            Some(steps) => steps,
+            None => match self.ask_count(score) {
+                Some(count) => count,
+                // The server has no such command (rename-command?).
+                None => self
+                    .walk(f64::NEG_INFINITY, score, usize::MAX)
+                    .unwrap_or(usize::MAX),
+            },
+        }
+    }
+
+    /// Whether a member has a score above this.
+    #[inline(always)]
+    pub fn has_above(&mut self, score: f64) -> bool {
+        self.start(score, f64::INFINITY, Bound::Excluded)
+    }
+
+    /// The greatest score.
+    pub fn last(&mut self) -> Option<f64> {
+        if self.len() == 0 {
+            return None;
+        }
+        // SAFETY: the key is open and holds a sorted set.
+        unsafe {
+            api!(RedisModule_ZsetLastInScoreRange(
+                self.key,
+                f64::NEG_INFINITY,
+                f64::INFINITY,
+                0,
+                0
+            ))
+        };
+        self.current().map(|(_, score)| score)
+    }
+
+    /// The `n`-th score, from 1 on, above `score`, of which is known how many members have it or
+    /// less.
+    pub fn nth_above(&mut self, score: f64, below: usize, n: usize) -> Option<f64> {
+        if n > MAX_STEPS {
+            if let Some(found) = self.ask_score(below.saturating_add(n).saturating_sub(1)) {
+                return Some(found);
+            }
+        }
+        let mut there = self.start(score, f64::INFINITY, Bound::Excluded);
+        for _ in 1..n {
+            there = there && self.next();
+        }
+        there
+            .then(|| self.current())
+            .flatten()
+            .map(|(_, score)| score)
+    }
+
+    /// Shows members with a score above `score`, lowest first, `most` of them at most.
+    pub fn each_above(&mut self, score: f64, most: usize, mut show: impl FnMut(&[u8], f64)) {
+        let mut there = self.start(score, f64::INFINITY, Bound::Excluded);
+        for _ in 0..most {
+            let Some((member, score)) = there.then(|| self.current()).flatten() else {
+                return;
+            };
+            show(member.name().bytes(), score);
+            there = self.next();
+        }
+    }
+
+    /// Steps through all with a score from `least` to `greatest`, and counts them; `None` if there
+    /// are more than `most`.
+    fn walk(&mut self, least: f64, greatest: f64, most: usize) -> Option<usize> {
+        if !self.start(least, greatest, Bound::Included) {
+            return Some(0);
+        }
+        let mut count: usize = 1;
+        while self.next() {
+            if count >= most {
+                return None;
+            }
+            count = count.saturating_add(1);
+        }
+        Some(count)
+    }
+
+    /// Goes to the first with a score in that range; `false` if there is none.
+    #[inline(always)]
+    fn start(&mut self, least: f64, greatest: f64, bound: Bound) -> bool {
+        if self.len() == 0 {
+            return false;
+        }
+        // SAFETY: the key is open and holds a sorted set.
+        unsafe {
+            api!(RedisModule_ZsetFirstInScoreRange(
+                self.key,
+                least,
+                greatest,
+                bound as c_int,
+                0
+            ));
+            api!(RedisModule_ZsetRangeEndReached(self.key)) == 0
+        }
+    }
+
+    /// One further; `false` if there is none.
+    fn next(&mut self) -> bool {
+        // SAFETY: the key is open and holds a sorted set, in which a range was begun.
+        unsafe { api!(RedisModule_ZsetRangeNext(self.key)) != 0 }
+    }
+
+    /// Where the walk is.
+    fn current(&mut self) -> Option<(Member, f64)> {
+        let mut score = 0.0;
+        // SAFETY: the key is open and holds a sorted set, in which a range was begun. The string
+        // is ours.
+        unsafe {
+            let string = api!(RedisModule_ZsetRangeCurrentElement(self.key, &mut score));
+            Member::own(self.ctx, string).map(|member| (member, score))
+        }
+    }
+
+    /// How many have a score up to this, by the server's command.
+    fn ask_count(&mut self, score: f64) -> Option<usize> {
+        let greatest = score.to_string();
+        // SAFETY: ctx and name belong to the call in progress; the format is that of the
+        // arguments: string object, C string, buffer with its length. The key is closed.
+        self.ask(|scores| unsafe {
+            let reply = api!(RedisModule_Call(
+                scores.ctx,
+                c"ZCOUNT".as_ptr(),
+                c"scb".as_ptr(),
+                scores.name.string,
+                c"-inf".as_ptr(),
+                greatest.as_ptr(),
+                greatest.len()
+            ));
+            if reply.is_null() {
+                return None;
+            }
+            let count = api!(RedisModule_CallReplyInteger(reply));
+            api!(RedisModule_FreeCallReply(reply));
+            usize::try_from(count).ok()
+        })
+    }
+
+    /// The score at a rank, from 0 on, by the server's command.
+    fn ask_score(&mut self, rank: usize) -> Option<f64> {
+        let rank = i64::try_from(rank).ok()?;
+        // SAFETY: as above, with two integers and a C string. The reply's bytes live until it is
+        // freed, which is after they were read.
+        self.ask(|scores| unsafe {
+            let reply = api!(RedisModule_Call(
+                scores.ctx,
+                c"ZRANGE".as_ptr(),
+                c"sllc".as_ptr(),
+                scores.name.string,
+                rank,
+                rank,
+                c"WITHSCORES".as_ptr()
+            ));
+            if reply.is_null() {
+                return None;
+            }
+            let element = api!(RedisModule_CallReplyArrayElement(reply, 1));
+            let mut len = 0;
+            let start = match element.is_null() {
+                true => ptr::null(),
+                false => api!(RedisModule_CallReplyStringPtr(element, &mut len)),
+            };
+            let score = (!start.is_null()).then(|| {
+                let text = std::slice::from_raw_parts(start.cast(), len);
+                std::str::from_utf8(text).ok()?.parse().ok()
+            });
+            api!(RedisModule_FreeCallReply(reply));
+            score.flatten()
+        })
+    }
+
+    /// Closes the key while a command of the server's is asked, which may expire it. A look
+    /// leaves the key's time of last use as it was.
+    fn ask<T>(&mut self, ask: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
+        // SAFETY: the key is open, and holds something: it was found too long to walk through.
+        let usage = (self.mode == UNSEEN).then(|| unsafe { Usage::of(self.key) });
+        self.close();
+        let answer = ask(self);
+        self.open();
+        if let Some(usage) = usage.filter(|_| !self.key.is_null()) {
+            // SAFETY: the key is open.
+            unsafe { usage.restore(self.key) };
+        }
+        answer
+    }
+}
+
+/// Whether a range has its lowest score.
+#[derive(Clone, Copy)]
+enum Bound {
+    Included = 0,
+    Excluded = 1,
+}
+
+impl Drop for Scores<'_> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<'k> SortedSet<'k> {
+    /// Makes sure that a new member finds memory.
+    ///
+    /// # Errors
+    /// The server's memory is used up.
+    #[inline(always)]
+    pub fn check_memory(&self) -> Result<(), Refusal> {
+        // SAFETY: ctx is that of the call in progress.
+        match unsafe { memory::is_used_up(self.scores.ctx) } {
+            true => Err(Refusal::OutOfMemory),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether anything was changed.
+    pub fn is_changed(&self) -> bool {
+        !self.changes.is_none()
+    }
+
+    /// Sets a member's score.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[inline(always)]
+    pub fn add(&mut self, member: &Argument<'k>, score: i64) -> Result<(), Refusal> {
+        // SAFETY: the key is open for writing, and empty or a sorted set; the string is alive.
+        let status = unsafe {
+            api!(RedisModule_ZsetAdd(
+                self.scores.key,
+                score as f64,
+                member.string,
+                ptr::null_mut()
+            ))
+        };
+        if status != OK {
+            return Err(Refusal::WriteFailed);
+        }
+        self.changes.added(member, score);
+        Ok(())
+    }
+
+    /// Takes a member out, if it is there.
+    #[inline(always)]
+    pub fn remove(&mut self, member: &Argument<'k>) {
+        self.take_out(member.string);
+    }
+
+    /// Takes out members with a score up to this, lowest first, but for one that is to stay: so
+    /// many at most. Tells how many it were.
+    pub fn trim(&mut self, score: f64, stays: &[u8], most: usize) -> usize {
+        let mut members = Vec::with_capacity(most);
+        let mut there = self.start(f64::NEG_INFINITY, score, Bound::Included);
+        while let Some((member, _)) = there.then(|| self.current()).flatten() {
+            if member.name().bytes() != stays {
+                members.push(member);
+            }
+            there = members.len() < most && self.next();
+        }
+        for member in &members {
+            self.take_out(member.name().string);
+        }
+        let trimmed = members.len();
+        self.removed.append(&mut members);
+        trimmed
+    }
+
+    fn take_out(&mut self, member: *mut raw::RedisModuleString) {
+        let mut deleted: c_int = 0;
+        // SAFETY: the key is open for writing; the string is alive, and stays so until the changes
+        // are replicated: the call's own for `'k`, others in `removed`.
+        unsafe {
+            let status = api!(RedisModule_ZsetRem(self.scores.key, member, &mut deleted));
+            if status == OK && deleted != 0 {
+                self.changes.removed(member);
+            }
+        }
+    }
+
+    /// Removes the key. What it held is freed in the background if it was much.
+    pub fn clear(&mut self) {
+        // SAFETY: the key is open for writing.
+        unsafe { api!(RedisModule_UnlinkKey(self.scores.key)) };
+        self.changes.cleared();
+    }
+
+    /// Lets the key expire then, in milliseconds since 1970; `None`: never.
+    #[inline(always)]
+    pub fn expire_at(&mut self, at: Option<i64>) {
+        // SAFETY: the key is open for writing and holds something.
+        unsafe {
+            if expiry::get(self.scores.key) == at {
+                return;
+            }
+            match at {
+                Some(at) => expiry::set(self.scores.key, at),
+                None => expiry::remove(self.scores.key),
+            }
+        }
+        self.changes.expiry = Some(at.map_or(Expiry::Never, Expiry::At));
+    }
+}
+
+impl Drop for SortedSet<'_> {
+    fn drop(&mut self) {
+        let Scores { ctx, name, .. } = self.scores;
+        if self.changes.is_none() {
+            return;
+        }
+        // SAFETY: ctx and name belong to the call in progress, and the strings of the changes are
+        // alive, as in `take_out`.
+        unsafe {
+            api!(RedisModule_SignalModifiedKey(ctx, name.string));
+            replication::set_changes(ctx, name, &self.changes);
+        }
+    }
+}
+
+impl<'k> Deref for SortedSet<'k> {
+    type Target = Scores<'k>;
+
+    fn deref(&self) -> &Scores<'k> {
+        &self.scores
+    }
+}
+
+impl DerefMut for SortedSet<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.scores
+    }
+}
