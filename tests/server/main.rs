@@ -9,6 +9,9 @@ mod oracle;
 mod support;
 
 mod give;
+mod lease;
+mod lease_around;
+mod lease_set;
 mod mtake;
 mod peek;
 mod take;
