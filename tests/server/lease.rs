@@ -2,8 +2,8 @@
 
 use redis::{Connection, Value};
 
-use crate::calls::{ask, call, error_of, expires_at, Reply};
 use crate::common::{wait_until, Server};
+use crate::support::{call, expires_at, Ask, Reply};
 
 /// The six elements of RL.LEASES.
 pub type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>);
@@ -13,21 +13,21 @@ pub const LONG: &str = "1h";
 pub const LONG_MS: i64 = 3_600_000;
 
 pub fn acquire(c: &mut Connection, key: &str, limit: u32, ttl: &str, token: &str) -> Reply {
-    ask(c, "RL.ACQUIRE", &[key, &limit.to_string(), ttl, token])
+    c.call(&["RL.ACQUIRE", key, &limit.to_string(), ttl, token])
 }
 
 pub fn leases(c: &mut Connection, key: &str, limit: u32) -> Leases {
-    ask(c, "RL.LEASES", &[key, &limit.to_string()])
+    c.call(&["RL.LEASES", key, &limit.to_string()])
 }
 
 /// Everything the server holds at a key, as bytes.
 pub fn dump(c: &mut Connection, key: &str) -> (Option<Vec<u8>>, i64) {
-    (ask(c, "DUMP", &[key]), expires_at(c, key))
+    (c.call(&["DUMP", key]), expires_at(c, key))
 }
 
 /// Members and scores, the marker among them.
 pub fn members(c: &mut Connection, key: &str) -> Vec<(String, f64)> {
-    ask(c, "ZRANGE", &[key, "0", "-1", "WITHSCORES"])
+    c.call(&["ZRANGE", key, "0", "-1", "WITHSCORES"])
 }
 
 pub fn wait_until_ended(c: &mut Connection, key: &str, tokens: &[&str]) {
@@ -59,7 +59,7 @@ fn an_acquire_gives_a_slot_while_there_is_one() {
     assert_eq!([taken, limit, left], [0, 2, 0]);
     assert!(0 < wait_ms && wait_ms <= reset_ms, "{wait_ms} {reset_ms}");
     assert_about(wait_ms, LONG_MS);
-    let held: i64 = ask(&mut c, "ZCOUNT", &["k", "(1", "+inf"]);
+    let held: i64 = c.ask("ZCOUNT k (1 +inf");
     assert_eq!(held, 2);
 }
 
@@ -77,14 +77,14 @@ fn the_state_is_a_sorted_set_with_a_marker_that_expires_with_the_last_lease() {
     let last = found[3].1 as i64;
     assert_eq!(expires_at(&mut c, "k"), last);
     // Renewing the last raises it, releasing the last lowers it.
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", "3h", "b"]), 1);
-    let raised = ask::<f64>(&mut c, "ZSCORE", &["k", "b"]) as i64;
+    assert_eq!(c.ask::<i64>("RL.RENEW k 3h b"), 1);
+    let raised = c.ask::<f64>("ZSCORE k b") as i64;
     assert!(raised > last);
     assert_eq!(expires_at(&mut c, "k"), raised);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "b"]), 1);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k b"), 1);
     assert_eq!(expires_at(&mut c, "k"), found[2].1 as i64);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "a", "c"]), 2);
-    assert!(!ask::<bool>(&mut c, "EXISTS", &["k"]));
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a c"), 2);
+    assert!(!c.ask::<bool>("EXISTS k"));
 }
 
 #[test]
@@ -92,19 +92,20 @@ fn acquiring_with_a_live_token_renews_it_and_takes_no_second_slot() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 1, LONG, "a");
-    let end: f64 = ask(&mut c, "ZSCORE", &["k", "a"]);
+    let end: f64 = c.ask("ZSCORE k a");
     for (limit, options) in [("1", &[][..]), ("0", &[]), ("1", &["KEEP", "9"])] {
         let arguments = [&["k", limit, "2h", "a"], options].concat();
-        let [taken, _, remaining, wait_ms, reset_ms]: Reply = ask(&mut c, "RL.ACQUIRE", &arguments);
+        let [taken, _, remaining, wait_ms, reset_ms]: Reply =
+            c.call(&[&["RL.ACQUIRE"], &arguments[..]].concat());
         assert_eq!([taken, remaining, wait_ms], [1, 0, 0], "{arguments:?}");
         assert_about(reset_ms, 2 * LONG_MS);
     }
-    let renewed: f64 = ask(&mut c, "ZSCORE", &["k", "a"]);
+    let renewed: f64 = c.ask("ZSCORE k a");
     assert!(renewed > end);
     // A shorter time never brings the end nearer, and then nothing is written.
     let before = dump(&mut c, "k");
     assert_eq!(acquire(&mut c, "k", 1, "10ms", "a")[0], 1);
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", "10ms", "a"]), 1);
+    assert_eq!(c.ask::<i64>("RL.RENEW k 10ms a"), 1);
     assert_eq!(dump(&mut c, "k"), before);
     assert_eq!(leases(&mut c, "k", 1).0, 1);
 }
@@ -116,14 +117,14 @@ fn a_vanished_holders_slot_is_free_at_its_end_and_not_a_millisecond_before() {
     let server = Server::start();
     let mut c = server.connection();
     let mut clock = || {
-        let (seconds, micros): (i64, i64) = ask(&mut c, "TIME", &[]);
+        let (seconds, micros): (i64, i64) = c.ask("TIME");
         seconds * 1_000 + micros / 1_000
     };
     let mut other = server.connection();
     for round in 0..20 {
         let (holder, heir) = (format!("holder{round}"), format!("heir{round}"));
         assert_eq!(acquire(&mut other, "k", 1, "40ms", &holder)[0], 1);
-        let end = ask::<f64>(&mut other, "ZSCORE", &["k", &holder]) as i64;
+        let end = other.call::<f64>(&["ZSCORE", "k", &holder]) as i64;
         loop {
             let before = clock();
             let [taken, _, _, wait_ms, _] = acquire(&mut other, "k", 1, "40ms", &heir);
@@ -135,7 +136,7 @@ fn a_vanished_holders_slot_is_free_at_its_end_and_not_a_millisecond_before() {
             assert!(before < end, "denied {} ms after the end", before - end);
             assert!((end - after..=end - before).contains(&wait_ms), "{wait_ms}");
         }
-        ask::<i64>(&mut other, "RL.RELEASE", &["k", &heir]);
+        other.call::<i64>(&["RL.RELEASE", "k", &heir]);
     }
 }
 
@@ -153,7 +154,7 @@ fn a_lowered_limit_evicts_nobody_and_denies_until_they_have_drained() {
     assert_about(reset_ms, 4 * LONG_MS);
     assert_eq!(leases(&mut c, "k", 2).0, 4);
     for (token, taken) in [("d", 0), ("c", 0), ("b", 1)] {
-        ask::<i64>(&mut c, "RL.RELEASE", &["k", token]);
+        c.call::<i64>(&["RL.RELEASE", "k", token]);
         assert_eq!(acquire(&mut c, "k", 2, LONG, "e")[0], taken, "{token}");
     }
 }
@@ -163,7 +164,7 @@ fn keep_leaves_slots_free_for_others() {
     let server = Server::start();
     let mut c = server.connection();
     let mut polite = |token: &str, keep: &str| -> Reply {
-        ask(&mut c, "RL.ACQUIRE", &["k", "3", LONG, token, "KEEP", keep])
+        c.call(&["RL.ACQUIRE", "k", "3", LONG, token, "KEEP", keep])
     };
     assert_eq!(polite("a", "3")[..4], [0, 3, 3, -1]);
     assert_eq!(polite("a", "2")[..4], [1, 3, 2, 0]);
@@ -181,7 +182,7 @@ fn a_limit_of_nothing_denies_for_ever() {
     let mut c = server.connection();
     assert_eq!(acquire(&mut c, "k", 0, LONG, "a"), [0, 0, 0, -1, 0]);
     assert_eq!(leases(&mut c, "k", 0), (0, 0, 0, -1, 0, vec![]));
-    assert!(!ask::<bool>(&mut c, "EXISTS", &["k"]));
+    assert!(!c.ask::<bool>("EXISTS k"));
 }
 
 #[test]
@@ -191,11 +192,11 @@ fn a_release_frees_its_own_tokens_only_and_may_be_repeated() {
     acquire(&mut c, "k", 3, LONG, "a");
     acquire(&mut c, "k", 3, LONG, "b");
     let before = dump(&mut c, "k");
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "c", "d"]), 0);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["none", "a"]), 0);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k c d"), 0);
+    assert_eq!(c.ask::<i64>("RL.RELEASE none a"), 0);
     assert_eq!(dump(&mut c, "k"), before);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "a", "c", "a"]), 1);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "a"]), 0);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a c a"), 1);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a"), 0);
     assert_eq!(leases(&mut c, "k", 3).0, 1);
 }
 
@@ -208,13 +209,10 @@ fn a_lease_that_ended_is_neither_renewed_nor_released() {
     wait_until_ended(&mut c, "k", &["short"]);
     let before = dump(&mut c, "k");
     assert_eq!(members(&mut c, "k").len(), 3, "it is still in the set");
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", LONG, "short"]), 0);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "short"]), 0);
+    assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "short"]), 0);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k short"), 0);
     assert_eq!(dump(&mut c, "k"), before);
-    assert_eq!(
-        ask::<i64>(&mut c, "RL.RENEW", &["k", "2h", "short", "long", "none"]),
-        1
-    );
+    assert_eq!(c.ask::<i64>("RL.RENEW k 2h short long none"), 1);
     // It may come anew, as one that takes a slot.
     assert_eq!(acquire(&mut c, "k", 1, LONG, "short")[0], 0);
     assert_eq!(acquire(&mut c, "k", 2, LONG, "short")[..3], [1, 2, 0]);
@@ -230,14 +228,17 @@ fn a_denial_writes_nothing() {
     let before = dump(&mut c, "k");
     let changes = server.count("rdb_changes_since_last_save");
     let mut watching = server.connection();
-    ask::<()>(&mut watching, "WATCH", &["k"]);
+    watching.ask::<()>("WATCH k");
     for arguments in [
         &["k", "1", "2h", "b"][..],
         &["k", "9", "2h", "b", "KEEP", "8"],
     ] {
-        assert_eq!(ask::<Reply>(&mut c, "RL.ACQUIRE", arguments)[0], 0);
+        assert_eq!(
+            c.call::<Reply>(&[&["RL.ACQUIRE"], arguments].concat())[0],
+            0
+        );
     }
-    ask::<Value>(&mut c, "RL.LEASES", &["k", "1"]);
+    c.ask::<Value>("RL.LEASES k 1");
     assert_eq!(dump(&mut c, "k"), before);
     assert_eq!(server.count("rdb_changes_since_last_save"), changes);
     let executed: Value = redis::pipe()
@@ -258,8 +259,8 @@ fn an_acquire_breaks_a_watch() {
         &["RL.RELEASE", "k", "a"],
     ] {
         let mut watching = server.connection();
-        ask::<()>(&mut watching, "WATCH", &["k"]);
-        ask::<Value>(&mut c, arguments[0], &arguments[1..]);
+        watching.ask::<()>("WATCH k");
+        c.call::<Value>(&[&[arguments[0]], &arguments[1..]].concat());
         let executed: Value = redis::pipe()
             .atomic()
             .cmd("PING")
@@ -288,7 +289,7 @@ fn leases_are_told_soonest_to_end_first() {
     let (_, _, remaining, wait_ms, ..) = leases(&mut c, "k", 2);
     assert_eq!(remaining, 0);
     assert_about(wait_ms, 2 * LONG_MS);
-    let first: Leases = ask(&mut c, "RL.LEASES", &["k", "5", "COUNT", "1"]);
+    let first: Leases = c.ask("RL.LEASES k 5 COUNT 1");
     assert_eq!((first.0, first.5.len(), first.5[0].0.as_str()), (3, 1, "a"));
 }
 
@@ -301,7 +302,7 @@ fn a_hundred_leases_are_told_unless_said_otherwise() {
     }
     let told = leases(&mut c, "k", 200);
     assert_eq!((told.0, told.2, told.5.len()), (130, 70, 100));
-    let all: Leases = ask(&mut c, "RL.LEASES", &["k", "200", "COUNT", "1000"]);
+    let all: Leases = c.ask("RL.LEASES k 200 COUNT 1000");
     assert_eq!(all.5.len(), 130);
 }
 
@@ -312,12 +313,12 @@ fn a_look_leaves_no_trace() {
     for n in 0..150 {
         acquire(&mut c, "k", 200, LONG, &format!("t{n}"));
     }
-    let idle = |c: &mut Connection| ask::<i64>(c, "OBJECT", &["IDLETIME", "k"]);
+    let idle = |c: &mut Connection| c.ask::<i64>("OBJECT IDLETIME k");
     wait_until("it has not been used for a second", || idle(&mut c) >= 1);
     // The second has to look up a rank far from both ends.
     for limit in ["200", "50"] {
         let before = idle(&mut c);
-        ask::<Value>(&mut c, "RL.LEASES", &["k", limit]);
+        c.call::<Value>(&["RL.LEASES", "k", limit]);
         assert!(idle(&mut c) >= before, "limit {limit}");
     }
 }
@@ -431,15 +432,15 @@ fn errors_say_what_is_accepted() {
         ),
     ];
     for (name, arguments, expected) in cases {
-        let error = error_of(&mut c, &call(name, &arguments));
+        let error = c.error_of(&call(name, &arguments));
         assert!(error.starts_with(expected), "{name} {arguments:?}: {error}");
     }
-    assert_eq!(ask::<i64>(&mut c, "DBSIZE", &[]), 0);
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
     assert_eq!(acquire(&mut c, "k", 1, "30D", &"x".repeat(128))[0], 1);
     let most: Vec<&str> = [&["k"], &many[..128]].concat();
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &most), 0);
+    assert_eq!(c.call::<i64>(&[&["RL.RELEASE"], &most[..]].concat()), 0);
     assert_eq!(
-        ask::<i64>(&mut c, "RL.RENEW", &[&["k", "10ms"], &many[..128]].concat()),
+        c.call::<i64>(&[&["RL.RENEW"], &[&["k", "10ms"], &many[..128]].concat()[..]].concat()),
         0
     );
 }
@@ -456,7 +457,7 @@ fn tokens_are_any_bytes() {
     let denied = acquire(&mut c, "k", 5, LONG, "one more");
     assert_eq!(denied[0], 0);
     type Told = (i64, i64, i64, i64, i64, Vec<(Vec<u8>, i64)>);
-    let told: Told = ask(&mut c, "RL.LEASES", &["k", "5"]);
+    let told: Told = c.ask("RL.LEASES k 5");
     for token in tokens {
         assert!(told.5.iter().any(|(held, _)| held == token), "{token:?}");
         let command = call("RL.RELEASE", &[b"k" as &[u8], token]);

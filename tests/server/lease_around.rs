@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, Value};
 
-use crate::calls::{ask, call, error_of, expires_at, knows, texts, Reply};
 use crate::common::{module, wait_until, Launch, Server};
 use crate::lease::{acquire, assert_about, leases, members, wait_until_ended, LONG, LONG_MS};
 use crate::load::without_module;
-use crate::node::launch;
-use crate::traffic::Dice;
+use crate::support::node::launch;
+use crate::support::traffic::Dice;
+use crate::support::{call, expires_at, knows, texts, Ask, Reply};
 
 const KEYS: [&str; 6] = ["k0", "k1", "k2", "k3", "k4", "k5"];
 
@@ -23,11 +23,11 @@ fn random_call(c: &mut Connection, dice: &mut Dice) {
         0..10 => {
             acquire(c, key, dice.roll(1..8) as u32, ttl, &token);
         }
-        10..13 => ask::<()>(c, "RL.RENEW", &[key, ttl, &token, "t1", "t2"]),
-        13..17 => ask::<()>(c, "RL.RELEASE", &[key, &token, "t3"]),
-        17 => ask::<()>(c, "RL.LEASES", &[key, "4"]),
-        18 => ask::<()>(c, "ZADD", &[key, "+inf", "hand", "0", "rl:leases"]),
-        _ => ask::<()>(c, "ZREM", &[key, "hand", &token]),
+        10..13 => c.call::<()>(&["RL.RENEW", key, ttl, &token, "t1", "t2"]),
+        13..17 => c.call::<()>(&["RL.RELEASE", key, &token, "t3"]),
+        17 => c.call::<()>(&["RL.LEASES", key, "4"]),
+        18 => c.call::<()>(&["ZADD", key, "+inf", "hand", "0", "rl:leases"]),
+        _ => c.call::<()>(&["ZREM", key, "hand", &token]),
     }
 }
 
@@ -94,7 +94,7 @@ fn a_replica_tells_leases_and_gives_none() {
     wait_until_ended(&mut r, "k", &["b"]);
     let told = leases(&mut r, "k", 3);
     assert_eq!((told.0, told.2, told.5.len()), (1, 2, 1));
-    let error = error_of(&mut r, &call("RL.ACQUIRE", &["k", "3", LONG, "c"]));
+    let error = r.error_of(&call("RL.ACQUIRE", &["k", "3", LONG, "c"]));
     assert!(error.starts_with("READONLY"), "{error}");
 }
 
@@ -127,7 +127,7 @@ fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
     };
     let mut before = sent(&server).len();
     let mut check = |c: &mut Connection, command: &[&str], expected: &[&str]| {
-        ask::<Value>(c, command[0], &command[1..]);
+        c.call::<Value>(&[&[command[0]], &command[1..]].concat());
         let words = sent(&server);
         let names = [
             "MULTI",
@@ -166,17 +166,17 @@ fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
         &["RL.RENEW", "k", "3h", "a", "b", "c"],
         &["MULTI", "ZADD", "PEXPIREAT", "EXEC"],
     );
-    ask::<i64>(&mut c, "ZADD", &["k", "5", "dead"]);
-    ask::<i64>(&mut c, "ZADD", &["k", "+inf", "ever"]);
+    c.ask::<i64>("ZADD k 5 dead");
+    c.ask::<i64>("ZADD k +inf ever");
     let words = sent(&server).len();
-    ask::<Value>(&mut c, "RL.ACQUIRE", &["k", "9", LONG, "d"]);
+    c.call::<Value>(&["RL.ACQUIRE", "k", "9", LONG, "d"]);
     let all = sent(&server);
     let new = all[words..].join(" ");
     for word in ["ZREM K DEAD", "ZADD K", "PERSIST K"] {
         assert!(new.contains(word), "{new}");
     }
     let words = all.len();
-    ask::<Value>(&mut c, "RL.RELEASE", &["k", "ever"]);
+    c.ask::<Value>("RL.RELEASE k ever");
     let all = sent(&server);
     let new = all[words..].join(" ");
     assert!(
@@ -184,7 +184,7 @@ fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
         "{new}"
     );
     let words = all.len();
-    ask::<Value>(&mut c, "RL.RELEASE", &["k", "a", "b", "d"]);
+    c.ask::<Value>("RL.RELEASE k a b d");
     let all = sent(&server);
     assert!(
         all[words..].join(" ").contains("DEL K"),
@@ -208,7 +208,7 @@ fn an_aof_and_a_snapshot_hold_the_same_ends() {
         wait_until("nothing ends any more", || {
             KEYS.iter().all(|key| {
                 let soon: Vec<(String, f64)> = members(&mut c, key);
-                let now = crate::calls::now() as f64 / 1e6;
+                let now = crate::support::now() as f64 / 1e6;
                 soon.iter()
                     .all(|(_, end)| *end < now - 5.0 || *end > now + 60_000.0)
             })
@@ -220,7 +220,7 @@ fn an_aof_and_a_snapshot_hold_the_same_ends() {
         server.restart();
         assert_eq!(before, contents(&server));
         let mut c = server.connection();
-        assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k0", "2h", "last"]), 1);
+        assert_eq!(c.ask::<i64>("RL.RENEW k0 2h last"), 1);
     }
 }
 
@@ -231,26 +231,26 @@ fn leases_outlive_the_module_and_a_failover() {
     let library = module();
     let library = library.to_str().expect("a path that is text");
     for (token, remaining) in [("a", 2), ("b", 1), ("c", 0)] {
-        ask::<()>(&mut c, "MODULE", &["LOAD", library]);
+        c.call::<()>(&["MODULE", "LOAD", library]);
         assert_eq!(acquire(&mut c, "k", 3, LONG, token)[..3], [1, 3, remaining]);
-        ask::<()>(&mut c, "MODULE", &["UNLOAD", "rl"]);
+        c.ask::<()>("MODULE UNLOAD rl");
     }
     // Any client can look, and free, without the module.
     assert_eq!(members(&mut c, "k").len(), 4);
-    ask::<i64>(&mut c, "ZREM", &["k", "a"]);
-    ask::<()>(&mut c, "MODULE", &["LOAD", library]);
+    c.ask::<i64>("ZREM k a");
+    c.call::<()>(&["MODULE", "LOAD", library]);
     assert_eq!(leases(&mut c, "k", 3).0, 2);
 
     let mut master = launch().start();
     let heir = master.attach(launch());
     let mut c = master.connection();
     assert_eq!(acquire(&mut c, "k", 1, LONG, "a")[0], 1);
-    assert_eq!(ask::<i64>(&mut c, "WAIT", &["1", "10000"]), 1);
+    assert_eq!(c.ask::<i64>("WAIT 1 10000"), 1);
     master.kill();
     let () = heir.ask("REPLICAOF NO ONE");
     let mut c = heir.connection();
     assert_eq!(acquire(&mut c, "k", 1, LONG, "b")[0], 0);
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", LONG, "a"]), 1);
+    assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "a"]), 1);
 }
 
 /// Acquired while the replica hangs, so never shipped: lost, which the count of slots shows.
@@ -267,9 +267,9 @@ fn a_failover_loses_what_was_not_shipped_and_only_that() {
     for n in 0..3 {
         acquire(&mut c, "k", 10, LONG, &format!("lost{n}"));
     }
-    let reached: i64 = ask(&mut c, "WAIT", &["1", "50"]);
+    let reached: i64 = c.ask("WAIT 1 50");
     assert_eq!(reached, 0, "WAIT tells that nobody has it");
-    let _: i64 = ask(&mut c, "CLIENT", &["KILL", "TYPE", "replica"]);
+    let _: i64 = c.ask("CLIENT KILL TYPE replica");
     master.kill();
     paused.resume();
     let () = heir.ask("REPLICAOF NO ONE");
@@ -289,10 +289,10 @@ fn with_memory_used_up_a_new_lease_is_refused_and_the_others_go_on() {
     for token in ["a", "b"] {
         acquire(&mut c, "k", 3, LONG, token);
     }
-    ask::<()>(&mut c, "CONFIG", &["SET", "maxmemory", "1"]);
+    c.ask::<()>("CONFIG SET maxmemory 1");
     let before = members(&mut c, "k");
     for key in ["k", "new"] {
-        let error = error_of(&mut c, &call("RL.ACQUIRE", &[key, "3", LONG, "c"]));
+        let error = c.error_of(&call("RL.ACQUIRE", &[key, "3", LONG, "c"]));
         assert!(error.starts_with("OOM "), "{error}");
     }
     assert_eq!(members(&mut c, "k"), before);
@@ -300,9 +300,9 @@ fn with_memory_used_up_a_new_lease_is_refused_and_the_others_go_on() {
     // A denial comes first.
     assert_eq!(acquire(&mut c, "k", 2, LONG, "c")[0], 0);
     assert_eq!(acquire(&mut c, "k", 3, "2h", "a")[0], 1);
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", "2h", "a", "b"]), 2);
+    assert_eq!(c.ask::<i64>("RL.RENEW k 2h a b"), 2);
     assert_eq!(leases(&mut c, "k", 3).0, 2);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "a", "b"]), 2);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a b"), 2);
 }
 
 #[test]
@@ -320,17 +320,17 @@ fn transactions_scripts_and_functions_acquire_as_outside() {
     assert_eq!((a[0], b[0], c3[0], released), (1, 1, 0, 1));
     let script = "return redis.call('RL.ACQUIRE', KEYS[1], ARGV[1], ARGV[2], ARGV[3])";
     for (token, taken) in [("d", 1), ("e", 0)] {
-        let reply: Reply = ask(&mut c, "EVAL", &[script, "1", "k", "2", LONG, token]);
+        let reply: Reply = c.call(&["EVAL", script, "1", "k", "2", LONG, token]);
         assert_eq!(reply[0], taken);
     }
     // A replica's read-only script may look, and not take.
     let look = "return redis.call('RL.LEASES', KEYS[1], ARGV[1])[1]";
-    assert_eq!(ask::<i64>(&mut c, "EVAL", &[look, "1", "k", "2"]), 2);
+    assert_eq!(c.call::<i64>(&["EVAL", look, "1", "k", "2"]), 2);
     let library = "#!lua name=leases\nredis.register_function('freed', function(keys, args) \
         return redis.call('RL.RELEASE', keys[1], args[1]) end)";
     if knows(&mut c, &["FUNCTION", "LIST"]) {
-        ask::<()>(&mut c, "FUNCTION", &["LOAD", library]);
-        assert_eq!(ask::<i64>(&mut c, "FCALL", &["freed", "1", "k", "d"]), 1);
+        c.call::<()>(&["FUNCTION", "LOAD", library]);
+        assert_eq!(c.ask::<i64>("FCALL freed 1 k d"), 1);
     }
 }
 
@@ -347,9 +347,9 @@ fn users_and_key_patterns_hold() {
         "+rl.acquire",
         "+rl.leases",
     ];
-    ask::<()>(&mut c, "ACL", &user);
+    c.call::<()>(&[&["ACL"], &user[..]].concat());
     let mut app = server.connection();
-    ask::<()>(&mut app, "AUTH", &["app", "secret"]);
+    app.ask::<()>("AUTH app secret");
     assert_eq!(acquire(&mut app, "run:1", 1, LONG, "a")[0], 1);
     assert_eq!(leases(&mut app, "run:1", 1).0, 1);
     for command in [
@@ -359,7 +359,7 @@ fn users_and_key_patterns_hold() {
         &["RL.RENEW", "run:1", LONG, "a"],
         &["ZREM", "run:1", "a"],
     ] {
-        let error = error_of(&mut app, &call(command[0], &command[1..]));
+        let error = app.error_of(&call(command[0], &command[1..]));
         assert!(error.starts_with("NOPERM"), "{command:?}: {error}");
     }
 }
@@ -401,7 +401,7 @@ fn the_server_knows_keys_flags_and_documentation() {
             .query(&mut c)
             .expect("keys");
         assert_eq!(keys, ["k"], "{name}");
-        let about: Vec<Value> = ask(&mut c, "COMMAND", &["INFO", name]);
+        let about: Vec<Value> = c.call(&["COMMAND", "INFO", name]);
         let Value::Array(about) = &about[0] else {
             panic!("no {name}");
         };
@@ -411,7 +411,7 @@ fn the_server_knows_keys_flags_and_documentation() {
             assert_eq!(has, expected.contains(&flag), "{name}: {flag} in {flags:?}");
         }
         if has_docs {
-            let docs: Value = ask(&mut c, "COMMAND", &["DOCS", name]);
+            let docs: Value = c.call(&["COMMAND", "DOCS", name]);
             let docs = texts(&docs);
             for text in [&["summary", "complexity", "0.2.0"], documented].concat() {
                 assert!(
@@ -427,7 +427,7 @@ fn the_server_knows_keys_flags_and_documentation() {
 fn events_counts_and_the_keys_denied_most_tell_what_happened() {
     let server = Server::start();
     let mut c = server.connection();
-    ask::<()>(&mut c, "CONFIG", &["SET", "notify-keyspace-events", "Ed"]);
+    c.ask::<()>("CONFIG SET notify-keyspace-events Ed");
     let mut listener = server.connection();
     let mut events = listener.as_pubsub();
     events
@@ -452,8 +452,8 @@ fn events_counts_and_the_keys_denied_most_tell_what_happened() {
             wait_until_ended(&mut c, "k", &["a"]);
         }
         let words: Vec<_> = words.split(' ').collect();
-        ask::<Value>(&mut c, words[0], &words[1..]);
-        ask::<()>(&mut c, "PUBLISH", &["__keyevent@0__:done", ""]);
+        c.call::<Value>(&[&[words[0]], &words[1..]].concat());
+        c.call::<()>(&["PUBLISH", "__keyevent@0__:done", ""]);
         let mut seen = Vec::new();
         loop {
             let message = events.get_message().expect("an event");
@@ -473,7 +473,7 @@ fn events_counts_and_the_keys_denied_most_tell_what_happened() {
         server.count("rl_takes_allowed") + server.count("rl_takes_denied"),
         0
     );
-    let top: Vec<(String, i64, i64, i64)> = ask(&mut c, "RL.TOP", &[]);
+    let top: Vec<(String, i64, i64, i64)> = c.ask("RL.TOP");
     assert_eq!((top[0].0.as_str(), top[0].1), ("k", 2));
 }
 
@@ -485,10 +485,10 @@ fn where_a_command_is_renamed_away_there_are_no_leases_and_the_log_says_so() {
             .start();
         let mut c = server.connection();
         for name in ["RL.ACQUIRE", "RL.RENEW", "RL.RELEASE", "RL.LEASES"] {
-            let error = error_of(&mut c, &call(name, &["k", "1", "1m", "t"]));
+            let error = c.error_of(&call(name, &["k", "1", "1m", "t"]));
             assert!(error.starts_with("ERR unknown command"), "{error}");
         }
-        assert_eq!(ask::<Reply>(&mut c, "RL.TAKE", &["k", "1/d", "2"])[0], 1);
+        assert_eq!(c.ask::<Reply>("RL.TAKE k 1/d 2")[0], 1);
         let log = server.log();
         let tells = |text: &str| log.lines().any(|line| line.contains(text));
         assert!(
@@ -504,7 +504,7 @@ fn where_a_command_is_renamed_away_there_are_no_leases_and_the_log_says_so() {
     let mut c = server.connection();
     for n in 1..=300 {
         acquire(&mut c, "k", 300, &format!("{n}m"), &format!("t{n}"));
-        ask::<i64>(&mut c, "ZADD", &["k", "1", &format!("dead{n}")]);
+        c.call::<i64>(&["ZADD", "k", "1", &format!("dead{n}")]);
     }
     let [taken, .., wait_ms, _] = acquire(&mut c, "k", 100, LONG, "more");
     assert_eq!(taken, 0);
@@ -529,12 +529,12 @@ fn a_key_of_another_slot_is_refused_in_a_cluster() {
     });
     assert_eq!(acquire(&mut c, "hello", 1, LONG, "a")[0], 1);
     assert_about(leases(&mut c, "hello", 1).4, LONG_MS);
-    let slot = |c: &mut Connection, key: &str| ask::<u16>(c, "CLUSTER", &["KEYSLOT", key]);
+    let slot = |c: &mut Connection, key: &str| c.call::<u16>(&["CLUSTER", "KEYSLOT", key]);
     let away = (0..100_000)
         .map(|n| n.to_string())
         .find(|key| slot(&mut c, key) >= 16_000)
         .expect("a key of a slot that nobody has");
-    let error = error_of(&mut c, &call("RL.ACQUIRE", &[&away, "1", LONG, "a"]));
+    let error = c.error_of(&call("RL.ACQUIRE", &[&away, "1", LONG, "a"]));
     assert!(error.starts_with("CLUSTERDOWN"), "{error}");
 }
 
@@ -551,7 +551,7 @@ fn a_call_on_a_thousand_leases_takes_no_longer_than_on_few() {
         let start = Instant::now();
         for _ in 0..rounds {
             acquire(&mut c, "k", held + 1, LONG, "more");
-            ask::<i64>(&mut c, "RL.RELEASE", &["k", "more"]);
+            c.ask::<i64>("RL.RELEASE k more");
         }
         start.elapsed() / rounds
     };

@@ -2,9 +2,9 @@
 
 use redis::{Connection, Value};
 
-use crate::calls::{ask, call, error_of, expires_at, now, Reply};
 use crate::common::{wait_until, Server};
 use crate::lease::{acquire, assert_about, dump, leases, members, wait_until_ended, LONG, LONG_MS};
+use crate::support::{call, expires_at, now, Ask, Reply};
 
 const COMMANDS: [&[&str]; 4] = [
     &["RL.ACQUIRE", "k", "5", "1h", "t"],
@@ -21,7 +21,7 @@ fn now_ms() -> i64 {
 fn assert_left_alone(c: &mut Connection, error: &str) {
     let before = dump(c, "k");
     for command in COMMANDS {
-        let said = error_of(c, &call(command[0], &command[1..]));
+        let said = c.error_of(&call(command[0], &command[1..]));
         assert!(said.starts_with(error), "{command:?}: {said}");
     }
     assert_eq!(dump(c, "k"), before);
@@ -33,20 +33,16 @@ fn a_sorted_set_that_is_not_leases_is_left_alone() {
     let mut c = server.connection();
     let error = "ERR key 'k' holds a sorted set that is not leases";
     // Scores below now, as of a queue of jobs, which a trim would take for ended leases.
-    ask::<i64>(
-        &mut c,
-        "ZADD",
-        &["k", "1", "job:1", "2", "job:2", "9e15", "t"],
-    );
+    c.ask::<i64>("ZADD k 1 job:1 2 job:2 9e15 t");
     assert_left_alone(&mut c, error);
     // A marker with another score is none.
-    ask::<i64>(&mut c, "ZADD", &["k", "7", "rl:leases"]);
+    c.ask::<i64>("ZADD k 7 rl:leases");
     assert_left_alone(&mut c, error);
     for n in 0..300 {
-        ask::<i64>(&mut c, "ZADD", &["k", &n.to_string(), &format!("job:{n}")]);
+        c.call::<i64>(&["ZADD", "k", &n.to_string(), &format!("job:{n}")]);
     }
     assert_left_alone(&mut c, error);
-    assert_eq!(ask::<i64>(&mut c, "ZCARD", &["k"]), 302);
+    assert_eq!(c.ask::<i64>("ZCARD k"), 302);
 }
 
 #[test]
@@ -54,7 +50,7 @@ fn a_set_whose_marker_was_taken_away_is_somebody_elses() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 5, LONG, "t");
-    ask::<i64>(&mut c, "ZREM", &["k", "rl:leases"]);
+    c.ask::<i64>("ZREM k rl:leases");
     assert_left_alone(&mut c, "ERR key 'k' holds a sorted set that is not leases");
 }
 
@@ -68,12 +64,12 @@ fn another_type_is_left_alone() {
         &["HSET", "k", "f", "v"],
         &["RL.TAKE", "k", "1/d", "2"],
     ] {
-        ask::<Value>(&mut c, create[0], &create[1..]);
+        c.call::<Value>(&[&[create[0]], &create[1..]].concat());
         assert_left_alone(&mut c, "WRONGTYPE ");
-        ask::<i64>(&mut c, "DEL", &["k"]);
+        c.ask::<i64>("DEL k");
     }
     acquire(&mut c, "k", 5, LONG, "t");
-    let error = error_of(&mut c, &call("RL.TAKE", &["k", "1/d", "2"]));
+    let error = c.error_of(&call("RL.TAKE", &["k", "1/d", "2"]));
     assert!(error.starts_with("WRONGTYPE "), "{error}");
     assert_eq!(server.count("rl_errors_key"), 17);
 }
@@ -85,13 +81,13 @@ fn slots_are_freed_by_hand() {
     for token in ["a", "b", "c"] {
         acquire(&mut c, "k", 3, LONG, token);
     }
-    ask::<i64>(&mut c, "ZREM", &["k", "a", "b"]);
+    c.ask::<i64>("ZREM k a b");
     assert_eq!(leases(&mut c, "k", 3).0, 1);
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", LONG, "a", "c"]), 1);
-    ask::<i64>(&mut c, "ZREM", &["k", "c"]);
+    assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "a", "c"]), 1);
+    c.ask::<i64>("ZREM k c");
     // Nothing but the marker is left.
     assert_eq!(leases(&mut c, "k", 3), (0, 3, 3, 0, 0, vec![]));
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "c"]), 0);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k c"), 0);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "d")[..4], [1, 1, 0, 0]);
 }
 
@@ -101,14 +97,14 @@ fn a_member_added_by_hand_holds_a_slot_until_its_score() {
     let mut c = server.connection();
     acquire(&mut c, "k", 2, LONG, "a");
     let end = now_ms() + 2 * LONG_MS;
-    ask::<i64>(&mut c, "ZADD", &["k", &format!("{end}.5"), "hand"]);
+    c.call::<i64>(&["ZADD", "k", &format!("{end}.5"), "hand"]);
     assert_eq!(acquire(&mut c, "k", 2, LONG, "b")[0], 0);
     let told = leases(&mut c, "k", 2);
     assert_eq!((told.0, told.5[1].0.as_str()), (2, "hand"));
     // Once more is written, the key lives as long as it.
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", "70m", "a"]), 1);
+    assert_eq!(c.ask::<i64>("RL.RENEW k 70m a"), 1);
     assert_eq!(expires_at(&mut c, "k"), end + 1);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "hand"]), 1);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k hand"), 1);
     assert_about(leases(&mut c, "k", 2).4, 70 * 60_000);
 }
 
@@ -134,7 +130,7 @@ fn nonsense_for_scores_neither_crashes_nor_admits_more() {
     let ended = nonsense.len() - 5;
     for (n, score) in nonsense.iter().enumerate() {
         acquire(&mut c, "k", 100, LONG, "a");
-        ask::<i64>(&mut c, "ZADD", &["k", score, &format!("hand{n}")]);
+        c.call::<i64>(&["ZADD", "k", score, &format!("hand{n}")]);
     }
     // Five are above now, and "a"; the last acquires have trimmed some of the others.
     assert!(ended > 0);
@@ -151,8 +147,8 @@ fn nonsense_for_scores_neither_crashes_nor_admits_more() {
     assert_eq!(expires_at(&mut c, "k"), -1, "held for ever");
     for n in 0..nonsense.len() {
         let renew = ["k", LONG, &format!("hand{n}"), "a"];
-        assert!(ask::<i64>(&mut c, "RL.RENEW", &renew) >= 1);
-        ask::<i64>(&mut c, "RL.RELEASE", &["k", &format!("hand{n}")]);
+        assert!(c.call::<i64>(&[&["RL.RENEW"], &renew[..]].concat()) >= 1);
+        c.call::<i64>(&["RL.RELEASE", "k", &format!("hand{n}")]);
     }
     assert_eq!(leases(&mut c, "k", 7).0, 2);
     assert!(expires_at(&mut c, "k") > now_ms());
@@ -163,14 +159,14 @@ fn a_key_that_was_made_persistent_expires_again_after_the_next_write() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 2, LONG, "a");
-    ask::<i64>(&mut c, "PERSIST", &["k"]);
+    c.ask::<i64>("PERSIST k");
     assert_eq!(acquire(&mut c, "k", 2, "10ms", "b")[0], 1);
-    let end: f64 = ask(&mut c, "ZSCORE", &["k", "a"]);
+    let end: f64 = c.ask("ZSCORE k a");
     assert_eq!(expires_at(&mut c, "k"), end as i64);
     // Nothing brings ended leases back where it stays so.
-    ask::<i64>(&mut c, "RL.RELEASE", &["k", "a"]);
+    c.ask::<i64>("RL.RELEASE k a");
     acquire(&mut c, "k", 2, "10ms", "a");
-    ask::<i64>(&mut c, "PERSIST", &["k"]);
+    c.ask::<i64>("PERSIST k");
     wait_until_ended(&mut c, "k", &["a"]);
     assert_eq!(leases(&mut c, "k", 2), (0, 2, 2, 0, 0, vec![]));
     assert_eq!(acquire(&mut c, "k", 1, LONG, "c")[0], 1);
@@ -182,15 +178,15 @@ fn renamed_copied_and_restored_leases_stay_leases() {
     let mut c = server.connection();
     acquire(&mut c, "k", 2, LONG, "a");
     acquire(&mut c, "k", 2, LONG, "b");
-    ask::<()>(&mut c, "RENAME", &["k", "l"]);
-    ask::<i64>(&mut c, "COPY", &["l", "m"]);
-    let dump: Vec<u8> = ask(&mut c, "DUMP", &["m"]);
-    let ttl: i64 = ask(&mut c, "PTTL", &["m"]);
+    c.ask::<()>("RENAME k l");
+    c.ask::<i64>("COPY l m");
+    let dump: Vec<u8> = c.ask("DUMP m");
+    let ttl: i64 = c.ask("PTTL m");
     let restore = [b"n" as &[u8], ttl.to_string().as_bytes(), &dump].map(<[u8]>::to_vec);
     let () = call("RESTORE", &restore).query(&mut c).expect("OK");
     for key in ["l", "m", "n"] {
         assert_eq!(acquire(&mut c, key, 2, LONG, "c")[0], 0, "{key}");
-        assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &[key, "a"]), 1);
+        assert_eq!(c.call::<i64>(&["RL.RELEASE", key, "a"]), 1);
         assert_eq!(acquire(&mut c, key, 2, LONG, "c")[0], 1, "{key}");
     }
     assert_eq!(acquire(&mut c, "k", 1, LONG, "d")[0], 1);
@@ -215,12 +211,12 @@ fn an_acquire_trims_ended_leases_a_bounded_number_of_them() {
     let mut c = server.connection();
     acquire(&mut c, "k", 9, LONG, "a");
     add_dead(&mut c, 100);
-    let card = |c: &mut Connection| ask::<usize>(c, "ZCARD", &["k"]);
+    let card = |c: &mut Connection| c.ask::<usize>("ZCARD k");
     assert_eq!(card(&mut c), 102);
     // Neither a look nor a denial, a renewal or a release does.
     leases(&mut c, "k", 9);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "b")[0], 0);
-    ask::<i64>(&mut c, "RL.RENEW", &["k", LONG, "a"]);
+    c.call::<i64>(&["RL.RENEW", "k", LONG, "a"]);
     assert_eq!(card(&mut c), 102);
     let mut dead = 100;
     while dead > 0 {
@@ -247,7 +243,7 @@ fn the_set_never_has_more_members_than_the_greatest_limit() {
             );
             assert!(members(&mut c, "k").len() <= 9);
         }
-        ask::<i64>(&mut c, "RL.RELEASE", &["k", &format!("{round}:0")]);
+        c.call::<i64>(&["RL.RELEASE", "k", &format!("{round}:0")]);
     }
 }
 
@@ -255,22 +251,18 @@ fn the_set_never_has_more_members_than_the_greatest_limit() {
 fn a_hundred_thousand_leases_that_ended_at_once_do_not_stall_the_server() {
     let server = Server::start();
     let mut c = server.connection();
-    ask::<()>(
-        &mut c,
-        "CONFIG",
-        &["SET", "slowlog-log-slower-than", "20000"],
-    );
+    c.ask::<()>("CONFIG SET slowlog-log-slower-than 20000");
     acquire(&mut c, "k", 100_000, LONG, "a");
     add_dead(&mut c, 100_000);
     assert_eq!(leases(&mut c, "k", 2).0, 1);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "b")[..3], [0, 1, 0]);
     assert_eq!(acquire(&mut c, "k", 2, LONG, "b")[..3], [1, 2, 0]);
     assert_eq!(acquire(&mut c, "k", 2, LONG, "c")[0], 0);
-    assert_eq!(ask::<i64>(&mut c, "ZCARD", &["k"]), 100_003 - 16);
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "a", "b"]), 2);
-    assert!(!ask::<bool>(&mut c, "EXISTS", &["k"]));
-    let slow: Value = ask(&mut c, "SLOWLOG", &["GET"]);
-    let slow = crate::calls::texts(&slow);
+    assert_eq!(c.ask::<i64>("ZCARD k"), 100_003 - 16);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a b"), 2);
+    assert!(!c.ask::<bool>("EXISTS k"));
+    let slow: Value = c.ask("SLOWLOG GET");
+    let slow = crate::support::texts(&slow);
     assert!(!slow.iter().any(|text| text.starts_with("RL.")), "{slow:?}");
 }
 
@@ -296,9 +288,9 @@ fn a_set_that_expired_is_none() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 1, "20ms", "a");
-    wait_until("the key is gone", || !ask::<bool>(&mut c, "EXISTS", &["k"]));
+    wait_until("the key is gone", || !c.ask::<bool>("EXISTS k"));
     assert_eq!(leases(&mut c, "k", 1), (0, 1, 1, 0, 0, vec![]));
-    assert_eq!(ask::<i64>(&mut c, "RL.RELEASE", &["k", "a"]), 0);
-    assert_eq!(ask::<i64>(&mut c, "RL.RENEW", &["k", LONG, "a"]), 0);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a"), 0);
+    assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "a"]), 0);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "b")[0], 1);
 }
