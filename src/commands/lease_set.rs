@@ -143,14 +143,16 @@ impl<'k> Leases<'k> {
     /// Frees the slots of those of the tokens that have a live lease. Tells how many had.
     pub fn release_all(&mut self, tokens: &[Argument<'k>]) -> u64 {
         let mut released: u64 = 0;
+        let mut latest: Option<End> = None;
         for token in tokens {
-            if self.end(token).is_some_and(|end| end.is_live(self.now_ms)) {
+            if let Some(end) = self.end(token).filter(|end| end.is_live(self.now_ms)) {
                 self.set.remove(token);
                 released = released.saturating_add(1);
+                latest = Some(latest.map_or(end, |latest| latest.max(end)));
             }
         }
-        if released > 0 {
-            self.shrink();
+        if let Some(latest) = latest {
+            self.shrink(latest);
         }
         released
     }
@@ -179,14 +181,25 @@ impl<'k> Leases<'k> {
         self.now_ms
     }
 
-    /// After slots were freed: lets the key expire when the last lease ends, or removes it where
-    /// none is live.
-    fn shrink(&mut self) {
-        if self.set.has_above(self.now_ms as f64) {
-            let last = self.set.last().map(End);
-            self.set.expire_at(last.and_then(End::millis));
-        } else {
-            self.set.clear();
+    /// After slots were freed, of which the last to end would have at `freed`: lets the key expire
+    /// when the last lease ends, or removes it where none is live.
+    fn shrink(&mut self, freed: End) {
+        // Nothing but the marker.
+        if self.set.len() <= 1 {
+            return self.set.clear();
+        }
+        let expires_at = self.set.expires_at();
+        let is_last = freed.millis().is_none_or(|freed| Some(freed) >= expires_at);
+        if expires_at.is_some() && !is_last {
+            return;
+        }
+        match self.set.last().map(End) {
+            Some(last) if last.is_live(self.now_ms) => {
+                if last.millis() != expires_at {
+                    self.set.expire_at(last.millis());
+                }
+            }
+            _ => self.set.clear(),
         }
     }
 
@@ -194,11 +207,14 @@ impl<'k> Leases<'k> {
     /// when that is.
     #[inline(always)]
     fn expire_with_the_last(&mut self, end: End) -> End {
-        let last = match self.set.has_above(end.0) {
-            true => self.set.last().map_or(end, End),
-            false => end,
-        };
-        self.set.expire_at(last.millis());
+        if !self.set.has_above(end.0) && self.set.is_changed() {
+            self.set.expire_at(end.millis());
+            return end;
+        }
+        let last = self.set.last().map_or(end, End);
+        if self.set.expires_at() != last.millis() {
+            self.set.expire_at(last.millis());
+        }
         last
     }
 

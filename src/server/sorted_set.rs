@@ -119,6 +119,15 @@ impl Scores<'_> {
         self.len() > 0 && unsafe { expiry::has_passed(self.key, self.now) }
     }
 
+    /// When the key expires, in milliseconds since 1970; `None` if never, or if there is none.
+    pub fn expires_at(&self) -> Option<i64> {
+        if self.key.is_null() {
+            return None;
+        }
+        // SAFETY: the key is open.
+        unsafe { expiry::get(self.key) }
+    }
+
     /// A member's score.
     #[inline(always)]
     pub fn score(&self, member: &Argument<'_>) -> Option<f64> {
@@ -146,27 +155,39 @@ impl Scores<'_> {
     }
 
     /// Whether a member has a score above this.
+    ///
+    /// Looks from the greatest on: in a short set, which the server keeps as a list, that is the
+    /// nearer end.
     #[inline(always)]
     pub fn has_above(&mut self, score: f64) -> bool {
-        self.start(score, f64::INFINITY, Bound::Excluded)
+        self.start_from_last(score, Bound::Excluded)
     }
 
     /// The greatest score.
     pub fn last(&mut self) -> Option<f64> {
+        self.start_from_last(f64::NEG_INFINITY, Bound::Included)
+            .then(|| self.current())
+            .flatten()
+            .map(|(_, score)| score)
+    }
+
+    /// Goes to the last with at least that score; `false` if there is none.
+    #[inline(always)]
+    fn start_from_last(&mut self, least: f64, bound: Bound) -> bool {
         if self.len() == 0 {
-            return None;
+            return false;
         }
         // SAFETY: the key is open and holds a sorted set.
         unsafe {
             api!(RedisModule_ZsetLastInScoreRange(
                 self.key,
-                f64::NEG_INFINITY,
+                least,
                 f64::INFINITY,
-                0,
+                bound as c_int,
                 0
-            ))
-        };
-        self.current().map(|(_, score)| score)
+            ));
+            api!(RedisModule_ZsetRangeEndReached(self.key)) == 0
+        }
     }
 
     /// The `n`-th score, from 1 on, above `score`, of which is known how many members have it or
@@ -427,9 +448,6 @@ impl<'k> SortedSet<'k> {
     pub fn expire_at(&mut self, at: Option<i64>) {
         // SAFETY: the key is open for writing and holds something.
         unsafe {
-            if expiry::get(self.scores.key) == at {
-                return;
-            }
             match at {
                 Some(at) => expiry::set(self.scores.key, at),
                 None => expiry::remove(self.scores.key),
