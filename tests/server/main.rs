@@ -11,6 +11,7 @@ mod support;
 mod give;
 mod lease;
 mod lease_around;
+mod lease_kill;
 mod lease_set;
 mod mtake;
 mod peek;

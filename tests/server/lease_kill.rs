@@ -1,0 +1,168 @@
+//! Hundreds of processes that take slots and are killed at random: never more at work than slots,
+//! counted by the locks of files, and every slot comes back within its time.
+//!
+//! `REDIS_RL_LEASE_KILL=300,600` sets how many processes and seconds (200, 5).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{wait_until, Server};
+use crate::support::traffic::Dice;
+use crate::support::Ask;
+
+const SLOTS: usize = 20;
+const TTL_MS: i64 = 600;
+
+/// The workers, and the folder in which they count.
+struct Workers {
+    folder: PathBuf,
+    words: Vec<String>,
+    running: Vec<Child>,
+    killed: u64,
+}
+
+impl Workers {
+    fn start(server: &Server, count: u64, limit: usize) -> Self {
+        let folder = server.dir().join("workers");
+        fs::create_dir_all(&folder).expect("a folder");
+        let port = server.port().to_string();
+        let folder_word = folder.to_str().expect("UTF-8").to_owned();
+        let numbers = [limit.to_string(), SLOTS.to_string(), TTL_MS.to_string()];
+        let mut workers = Self {
+            folder,
+            words: [vec![port, folder_word], numbers.to_vec()].concat(),
+            running: Vec::new(),
+            killed: 0,
+        };
+        for _ in 0..count {
+            let worker = workers.spawn();
+            workers.running.push(worker);
+        }
+        workers
+    }
+
+    fn spawn(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_lease-worker"))
+            .args(&self.words)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a worker")
+    }
+
+    /// Kills one with SIGKILL, and starts another.
+    fn replace(&mut self, dice: &mut Dice) {
+        let at = dice.roll(0..self.running.len() as u64) as usize;
+        let new = self.spawn();
+        let mut old = std::mem::replace(&mut self.running[at], new);
+        assert!(
+            matches!(old.try_wait(), Ok(None)),
+            "a worker ended by itself"
+        );
+        old.kill().expect("it runs");
+        old.wait().expect("it has ended");
+        self.killed += 1;
+    }
+
+    fn kill_all(&mut self) {
+        for worker in &mut self.running {
+            // Nothing is left to do about one that has ended.
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+
+    fn noted(&self, what: &str) -> String {
+        fs::read_to_string(self.folder.join(what)).unwrap_or_default()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+fn setting() -> (u64, Duration) {
+    let text = std::env::var("REDIS_RL_LEASE_KILL").unwrap_or_else(|_| "200,5".into());
+    let (workers, seconds) = text.split_once(',').expect("WORKERS,SECONDS");
+    let seconds = seconds.parse().expect("seconds");
+    (
+        workers.parse().expect("a number"),
+        Duration::from_secs(seconds),
+    )
+}
+
+fn run(workers: &mut Workers, time: Duration) {
+    let mut dice = Dice::new(16);
+    let start = Instant::now();
+    while start.elapsed() < time {
+        workers.replace(&mut dice);
+        // Some are killed within milliseconds of each other, others live for seconds.
+        let pause = Instant::now() + Duration::from_millis(dice.roll(0..40));
+        wait_until("the next is killed", || Instant::now() >= pause);
+    }
+}
+
+#[test]
+fn killed_workers_never_leave_more_at_work_than_slots_nor_keep_one() {
+    let (count, time) = setting();
+    let server = Server::start();
+    let mut workers = Workers::start(&server, count, SLOTS);
+    run(&mut workers, time);
+    workers.kill_all();
+    let killed_at = Instant::now();
+
+    let mut c = server.connection();
+    let [seconds, micros]: [i64; 2] = c.ask("TIME");
+    let now_ms = seconds * 1_000 + micros / 1_000;
+    let ends: Vec<(String, f64)> = c.ask("ZRANGE slots 0 -1 WITHSCORES");
+    let last = ends.iter().fold(0.0f64, |last, (_, end)| last.max(*end));
+    assert!(
+        last as i64 <= now_ms + TTL_MS,
+        "a lease is longer than its time"
+    );
+    assert!(ends.len() <= SLOTS + 1, "{} members", ends.len());
+    for n in 0..SLOTS {
+        wait_until("the slot comes back", || {
+            let call = format!("RL.ACQUIRE slots {SLOTS} 1h heir{n}");
+            c.ask::<[i64; 5]>(&call)[0] == 1
+        });
+    }
+    let took = killed_at.elapsed();
+    assert!(
+        took < Duration::from_millis(TTL_MS as u64) + Duration::from_secs(5),
+        "{took:?}"
+    );
+
+    let violations = workers.noted("violations");
+    assert!(violations.is_empty(), "{violations}");
+    let done = workers.noted("done").len();
+    let stalled = workers.noted("stalled").lines().count();
+    let late = workers.noted("late").len();
+    println!(
+        "{count} workers, {} killed, {done} pieces of work, {stalled} found one that had outlived \
+         its lease, {late} stopped since theirs had ended, all slots back after {took:?}; \
+         trimmed {}, denied {}",
+        workers.killed,
+        server.count("rl_lease_trimmed"),
+        server.count("rl_lease_denied"),
+    );
+    assert!(
+        workers.killed > 50 && done > 100,
+        "{} {done}",
+        workers.killed
+    );
+}
+
+/// The count from outside must be able to fail.
+#[test]
+fn the_count_from_outside_sees_one_too_many() {
+    let server = Server::start();
+    let workers = Workers::start(&server, 60, SLOTS + 1);
+    wait_until("one too many is seen", || {
+        !workers.noted("violations").is_empty()
+    });
+    assert!(Path::new(&workers.folder).exists());
+}
