@@ -14,7 +14,7 @@ fn with_clock() -> Server {
 }
 
 /// The server under test, or another real one where that does not start under libfaketime.
-fn launch_with_clock() -> Launch {
+pub fn launch_with_clock() -> Launch {
     static LAUNCH: OnceLock<Launch> = OnceLock::new();
     let launch = LAUNCH.get_or_init(|| {
         let under_test = Launch::default().with_clock();

@@ -12,6 +12,7 @@ mod give;
 mod lease;
 mod lease_around;
 mod lease_kill;
+mod lease_model;
 mod lease_set;
 mod mtake;
 mod peek;

@@ -1,0 +1,341 @@
+//! Random histories of leases, held to a model that shares no code with the module: a list of who
+//! holds a slot until when. Restarts and steps of the clock in between.
+
+use std::collections::BTreeMap;
+
+use redis::Connection;
+
+use crate::clock::launch_with_clock;
+use crate::common::Server;
+use crate::lease::Leases;
+use crate::support::node::launch;
+use crate::support::traffic::Dice;
+use crate::support::{Ask, Reply};
+
+const KEYS: [&str; 3] = ["a", "b", "c"];
+const TTLS: [i64; 6] = [10, 12, 25, 60, 1_000, 3_600_000];
+
+/// Token → when its lease ends, of one key; those that ended stay until they are seen to be gone.
+#[derive(Clone, Default)]
+struct Model {
+    ends: BTreeMap<String, i64>,
+    greatest_limit: i64,
+}
+
+/// One call, and what it says.
+enum Call {
+    Acquire {
+        limit: i64,
+        keep: i64,
+        ttl: i64,
+        token: String,
+    },
+    Renew {
+        ttl: i64,
+        tokens: Vec<String>,
+    },
+    Release {
+        tokens: Vec<String>,
+    },
+    Look {
+        limit: i64,
+    },
+}
+
+/// What a call must say, and leave behind.
+struct Outcome {
+    says: Vec<i64>,
+    told: Vec<(String, i64)>,
+    after: BTreeMap<String, i64>,
+}
+
+impl Model {
+    fn live(&self, now: i64) -> Vec<(i64, &str)> {
+        let mut live: Vec<_> = self
+            .ends
+            .iter()
+            .map(|(t, &end)| (end, t.as_str()))
+            .collect();
+        live.retain(|&(end, _)| end > now);
+        live.sort_unstable();
+        live
+    }
+
+    /// What a call at `now` must come to.
+    fn outcome(&self, call: &Call, now: i64) -> Outcome {
+        let live = self.live(now);
+        let mut after = self.ends.clone();
+        let held = live.len() as i64;
+        let is_live = |token: &String| self.ends.get(token).is_some_and(|&end| end > now);
+        let last = |ends: &BTreeMap<String, i64>| ends.values().map(|end| end - now).max();
+        let reset = |ends: &BTreeMap<String, i64>| last(ends).unwrap_or(0).max(0);
+        // The wait until only `most` are left.
+        let wait = |most: i64| match usize::try_from(held - most - 1) {
+            _ if most < 0 => -1,
+            Ok(nth) => live[nth].0 - now,
+            Err(_) => 0,
+        };
+        let mut told = Vec::new();
+        let says = match call {
+            Call::Acquire {
+                limit,
+                keep,
+                ttl,
+                token,
+            } => {
+                let renews = is_live(token);
+                if renews || held + 1 + keep <= *limit {
+                    let old = if renews { self.ends[token] } else { 0 };
+                    after.insert(token.clone(), old.max(now + ttl));
+                    let held = held + i64::from(!renews);
+                    vec![1, *limit, (limit - held).max(0), 0, reset(&after)]
+                } else {
+                    let free = (limit - held).max(0);
+                    vec![0, *limit, free, wait(limit - keep - 1), reset(&after)]
+                }
+            }
+            Call::Renew { ttl, tokens } => {
+                let renewed: Vec<_> = tokens.iter().filter(|t| is_live(t)).collect();
+                for token in &renewed {
+                    let old = self.ends[*token];
+                    after.insert((*token).clone(), old.max(now + ttl));
+                }
+                vec![renewed.len() as i64]
+            }
+            Call::Release { tokens } => {
+                let before = after.len();
+                after.retain(|token, &mut end| !tokens.contains(token) || end <= now);
+                vec![(before - after.len()) as i64]
+            }
+            Call::Look { limit } => {
+                told = live
+                    .iter()
+                    .map(|(end, t)| ((*t).to_owned(), end - now))
+                    .collect();
+                vec![
+                    held,
+                    *limit,
+                    (limit - held).max(0),
+                    wait(limit - 1),
+                    reset(&after),
+                ]
+            }
+        };
+        Outcome { says, told, after }
+    }
+}
+
+fn random_call(dice: &mut Dice) -> Call {
+    let mut token = || format!("t{}", dice.roll(0..9));
+    let tokens = vec![token(), token(), token()];
+    let ttl = TTLS[dice.roll(0..TTLS.len() as u64) as usize];
+    match dice.roll(0..20) {
+        0..11 => Call::Acquire {
+            limit: dice.roll(0..7) as i64,
+            keep: [0, 0, 0, 1, 3][dice.roll(0..5) as usize],
+            ttl,
+            token: tokens[0].clone(),
+        },
+        11..14 => Call::Renew { ttl, tokens },
+        14..16 => Call::Release { tokens },
+        _ => Call::Look {
+            limit: dice.roll(0..7) as i64,
+        },
+    }
+}
+
+/// Makes the call, between two looks at the server's clock.
+fn send(c: &mut Connection, key: &str, call: &Call) -> ((i64, i64), Vec<i64>, Vec<(String, i64)>) {
+    let mut pipe = redis::pipe();
+    pipe.cmd("TIME");
+    match call {
+        Call::Acquire {
+            limit,
+            keep,
+            ttl,
+            token,
+        } => {
+            pipe.cmd("RL.ACQUIRE")
+                .arg(key)
+                .arg(limit)
+                .arg(format!("{ttl}ms"))
+                .arg(token);
+            if *keep > 0 {
+                pipe.arg("KEEP").arg(keep);
+            }
+        }
+        Call::Renew { ttl, tokens } => {
+            pipe.cmd("RL.RENEW")
+                .arg(key)
+                .arg(format!("{ttl}ms"))
+                .arg(tokens);
+        }
+        Call::Release { tokens } => {
+            pipe.cmd("RL.RELEASE").arg(key).arg(tokens);
+        }
+        Call::Look { limit } => {
+            pipe.cmd("RL.LEASES").arg(key).arg(limit);
+        }
+    }
+    pipe.cmd("TIME");
+    let millis = |(seconds, micros): (i64, i64)| seconds * 1_000 + micros / 1_000;
+    type Time = (i64, i64);
+    match call {
+        Call::Acquire { .. } => {
+            let (from, reply, to): (Time, Reply, Time) = pipe.query(c).expect("replies");
+            ((millis(from), millis(to)), reply.to_vec(), vec![])
+        }
+        Call::Look { .. } => {
+            let (from, told, to): (Time, Leases, Time) = pipe.query(c).expect("replies");
+            let says = vec![told.0, told.1, told.2, told.3, told.4];
+            ((millis(from), millis(to)), says, told.5)
+        }
+        _ => {
+            let (from, count, to): (Time, i64, Time) = pipe.query(c).expect("replies");
+            ((millis(from), millis(to)), vec![count], vec![])
+        }
+    }
+}
+
+/// What the server holds, marker apart.
+fn stored(c: &mut Connection, key: &str) -> BTreeMap<String, i64> {
+    let found: Vec<(String, f64)> = c.call(&["ZRANGE", key, "0", "-1", "WITHSCORES"]);
+    let ends = found.into_iter().filter(|(token, _)| token != "rl:leases");
+    ends.map(|(token, end)| (token, end as i64)).collect()
+}
+
+fn sorted(mut told: Vec<(String, i64)>) -> Vec<(String, i64)> {
+    told.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+    told
+}
+
+/// So many calls; each must say what the model says at some millisecond in which it may have run.
+fn run(server: &Server, models: &mut BTreeMap<&'static str, Model>, dice: &mut Dice, calls: u32) {
+    let mut c = server.connection();
+    for n in 0..calls {
+        let key = KEYS[dice.roll(0..KEYS.len() as u64) as usize];
+        let call = random_call(dice);
+        let model = models.entry(key).or_default();
+        let before = stored(&mut c, key);
+        let ((from, to), says, told) = send(&mut c, key, &call);
+        let after = stored(&mut c, key);
+        let fits = |now: i64| {
+            let outcome = model.outcome(&call, now);
+            let live = |ends: &BTreeMap<String, i64>| {
+                let mut ends = ends.clone();
+                ends.retain(|_, &mut end| end > now);
+                ends
+            };
+            let fits = outcome.says == says
+                && outcome.told == sorted(told.clone())
+                // What ended meanwhile may be gone with its key.
+                && live(&outcome.after).iter().all(|(token, end)| after.get(token) == Some(end) || *end <= to + 50)
+                && live(&after).iter().all(|(token, end)| outcome.after.get(token) == Some(end));
+            fits.then_some(outcome)
+        };
+        let Some(outcome) = (from..=to).find_map(fits) else {
+            let expected = [from, to].map(|now| model.outcome(&call, now).says);
+            panic!(
+                "call {n} on {key} said {says:?} {told:?}, not {expected:?}; {before:?} {after:?}"
+            );
+        };
+        if let Call::Acquire { limit, .. } = call {
+            if says[0] == 1 {
+                model.greatest_limit = model
+                    .greatest_limit
+                    .max(limit)
+                    .max(model.live(from).len() as i64);
+            } else {
+                let same = before
+                    .iter()
+                    .all(|(t, end)| after.get(t) == Some(end) || *end <= to + 50);
+                assert!(same, "a denial wrote: {before:?} {after:?}");
+            }
+            assert!(after.len() as i64 <= model.greatest_limit, "{after:?}");
+        }
+        model.ends = outcome.after;
+    }
+}
+
+/// Tokens of leases that ended may be gone or not; what is live must be there as it was.
+fn assert_kept(server: &Server, models: &mut BTreeMap<&'static str, Model>) {
+    let mut c = server.connection();
+    for (key, model) in models {
+        let (seconds, _): (i64, i64) = c.ask("TIME");
+        let stored = stored(&mut c, key);
+        for (token, end) in &model.ends {
+            let kept = stored.get(token) == Some(end);
+            assert!(
+                kept || *end < (seconds + 2) * 1_000,
+                "{key}: {token} was lost"
+            );
+        }
+        for (token, end) in &stored {
+            assert_eq!(model.ends.get(token), Some(end), "{key}: {token} appeared");
+        }
+        model.ends = stored;
+    }
+}
+
+#[test]
+fn random_histories_say_what_the_model_says_through_restarts() {
+    let aof = launch().with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    for (seed, launch, save) in [(21, aof, false), (22, launch(), true)] {
+        let mut server = launch.start();
+        let mut models = BTreeMap::new();
+        let mut dice = Dice::new(seed);
+        for _ in 0..4 {
+            run(&server, &mut models, &mut dice, 1_500);
+            if save {
+                let () = server.ask("SAVE");
+            }
+            server.restart();
+            assert_kept(&server, &mut models);
+        }
+        let mut c = server.connection();
+        run(&server, &mut models, &mut dice, 500);
+        assert!(!KEYS.iter().all(|key| stored(&mut c, key).is_empty()));
+    }
+}
+
+/// Forward by so much leases end so much early, back by so much so much late: the model runs by
+/// the server's clock, and knows nothing of its steps.
+#[test]
+fn random_histories_say_what_the_model_says_through_steps_of_the_clock() {
+    let server = launch_with_clock().start();
+    let mut models = BTreeMap::new();
+    let mut dice = Dice::new(23);
+    for offset in [0, 5, 3, 4_000, 3_990, -10, 100_000, 0] {
+        server.set_clock(offset);
+        assert_known(&server, &mut models);
+        run(&server, &mut models, &mut dice, 400);
+    }
+}
+
+/// A step of the clock brings nothing new: a key may be gone that had expired, and what had ended
+/// and is still there may live again.
+fn assert_known(server: &Server, models: &mut BTreeMap<&'static str, Model>) {
+    let mut c = server.connection();
+    for (key, model) in models {
+        let stored = stored(&mut c, key);
+        for (token, end) in &stored {
+            assert_eq!(model.ends.get(token), Some(end), "{key}: {token} appeared");
+        }
+        model.ends = stored;
+    }
+}
+
+#[test]
+fn a_step_of_the_clock_moves_ends_by_as_much_and_a_dead_holders_slot_comes_back() {
+    let server = launch_with_clock().start();
+    let mut c = server.connection();
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 60s holder")[0], 1);
+    // Back by a minute: it ends a minute later, and not more.
+    server.set_clock(-60);
+    let [taken, .., wait_ms, _] = c.ask::<Reply>("RL.ACQUIRE k 1 60s heir");
+    assert_eq!(taken, 0);
+    assert!((60_000..=120_000).contains(&wait_ms), "{wait_ms}");
+    server.set_clock(61);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 60s heir")[..3], [1, 1, 0]);
+    assert_eq!(c.ask::<i64>("RL.RENEW k 60s holder"), 0);
+}
