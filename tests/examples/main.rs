@@ -4,6 +4,7 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod example;
+mod lease_workers;
 
 use example::Example;
 
@@ -43,4 +44,22 @@ fn java_limits_as_all_examples_do() {
         "java",
         &[&base, "-cp", &classes, "ServletLimits"],
     ));
+}
+
+#[test]
+fn a_worker_in_rust_holds_its_lease_as_all_workers_do() {
+    lease_workers::hold(&[env!("CARGO_BIN_EXE_lease_worker")]);
+}
+
+#[test]
+fn a_worker_in_python_holds_its_lease_as_all_workers_do() {
+    let python = common::root().join("target/clients/py/bin/python");
+    let script = common::root().join("scripts/examples/lease_worker.py");
+    lease_workers::hold(&[python, script]);
+}
+
+#[test]
+fn a_worker_in_node_holds_its_lease_as_all_workers_do() {
+    let script = example::beside_its_libraries("lease_worker.mjs");
+    lease_workers::hold(&["node", &script]);
 }

@@ -1,0 +1,91 @@
+"""A worker that does its work only while it holds one of at most 5 slots, by RL.ACQUIRE.
+
+pip install redis
+"""
+
+import logging
+import os
+import threading
+import time
+import uuid
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+KEY, LIMIT = "slots:reports", 5
+TTL_MS = int(os.environ.get("TTL_MS", 30_000))  # Some ten times the longest pause of a process.
+
+
+class Lease:
+    """A slot, or None. Inside the block `lost` says whether to stop: look at it between steps."""
+
+    def __init__(self, redis):
+        self.redis, self.token = redis, str(uuid.uuid4())
+        self.lost, self.done = threading.Event(), threading.Event()
+
+    def acquire(self):
+        """Waits until there is a slot."""
+        while True:
+            asked = time.monotonic()
+            taken, _, _, wait_ms, _ = self.redis.execute_command(
+                "RL.ACQUIRE", KEY, LIMIT, f"{TTL_MS}ms", self.token)
+            if taken:
+                # Counted from before the call: so it is over here before it is over there.
+                self.ends = asked + TTL_MS / 1000
+                return
+            # A hint: somebody may release before, so ask a bit more often.
+            time.sleep(max(0.01, min(wait_ms / 1000, 1)))
+
+    def __enter__(self):
+        self.acquire()
+        self.heart = threading.Thread(target=self.beat, daemon=True)
+        self.heart.start()
+        threading.Thread(target=self.watch, daemon=True).start()
+        return self
+
+    def beat(self):
+        """Renews at a third of the time, so that two renewals may fail."""
+        while not self.done.wait(TTL_MS / 3000):
+            asked = time.monotonic()
+            try:
+                renewed = self.redis.execute_command("RL.RENEW", KEY, f"{TTL_MS}ms", self.token)
+            except RedisError as error:
+                logging.warning("no renewal: %s", error)
+                continue  # The lease still runs: the next beat may reach the server.
+            if not renewed:
+                return self.lost.set()
+            self.ends = asked + TTL_MS / 1000
+
+    def watch(self):
+        """Ends it by this machine's clock where no renewal came through."""
+        while not self.done.wait(min(0.05, TTL_MS / 3000)):
+            if time.monotonic() >= self.ends:
+                return self.lost.set()
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.heart.join()  # A late renewal cannot bring it back: that one counts 0.
+        try:
+            self.redis.execute_command("RL.RELEASE", KEY, self.token)
+        except RedisError as error:
+            logging.warning("no release, the slot comes back by itself: %s", error)
+
+
+def main():
+    # A beat must not wait for longer than a beat.
+    timeout = TTL_MS / 3000
+    redis = Redis.from_url(os.environ["REDIS_URL"], retry=Retry(NoBackoff(), 1),
+                           socket_timeout=timeout, socket_connect_timeout=timeout)
+    with Lease(redis) as lease:
+        print("working", flush=True)
+        for step in range(int(os.environ.get("STEPS", 100))):
+            if lease.lost.is_set():
+                print(f"stopped at step {step}: the lease has ended", flush=True)
+                return
+            time.sleep(0.05)  # The work, in steps that are short beside the ttl.
+    print("done", flush=True)
+
+
+main()

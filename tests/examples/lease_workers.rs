@@ -1,0 +1,113 @@
+//! The workers that hold a lease: they work while they hold it, stop when it has ended, and what
+//! they held comes back.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{root, wait_until, Server};
+
+/// A running worker. It ends with its test.
+struct Worker {
+    process: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Worker {
+    fn start(command: &[impl AsRef<OsStr>], redis: &Server, ttl_ms: u32, steps: u32) -> Self {
+        let mut process = Command::new(&command[0])
+            .args(&command[1..])
+            .current_dir(root())
+            .env("REDIS_URL", redis.url())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("TTL_MS", ttl_ms.to_string())
+            .env("STEPS", steps.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the worker runs");
+        let lines = BufReader::new(process.stdout.take().expect("a pipe"));
+        Self { process, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Nothing is left to do about one that has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// How many slots are held.
+fn held(redis: &Server) -> i64 {
+    let mut ask = redis::cmd("RL.LEASES");
+    type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>);
+    let told: Leases = ask
+        .arg("slots:reports")
+        .arg(5)
+        .query(&mut redis.connection())
+        .expect("leases");
+    told.0
+}
+
+/// Tries all cases.
+pub fn hold(command: &[impl AsRef<OsStr>]) {
+    a_worker_renews_while_it_works_and_gives_its_slot_back(command);
+    a_worker_whose_lease_has_ended_stops(command);
+    a_worker_that_cannot_renew_stops_in_time(command);
+    a_worker_waits_for_a_slot_and_a_killed_ones_comes_back(command);
+}
+
+/// The work takes several times the ttl.
+fn a_worker_renews_while_it_works_and_gives_its_slot_back(command: &[impl AsRef<OsStr>]) {
+    let redis = Server::start();
+    let mut worker = Worker::start(command, &redis, 900, 60);
+    assert_eq!(worker.line(), "working");
+    assert_eq!(held(&redis), 1);
+    assert_eq!(worker.line(), "done");
+    wait_until("the slot is given back", || held(&redis) == 0);
+}
+
+fn a_worker_whose_lease_has_ended_stops(command: &[impl AsRef<OsStr>]) {
+    let redis = Server::start();
+    let mut worker = Worker::start(command, &redis, 3_000, 100_000);
+    assert_eq!(worker.line(), "working");
+    // By hand: a renewal then says 0.
+    let () = redis::cmd("DEL")
+        .arg("slots:reports")
+        .query(&mut redis.connection())
+        .expect("a count");
+    assert!(worker.line().starts_with("stopped"));
+    assert_eq!(held(&redis), 0);
+}
+
+fn a_worker_that_cannot_renew_stops_in_time(command: &[impl AsRef<OsStr>]) {
+    let mut redis = Server::start();
+    let mut worker = Worker::start(command, &redis, 1_500, 100_000);
+    assert_eq!(worker.line(), "working");
+    redis.kill();
+    assert!(worker.line().starts_with("stopped"));
+}
+
+fn a_worker_waits_for_a_slot_and_a_killed_ones_comes_back(command: &[impl AsRef<OsStr>]) {
+    let redis = Server::start();
+    let mut workers: Vec<_> = (0..5)
+        .map(|_| Worker::start(command, &redis, 1_500, 100_000))
+        .collect();
+    for worker in &mut workers {
+        assert_eq!(worker.line(), "working");
+    }
+    let mut sixth = Worker::start(command, &redis, 1_500, 100_000);
+    assert_eq!(held(&redis), 5);
+    // Killed with SIGKILL.
+    drop(workers.pop());
+    assert_eq!(sixth.line(), "working");
+    assert!(held(&redis) <= 5);
+}
