@@ -3,13 +3,13 @@
 
 use redis_rl_limits::decision::{Reply, NEVER};
 use redis_rl_limits::error::Error;
-use redis_rl_limits::lease::{check_token, parse_ttl, End, Limit, Verdict};
+use redis_rl_limits::lease::{check_token, parse_ttl, Limit, Room, Verdict};
 use redis_rl_limits::options::{Name, Options};
 use redis_rl_limits::top::Top;
 
 use super::lease_set::{refused, Held, Leases};
 use super::{Command, KEEP, KEY, LEASES_VERSION, LIMIT, TOKEN, TTL};
-use crate::server::{Access, Argument, Call, Description, Keys};
+use crate::server::{Access, Argument, Call, Description, Keys, Raised};
 use crate::stats::{with_top, LEASES};
 
 /// The command.
@@ -21,6 +21,13 @@ struct Ask<'a> {
     limit: Limit,
     ttl_ms: u64,
     token: &'a Argument<'a>,
+}
+
+/// What came of it.
+enum Outcome {
+    Granted,
+    Renewed,
+    Denied,
 }
 
 impl Command for Acquire {
@@ -40,14 +47,16 @@ impl Command for Acquire {
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let ask = parse(call.arguments(), Self::SYNTAX)?;
         let mut leases = Leases::open(call, ask.key)?;
-        let held = leases.held(ask.token);
-        let reply = match ask.limit.acquire(held.live as u64, held.own) {
-            Verdict::Renew(own) => renew(&mut leases, &held, own, &ask),
-            Verdict::Grant => grant(&mut leases, &held, &ask),
-            Verdict::Deny(ended) => Ok(deny(&mut leases, &held, &ask, ended)),
-        }?;
+        let held = leases.held();
+        let room = ask.limit.room(held.live as u64);
+        let (outcome, reply) =
+            if room == Room::Now && held.none_has_ended() && leases.check_memory().is_ok() {
+                grant_or_renew(&mut leases, &held, &ask)?
+            } else {
+                decide(&mut leases, &held, &ask)?
+            };
         drop(leases);
-        report(call, &ask, &held, &reply);
+        report(call, &ask, &outcome);
         Ok(reply)
     }
 }
@@ -68,50 +77,62 @@ fn parse<'a>(arguments: &'a [Argument<'a>], syntax: &'static str) -> Result<Ask<
     })
 }
 
-fn grant<'k, 'a: 'k>(
+/// Without a look at the token's own lease.
+fn grant_or_renew<'k, 'a: 'k>(
     leases: &mut Leases<'k>,
     held: &Held,
     ask: &Ask<'a>,
-) -> Result<Reply, Error<'a>> {
-    let granted = leases
-        .check_memory()
-        .and_then(|()| leases.grant(held, ask.token, ask.ttl_ms));
-    let last = granted.map_err(|refusal| refused(refusal, ask.key))?;
-    let live = (held.live as u64).saturating_add(1);
-    let reset_ms = last.millis_left(leases.now_ms());
-    Ok(ask.limit.reply(1, live, 0, reset_ms))
-}
-
-fn renew<'k, 'a: 'k>(
-    leases: &mut Leases<'k>,
-    held: &Held,
-    own: End,
-    ask: &Ask<'a>,
-) -> Result<Reply, Error<'a>> {
-    let last = leases
-        .renew(held, own, ask.token, ask.ttl_ms)
+) -> Result<(Outcome, Reply), Error<'a>> {
+    let (raised, last) = leases
+        .grant_or_renew(ask.token, ask.ttl_ms)
         .map_err(|refusal| refused(refusal, ask.key))?;
     let reset_ms = last.millis_left(leases.now_ms());
-    Ok(ask.limit.reply(1, held.live as u64, 0, reset_ms))
+    let live = held.live as u64;
+    Ok(match raised {
+        Raised::Added => {
+            let live = live.saturating_add(1);
+            (Outcome::Granted, ask.limit.reply(1, live, 0, reset_ms))
+        }
+        Raised::WasThere => (Outcome::Renewed, ask.limit.reply(1, live, 0, reset_ms)),
+    })
 }
 
-fn deny(leases: &mut Leases<'_>, held: &Held, ask: &Ask<'_>, ended: Option<u64>) -> Reply {
-    let wait_ms = ended.map_or(NEVER, |ended| leases.wait_ms(held, ended));
-    let reset_ms = leases.reset_ms();
-    ask.limit.reply(0, held.live as u64, wait_ms, reset_ms)
+fn decide<'k, 'a: 'k>(
+    leases: &mut Leases<'k>,
+    held: &Held,
+    ask: &Ask<'a>,
+) -> Result<(Outcome, Reply), Error<'a>> {
+    let live = held.live as u64;
+    let done = match ask.limit.acquire(live, leases.own(ask.token)) {
+        Verdict::Deny(ended) => {
+            let wait_ms = ended.map_or(NEVER, |ended| leases.wait_ms(held, ended));
+            let reply = ask.limit.reply(0, live, wait_ms, leases.reset_ms());
+            return Ok((Outcome::Denied, reply));
+        }
+        Verdict::Renew(own) => leases
+            .renew(held, own, ask.token, ask.ttl_ms)
+            .map(|last| (Outcome::Renewed, live, last)),
+        Verdict::Grant => leases
+            .check_memory()
+            .and_then(|()| leases.grant(held, ask.token, ask.ttl_ms))
+            .map(|last| (Outcome::Granted, live.saturating_add(1), last)),
+    };
+    let (outcome, live, last) = done.map_err(|refusal| refused(refusal, ask.key))?;
+    let reset_ms = last.millis_left(leases.now_ms());
+    Ok((outcome, ask.limit.reply(1, live, 0, reset_ms)))
 }
 
 /// Counts and tells what came of it.
-fn report(call: &Call<'_>, ask: &Ask<'_>, held: &Held, reply: &Reply) {
-    if reply.taken == 0 {
-        LEASES.denied.add(1);
-        with_top(|top: &mut Top| top.denied(ask.key.bytes(), call.now()));
-        call.notify(c"rl.deny", ask.key);
-        return;
-    }
-    match held.own {
-        Some(_) => LEASES.renewed.add(1),
-        None => LEASES.acquired.add(1),
-    }
+fn report(call: &Call<'_>, ask: &Ask<'_>, outcome: &Outcome) {
+    let counter = match outcome {
+        Outcome::Granted => &LEASES.acquired,
+        Outcome::Renewed => &LEASES.renewed,
+        Outcome::Denied => {
+            LEASES.denied.add(1);
+            with_top(|top: &mut Top| top.denied(ask.key.bytes(), call.now()));
+            return call.notify(c"rl.deny", ask.key);
+        }
+    };
+    counter.add(1);
     call.notify(c"rl.acquire", ask.key);
 }

@@ -7,7 +7,7 @@ use redis_rl_limits::error::Error;
 use redis_rl_limits::lease::{self, renewed, End};
 use redis_rl_limits::units::NANOS_PER_MILLI;
 
-use crate::server::{Argument, Call, Name, Refusal, Scores, SortedSet};
+use crate::server::{Argument, Call, Name, Raised, Refusal, Scores, SortedSet};
 use crate::stats::LEASES;
 
 /// The member by which a set is known to be ours, as the server keeps it.
@@ -22,11 +22,16 @@ const TRIMMED_A_CALL: usize = 16;
 pub struct Held {
     /// Leases that have not ended.
     pub live: usize,
-    /// The end of the token's own, if it is live.
-    pub own: Option<End>,
     /// Members that do not count: the marker, and leases that ended and were not trimmed.
     pub dead: usize,
     now_ms: i64,
+}
+
+impl Held {
+    /// Whether all members but the marker are live.
+    pub fn none_has_ended(&self) -> bool {
+        self.dead == 1
+    }
 }
 
 /// An open key with leases, or none.
@@ -50,13 +55,32 @@ impl<'k> Leases<'k> {
         Ok(Self { set, now_ms })
     }
 
-    /// How they stand, for a token.
+    /// How they stand.
     #[inline(always)]
-    pub fn held(&mut self, token: &Argument<'_>) -> Held {
-        Held {
-            own: self.end(token).filter(|end| end.is_live(self.now_ms)),
-            ..count(&mut self.set, self.now_ms)
-        }
+    pub fn held(&mut self) -> Held {
+        count(&mut self.set, self.now_ms)
+    }
+
+    /// The end of a token's lease, if it is live.
+    #[inline(always)]
+    pub fn own(&self, token: &Argument<'_>) -> Option<End> {
+        self.end(token).filter(|end| end.is_live(self.now_ms))
+    }
+
+    /// A slot for a token, or a later end for the one that it has: where there is room for one
+    /// more and no lease has ended, the set need not be asked first which of the two it is.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[inline(always)]
+    pub fn grant_or_renew(
+        &mut self,
+        token: &Argument<'k>,
+        ttl_ms: u64,
+    ) -> Result<(Raised, End), Refusal> {
+        let end = End::after(self.now_ms, ttl_ms);
+        let raised = self.set.raise(token, end.millis().unwrap_or(i64::MAX))?;
+        Ok((raised, self.expire_with_the_last(end)))
     }
 
     /// When a token's lease ends, or did.
@@ -65,8 +89,8 @@ impl<'k> Leases<'k> {
         self.set.score(token).map(End)
     }
 
-    /// A slot for a token that has none, within what [`held`](Self::held) found. Tells when the
-    /// last of all leases ends.
+    /// A slot for a token that has none, where [`held`](Self::held) found room. Tells when the last
+    /// of all leases ends.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -86,8 +110,8 @@ impl<'k> Leases<'k> {
         Ok(self.expire_with_the_last(end))
     }
 
-    /// A later end for a token of which [`held`](Self::held) found a lease that is live until `own`.
-    /// Tells when the last of all leases ends.
+    /// A later end for a token whose lease is live until `own`. Tells when the last of all leases
+    /// ends.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -184,21 +208,10 @@ impl<'k> Leases<'k> {
     /// After slots were freed, of which the last to end would have at `freed`: lets the key expire
     /// when the last lease ends, or removes it where none is live.
     fn shrink(&mut self, freed: End) {
-        // Nothing but the marker.
-        if self.set.len() <= 1 {
-            return self.set.clear();
-        }
-        let expires_at = self.set.expires_at();
-        let is_last = freed.millis().is_none_or(|freed| Some(freed) >= expires_at);
-        if expires_at.is_some() && !is_last {
-            return;
-        }
         match self.set.last().map(End) {
-            Some(last) if last.is_live(self.now_ms) => {
-                if last.millis() != expires_at {
-                    self.set.expire_at(last.millis());
-                }
-            }
+            // The key expires with it already.
+            Some(last) if last.is_live(self.now_ms) && last >= freed => {}
+            Some(last) if last.is_live(self.now_ms) => self.set.expire_at(last.millis()),
             _ => self.set.clear(),
         }
     }
@@ -284,7 +297,6 @@ fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
     let dead = set.count_up_to(now_ms as f64);
     Held {
         live: set.len().saturating_sub(dead),
-        own: None,
         dead,
         now_ms,
     }
@@ -303,9 +315,9 @@ fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
 /// Makes sure that a set is ours.
 #[inline(always)]
 fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
-    match set.len() > 0 && set.score(&MARKER.argument()) != Some(0.0) {
-        true => Err(Error::ForeignSet(name.bytes())),
-        false => Ok(()),
+    match set.score(&MARKER.argument()) == Some(0.0) || set.len() == 0 {
+        true => Ok(()),
+        false => Err(Error::ForeignSet(name.bytes())),
     }
 }
 

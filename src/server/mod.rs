@@ -36,7 +36,7 @@ pub use peek::MAX_LEN;
 pub use refusal::Refusal;
 pub use replication::SET_COMMANDS;
 pub use settings::Setting;
-pub use sorted_set::{Scores, SortedSet};
+pub use sorted_set::{Raised, Scores, SortedSet};
 
 /// What the server's functions return where all is well.
 const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;

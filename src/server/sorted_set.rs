@@ -35,6 +35,14 @@ pub struct Scores<'k> {
     now: u64,
 }
 
+/// What raising a member's score came to.
+pub enum Raised {
+    /// There was no such member.
+    Added,
+    /// There was, and now its score is at least that.
+    WasThere,
+}
+
 /// An open key that holds a sorted set or nothing, to be read and written. Replicates what was
 /// changed when it is closed, which is when it is dropped.
 pub struct SortedSet<'k> {
@@ -131,11 +139,11 @@ impl Scores<'_> {
     /// A member's score.
     #[inline(always)]
     pub fn score(&self, member: &Argument<'_>) -> Option<f64> {
-        let mut score = 0.0;
-        if self.len() == 0 {
+        if self.key.is_null() {
             return None;
         }
-        // SAFETY: the key is open and holds a sorted set; the string is alive.
+        let mut score = 0.0;
+        // SAFETY: the key is open, and empty or a sorted set; the string is alive.
         let status = unsafe { api!(RedisModule_ZsetScore(self.key, member.string, &mut score)) };
         (status == OK).then_some(score)
     }
@@ -174,19 +182,14 @@ impl Scores<'_> {
     /// Goes to the last with at least that score; `false` if there is none.
     #[inline(always)]
     fn start_from_last(&mut self, least: f64, bound: Bound) -> bool {
-        if self.len() == 0 {
+        if self.key.is_null() {
             return false;
         }
-        // SAFETY: the key is open and holds a sorted set.
+        // SAFETY: as in `start`.
         unsafe {
-            api!(RedisModule_ZsetLastInScoreRange(
-                self.key,
-                least,
-                f64::INFINITY,
-                bound as c_int,
-                0
-            ));
-            api!(RedisModule_ZsetRangeEndReached(self.key)) == 0
+            let (key, most, bound) = (self.key, f64::INFINITY, bound as c_int);
+            let begun = api!(RedisModule_ZsetLastInScoreRange(key, least, most, bound, 0)) == OK;
+            begun && api!(RedisModule_ZsetRangeEndReached(key)) == 0
         }
     }
 
@@ -239,19 +242,17 @@ impl Scores<'_> {
     /// Goes to the first with a score in that range; `false` if there is none.
     #[inline(always)]
     fn start(&mut self, least: f64, greatest: f64, bound: Bound) -> bool {
-        if self.len() == 0 {
+        if self.key.is_null() {
             return false;
         }
-        // SAFETY: the key is open and holds a sorted set.
+        // SAFETY: the key is open. Whether it holds a sorted set the first tells, and only then the
+        // second is asked.
         unsafe {
-            api!(RedisModule_ZsetFirstInScoreRange(
-                self.key,
-                least,
-                greatest,
-                bound as c_int,
-                0
-            ));
-            api!(RedisModule_ZsetRangeEndReached(self.key)) == 0
+            let (key, bound) = (self.key, bound as c_int);
+            let begun = api!(RedisModule_ZsetFirstInScoreRange(
+                key, least, greatest, bound, 0
+            )) == OK;
+            begun && api!(RedisModule_ZsetRangeEndReached(key)) == 0
         }
     }
 
@@ -383,20 +384,39 @@ impl<'k> SortedSet<'k> {
     /// The server refuses the write.
     #[inline(always)]
     pub fn add(&mut self, member: &Argument<'k>, score: i64) -> Result<(), Refusal> {
+        self.write(member, score, 0).map(drop)
+    }
+
+    /// Adds a member, or raises its score if it has a lower one.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[inline(always)]
+    pub fn raise(&mut self, member: &Argument<'k>, score: i64) -> Result<Raised, Refusal> {
+        let flags = self.write(member, score, raw::REDISMODULE_ZADD_GT)?;
+        Ok(match flags & raw::REDISMODULE_ZADD_ADDED {
+            0 => Raised::WasThere,
+            _ => Raised::Added,
+        })
+    }
+
+    /// Writes as the flags say; what came of it comes back.
+    #[inline(always)]
+    fn write(&mut self, member: &Argument<'k>, score: i64, flags: u32) -> Result<u32, Refusal> {
+        let mut flags = flags as c_int;
         // SAFETY: the key is open for writing, and empty or a sorted set; the string is alive.
         let status = unsafe {
-            api!(RedisModule_ZsetAdd(
-                self.scores.key,
-                score as f64,
-                member.string,
-                ptr::null_mut()
-            ))
+            let (key, score) = (self.scores.key, score as f64);
+            api!(RedisModule_ZsetAdd(key, score, member.string, &mut flags))
         };
         if status != OK {
             return Err(Refusal::WriteFailed);
         }
-        self.changes.added(member, score);
-        Ok(())
+        let flags = flags as u32;
+        if flags & raw::REDISMODULE_ZADD_NOP == 0 {
+            self.changes.added(member, score);
+        }
+        Ok(flags)
     }
 
     /// Takes a member out, if it is there.
@@ -407,6 +427,7 @@ impl<'k> SortedSet<'k> {
 
     /// Takes out members with a score up to this, lowest first, but for one that is to stay: so
     /// many at most. Tells how many it were.
+    #[cold]
     pub fn trim(&mut self, score: f64, stays: &[u8], most: usize) -> usize {
         let mut members = Vec::with_capacity(most);
         let mut there = self.start(f64::NEG_INFINITY, score, Bound::Included);

@@ -434,8 +434,8 @@ fn events_counts_and_the_keys_denied_most_tell_what_happened() {
         .psubscribe("__keyevent@0__:*")
         .expect("a subscription");
     let calls: [(&str, &[&str]); 12] = [
-        ("RL.ACQUIRE k 1 10ms a", &["rl.acquire"]),
-        ("RL.ACQUIRE k 2 1h b", &["rl.acquire"]),
+        ("RL.ACQUIRE k 1 1h b", &["rl.acquire"]),
+        ("RL.ACQUIRE k 2 10ms a", &["rl.acquire"]),
         ("RL.ACQUIRE k 1 1h c", &["rl.deny"]),
         ("RL.ACQUIRE k 1 1h b", &["rl.acquire"]),
         ("RL.RENEW k 2h b none", &["rl.acquire"]),

@@ -144,6 +144,10 @@ fn random_call(dice: &mut Dice) -> Call {
     }
 }
 
+fn millis((seconds, micros): (i64, i64)) -> i64 {
+    seconds * 1_000 + micros / 1_000
+}
+
 /// Makes the call, between two looks at the server's clock.
 fn send(c: &mut Connection, key: &str, call: &Call) -> ((i64, i64), Vec<i64>, Vec<(String, i64)>) {
     let mut pipe = redis::pipe();
@@ -178,7 +182,6 @@ fn send(c: &mut Connection, key: &str, call: &Call) -> ((i64, i64), Vec<i64>, Ve
         }
     }
     pipe.cmd("TIME");
-    let millis = |(seconds, micros): (i64, i64)| seconds * 1_000 + micros / 1_000;
     type Time = (i64, i64);
     match call {
         Call::Acquire { .. } => {
@@ -219,6 +222,8 @@ fn run(server: &Server, models: &mut BTreeMap<&'static str, Model>, dice: &mut D
         let before = stored(&mut c, key);
         let ((from, to), says, told) = send(&mut c, key, &call);
         let after = stored(&mut c, key);
+        // What had ended by then may be gone with its key.
+        let seen_at = millis(c.ask("TIME"));
         let fits = |now: i64| {
             let outcome = model.outcome(&call, now);
             let live = |ends: &BTreeMap<String, i64>| {
@@ -228,9 +233,12 @@ fn run(server: &Server, models: &mut BTreeMap<&'static str, Model>, dice: &mut D
             };
             let fits = outcome.says == says
                 && outcome.told == sorted(told.clone())
-                // What ended meanwhile may be gone with its key.
-                && live(&outcome.after).iter().all(|(token, end)| after.get(token) == Some(end) || *end <= to + 50)
-                && live(&after).iter().all(|(token, end)| outcome.after.get(token) == Some(end));
+                && live(&outcome.after)
+                    .iter()
+                    .all(|(token, end)| after.get(token) == Some(end) || *end <= seen_at)
+                && live(&after)
+                    .iter()
+                    .all(|(token, end)| outcome.after.get(token) == Some(end));
             fits.then_some(outcome)
         };
         let Some(outcome) = (from..=to).find_map(fits) else {
@@ -248,7 +256,7 @@ fn run(server: &Server, models: &mut BTreeMap<&'static str, Model>, dice: &mut D
             } else {
                 let same = before
                     .iter()
-                    .all(|(t, end)| after.get(t) == Some(end) || *end <= to + 50);
+                    .all(|(t, end)| after.get(t) == Some(end) || *end <= seen_at);
                 assert!(same, "a denial wrote: {before:?} {after:?}");
             }
             assert!(after.len() as i64 <= model.greatest_limit, "{after:?}");
