@@ -5,11 +5,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/leases.rs"]
+mod lease_oracle;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
 mod calls;
 mod check;
+mod leases;
 mod model;
 mod random;
 mod syntax;

@@ -1,5 +1,4 @@
-//! Random histories of leases, held to a model that shares no code with the module: a list of who
-//! holds a slot until when. Restarts and steps of the clock in between.
+//! Random histories of leases, held to the oracle's list of who holds a slot until when. Restarts and steps of the clock in between.
 
 use std::collections::BTreeMap;
 
@@ -8,122 +7,13 @@ use redis::Connection;
 use crate::clock::launch_with_clock;
 use crate::common::Server;
 use crate::lease::Leases;
+use crate::lease_oracle::{Call, Model};
 use crate::support::node::launch;
 use crate::support::traffic::Dice;
 use crate::support::{Ask, Reply};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 const TTLS: [i64; 6] = [10, 12, 25, 60, 1_000, 3_600_000];
-
-/// Token → when its lease ends, of one key; those that ended stay until they are seen to be gone.
-#[derive(Clone, Default)]
-struct Model {
-    ends: BTreeMap<String, i64>,
-    greatest_limit: i64,
-}
-
-/// One call, and what it says.
-enum Call {
-    Acquire {
-        limit: i64,
-        keep: i64,
-        ttl: i64,
-        token: String,
-    },
-    Renew {
-        ttl: i64,
-        tokens: Vec<String>,
-    },
-    Release {
-        tokens: Vec<String>,
-    },
-    Look {
-        limit: i64,
-    },
-}
-
-/// What a call must say, and leave behind.
-struct Outcome {
-    says: Vec<i64>,
-    told: Vec<(String, i64)>,
-    after: BTreeMap<String, i64>,
-}
-
-impl Model {
-    fn live(&self, now: i64) -> Vec<(i64, &str)> {
-        let mut live: Vec<_> = self
-            .ends
-            .iter()
-            .map(|(t, &end)| (end, t.as_str()))
-            .collect();
-        live.retain(|&(end, _)| end > now);
-        live.sort_unstable();
-        live
-    }
-
-    /// What a call at `now` must come to.
-    fn outcome(&self, call: &Call, now: i64) -> Outcome {
-        let live = self.live(now);
-        let mut after = self.ends.clone();
-        let held = live.len() as i64;
-        let is_live = |token: &String| self.ends.get(token).is_some_and(|&end| end > now);
-        let last = |ends: &BTreeMap<String, i64>| ends.values().map(|end| end - now).max();
-        let reset = |ends: &BTreeMap<String, i64>| last(ends).unwrap_or(0).max(0);
-        // The wait until only `most` are left.
-        let wait = |most: i64| match usize::try_from(held - most - 1) {
-            _ if most < 0 => -1,
-            Ok(nth) => live[nth].0 - now,
-            Err(_) => 0,
-        };
-        let mut told = Vec::new();
-        let says = match call {
-            Call::Acquire {
-                limit,
-                keep,
-                ttl,
-                token,
-            } => {
-                let renews = is_live(token);
-                if renews || held + 1 + keep <= *limit {
-                    let old = if renews { self.ends[token] } else { 0 };
-                    after.insert(token.clone(), old.max(now + ttl));
-                    let held = held + i64::from(!renews);
-                    vec![1, *limit, (limit - held).max(0), 0, reset(&after)]
-                } else {
-                    let free = (limit - held).max(0);
-                    vec![0, *limit, free, wait(limit - keep - 1), reset(&after)]
-                }
-            }
-            Call::Renew { ttl, tokens } => {
-                let renewed: Vec<_> = tokens.iter().filter(|t| is_live(t)).collect();
-                for token in &renewed {
-                    let old = self.ends[*token];
-                    after.insert((*token).clone(), old.max(now + ttl));
-                }
-                vec![renewed.len() as i64]
-            }
-            Call::Release { tokens } => {
-                let before = after.len();
-                after.retain(|token, &mut end| !tokens.contains(token) || end <= now);
-                vec![(before - after.len()) as i64]
-            }
-            Call::Look { limit } => {
-                told = live
-                    .iter()
-                    .map(|(end, t)| ((*t).to_owned(), end - now))
-                    .collect();
-                vec![
-                    held,
-                    *limit,
-                    (limit - held).max(0),
-                    wait(limit - 1),
-                    reset(&after),
-                ]
-            }
-        };
-        Outcome { says, told, after }
-    }
-}
 
 fn random_call(dice: &mut Dice) -> Call {
     let mut token = || format!("t{}", dice.roll(0..9));

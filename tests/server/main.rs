@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/leases.rs"]
+mod lease_oracle;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod support;

@@ -1,0 +1,385 @@
+//! Random, spoilt and right calls on leases, and edits of their sets by hand: each reply and each
+//! stored end held to the oracle.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use crate::common::Server;
+use crate::lease_oracle::{Call, Model};
+use crate::random::Random;
+use crate::wire::{Command, Wire};
+use crate::{now, setting};
+
+const KEYS: [&[u8]; 4] = [b"slots", b"", b"\xff\x00\r\n", b"KEEP"];
+const TOKENS: [&str; 8] = ["a", "b", "c", "d", "12345", "KEEP", "COUNT", "rl:lease"];
+const TTLS: [(&str, i64); 8] = [
+    ("10ms", 10),
+    ("12ms", 12),
+    ("1e1ms", 10),
+    ("1s", 1_000),
+    ("2MIN", 120_000),
+    ("1h", 3_600_000),
+    ("30days", 2_592_000_000),
+    ("4weeks", 2_419_200_000),
+];
+const WRONG: [&str; 16] = [
+    "",
+    "-1",
+    "x",
+    "1.5",
+    "15",
+    "m",
+    "9ms",
+    "31d",
+    "1M",
+    "100001",
+    "1e99",
+    "rl:leases",
+    "inf",
+    "\r\n",
+    "KEEP",
+    "99999999999999999999",
+];
+
+/// What a key is.
+enum Held {
+    Leases(Model),
+    OtherSet,
+    OtherType,
+}
+
+/// A call as it should be read: what is right, or how an error may begin.
+fn read(words: &[Vec<u8>]) -> Result<Call, &'static str> {
+    let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
+    let words: Vec<String> = words.iter().map(text).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let whole = |text: &str, low: i64, high: i64| {
+        let n = match text {
+            "1e1" => 10,
+            _ if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok()?,
+            _ => return None,
+        };
+        (low..=high).contains(&n).then_some(n)
+    };
+    let limit = |text| whole(text, 0, 100_000).ok_or("ERR limit must be");
+    let ttl = |text: &str| {
+        let known = TTLS.iter().find(|(name, _)| *name == text);
+        known.map(|&(_, ms)| ms).ok_or("ERR ttl must be")
+    };
+    let option = |rest: &[&str], name: &str, most| match *rest {
+        [] => Ok(None),
+        [word, ..] if !word.eq_ignore_ascii_case(name) => Err("ERR syntax error: unknown option"),
+        [_] => Err("ERR syntax error: option"),
+        [_, n] => whole(n, 1, most).map(Some).ok_or("ERR "),
+        _ => Err("ERR "),
+    };
+    let tokens = |rest: &[&str]| {
+        let right = |t: &&str| (1..=128).contains(&t.len()) && *t != "rl:leases";
+        match rest.iter().all(right) {
+            true => Ok(rest.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>()),
+            false => Err("ERR token must be"),
+        }
+    };
+    match (words[0].to_uppercase().as_str(), &words[1..]) {
+        ("RL.ACQUIRE", [_, slots, time, token, rest @ ..]) => {
+            let keep = option(rest, "KEEP", 100_000_000_000)?.unwrap_or(0);
+            let (limit, ttl) = (limit(slots)?, ttl(time)?);
+            let token = tokens(&[token])?.remove(0);
+            Ok(Call::Acquire {
+                limit,
+                keep,
+                ttl,
+                token,
+            })
+        }
+        ("RL.RENEW", [_, time, rest @ ..]) if !rest.is_empty() => {
+            let ttl = ttl(time)?;
+            Ok(Call::Renew {
+                ttl,
+                tokens: tokens(rest)?,
+            })
+        }
+        ("RL.RELEASE", [_, rest @ ..]) if !rest.is_empty() => Ok(Call::Release {
+            tokens: tokens(rest)?,
+        }),
+        ("RL.LEASES", [_, slots, rest @ ..]) => {
+            option(rest, "COUNT", 100_000)?;
+            Ok(Call::Look {
+                limit: limit(slots)?,
+            })
+        }
+        _ => Err("ERR usage: "),
+    }
+}
+
+fn any(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let ttl = random.one_of(&TTLS).0;
+    let limit = random.below(6).to_string();
+    let token = random.one_of(&TOKENS);
+    let texts: Vec<&str> = match random.below(12) {
+        0..6 if random.once_in(4) => vec!["RL.ACQUIRE", "", &limit, ttl, token, "keep", "1"],
+        0..6 => vec!["rl.acquire", "", &limit, ttl, token],
+        6..8 => vec!["RL.RENEW", "", ttl, token, random.one_of(&TOKENS)],
+        8..10 => vec!["RL.RELEASE", "", token, random.one_of(&TOKENS)],
+        10 => vec!["Rl.Leases", "", &limit],
+        _ => vec!["RL.LEASES", "", &limit, "COUNT", "100000"],
+    };
+    words.extend(texts.iter().map(|text| text.as_bytes().to_vec()));
+    words[1] = key.to_vec();
+    if random.once_in(6) {
+        let at = 1 + random.below(words.len() as u64) as usize;
+        let wrong = random.one_of(&WRONG).as_bytes().to_vec();
+        match random.below(4) {
+            0 if at > 1 => words.truncate(at),
+            1 => words.insert(at.max(2), wrong),
+            2 if at > 1 && at < words.len() => words[at] = "x".repeat(129).into_bytes(),
+            _ if at > 1 && at < words.len() => words[at] = wrong,
+            _ => {}
+        }
+    }
+    words
+}
+
+/// What somebody does to the key by hand.
+fn meddle(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
+    let token = random.one_of(&TOKENS);
+    let shift = random.below(200_000) as i64 - 100_000;
+    let end = (now() as i64 / 1_000_000 + shift).to_string();
+    let words: Vec<&str> = match random.below(12) {
+        0 => vec!["DEL", ""],
+        1..4 => vec!["ZREM", "", token],
+        4..7 => vec!["ZADD", "", &end, token],
+        7 => vec!["ZREM", "", "rl:leases"],
+        8 => vec!["SET", "", "text"],
+        9 => vec!["PERSIST", ""],
+        10 => vec!["ZADD", "", "7", "rl:leases"],
+        _ => vec!["PEXPIRE", "", "100000"],
+    };
+    let mut words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    words[1] = key.to_vec();
+    words
+}
+
+struct Fuzz {
+    wire: Wire,
+    held: BTreeMap<Vec<u8>, Held>,
+    right: u64,
+    wrong: u64,
+    foreign: u64,
+}
+
+impl Fuzz {
+    fn millis(&mut self) -> i64 {
+        match self.wire.reply() {
+            Value::Array(time) => match &time[..] {
+                [Value::BulkString(seconds), Value::BulkString(micros)] => {
+                    let number = |text: &[u8]| -> i64 {
+                        String::from_utf8_lossy(text).parse().expect("a number")
+                    };
+                    number(seconds) * 1_000 + number(micros) / 1_000
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the key holds now, as the server tells.
+    fn stored(&mut self) -> Held {
+        let (kind, members) = (self.wire.reply(), self.wire.reply());
+        match (kind, members) {
+            (Value::SimpleString(kind), _) if kind == "string" => Held::OtherType,
+            (_, Value::Array(items)) => {
+                let text = |value: &Value| match value {
+                    Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                    other => panic!("{other:?}"),
+                };
+                let mut ends = BTreeMap::new();
+                for pair in items.chunks_exact(2) {
+                    let end: f64 = text(&pair[1]).parse().expect("a score");
+                    ends.insert(text(&pair[0]), end as i64);
+                }
+                match ends.remove("rl:leases") {
+                    None if !ends.is_empty() => Held::OtherSet,
+                    Some(score) if score != 0 => Held::OtherSet,
+                    _ => Held::Leases(Model {
+                        ends,
+                        greatest_limit: 0,
+                    }),
+                }
+            }
+            (kind, members) => panic!("{kind:?} {members:?}"),
+        }
+    }
+
+    fn step(&mut self, key: &[u8], words: Vec<Vec<u8>>) {
+        let word = |text: &str| text.as_bytes().to_vec();
+        let time = Command(vec![word("TIME")]);
+        let command = Command(words.clone());
+        self.wire.send(&time);
+        self.wire.send(&command);
+        self.wire.send(&time);
+        self.wire.send(&Command(vec![word("TYPE"), key.to_vec()]));
+        let range = [
+            word("ZRANGE"),
+            key.to_vec(),
+            word("0"),
+            word("-1"),
+            word("WITHSCORES"),
+        ];
+        self.wire.send(&Command(range.to_vec()));
+        self.wire.send(&time);
+        self.wire.flush();
+        let from = self.millis();
+        let reply = self.wire.reply();
+        let to = self.millis();
+        let after = self.stored();
+        let seen_at = self.millis();
+        if words[0].to_ascii_uppercase().starts_with(b"RL.") {
+            self.check(key, &command, &reply, (from, to, seen_at), &after);
+        }
+        self.held.insert(key.to_vec(), after);
+    }
+
+    fn check(
+        &mut self,
+        key: &[u8],
+        command: &Command,
+        reply: &Value,
+        at: (i64, i64, i64),
+        after: &Held,
+    ) {
+        let none = Held::Leases(Model::default());
+        let before = self.held.get(key).unwrap_or(&none);
+        let error = match reply {
+            Value::ServerError(error) => Some(format!(
+                "{} {}",
+                error.code(),
+                error.details().unwrap_or_default()
+            )),
+            _ => None,
+        };
+        let expected = match (read(&command.0), before) {
+            (Err(text), _) => Err(text),
+            (Ok(_), Held::OtherSet) => Err("ERR key '"),
+            (Ok(_), Held::OtherType) => Err("WRONGTYPE "),
+            (Ok(call), Held::Leases(model)) => Ok((call, model)),
+        };
+        match (expected, error) {
+            (Err(text), Some(error)) => {
+                // Where several words are wrong any of them may be told.
+                let told = [
+                    "ERR limit",
+                    "ERR ttl",
+                    "ERR token",
+                    "ERR KEEP",
+                    "ERR COUNT",
+                    "ERR syntax",
+                    "ERR usage",
+                ];
+                let fits = error.starts_with(text)
+                    || told.iter().any(|t| error.starts_with(t))
+                        && text.starts_with("ERR ")
+                        && !text.starts_with("ERR key");
+                assert!(fits, "{command:?}: {error}, not {text}");
+                match text.starts_with("ERR key") || text.starts_with("WRONG") {
+                    true => self.foreign += 1,
+                    false => self.wrong += 1,
+                }
+            }
+            (Ok((call, model)), None) => {
+                assert_fits(command, &call, model, reply, at, after);
+                self.right += 1;
+            }
+            // It may have expired since it was looked at.
+            (Err(text), None) if text != "ERR key '" => {
+                panic!("{command:?} gave {reply:?}, not {text}")
+            }
+            (Err(_), None) => {}
+            (Ok(_), Some(error)) => panic!("{command:?}: {error}"),
+        }
+    }
+}
+
+fn assert_fits(
+    command: &Command,
+    call: &Call,
+    model: &Model,
+    reply: &Value,
+    (from, to, seen_at): (i64, i64, i64),
+    after: &Held,
+) {
+    let Held::Leases(after) = after else {
+        panic!("{command:?} left something else");
+    };
+    let (says, told) = match reply {
+        Value::Int(n) => (vec![*n], 0),
+        Value::Array(items) => {
+            let numbers = items.iter().filter_map(|item| match item {
+                Value::Int(n) => Some(*n),
+                _ => None,
+            });
+            let told = items.iter().map(|item| match item {
+                Value::Array(told) => told.len(),
+                _ => 0,
+            });
+            (numbers.collect(), told.sum())
+        }
+        other => panic!("{command:?}: {other:?}"),
+    };
+    let fits = (from..=to).any(|now| {
+        let outcome = model.outcome(call, now);
+        let kept = |from: &BTreeMap<String, i64>, to: &BTreeMap<String, i64>, over: i64| {
+            from.iter()
+                .all(|(token, end)| *end <= over || to.get(token) == Some(end))
+        };
+        outcome.says == says
+            && outcome.told.len() == told
+            && kept(&outcome.after, &after.ends, seen_at)
+            && kept(&after.ends, &outcome.after, now)
+    });
+    let expected = model.outcome(call, from);
+    assert!(
+        fits,
+        "{command:?} gave {reply:?}, not {:?}; {model:?} became {:?}",
+        expected.says, after.ends
+    );
+}
+
+#[test]
+fn every_reply_on_leases_is_the_models() {
+    let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
+    let seconds = setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(60);
+    println!("REDIS_RL_FUZZ_SEED={seed}");
+    let mut server = Server::start();
+    let mut fuzz = Fuzz {
+        wire: Wire::connect(&server),
+        held: BTreeMap::new(),
+        right: 0,
+        wrong: 0,
+        foreign: 0,
+    };
+    let mut random = Random::new(seed);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end {
+        let key = random.one_of(&KEYS);
+        let words = match random.below(20) {
+            0 => meddle(&mut random, key),
+            // So that a key does not stay somebody else's for long.
+            1 if !matches!(fuzz.held.get(key), None | Some(Held::Leases(_))) => {
+                vec![b"DEL".to_vec(), key.to_vec()]
+            }
+            _ => any(&mut random, key),
+        };
+        fuzz.step(key, words);
+    }
+    println!(
+        "{} right, {} wrong, {} on other keys",
+        fuzz.right, fuzz.wrong, fuzz.foreign
+    );
+    assert!(server.alive());
+    assert!(fuzz.right > 1_000 && fuzz.wrong > 100 && fuzz.foreign > 100);
+}
