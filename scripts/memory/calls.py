@@ -19,6 +19,7 @@ OTHERS = [["RPUSH", "k", "a"], ["HSET", "k", "a", "b"], ["SADD", "k", "a"], ["ZA
           ["SETRANGE", "k", "100000", "x"], ["SETBIT", "k", "119", "1"], ["SETBIT", "k", "120", "0"],
           ["SETBIT", "k", "135", "1"], ["SET", "k", b"\xff" * 16]]
 ON_BUCKETS = ["RL.TAKE", "RL.PEEK", "RL.GIVE"]
+ON_LEASES = ["RL.ACQUIRE", "RL.RENEW", "RL.RELEASE", "RL.LEASES"]
 
 
 def right():
@@ -70,6 +71,38 @@ def on_others():
         yield ["CL.THROTTLE", "k", "4", "1", "1"]
         yield ["OBJECT", "ENCODING", "k"]
     yield ["DEL", "k", "m"]
+
+
+def leases():
+    """Acquired, renewed, released, ended and trimmed, told, edited by hand; right and wrong."""
+    tokens = [b"t", "x" * 128, b"\xff\0", "12345", "KEEP", "", "rl:leases", "x" * 129]
+    for key, token, ttl, limit in itertools.product(
+            KEYS, tokens, ["10ms", "1h", "30d", "9ms", "x"], ["0", "2", "100000", "-1"]):
+        yield ["RL.ACQUIRE", key, limit, ttl, token]
+        yield ["RL.ACQUIRE", key, limit, ttl, token, "KEEP", "1"]
+    for n in range(200):
+        yield ["RL.ACQUIRE", "many", "150", "1h", f"t{n}"]
+        yield ["ZADD", "many", str(n + 1), f"dead{n}"]
+    for limit in ["150", "1", "60", "0"]:
+        yield ["RL.ACQUIRE", "many", limit, "1h", "more"]
+        yield ["RL.LEASES", "many", limit]
+        yield ["RL.LEASES", "many", limit, "COUNT", "100000"]
+    yield ["ZADD", "many", "+inf", "ever", "-inf", "never", "1e300", "far"]
+    for _ in range(20):
+        yield ["RL.ACQUIRE", "many", "1000", "2h", "t1"]
+    yield ["RL.RENEW", "many", "3h", *(f"t{n}" for n in range(128))]
+    yield ["RL.RENEW", "many", "3h", *(f"t{n}" for n in range(129))]
+    yield ["RL.RELEASE", "many", "ever", "far", *(f"t{n}" for n in range(100))]
+    yield ["RL.RELEASE", "many", *(f"t{n}" for n in range(100, 200))]
+    for command in ON_LEASES:
+        for arguments in range(7):
+            yield [command, *["1"] * arguments]
+        for other in [*OTHERS, ["ZADD", "k", "0", "rl:leases"], ["ZADD", "k", "1", "rl:leases"]]:
+            yield ["DEL", "k"]
+            yield other
+            yield [command, "k", "5", "1h", "t"] if command == "RL.ACQUIRE" else [command, "k", "5"]
+            yield [command, "k", "1h", "t"]
+    yield ["DEL", "k", "many"]
 
 
 def several(buckets=128):

@@ -52,7 +52,8 @@ class Driver:
         return self.connection.call(*words)
 
     def everything(self):
-        self.say(*calls.right(), *calls.wrong(), *calls.on_others(), *calls.several())
+        self.say(*calls.right(), *calls.wrong(), *calls.on_others(), *calls.several(),
+                 *calls.leases())
 
     def inside_others(self):
         """In a transaction, in a script, and with a subscriber who hears of it."""
@@ -87,13 +88,13 @@ class Driver:
         self.must("CONFIG", "SET", "appendonly", "yes")
         done = lambda: self.server.info(self.connection)["aof_rewrite_in_progress"] == "0"  # noqa: E731
         wait_until(done, "the AOF is there")
-        self.say(*calls.several())
+        self.say(*calls.several(), *calls.leases())
         self.say(*[["RL.TAKE", "read", "1/h", "9"], ["RL.GIVE", "read", "1/h", "9"]] * 5)
         self.must("DEBUG", "LOADAOF")
         self.must("CONFIG", "SET", "appendonly", "no")
 
     def asked_about(self):
-        names = [*calls.ON_BUCKETS, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]
+        names = [*calls.ON_BUCKETS, *calls.ON_LEASES, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]
         self.say(["INFO", "rl"], ["INFO", "everything"], ["COMMAND", "INFO", *names])
         self.say(["COMMAND", "DOCS", *names], ["COMMAND"], ["CONFIG", "GET", "rl.*"])
 

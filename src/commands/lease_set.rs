@@ -294,7 +294,7 @@ impl<'k> Look<'k> {
 /// How the leases in a set stand, whoever asks.
 #[inline(always)]
 fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
-    let dead = set.count_up_to(now_ms as f64);
+    let dead = set.count_up_to(now_ms);
     Held {
         live: set.len().saturating_sub(dead),
         dead,

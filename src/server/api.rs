@@ -33,6 +33,7 @@ list! {
     RedisModule_CloseKey
     RedisModule_CreateCommand
     RedisModule_CreateString
+    RedisModule_CreateStringFromCallReply
     RedisModule_CreateStringFromLongLong
     RedisModule_DeleteKey
     RedisModule_FreeCallReply

@@ -149,14 +149,14 @@ impl Scores<'_> {
     }
 
     /// How many members have a score up to this.
-    pub fn count_up_to(&mut self, score: f64) -> usize {
-        match self.walk(f64::NEG_INFINITY, score, MAX_STEPS) {
+    pub fn count_up_to(&mut self, score: i64) -> usize {
+        match self.walk(f64::NEG_INFINITY, score as f64, MAX_STEPS) {
             Some(steps) => steps,
             None => match self.ask_count(score) {
                 Some(count) => count,
                 // The server has no such command (rename-command?).
                 None => self
-                    .walk(f64::NEG_INFINITY, score, usize::MAX)
+                    .walk(f64::NEG_INFINITY, score as f64, usize::MAX)
                     .unwrap_or(usize::MAX),
             },
         }
@@ -274,19 +274,17 @@ impl Scores<'_> {
     }
 
     /// How many have a score up to this, by the server's command.
-    fn ask_count(&mut self, score: f64) -> Option<usize> {
-        let greatest = score.to_string();
+    fn ask_count(&mut self, score: i64) -> Option<usize> {
         // SAFETY: ctx and name belong to the call in progress; the format is that of the
-        // arguments: string object, C string, buffer with its length. The key is closed.
+        // arguments: string object, C string, integer. The key is closed.
         self.ask(|scores| unsafe {
             let reply = api!(RedisModule_Call(
                 scores.ctx,
                 c"ZCOUNT".as_ptr(),
-                c"scb".as_ptr(),
+                c"scl".as_ptr(),
                 scores.name.string,
                 c"-inf".as_ptr(),
-                greatest.as_ptr(),
-                greatest.len()
+                score
             ));
             if reply.is_null() {
                 return None;
@@ -297,37 +295,28 @@ impl Scores<'_> {
         })
     }
 
-    /// The score at a rank, from 0 on, by the server's command.
+    /// The score at a rank, from 0 on: the server's command tells the member.
     fn ask_score(&mut self, rank: usize) -> Option<f64> {
         let rank = i64::try_from(rank).ok()?;
-        // SAFETY: as above, with two integers and a C string. The reply's bytes live until it is
-        // freed, which is after they were read.
-        self.ask(|scores| unsafe {
+        // SAFETY: as above, with two integers. The string that is made of the reply is ours.
+        let member = self.ask(|scores| unsafe {
+            let (zrange, format) = (c"ZRANGE".as_ptr(), c"sll".as_ptr());
+            let name = scores.name.string;
             let reply = api!(RedisModule_Call(
-                scores.ctx,
-                c"ZRANGE".as_ptr(),
-                c"sllc".as_ptr(),
-                scores.name.string,
-                rank,
-                rank,
-                c"WITHSCORES".as_ptr()
+                scores.ctx, zrange, format, name, rank, rank
             ));
             if reply.is_null() {
                 return None;
             }
-            let element = api!(RedisModule_CallReplyArrayElement(reply, 1));
-            let mut len = 0;
-            let start = match element.is_null() {
-                true => ptr::null(),
-                false => api!(RedisModule_CallReplyStringPtr(element, &mut len)),
+            let element = api!(RedisModule_CallReplyArrayElement(reply, 0));
+            let string = match element.is_null() {
+                true => ptr::null_mut(),
+                false => api!(RedisModule_CreateStringFromCallReply(element)),
             };
-            let score = (!start.is_null()).then(|| {
-                let text = std::slice::from_raw_parts(start.cast(), len);
-                std::str::from_utf8(text).ok()?.parse().ok()
-            });
             api!(RedisModule_FreeCallReply(reply));
-            score.flatten()
-        })
+            Member::own(scores.ctx, string)
+        })?;
+        self.score(&member.name())
     }
 
     /// Closes the key while a command of the server's is asked, which may expire it. A look

@@ -38,8 +38,12 @@ fn millis((seconds, micros): (i64, i64)) -> i64 {
     seconds * 1_000 + micros / 1_000
 }
 
+/// The first and the last millisecond in which a call may have run, its integers, and the leases
+/// that it told.
+type Said = ((i64, i64), Vec<i64>, Vec<(String, i64)>);
+
 /// Makes the call, between two looks at the server's clock.
-fn send(c: &mut Connection, key: &str, call: &Call) -> ((i64, i64), Vec<i64>, Vec<(String, i64)>) {
+fn send(c: &mut Connection, key: &str, call: &Call) -> Said {
     let mut pipe = redis::pipe();
     pipe.cmd("TIME");
     match call {

@@ -32,7 +32,7 @@ enum Step {
     Pass {
         ms: i64,
     },
-    StepBack {
+    ClockBack {
         ms: i64,
     },
 }
@@ -47,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (token.clone(), ttl).prop_map(|(token, ttl)| Step::Renew { token, ttl }),
         2 => token.prop_map(|token| Step::Release { token }),
         4 => (0..30i64).prop_map(|ms| Step::Pass { ms }),
-        1 => (0..30i64).prop_map(|ms| Step::StepBack { ms }),
+        1 => (0..30i64).prop_map(|ms| Step::ClockBack { ms }),
     ]
 }
 
@@ -90,7 +90,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Pass { ms } => world.now += ms,
-                Step::StepBack { ms } => world.now -= ms,
+                Step::ClockBack { ms } => world.now -= ms,
                 Step::Release { token } => world.ends.retain(|(holder, _)| *holder != token),
                 Step::Renew { token, ttl } => {
                     let old = world.end_of(token);
