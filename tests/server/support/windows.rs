@@ -31,8 +31,13 @@ pub fn stored(c: &mut Connection, key: &str) -> Stored {
 
 /// How much is used of the window that a key holds.
 pub fn used(c: &mut Connection, key: &str) -> i64 {
-    match stored(c, key) {
-        Stored::Fixed { used, .. } => used.try_into().expect("a number of tokens"),
+    used_of(&stored(c, key))
+}
+
+/// How much is used of a window.
+pub fn used_of(window: &Stored) -> i64 {
+    match window {
+        Stored::Fixed { used, .. } => (*used).try_into().expect("a number of tokens"),
         Stored::Sliding { taken, .. } => {
             let sum: i128 = taken.values().sum();
             sum.try_into().expect("a number of tokens")
