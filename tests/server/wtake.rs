@@ -80,6 +80,24 @@ fn who_waits_as_told_is_admitted_at_once() {
     }
 }
 
+/// The same call would name an end that has passed.
+#[test]
+fn who_waits_for_an_end_is_admitted_under_a_later_one() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let end = now_ms() + 300;
+    let take = |end: i64| format!("RL.WTAKE k 2 UNTIL {end} COST 2");
+    assert_eq!(c.ask::<Reply>(&take(end))[0], 2);
+    let [taken, _, _, wait_ms, _] = c.ask::<Reply>(&take(end + 60_000));
+    let told = now_ms() + wait_ms;
+    assert_eq!(taken, 0, "the window in force ends when it did");
+    assert!((end..=end + 100).contains(&told), "{told}, not {end}");
+    wait_until("the wait is over", || now_ms() >= told);
+    assert_eq!(c.ask::<Reply>(&take(end + 60_000))[0], 2);
+    let error = c.error(&take(end));
+    assert!(error.starts_with("ERR UNTIL must be later"), "{error}");
+}
+
 #[test]
 fn fifty_clients_at_once_get_exactly_the_limit() {
     let server = Server::start();
