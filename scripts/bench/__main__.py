@@ -20,7 +20,7 @@ import report
 import rivals
 from bars import MAIN
 from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, LUA_ALLOWED, LUA_DENIED, NEW,
-                   NEW_BASE, OURS, TAKE, cases, named)
+                   NEW_BASE, OURS, TAKE, cases, named, window_cases)
 from server import AOF, REPLICA, STANDALONE, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def count_instructions(found, libraries, results):
     try:
         for name, binary in found.items():
             for setting in (STANDALONE, AOF, REPLICA):
-                wanted = cases() if setting == STANDALONE else named(WRITTEN)
+                wanted = [*cases(), *window_cases()] if setting == STANDALONE else named(WRITTEN)
                 profiles = TARGET / "profiles" / name / setting.replace(" ", "-")
                 jobs[name, setting] = pool.submit(
                     instructions.measure, binary, libraries, wanted, setting, profiles)
@@ -69,8 +69,18 @@ def measure_rest(found, libraries, results):
         parts["latency"] = latency.measure(binary, libraries)
         say(f"latency: {name}")
         parts["memory"] = bytes_used.memory(binary, libraries)
+        parts["windows"] = bytes_used.windows(binary, libraries)
         parts["written"] = bytes_used.written(binary, libraries)
         say(f"bytes: {name}")
+
+
+def measure_windows(libraries):
+    """Windows alone, on the installed server."""
+    binary = shutil.which("redis-server")
+    wanted = [*named([BASE]), *window_cases()]
+    counts = instructions.measure(binary, libraries, wanted, STANDALONE)
+    return {MAIN: {"instructions": {STANDALONE: counts},
+                   "windows": bytes_used.windows(binary, libraries)}}
 
 
 def say(text):
@@ -95,6 +105,8 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true",
                            help="only instructions, only on the installed redis-server")
+    arguments.add_argument("--windows", action="store_true",
+                           help="only windows, only on the installed redis-server")
     arguments.add_argument("--full", action="store_true",
                            help="also among five million keys (4 GB of memory, 5 minutes more)")
     options = arguments.parse_args()
@@ -102,8 +114,12 @@ def main():
         signal.signal(stop, end)
 
     TARGET.mkdir(parents=True, exist_ok=True)
+    ours = {OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE"}
+    if options.windows:
+        print(report.render(measure_windows(ours), "Windows alone."))
+        return
     libraries = {
-        OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE",
+        **ours,
         CELL: rivals.redis_cell(TARGET),
     }
     found = servers(options.quick)

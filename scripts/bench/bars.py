@@ -3,7 +3,9 @@
 import dataclasses
 
 from bytes_used import PLAIN
-from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DENIED, LUA_ALLOWED, LUA_DENIED, TAKE)
+from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DAY, DAY_DENIED, DENIED, FIXED, FIXED_DENIED,
+                   LUA_ALLOWED, LUA_DENIED, LUA_FIXED, LUA_FIXED_DENIED, LUA_LOG, LUA_LOG_DENIED,
+                   LUA_TWO, LUA_TWO_DENIED, SLIDING, SLIDING_DENIED, TAKE)
 from growth import SIZES
 from server import AOF, REPLICA, STANDALONE
 
@@ -49,6 +51,10 @@ def ratios(server, instructions):
         (instructions.get(REPLICA, {}), TAKE, BASE, 1.20, f", {REPLICA}"),
         (alone, TAKE, CELL_ALLOWED, 0.40, " 0.2"), (alone, DENIED, CELL_DENIED, 0.48, " 0.2"),
         (alone, TAKE, LUA_ALLOWED, 0.12, ""), (alone, DENIED, LUA_DENIED, 0.115, ""),
+        (alone, FIXED, BASE, 0.90, ""), (alone, FIXED_DENIED, BASE, 0.85, ""),
+        (alone, SLIDING, BASE, 1.05, ""), (alone, SLIDING_DENIED, BASE, 0.95, ""),
+        (alone, FIXED, LUA_FIXED, 0.30, ""), (alone, FIXED_DENIED, LUA_FIXED_DENIED, 0.30, ""),
+        (alone, DAY, FIXED, 1.05, ""), (alone, DAY_DENIED, FIXED_DENIED, 1.05, ""),
     ]
     for counts, ours, theirs, limit, note in wanted:
         if counts.get(ours) and counts.get(theirs):

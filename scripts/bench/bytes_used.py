@@ -3,7 +3,7 @@
 import time
 
 from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, KEY, LUA_ALLOWED, LUA_DENIED,
-                   OURS, SCRIPT, TAKE, named, send)
+                   OURS, SCRIPT, SCRIPTS, TAKE, full_windows, named, send)
 from growth import fill
 from resp import wait_until
 from server import AOF, REPLICA, STANDALONE, Group
@@ -28,6 +28,27 @@ def memory(binary, libraries):
             before = settled(server, connection)
             fill(connection, words, KEYS)
             found[name] = (settled(server, connection) - before) / (KEYS - 1)
+    return found
+
+
+# Tokens in a window, all of them taken.
+LIMITS = (10, 100, 10_000)
+
+
+def windows(binary, libraries):
+    """{(what, limit): bytes of a key, or of the two that are one limit}, as MEMORY USAGE tells."""
+    found = {}
+    with Group(binary, libraries[OURS], STANDALONE) as server:
+        connection = server.connect()
+        for script in SCRIPTS:
+            connection.call("SCRIPT", "LOAD", script)
+        for limit in LIMITS:
+            for name, keys, call in full_windows(limit):
+                connection.call("FLUSHALL")
+                for words in call:
+                    connection.call(*words)
+                used = (connection.call("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys)
+                found[name, limit] = sum(used)
     return found
 
 

@@ -7,8 +7,18 @@ from typing import Callable
 
 from resp import ReplyError, encode
 
-SCRIPT = (pathlib.Path(__file__).parent / "gcra.lua").read_text(encoding="utf-8")
-SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
+def _script(name):
+    """A script, and what it is called by once it is loaded."""
+    text = (pathlib.Path(__file__).parent / name).read_text(encoding="utf-8")
+    return text, hashlib.sha1(text.encode()).hexdigest()
+
+
+SCRIPT, SHA = _script("gcra.lua")
+FIXED_SCRIPT, FIXED_SHA = _script("fixed_window.lua")
+LOG_SCRIPT, LOG_SHA = _script("sliding_log.lua")
+TWO_SCRIPT, TWO_SHA = _script("two_counters.lua")
+# What a server must be sent before any case.
+SCRIPTS = (SCRIPT, FIXED_SCRIPT, LOG_SCRIPT, TWO_SCRIPT)
 OURS, CELL = "ours", "redis-cell"
 
 # A call is one command, or several that belong together; these words stand for a call's keys.
@@ -59,6 +69,11 @@ def _first_is(value):
     return lambda reply: isinstance(reply, list) and reply[0] == value
 
 
+def _first_is_not_below(reply):
+    """That it was admitted, whether the script says so by 1 or by what is left."""
+    return isinstance(reply, list) and reply[0] >= 1
+
+
 def _is(value):
     return lambda reply: reply == value
 
@@ -74,6 +89,16 @@ PEEK, PAIR = "RL.PEEK", "RL.MTAKE of 2, allowed"
 THROTTLE, THROTTLE_DENIED = "CL.THROTTLE allowed", "CL.THROTTLE denied"
 CELL_ALLOWED, CELL_DENIED = "redis-cell allowed", "redis-cell denied"
 LUA_ALLOWED, LUA_DENIED = "Lua script allowed", "Lua script denied"
+FIXED, FIXED_DENIED = "RL.WTAKE of a duration, allowed", "RL.WTAKE of a duration, denied"
+FIXED_NEW, FIXED_PEEK = "RL.WTAKE of a duration, new window", "RL.WPEEK of a duration"
+DAY, DAY_DENIED, DAY_NEW = ("RL.WTAKE of a DAY, allowed", "RL.WTAKE of a DAY, denied",
+                            "RL.WTAKE of a DAY, new window")
+MONTH_NEW = "RL.WTAKE of a MONTH, new window"
+SLIDING, SLIDING_DENIED = "RL.WTAKE SLIDING, allowed", "RL.WTAKE SLIDING, denied"
+SLIDING_NEW = "RL.WTAKE SLIDING, new window"
+LUA_FIXED, LUA_FIXED_DENIED = "Lua fixed window, allowed", "Lua fixed window, denied"
+LUA_LOG, LUA_LOG_DENIED = "Lua sliding log, allowed", "Lua sliding log, denied"
+LUA_TWO, LUA_TWO_DENIED = "Lua two counters, allowed", "Lua two counters, denied"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +164,66 @@ def cases(limit=USUAL):
     ]
 
 
+WINDOW_MS = 3_600_000
+# Where the two counters meet: half an hour into a window.
+NOW_MS = 1_800_000_000_000 + WINDOW_MS // 2
+
+
+def window_cases(limit=200):
+    """Windows, and what one would use instead; each prepared with half of the limit used, or all."""
+    half = limit // 2
+
+    def take(*window):
+        def of(cost):
+            return (("RL.WTAKE", KEY, limit, *window, "COST", cost),)
+        return (("RL.WTAKE", KEY, limit, *window),), of(half), of(limit)
+
+    def script(sha, keys, *arguments):
+        def of(cost):
+            return (("EVALSHA", sha, len(keys), *keys, *arguments, cost),)
+        return of(1), of(half), of(limit)
+
+    found = []
+    for window, allowed, denied, new in [
+        (("1h",), FIXED, FIXED_DENIED, FIXED_NEW),
+        (("DAY", "OFFSET", "+02:00"), DAY, DAY_DENIED, DAY_NEW),
+        (("SLIDING", "1h"), SLIDING, SLIDING_DENIED, SLIDING_NEW),
+    ]:
+        call, some, all_of_it = take(*window)
+        found += [Case(allowed, call, _first_is(1), some), Case(denied, call, _first_is(0), all_of_it),
+                  Case(new, call, _first_is(1))]
+    month, _, _ = take("MONTH", "ANCHOR", "31")
+    _, some, _ = take("1h")
+    found += [Case(MONTH_NEW, month, _first_is(1)),
+              Case(FIXED_PEEK, (("RL.WPEEK", KEY, limit, "1h"),), _first_is(1), some)]
+    for sha, keys, arguments, names, is_denied in [
+        (FIXED_SHA, (KEY,), (limit, WINDOW_MS), (LUA_FIXED, LUA_FIXED_DENIED), _first_is(0)),
+        (LOG_SHA, (KEY,), (limit, WINDOW_MS, NOW_MS, "call"), (LUA_LOG, LUA_LOG_DENIED), _first_is(0)),
+        (TWO_SHA, (KEY, SECOND_KEY), (limit, NOW_MS, WINDOW_MS), (LUA_TWO, LUA_TWO_DENIED),
+         _first_is(-1)),
+    ]:
+        call, some, all_of_it = script(sha, keys, *arguments)
+        allowed, denied = names
+        found += [Case(allowed, call, _first_is_not_below, some), Case(denied, call, is_denied, all_of_it)]
+    return found
+
+
+def full_windows(limit):
+    """(what, the keys, calls that use all of it): half an hour apart where both counters count."""
+    one, other = key(0), key(1_000_000_000)
+    log = ["EVALSHA", LOG_SHA, 1, one, limit, WINDOW_MS, NOW_MS]
+    return [
+        ("RL.WTAKE of a duration or DAY", [one], [["RL.WTAKE", one, limit, "1h", "COST", limit]]),
+        ("RL.WTAKE SLIDING", [one], [["RL.WTAKE", one, limit, "SLIDING", "1h", "COST", limit]]),
+        ("Lua fixed window", [one], [["EVALSHA", FIXED_SHA, 1, one, limit, WINDOW_MS, limit]]),
+        ("Lua two counters", [one, other],
+         [["EVALSHA", TWO_SHA, 2, *keys, limit, NOW_MS, WINDOW_MS, limit // 2]
+          for keys in ([other, b"none"], [one, b"none"])]),
+        # A name as long as a request's id.
+        ("Lua sliding log", [one], [[*log, "0123456789abcdef", limit]]),
+    ]
+
+
 def named(names, limit=USUAL):
     """Those cases, in their order above."""
-    return [case for case in cases(limit) if case.name in names]
+    return [case for case in [*cases(limit), *window_cases()] if case.name in names]

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import tempfile
 
-from cases import CELL, OURS, SCRIPT, key, send
+from cases import CELL, OURS, SCRIPTS, key, send
 from server import Group
 
 KEYS = 10_000
@@ -75,7 +75,8 @@ def count(server, case, profiles):
     """Instructions for one call; None where the server lacks the command."""
     connection = server.connect()
     connection.call("FLUSHALL")
-    connection.call("SCRIPT", "LOAD", SCRIPT)
+    for script in SCRIPTS:
+        connection.call("SCRIPT", "LOAD", script)
     if not send(connection, case.prepare or case.call, range(KEYS), BATCH):
         return None
     # Looking at every key lets the server finish the growth of its tables.

@@ -1,8 +1,8 @@
 """The report: the measurements as tables, ready for a README."""
 
 from bars import MAIN, bars
-from bytes_used import PLAIN
-from cases import BASE, cases
+from bytes_used import LIMITS, PLAIN
+from cases import BASE, cases, window_cases
 from growth import SIZES
 from instructions import BATCH, KEYS
 from server import AOF, REPLICA, STANDALONE
@@ -28,7 +28,7 @@ def number(value, form="{:,.0f}"):
 def render(results, about):
     """The whole report."""
     parts = ["# What a decision costs", about, *instructions(results), *load(results),
-             *latency(results), *bytes_of(results), *growth(results), *verdicts(results)]
+             *latency(results), *bytes_of(results), *windows(results), *growth(results), *verdicts(results)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,7 +42,10 @@ def instructions(results):
     yield (f"Counted by callgrind: {KEYS:,} keys in turn, {BATCH} calls in a write. In every "
            f"column but the first, as a ratio to `{BASE}` in the same column.")
     rows = []
-    for case in cases():
+    for case in [*cases(), *window_cases()]:
+        if not any(case.name in results[server]["instructions"][setting]
+                   for server, setting in columns):
+            continue
         row = [case.name, number(results[columns[0][0]]["instructions"][STANDALONE].get(case.name))]
         for server, setting in columns:
             counts = results[server]["instructions"][setting]
@@ -105,6 +108,17 @@ def bytes_of(results):
             for name in results[shown[0]]["written"]]
     yield table(["", *(f"{server}, {what}" for server in shown
                        for what in ("AOF", "replication"))], rows)
+
+
+def windows(results):
+    for server, parts in results.items():
+        if "windows" not in parts:
+            continue
+        yield "## Bytes of a window of which all is used"
+        found = parts["windows"]
+        names = list(dict.fromkeys(name for name, _ in found))
+        rows = [[name, *(number(found[name, limit]) for limit in LIMITS)] for name in names]
+        yield table([f"{server}, limit", *(number(limit) for limit in LIMITS)], rows)
 
 
 def growth(results):

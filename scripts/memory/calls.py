@@ -20,6 +20,14 @@ OTHERS = [["RPUSH", "k", "a"], ["HSET", "k", "a", "b"], ["SADD", "k", "a"], ["ZA
           ["SETBIT", "k", "135", "1"], ["SET", "k", b"\xff" * 16]]
 ON_BUCKETS = ["RL.TAKE", "RL.PEEK", "RL.GIVE"]
 ON_LEASES = ["RL.ACQUIRE", "RL.RENEW", "RL.RELEASE", "RL.LEASES"]
+ON_WINDOWS = ["RL.WTAKE", "RL.WPEEK", "RL.WGIVE"]
+FIXED = ["1ms", "15m", "36525d", "HOUR", "DAY OFFSET -23:59", "WEEK ANCHOR 7",
+         "MONTH OFFSET +09:00 ANCHOR 31", "YEAR", "UNTIL 2000000000000"]
+SLIDING = ["SLIDING 1ms", "SLIDING 20s", "SLIDING 1h", "SLIDING 36525d"]
+# What makes the key k a window, or nearly one.
+WINDOWS = [b"\xf8" + bytes(24), b"\xf8" + b"\xff" * 24, b"\xf9" + bytes(152), b"\xf9" + b"\xff" * 152,
+           b"\xf8" + bytes(8) + (2 ** 62).to_bytes(8, "little") + (7).to_bytes(8, "little"),
+           b"\xf9" + (1).to_bytes(8, "little") + b"\xff" * 8 + (3).to_bytes(8, "little") * 17]
 
 
 def right():
@@ -30,6 +38,14 @@ def right():
             yield ["RL.TAKE", key, rate, burst, *mode, *cost]
         yield ["RL.PEEK", key, rate, burst, *cost]
         yield ["RL.GIVE", key, rate, burst, *cost]
+    for window, cost, limit in itertools.product(FIXED + SLIDING, COSTS, ["0", "9", "100000000000"]):
+        key = "sliding" if window in SLIDING else "fixed"
+        for mode in [[], ["ATMOST"], ["KEEP", "2"], ["FORCE"]]:
+            yield ["RL.WTAKE", key, limit, *window.split(), *cost, *mode]
+            yield ["RL.WTAKE", f"{key}:{window}", limit, *window.split(), *mode, *cost]
+        yield ["RL.WPEEK", key, limit, *window.split(), *cost]
+        for at in [[], ["AT", "0"], ["AT", "9223372036854775807"]]:
+            yield ["RL.WGIVE", key, limit, *window.split(), *cost, *at]
     for max_burst, count, period, quantity in itertools.product(
             ["0", "15"], ["1", "30"], ["1", "60"], [[], ["0"], ["1"], ["99"]]):
         yield ["CL.THROTTLE", "cell", max_burst, count, period, *quantity]
@@ -37,7 +53,7 @@ def right():
 
 def wrong():
     """Every argument wrong, and every number of arguments."""
-    for command in [*ON_BUCKETS, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]:
+    for command in [*ON_BUCKETS, *ON_WINDOWS, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]:
         for arguments in range(7):
             yield [command, *["1"] * arguments]
     for command, text in itertools.product(ON_BUCKETS, NO_NUMBERS):
@@ -47,6 +63,14 @@ def wrong():
         yield [command, "k", "5", "5", "MAXWAIT", text]
     for command, options in itertools.product(ON_BUCKETS, NO_OPTIONS):
         yield [command, "k", "5", "5", *options]
+    for command, text in itertools.product(ON_WINDOWS, NO_NUMBERS):
+        yield [command, "k", text, "1h"]
+        yield [command, "k", "5", text]
+        for before in ["SLIDING", "UNTIL", "DAY OFFSET", "WEEK ANCHOR", "MONTH ANCHOR 31 OFFSET",
+                       "DAY ANCHOR", "1h COST", "1h KEEP", "SLIDING 1h AT"]:
+            yield [command, "k", "5", *before.split(), text]
+    for command, options in itertools.product(ON_WINDOWS, NO_OPTIONS):
+        yield [command, "k", "5", "DAY", *options]
     for text in NO_NUMBERS:
         yield ["RL.MTAKE", text, "k", "5", "5"]
         yield ["RL.MTAKE", "1", "k", text, "5"]
@@ -56,16 +80,20 @@ def wrong():
             arguments[position] = text
             yield ["CL.THROTTLE", "k", *arguments]
     for _ in range(3):
+        for window in ["30d", "SLIDING 30d"]:
+            yield ["RL.WTAKE", f"owes:{window}", "1", *window.split(), "FORCE", "COST", "100000000000"]
         yield ["RL.TAKE", "owes", "1000000", "1", "FORCE", "COST", "100000000000"]
 
 
 def on_others():
-    """Keys that hold something else, and buckets that were written over."""
-    for other in OTHERS:
+    """Keys that hold something else, and limits that were written over."""
+    for other in [*OTHERS, *(["SET", "k", window] for window in WINDOWS)]:
         yield ["DEL", "k"]
         yield other
         for command in ON_BUCKETS:
             yield [command, "k", "1", "5"]
+        for command, window in itertools.product(ON_WINDOWS, ["1h", "DAY", "SLIDING 1h", "SLIDING 2h"]):
+            yield [command, "k", "5", *window.split()]
         yield ["RL.MTAKE", "2", "m", "1", "5", "k", "1", "5"]
         yield ["RL.MTAKE", "2", "k", "1", "5", "m", "1", "5"]
         yield ["CL.THROTTLE", "k", "4", "1", "1"]

@@ -62,13 +62,17 @@ class Driver:
         take = ["RL.TAKE", "inside", "1/h", "3"]
         self.say(["WATCH", "inside"], ["MULTI"], *[take] * 5, ["RL.TAKE", "inside", "x", "3"], ["EXEC"])
         script = "for i = 1, 9 do redis.pcall(unpack(ARGV)) end"
-        self.say(*[["EVAL", script, 0, *call] for call in [take, ["RL.GIVE", *take[1:]], ["RL.TOP"]]])
+        windows = [["RL.WTAKE", "inside:day", 3, "DAY"], ["RL.WTAKE", "inside:any", 3, "SLIDING", "1h"]]
+        self.say(*[["EVAL", script, 0, *call]
+                   for call in [take, ["RL.GIVE", *take[1:]], ["RL.TOP"], *windows]])
         listener.close()
 
     def expiring(self):
         """Buckets that fill and go, and come anew."""
         for _ in range(20):
             self.say(*[["RL.TAKE", f"short:{n}", "1000", "2"] for n in range(100)])
+            self.say(*[["RL.WTAKE", f"brief:{n}", "2", "1ms"] for n in range(50)])
+            self.say(*[["RL.WTAKE", f"any:{n}", "2", "SLIDING", "16ms"] for n in range(50)])
         self.say(*[["RL.PEEK", f"short:{n}", "1000", "2"] for n in range(100)])
 
     def top(self):
@@ -80,6 +84,8 @@ class Driver:
 
     def without_memory(self):
         self.must("CONFIG", "SET", "maxmemory", "1")
+        self.say(*[["RL.WTAKE", f"new:{n}", "1", *window] for n in range(10)
+                   for window in [["DAY"], ["SLIDING", "1h"]]])
         self.say(*[["RL.TAKE", f"new:{n}", "1", "2"] for n in range(10)], *calls.several(20))
         self.must("CONFIG", "SET", "maxmemory", "0")
 
@@ -90,11 +96,13 @@ class Driver:
         wait_until(done, "the AOF is there")
         self.say(*calls.several(), *calls.leases())
         self.say(*[["RL.TAKE", "read", "1/h", "9"], ["RL.GIVE", "read", "1/h", "9"]] * 5)
+        self.say(*[["RL.WTAKE", "read:day", 9, "DAY"], ["RL.WGIVE", "read:day", 9, "DAY"],
+                   ["RL.WTAKE", "read:any", 9, "SLIDING", "1h"]] * 5)
         self.must("DEBUG", "LOADAOF")
         self.must("CONFIG", "SET", "appendonly", "no")
 
     def asked_about(self):
-        names = [*calls.ON_BUCKETS, *calls.ON_LEASES, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]
+        names = [*calls.ON_BUCKETS, *calls.ON_WINDOWS, *calls.ON_LEASES, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]
         self.say(["INFO", "rl"], ["INFO", "everything"], ["COMMAND", "INFO", *names])
         self.say(["COMMAND", "DOCS", *names], ["COMMAND"], ["CONFIG", "GET", "rl.*"])
 

@@ -1,6 +1,6 @@
 """Millions of calls of every command on keys that come and go: no memory may stay behind.
 
-The calls are made in rounds, and after each every bucket has time to expire. What the server then
+The calls are made in rounds, and after each every limit has time to expire. What the server then
 has in use for itself is the same in every round, and so is, but for what the allocator happens to
 keep at hand, what it gave out: Debian's redis-server has the module allocate from the server's
 allocator, so that counts both. Fails if the least of either in the second half of the rounds is
@@ -56,6 +56,14 @@ def calls(dice, first):
         ["RL.LEASES", f"slots:{old}", 2],
         ["RL.RELEASE", f"slots:{old}", dice.choice([new, old])],
         ["RL.MTAKE", 3, *several[:6]],
+        ["RL.WTAKE", f"fixed:{new}", 9, "200ms", "COST", dice.randrange(1, 12)],
+        ["RL.WTAKE", f"fixed:{old}", 9, "100ms", "FORCE"],
+        ["RL.WPEEK", f"fixed:{old}", 9, "HOUR"],
+        ["RL.WGIVE", f"fixed:{old}", 9, "300ms", "COST", dice.randrange(1, 9)],
+        ["RL.WTAKE", f"any:{new}", 9, "SLIDING", "200ms", "COST", dice.randrange(1, 12)],
+        ["RL.WTAKE", f"any:{old}", 9, "SLIDING", "300ms", "COST", 9, "ATMOST"],
+        ["RL.WGIVE", f"any:{old}", 9, "SLIDING", "200ms", "COST", dice.randrange(1, 9)],
+        ["RL.WTAKE", f"fixed:{old}", 9, "SLIDING", "200ms"],
         ["DEL", old],
         ["RL.TOP", dice.randrange(1, 20)] if first % 20 == 0 else ["RL.TAKE", old, *LIMIT],
         ["INFO", "rl"] if first % 50 == 0 else ["RL.TAKE", old, *LIMIT],

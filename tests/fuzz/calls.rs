@@ -4,6 +4,7 @@ use crate::common::wrong::{NO_COUNTS, NO_NUMBERS, NO_RATES};
 use crate::model::Model;
 use crate::oracle::{MAX_TOKENS, UNIT};
 use crate::random::Random;
+use crate::window_calls;
 use crate::wire::Command;
 
 const KEYS: [&[u8]; 12] = [
@@ -53,17 +54,19 @@ const SPELLED: [[&str; 2]; 12] = [
     ["0.5/2Hours", "9"],
 ];
 
-type Words = Vec<Vec<u8>>;
+pub type Words = Vec<Vec<u8>>;
 
 /// The next command.
 pub fn any(random: &mut Random, model: &Model) -> Command {
     let key = random.below(KEYS.len() as u64) as usize;
-    let mut words = match random.below(20) {
+    let mut words = match random.below(30) {
         0..=7 => take(random, model, key),
         8..=9 => with_cost(random, model, key, "RL.GIVE"),
         10..=11 => with_cost(random, model, key, "RL.PEEK"),
         12..=13 => several(random, model),
         14..=17 => throttle(random, model, key),
+        18..=27 => window_calls::any(random, model),
+        28 => return Command(window_calls::meddle(random)),
         _ => return Command(meddle(random, key)),
     };
     if random.once_in(8) {
@@ -72,16 +75,16 @@ pub fn any(random: &mut Random, model: &Model) -> Command {
     Command(words)
 }
 
-fn word(text: &str) -> Vec<u8> {
+pub fn word(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
 }
 
-fn number(n: u64) -> Vec<u8> {
+pub fn number(n: u64) -> Vec<u8> {
     n.to_string().into_bytes()
 }
 
 /// The same number, as it may be written.
-fn spelled(random: &mut Random, n: u64) -> Vec<u8> {
+pub fn spelled(random: &mut Random, n: u64) -> Vec<u8> {
     let text = match random.below(12) {
         0 => format!("{n}.0"),
         1 => format!("{n}e0"),
@@ -125,7 +128,7 @@ fn cost(random: &mut Random, model: &Model, key: usize) -> u64 {
 }
 
 /// In any case.
-fn option(random: &mut Random, name: &str) -> Vec<u8> {
+pub fn option(random: &mut Random, name: &str) -> Vec<u8> {
     let mut name = word(name);
     for letter in &mut name {
         if random.once_in(4) {
@@ -239,6 +242,10 @@ fn spoil(random: &mut Random, words: &mut Words) {
             5 => words[at].push(random.word() as u8),
             _ => {
                 let names = [
+                    "SLIDING",
+                    "OFFSET",
+                    "ANCHOR",
+                    "AT",
                     "COST",
                     "KEEP",
                     "ATMOST",

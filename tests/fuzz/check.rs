@@ -1,5 +1,7 @@
 //! One bucket of a call, held to what the oracle makes of it.
 
+use num_bigint::BigInt;
+
 use crate::oracle::{After, Limit, Mode, Outcome, State, MILLI};
 use crate::syntax::{Ask, Verb};
 use crate::wire::{Content, Found};
@@ -130,8 +132,15 @@ impl Check<'_> {
             After::KeptUntil(at) => before.expires.map(|expires| expires.max(at)),
             _ => before.expires,
         });
-        let in_range = (until[0]..=until[1]).contains(&after.expires)
-            || (until[1]..=until[0]).contains(&after.expires);
+        // What an arrival time stands for is rounded to a unit at each instant anew, so between two
+        // it may be full by a unit later than at either.
+        let unit = self.limit.nanos_for(&BigInt::from(1));
+        let later = match self.verb {
+            Verb::Throttle(_) => i64::try_from(unit).map_or(0, |nanos| nanos / MILLI as i64 + 1),
+            _ => 0,
+        };
+        let latest = until[0].max(until[1]).map(|at| at + later);
+        let in_range = (until[0].min(until[1])..=latest).contains(&after.expires);
         let stays = self.meddled && after == before;
         let kept_until = after.content == before.content && (in_range || stays);
         let may_be = |outcome: &Outcome| match outcome.after {

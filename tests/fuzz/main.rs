@@ -3,6 +3,8 @@
 //!
 //! `REDIS_RL_FUZZ_SECONDS` sets how long (a minute), `REDIS_RL_FUZZ_SEED` which calls.
 
+#[path = "../oracle/calendar.rs"]
+mod calendar;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../oracle/leases.rs"]
@@ -16,6 +18,10 @@ mod leases;
 mod model;
 mod random;
 mod syntax;
+mod window;
+mod window_calls;
+#[path = "../oracle/windows.rs"]
+mod windows;
 mod wire;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

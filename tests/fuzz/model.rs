@@ -7,6 +7,8 @@ use redis::Value;
 use crate::check::{bucket, may_have_expired, take, Check, Moment, NOTHING};
 use crate::oracle::{State, MILLI, UNIT};
 use crate::syntax::{self, Ask, Call, Part, Verb};
+use crate::window;
+use crate::windows::Stored;
 use crate::wire::{Command, Content, Found};
 
 pub struct Model {
@@ -33,6 +35,9 @@ impl Model {
 
     /// The keys whose content a command may change.
     pub fn keys_of(&self, command: &Command) -> Vec<Vec<u8>> {
+        if let Some(call) = window::parse(&command.0) {
+            return vec![call.key];
+        }
         let mut keys: Vec<_> = match syntax::parse(&command.0) {
             Some(call) => call.parts.into_iter().map(|part| part.key).collect(),
             None => command.0.get(1).cloned().into_iter().collect(),
@@ -52,6 +57,19 @@ impl Model {
             .map(|units| units / UNIT)
     }
 
+    /// How much was used of a window when it was last written.
+    pub fn used(&self, key: &[u8]) -> u64 {
+        let stored = match self.keys.get(key).map(|found| &found.content) {
+            Some(Content::Text(bytes)) => Stored::read(bytes),
+            _ => None,
+        };
+        match stored {
+            Some(Stored::Fixed { used, .. }) => used,
+            Some(Stored::Sliding { taken, .. }) => taken.values().sum::<i128>() as u64,
+            None => 0,
+        }
+    }
+
     pub fn check(
         &mut self,
         command: &Command,
@@ -61,15 +79,14 @@ impl Model {
         moment: &mut Moment,
     ) {
         let found: HashMap<_, _> = keys.iter().cloned().zip(found).collect();
-        if let Some(call) = syntax::parse(&command.0) {
+        if let Some(call) = window::parse(&command.0) {
+            let before = self.keys.get(&call.key).unwrap_or(&NOTHING);
+            let held = call.held(&reply, before, &found[&call.key], moment);
+            let told = self.expect(held, command, &reply, &found, moment);
+            *self.seen.entry(told).or_default() += 1;
+        } else if let Some(call) = syntax::parse(&command.0) {
             let held = self.held(&call, &reply, &found, moment);
-            let told = held.unwrap_or_else(|why| {
-                let before: Vec<_> = keys.iter().map(|key| self.keys.get(key)).collect();
-                panic!(
-                    "REDIS_RL_FUZZ_SEED={}: {why}\n{command:?}\n{reply:?}\nbefore {before:?}\nafter {found:?}\n{moment:?}\nafter {:#?}",
-                    self.seed, self.recent
-                );
-            });
+            let told = self.expect(held, command, &reply, &found, moment);
             *self.seen.entry(told).or_default() += 1;
             let moved = keys
                 .iter()
@@ -89,6 +106,24 @@ impl Model {
         if self.recent.len() > 20 {
             self.recent.pop_front();
         }
+    }
+
+    /// What was held, or a failure that tells all of it.
+    fn expect(
+        &self,
+        held: Result<&'static str, String>,
+        command: &Command,
+        reply: &Value,
+        found: &HashMap<Vec<u8>, Found>,
+        moment: &Moment,
+    ) -> &'static str {
+        held.unwrap_or_else(|why| {
+            let before: Vec<_> = found.keys().map(|key| self.keys.get(key)).collect();
+            panic!(
+                "REDIS_RL_FUZZ_SEED={}: {why}\n{command:?}\n{reply:?}\nbefore {before:?}\nafter {found:?}\n{moment:?}\nafter {:#?}",
+                self.seed, self.recent
+            )
+        })
     }
 
     /// No later call is earlier than what this one wrote.
@@ -207,6 +242,15 @@ impl Model {
             "throttled",
             "all taken",
             "none taken",
+            "window taken",
+            "window denied",
+            "window denied and written",
+            "window given",
+            "window given nothing",
+            "window peeked",
+            "wrong end",
+            "too much used",
+            "another kind",
         ] {
             let seen = self.seen.get(kind).copied().unwrap_or(0);
             assert!(seen > 100, "{kind} was seen {seen} times: {:?}", self.seen);

@@ -77,7 +77,7 @@ pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
 }
 
 /// A whole number in a range.
-fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
+pub fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
     let n = u64::try_from(oracle::parse_whole(text)?).ok()?;
     (low..=high).contains(&n).then_some(n)
 }

@@ -10,15 +10,22 @@ use crate::support::{call, knows, texts, Ask};
 fn a_user_takes_only_from_keys_that_fit_the_pattern() {
     let server = Server::start();
     let mut c = server.connection();
-    c.ask::<()>("ACL SETUSER app on >secret ~limit:* +rl.take");
+    c.ask::<()>("ACL SETUSER app on >secret ~limit:* +rl.take +rl.wtake");
     let mut app = server.connection();
     app.ask::<()>("AUTH app secret");
     assert_eq!(app.take("limit:1 1/d 5")[0], 1);
-    let error = app.error("RL.TAKE other:1 1 5");
-    assert!(error.starts_with("NOPERM"), "{error}");
-    let error = app.error("GET limit:1");
-    assert!(error.starts_with("NOPERM"), "{error}");
-    assert_eq!(c.ask::<i64>("DBSIZE"), 1);
+    assert_eq!(app.ask::<[i64; 5]>("RL.WTAKE limit:2 5 DAY")[0], 1);
+    for call in [
+        "RL.TAKE other:1 1 5",
+        "RL.WTAKE other:1 5 DAY",
+        "RL.WTAKE other:1 5 SLIDING 1h",
+        "RL.WPEEK limit:2 5 DAY",
+        "GET limit:1",
+    ] {
+        let error = app.error(call);
+        assert!(error.starts_with("NOPERM"), "{call}: {error}");
+    }
+    assert_eq!(c.ask::<i64>("DBSIZE"), 2);
 }
 
 #[test]
@@ -26,7 +33,16 @@ fn a_user_who_may_only_read_a_key_may_not_take() {
     let server = Server::start();
     let mut c = server.connection();
     let user = [
-        "SETUSER", "reader", "on", ">secret", "%R~*", "+rl.take", "+get",
+        "SETUSER",
+        "reader",
+        "on",
+        ">secret",
+        "%R~*",
+        "+rl.take",
+        "+rl.wtake",
+        "+rl.wgive",
+        "+rl.wpeek",
+        "+get",
     ];
     let made = call("ACL", &user).query::<()>(&mut c);
     if knows(&mut c, &["FUNCTION", "LIST"]) {
@@ -34,8 +50,11 @@ fn a_user_who_may_only_read_a_key_may_not_take() {
         let mut reader = server.connection();
         reader.ask::<()>("AUTH reader secret");
         reader.ask::<Option<String>>("GET k");
-        let error = reader.error("RL.TAKE k 1 5");
-        assert!(error.starts_with("NOPERM"), "{error}");
+        reader.ask::<[i64; 5]>("RL.WPEEK k 5 DAY");
+        for call in ["RL.TAKE k 1 5", "RL.WTAKE k 5 DAY", "RL.WGIVE k 5 DAY"] {
+            let error = reader.error(call);
+            assert!(error.starts_with("NOPERM"), "{call}: {error}");
+        }
     } else {
         // Redis 6.2, which has no functions either, knows no such pattern.
         made.expect_err("no user");
@@ -65,15 +84,19 @@ fn the_rules_for_a_user_who_only_reads_keep_takes_out() {
     let server = launch().start();
     let mut c = server.connection();
     c.ask::<()>(
-        "ACL SETUSER less on >secret ~* +@all -@write -rl.take -rl.give -rl.mtake -cl.throttle",
+        "ACL SETUSER less on >secret ~* +@all -@write -rl.take -rl.give -rl.mtake -cl.throttle \
+         -rl.wtake -rl.wgive",
     );
-    c.ask::<()>("ACL SETUSER more on >secret ~* -@all +@read +@connection +rl.peek");
+    c.ask::<()>("ACL SETUSER more on >secret ~* -@all +@read +@connection +rl.peek +rl.wpeek");
     for user in ["less", "more"] {
         let mut reader = server.connection();
         reader.ask::<()>(&format!("AUTH {user} secret"));
         assert_eq!(reader.ask::<[i64; 5]>("RL.PEEK k 1/d 5")[..2], [1, 5]);
+        assert_eq!(reader.ask::<[i64; 5]>("RL.WPEEK k 5 DAY")[..2], [1, 5]);
         for call in [
             "RL.TAKE k 1/d 5",
+            "RL.WTAKE k 5 DAY",
+            "RL.WGIVE k 5 DAY",
             "RL.GIVE k 1/d 5",
             "RL.MTAKE 1 k 1/d 5",
             "CL.THROTTLE k 1 1 60",

@@ -9,7 +9,7 @@ use crate::support::{expires_at, stored, Ask};
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-fn with_clock() -> Server {
+pub fn with_clock() -> Server {
     launch_with_clock().start()
 }
 

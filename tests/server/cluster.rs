@@ -176,6 +176,13 @@ fn a_slot_moves_under_load_from_a_master_without_replicas() {
     for (move_slot, (from, to)) in moves.iter().zip([(from, to), (to, from)]) {
         let (source, target) = (&cluster.nodes[from], &cluster.nodes[to]);
         let _: Value = source.ask("FLUSHALL");
+        // Keys of the slot that nobody touches.
+        let [fixed, sliding] =
+            ["fixed", "sliding"].map(|kind| format!("{}:{kind}", takers::key(0)));
+        for window in [format!("{fixed} 9 30d"), format!("{sliding} 9 SLIDING 30d")] {
+            let _: Value = source.ask(&format!("RL.WTAKE {window} COST 4"));
+        }
+        let windows = source.contents();
         let () = target.ask("CONFIG RESETSTAT");
         // They know only this node, so whatever the other does it was sent.
         let takers = Takers::with_refusals(source, is_redirection);
@@ -183,8 +190,16 @@ fn a_slot_moves_under_load_from_a_master_without_replicas() {
         move_slot(&cluster, slot, from, to);
         let (taken, most) = takers.stop();
         let commands: String = target.ask("INFO commandstats");
-        assert!(!commands.to_lowercase().contains("rl.take"), "{commands}");
+        assert!(!commands.to_lowercase().contains("rl."), "{commands}");
         assert_between(target, &taken, &most);
+        let moved = target.contents();
+        for (key, (value, expires_at)) in &windows {
+            assert_eq!(moved[key].0, *value);
+            // It may be the time left that is sent.
+            assert!((0..60_000).contains(&(moved[key].1 - expires_at)));
+        }
+        let left: [i64; 5] = target.ask(&format!("RL.WTAKE {fixed} 9 30d COST 6"));
+        assert_eq!(left[..3], [0, 9, 5]);
     }
 }
 
@@ -193,6 +208,15 @@ fn assert_several_keys(cluster: &Cluster) {
     let slot = cluster.slot("{foo}:1");
     let owner = &cluster.nodes[cluster.first_owner(slot)];
     let mut connection = owner.connection();
+    for words in ["{foo}:5 5 DAY", "{foo}:6 5 SLIDING 1h"] {
+        let reply: [i64; 5] = connection.ask(&format!("RL.WTAKE {words}"));
+        assert_eq!(reply[..3], [1, 5, 4], "{words}");
+        for name in ["RL.WTAKE", "RL.WPEEK", "RL.WGIVE"] {
+            let elsewhere = words.replace("{foo}", "bar:{bar}");
+            let error = connection.error(&format!("{name} {elsewhere}"));
+            assert!(error.starts_with("MOVED "), "{name}: {error}");
+        }
+    }
     let (taken, ..): (i64, i64, Value) = connection.ask("RL.MTAKE 2 {foo}:3 1/d 5 {foo}:4 1/d 5");
     assert_eq!(taken, 1);
     let error = connection.error("RL.MTAKE 2 {foo}:3 1/d 5 bar 1/d 5");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::Connection;
 
 use crate::common::{Launch, Server};
-use crate::support::Ask;
+use crate::support::{call, Ask};
 
 fn counts(c: &mut Connection) -> HashMap<String, u64> {
     let info: String = c.ask("INFO rl");
@@ -37,6 +37,27 @@ fn each_call_is_counted_as_what_it_was() {
     c.ask::<()>("CL.THROTTLE t 0 1 86400");
     c.ask::<()>("CL.THROTTLE t 0 1 86400");
     c.ask::<()>("CL.THROTTLE t 0 1 86400 0");
+    c.ask::<()>("RL.WTAKE w 10 DAY COST 7");
+    c.ask::<()>("RL.WTAKE w 10 DAY COST 4");
+    c.ask::<()>("RL.WTAKE w 10 DAY COST 9 ATMOST");
+    c.ask::<()>("RL.WTAKE w 10 DAY COST 5 FORCE");
+    c.ask::<()>("RL.WTAKE v 1 SLIDING 1h FORCE");
+    c.ask::<()>("RL.WTAKE v 1 SLIDING 1h");
+    c.ask::<()>("RL.WPEEK v 1 SLIDING 1h");
+    c.ask::<()>("RL.WPEEK w 1 1h");
+    c.ask::<()>("RL.WGIVE w 10 DAY COST 2");
+    c.ask::<()>("RL.WGIVE v 10 SLIDING 1h COST 9");
+    c.error("RL.WTAKE w 10 FORTNIGHT");
+    c.error("RL.WTAKE w 10 UNTIL 1");
+    c.error("RL.WTAKE w 10 SLIDING 1h");
+    for _ in 0..2 {
+        let _ = call(
+            "RL.WTAKE",
+            &["much", "1", "1h", "COST", "100000000000", "FORCE"],
+        )
+        .query::<redis::Value>(&mut c);
+    }
+    c.error("RL.WTAKE much 1 1h FORCE");
     c.error("RL.TAKE a nan 10");
     c.error("RL.TAKE a 1 10 COST");
     c.error("RL.TAKE a 1 1 COST 100000000000 FORCE");
@@ -52,10 +73,17 @@ fn each_call_is_counted_as_what_it_was() {
         ("tokens_reserved", 1),
         ("tokens_given", 2),
         ("buckets_created", 5),
-        ("errors_call", 2),
-        ("errors_key", 1),
+        ("window_takes_allowed", 6),
+        ("window_takes_denied", 2),
+        ("window_peeks", 2),
+        ("window_tokens_taken", 7 + 3 + 5 + 1 + 200_000_000_000),
+        ("window_tokens_forced", 5 + 200_000_000_000),
+        ("window_tokens_given", 2 + 1),
+        ("window_created", 3),
+        ("errors_call", 2 + 2),
+        ("errors_key", 1 + 1),
         ("errors_memory", 0),
-        ("errors_debt", 1),
+        ("errors_debt", 1 + 1),
         ("top_keys", 128),
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));

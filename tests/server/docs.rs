@@ -18,7 +18,7 @@ struct Known<'a> {
     arguments: &'a [&'a str],
 }
 
-const COMMANDS: [Known; 6] = [
+const COMMANDS: [Known; 9] = [
     Known {
         name: "RL.TAKE",
         flags: &["write", "fast"],
@@ -52,6 +52,38 @@ const COMMANDS: [Known; 6] = [
         call: &["2", "a", "1", "5", "b", "1", "5", "COST", "3"],
         keys: &["a", "b"],
         arguments: &["numkeys", "key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.WTAKE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "1000", "DAY", "OFFSET", "+02:00", "COST", "3"],
+        keys: &["user:42"],
+        arguments: &[
+            "key", "limit", "window", "duration", "SLIDING", "length", "calendar", "HOUR", "DAY",
+            "WEEK", "MONTH", "YEAR", "OFFSET", "ANCHOR", "UNTIL", "COST", "KEEP", "ATMOST",
+            "FORCE",
+        ],
+    },
+    Known {
+        name: "RL.WPEEK",
+        flags: &["readonly", "fast"],
+        words: 4,
+        call: &["user:42", "60", "SLIDING", "1m"],
+        keys: &["user:42"],
+        arguments: &[
+            "key", "limit", "SLIDING", "MONTH", "ANCHOR", "UNTIL", "COST",
+        ],
+    },
+    Known {
+        name: "RL.WGIVE",
+        flags: &["write", "fast"],
+        words: 4,
+        call: &["user:42", "60", "1m", "AT", "1700000000000"],
+        keys: &["user:42"],
+        arguments: &[
+            "key", "limit", "SLIDING", "MONTH", "ANCHOR", "UNTIL", "COST", "AT",
+        ],
     },
     Known {
         name: "CL.THROTTLE",
@@ -207,6 +239,7 @@ fn tips_tell_what_depends_on_time_and_whom_to_ask() {
     let Some(peek) = tips(&mut c, "RL.PEEK") else {
         return;
     };
+    assert_eq!(tips(&mut c, "RL.WPEEK").as_ref(), Some(&peek));
     let has = |tips: &[String], start: &str| tips.iter().any(|tip| tip.starts_with(start));
     assert!(has(&peek, "nondeterministic_output"), "{peek:?}");
     let top = tips(&mut c, "RL.TOP").expect("tips");

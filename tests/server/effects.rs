@@ -39,6 +39,49 @@ fn after_loading(commands: &[redis::Cmd], options: &[&str]) -> Server {
     server
 }
 
+/// What a window is sent as, each once: none of it as a call.
+#[test]
+fn a_window_is_sent_as_what_it_becomes() {
+    let mut server = with_aof().start();
+    let replica = server.attach(launch());
+    server.wait_for_rewrite();
+    for (window, other) in [("9h", "DAY"), ("SLIDING 9h", "SLIDING 2h")] {
+        for (call, set, del) in [
+            (format!("RL.WTAKE k 10 {window} COST 3"), 1, 0),
+            (format!("RL.WTAKE k 10 {window} COST 8"), 0, 0),
+            (format!("RL.WTAKE k 10 {window} COST 8 ATMOST"), 1, 0),
+            (format!("RL.WTAKE k 10 {window} FORCE"), 1, 0),
+            (format!("RL.WGIVE k 10 {window} COST 4"), 1, 0),
+            (format!("RL.WPEEK k 10 {other}"), 0, 0),
+            // A sliding window is converted to the length of a take, also of one that is denied.
+            (
+                format!("RL.WTAKE k 10 {other} COST 9"),
+                i32::from(window != "9h"),
+                0,
+            ),
+            (format!("RL.WTAKE k 10 {other} COST 9"), 0, 0),
+            (format!("RL.WTAKE k 10 {other}"), 1, 0),
+            (format!("RL.WGIVE k 10 {other} COST 99"), 0, 1),
+            (format!("RL.WGIVE k 10 {other} COST 99"), 0, 0),
+        ] {
+            let counts =
+                |server: &Server| ["PXAT", "\r\nDEL\r\n"].map(|word| aof::count(server, word));
+            let before = counts(&server);
+            let _: Value = server.ask(&call);
+            let after = counts(&server);
+            let sent = [after[0] - before[0], after[1] - before[1]];
+            assert_eq!(sent, [set, del].map(|n: i32| n as usize), "{call}");
+            replica.wait_for(&server);
+            assert_eq!(replica.contents(), server.contents(), "{call}");
+        }
+        let _: Value = server.ask(&format!("RL.WTAKE {} 10 {window}", &window[..2]));
+    }
+    assert_eq!(aof::count(&server, "RL.W"), 0);
+    let before = server.contents();
+    server.restart();
+    assert_equal(&before, &server.contents());
+}
+
 fn assert_logs_effects(mut server: Server) {
     let calls = aof::count(&server, "RL.TAKE");
     for remaining in [8, 7, 6] {

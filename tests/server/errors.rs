@@ -6,7 +6,7 @@ use crate::common::wrong::{NO_COUNTS, NO_NUMBERS, NO_RATES, ZEROS};
 use crate::common::Server;
 use crate::support::{call, expires_at, Ask};
 
-type Arguments<'a> = &'a [&'a [u8]];
+pub type Arguments<'a> = &'a [&'a [u8]];
 
 const RATE: &str = "ERR rate must be N or N/P";
 const BURST: &str = "ERR burst must be a whole number";
@@ -18,7 +18,7 @@ const MAXWAIT: &str = "ERR MAXWAIT must be a whole number from 0 to 10^12 millis
 const COMMANDS: [&str; 3] = ["RL.TAKE", "RL.PEEK", "RL.GIVE"];
 
 /// Makes the call on a bucket and on no key: the error begins so, and nothing has changed.
-fn refused(c: &mut Connection, name: &str, arguments: Arguments, expected: &str) {
+pub fn refused(c: &mut Connection, name: &str, arguments: Arguments, expected: &str) {
     let look = |c: &mut Connection| {
         let value: Vec<u8> = c.ask("DUMP k");
         (value, expires_at(c, "k"), c.ask::<i64>("DBSIZE"))

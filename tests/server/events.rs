@@ -17,7 +17,7 @@ fn takes_denials_and_gifts_are_told_one_event_a_key() {
         .psubscribe("__keyevent@0__:*")
         .expect("a subscription");
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)]);
-    let calls: [Case; 8] = [
+    let calls: [Case; 17] = [
         ("RL.TAKE k 1/d 2", &[("rl.take", "k")]),
         ("RL.PEEK k 1/d 2 COST 2", &[]),
         ("RL.TAKE k 1/d 2 COST 2", &[("rl.deny", "k")]),
@@ -29,6 +29,15 @@ fn takes_denials_and_gifts_are_told_one_event_a_key() {
             &[("rl.take", "a"), ("rl.take", "b")],
         ),
         ("RL.MTAKE 2 a 1 5 b 1 1 COST 2", &[("rl.deny", "b")]),
+        ("RL.WTAKE day 2 DAY", &[("rl.take", "day")]),
+        ("RL.WTAKE day 2 DAY COST 2", &[("rl.deny", "day")]),
+        ("RL.WPEEK day 2 DAY COST 2", &[]),
+        ("RL.WGIVE day 2 DAY", &[("rl.give", "day")]),
+        ("RL.WGIVE day 2 DAY", &[]),
+        ("RL.WTAKE any 2 SLIDING 1h", &[("rl.take", "any")]),
+        ("RL.WTAKE any 2 SLIDING 1h COST 3", &[("rl.deny", "any")]),
+        ("RL.WPEEK any 2 SLIDING 1h", &[]),
+        ("RL.WGIVE any 2 SLIDING 1h", &[("rl.give", "any")]),
     ];
     for (call, expected) in calls {
         c.ask::<()>(call);
@@ -66,10 +75,15 @@ fn another_module_hears_of_takes_denials_and_gifts_whatever_clients_are_told() {
         "RL.GIVE k 1/d 1",
         "RL.PEEK k 1/d 1",
         "RL.MTAKE 2 a 1/d 1 b 1/d 1",
+        "RL.WTAKE w 1 DAY",
+        "RL.WTAKE w 1 DAY",
+        "RL.WGIVE w 1 DAY",
+        "RL.WPEEK w 1 DAY",
     ] {
         c.ask::<Value>(call);
     }
     let heard: String = c.ask("LISTENER.HEARD");
-    let expected = "rl.take k\nrl.deny k\nrl.give k\nrl.take a\nrl.take b\n";
+    let expected = "rl.take k\nrl.deny k\nrl.give k\nrl.take a\nrl.take b\n\
+                    rl.take w\nrl.deny w\nrl.give w\n";
     assert_eq!(heard, expected);
 }

@@ -3,7 +3,7 @@
 use redis::Value;
 
 use crate::common::{module, wait_until, Launch, Server};
-use crate::support::{call, info, texts, Ask};
+use crate::support::{call, info, texts, Ask, Reply};
 
 #[test]
 fn loading_logs_one_line_with_the_version() {
@@ -32,17 +32,25 @@ pub fn without_module() -> Launch {
 }
 
 #[test]
-fn it_is_loaded_and_unloaded_at_run_time_and_no_bucket_is_lost() {
+fn it_is_loaded_and_unloaded_at_run_time_and_no_limit_is_lost() {
     let server = without_module().start();
     let mut c = server.connection();
     let library = module();
     let library = library.to_str().expect("a path that is text");
-    let bucket = "k 1/d 5";
+    let takes = [
+        "RL.TAKE k 1/d 5",
+        "RL.WTAKE w 5 30d",
+        "RL.WTAKE s 5 SLIDING 30d",
+    ];
     for remaining in [4, 3, 2] {
-        let error = c.error("RL.TAKE k 1/d 5");
-        assert!(error.starts_with("ERR unknown command"), "{error}");
+        for take in takes {
+            let error = c.error(take);
+            assert!(error.starts_with("ERR unknown command"), "{error}");
+        }
         c.call::<()>(&["MODULE", "LOAD", library]);
-        assert_eq!(c.take(bucket)[..3], [1, 5, remaining]);
+        for take in takes {
+            assert_eq!(c.ask::<Reply>(take)[..3], [1, 5, remaining], "{take}");
+        }
         c.ask::<()>("MODULE UNLOAD rl");
     }
 }

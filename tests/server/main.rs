@@ -2,6 +2,8 @@
 //!
 //! Runs against `redis-server`, or the server whose path is in `REDIS_RL_SERVER`.
 
+#[path = "../oracle/calendar.rs"]
+mod calendar;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../oracle/leases.rs"]
@@ -9,6 +11,8 @@ mod lease_oracle;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod support;
+#[path = "../oracle/windows.rs"]
+mod windows;
 
 mod give;
 mod lease;
@@ -22,6 +26,9 @@ mod take;
 mod take_options;
 mod throttle;
 mod top;
+mod wgive;
+mod wpeek;
+mod wtake;
 
 mod acl;
 mod clients;
@@ -34,6 +41,7 @@ mod effects;
 mod errors;
 mod events;
 mod failover;
+mod held;
 mod load;
 mod memory;
 mod numbers;
@@ -44,3 +52,5 @@ mod replication;
 mod scripts;
 mod traces;
 mod upgrade;
+mod window_clock;
+mod window_errors;

@@ -40,6 +40,10 @@ fn without_eviction_old_buckets_go_on_and_new_ones_are_refused() {
     for key in ["old", "older"] {
         assert_eq!(take_from(&mut c, key)[..3], [1, 10, 9]);
     }
+    let windows = ["fixed 10 30d", "sliding 10 SLIDING 30d"];
+    for window in windows {
+        c.ask::<()>(&format!("RL.WTAKE {window}"));
+    }
     limit_memory(&server, "noeviction");
     fill(&server, &mut c);
 
@@ -50,6 +54,9 @@ fn without_eviction_old_buckets_go_on_and_new_ones_are_refused() {
         "RL.MTAKE 2 old 1/d 10 new 1/d 10",
         "RL.MTAKE 2 new 1/d 10 old 1/d 10",
         "CL.THROTTLE new 9 1 86400",
+        "RL.WTAKE new 10 DAY",
+        "RL.WTAKE new 10 1h COST 11 FORCE",
+        "RL.WTAKE new 10 SLIDING 1h",
     ];
     for call in new {
         let error = c.error(call);
@@ -59,6 +66,26 @@ fn without_eviction_old_buckets_go_on_and_new_ones_are_refused() {
     // None of them was charged for the others' sake.
     assert_eq!(take_from(&mut c, "old")[..3], [1, 10, 7]);
 
+    for (call, reply) in [
+        ("RL.WTAKE", [1, 10, 8]),
+        ("RL.WGIVE", [1, 10, 9]),
+        ("RL.WPEEK", [1, 10, 9]),
+    ] {
+        for window in windows {
+            let found: Reply = c.ask(&format!("{call} {window}"));
+            assert_eq!(found[..3], reply, "{call} {window}");
+        }
+    }
+    // Its memory is that of the length before.
+    assert_eq!(
+        c.ask::<Reply>("RL.WTAKE sliding 10 SLIDING 1h")[..3],
+        [1, 10, 8]
+    );
+    assert_eq!(c.ask::<Reply>("RL.WPEEK new 10 DAY"), [1, 10, 10, 0, 0]);
+    assert_eq!(
+        c.ask::<Reply>("RL.WTAKE new 10 DAY COST 11"),
+        [0, 10, 10, -1, 0]
+    );
     let peeked: [i64; 5] = c.ask("RL.PEEK new 1/d 10");
     assert_eq!(peeked[..3], [1, 10, 10]);
     let given: [i64; 5] = c.ask("RL.GIVE old 1/d 10 COST 2");

@@ -55,6 +55,17 @@ fn a_whole_number_may_have_an_exponent_in_every_command() {
     assert_eq!(five("RL.TAKE a 1/d 1.0e2 COST 1.5e1")[..3], [15, 100, 60]);
     assert_eq!(five("RL.GIVE a 1/d 100 COST 1e1")[..3], [10, 100, 70]);
     assert_eq!(five("RL.PEEK a 1/d 1E2 COST 7e1")[..3], [70, 100, 70]);
+    assert_eq!(five("RL.WTAKE w 1e2 3e1d COST 1.0E1")[..3], [10, 100, 90]);
+    assert_eq!(five("RL.WPEEK w 1.0e2 DAY COST 9e+1")[..3], [90, 100, 90]);
+    assert_eq!(
+        five("RL.WGIVE w 100 DAY COST 1e1 AT 1.9e12")[..3],
+        [10, 100, 100]
+    );
+    assert_eq!(five("RL.WTAKE u 5 UNTIL 2e12")[..3], [1, 5, 4]);
+    assert_eq!(
+        five("RL.WTAKE m 5 MONTH ANCHOR 3.1e1 KEEP 5e0")[..4],
+        [0, 5, 5, -1]
+    );
     assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[..3], [1, 1, 0]);
     assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[0], 1);
     assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[0], 0);

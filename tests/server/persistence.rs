@@ -166,10 +166,16 @@ fn changes_are_saved_without_being_asked_for() {
         "RL.TAKE bucket 1/d 1",
         "RL.PEEK bucket 1/d 1",
         "RL.GIVE full 1/d 1",
+        "RL.WTAKE window 0 DAY",
+        "RL.WPEEK window 1 DAY",
+        "RL.WGIVE window 1 SLIDING 1h",
     ] {
         let _: Value = server.ask(denied);
         assert_eq!(server.count("rdb_changes_since_last_save"), 1, "{denied}");
     }
+    let _: Value = server.ask("RL.WTAKE window 1 30d");
+    let _: Value = server.ask("RL.WTAKE sliding 1 SLIDING 30d");
+    assert_eq!(server.count("rdb_changes_since_last_save"), 3);
     let () = server.call(&["CONFIG", "SET", "save", "1 1"]);
     wait_until("it is saved", || {
         server.count("rdb_changes_since_last_save") == 0
@@ -193,11 +199,50 @@ fn a_server_without_the_module_loads_snapshot_and_aof() {
     }
 }
 
+/// What is used stays used, also where a window ends while the server is down.
 #[test]
-fn a_bucket_moves_as_a_string_does() {
+fn windows_stand_after_a_restart_where_they_stood() {
+    let mut server = with_aof("always").start();
+    let takes = ["RL.WTAKE fixed 5 30d", "RL.WTAKE sliding 5 SLIDING 30d"];
+    for take in takes {
+        let _: Value = server.ask(&format!("{take} COST 3"));
+    }
+    let _: Value = server.ask("RL.WTAKE short 5 300ms COST 5");
+    let ended = Instant::now();
+    server.kill();
+    let window = Duration::from_millis(300);
+    wait_until("the short window has ended", || ended.elapsed() > window);
+    server.restart();
+    for take in takes {
+        let reply: [i64; 5] = server.ask(take);
+        assert_eq!(reply[..3], [1, 5, 1], "{take}");
+    }
+    let _: Value = server.ask("DEBUG RELOAD");
+    for take in takes {
+        let reply: [i64; 5] = server.ask(&format!("{take} COST 2"));
+        assert_eq!(reply[..3], [0, 5, 1], "{take}");
+    }
+    let reply: [i64; 5] = server.ask("RL.WTAKE short 5 300ms");
+    assert_eq!(reply[..3], [1, 5, 4]);
+}
+
+#[test]
+fn a_bucket_and_a_window_move_as_a_string_does() {
+    for (take, left) in [
+        ("RL.TAKE {} 1/d 5 COST", "RL.TAKE c 1/d 5"),
+        ("RL.WTAKE {} 5 30d COST", "RL.WTAKE c 5 YEAR"),
+        ("RL.WTAKE {} 5 SLIDING 30d COST", "RL.WTAKE c 5 SLIDING 30d"),
+    ] {
+        assert_moves(take, left);
+    }
+}
+
+/// A take of `{}`, whose limit is five, and one more of the key `c`.
+fn assert_moves(take: &str, take_more: &str) {
     let server = launch().start();
     let other = launch().without_module().start();
-    server.take("a 1/d 5 COST 2");
+    let take = |key: &str, cost: &str| format!("{} {cost}", take.replace("{}", key));
+    let _: Value = server.ask(&take("a", "2"));
     let bucket = server.contents()[&b"a"[..]].clone();
 
     let _: Value = server.ask("COPY a b");
@@ -227,12 +272,12 @@ fn a_bucket_moves_as_a_string_does() {
         .arg(1)
         .query(&mut connection)
         .expect("a reply");
-    let mut take = redis::cmd("RL.TAKE");
-    let reply: [i64; 5] = take
-        .arg(&["c", "1/d", "5"])
+    let mut call = redis::Cmd::new();
+    let reply: [i64; 5] = call
+        .arg(take_more.split(' ').collect::<Vec<_>>())
         .query(&mut connection)
         .expect("a reply");
     assert_eq!(reply[..3], [1, 5, 2]);
-    let reply = server.take("d 1/d 5 COST 4");
+    let reply: [i64; 5] = server.ask(&take("d", "4"));
     assert_eq!(reply[..3], [0, 5, 3]);
 }

@@ -12,7 +12,8 @@ use redis::{Connection, Pipeline, Value};
 
 use crate::common::{until, wait_until, Server};
 use crate::support::crowd::{Crowd, Shared};
-use crate::support::ledger::{Account, Ledger, Level, Levels, Sign, BUCKETS, BURST, RATE};
+use crate::support::ledger::{window, BUCKETS};
+use crate::support::ledger::{Account, Ledger, Level, Levels, Sign, BURST, LIMIT, LIMITS, RATE};
 use crate::support::node;
 use crate::support::traffic::Dice;
 use crate::support::{call, texts, Ask};
@@ -127,7 +128,7 @@ impl<'a> Disturber<'a> {
         let mut pipe = redis::pipe();
         pipe.atomic();
         if was_open {
-            look_at_buckets(&mut pipe);
+            look_at_limits(&mut pipe);
         }
         pipe.cmd("FLUSHALL").ignore();
         if more {
@@ -140,13 +141,21 @@ impl<'a> Disturber<'a> {
                     empty.arg(&[RATE, BURST]).arg("COST").arg(BURST);
                     pipe.add_command(empty).ignore();
                 }
+                // Begun with some used, so that what is given back never empties one.
+                for n in BUCKETS..LIMITS {
+                    let (key, window) = window(n);
+                    let mut used = call("RL.WTAKE", &[key, LIMIT.to_string()]);
+                    used.arg(window.split(' ').collect::<Vec<_>>());
+                    used.arg("COST").arg(LIMIT / 2);
+                    pipe.add_command(used).ignore();
+                }
             }
-            look_at_buckets(&mut pipe);
+            look_at_limits(&mut pipe);
         }
         let levels: Vec<Value> = pipe.query(&mut self.connection).expect("all at once");
         self.shared.begun.store(self.epoch, Ordering::SeqCst);
 
-        let mut levels = levels.chunks_exact(BUCKETS).map(read_levels);
+        let mut levels = levels.chunks_exact(LIMITS).map(read_levels);
         let mut next = || levels.next().expect("levels of each database");
         if was_open {
             for account in closed {
@@ -261,11 +270,14 @@ impl<'a> Disturber<'a> {
     }
 }
 
-fn look_at_buckets(pipe: &mut Pipeline) {
+fn look_at_limits(pipe: &mut Pipeline) {
     for database in [0, 1] {
         pipe.cmd("SELECT").arg(database).ignore();
         for bucket in 0..BUCKETS {
             pipe.cmd("GET").arg(format!("bucket:{bucket}"));
+        }
+        for n in BUCKETS..LIMITS {
+            pipe.cmd("GET").arg(window(n).0);
         }
     }
 }

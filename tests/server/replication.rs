@@ -13,7 +13,12 @@ fn assert_same(master: &Server, replica: &Server) {
     assert_equal(&contents, &replica.contents());
     for (key, (value, expires_at)) in &contents {
         assert!(*expires_at > 0, "{key:?} never expires");
-        assert_eq!(value.len(), 16, "{key:?}");
+        let length = match key.split(|&byte| byte == b':').next() {
+            Some(b"fixed") => 25,
+            Some(b"sliding") => 153,
+            _ => 16,
+        };
+        assert_eq!(value.len(), length, "{key:?}");
     }
 }
 
@@ -186,8 +191,8 @@ fn a_master_that_restarts_goes_on_with_its_replica() {
     assert_same(&master, &replica);
 }
 
-/// Two buckets that are empty for hours, and calls that take nothing from them, give nothing to
-/// full ones, or only look.
+/// Buckets and windows that have nothing left for hours, and calls that take nothing from them,
+/// give nothing to full ones, or only look.
 #[test]
 fn what_changes_nothing_ships_nothing() {
     const CALLS: &[&str] = &[
@@ -207,11 +212,31 @@ fn what_changes_nothing_ships_nothing() {
         "CL.THROTTLE empty 1 1 3600",
         "CL.THROTTLE empty 1 1 3600 0",
         "CL.THROTTLE full 1 1 3600 0",
+        "RL.WTAKE fixed: 2 9h",
+        "RL.WTAKE fixed: 2 1h COST 2",
+        "RL.WTAKE fixed: 2 DAY ATMOST",
+        "RL.WTAKE fixed: 9 MONTH KEEP 8",
+        "RL.WTAKE fixed: 2 YEAR COST 3",
+        "RL.WTAKE sliding: 2 SLIDING 9h",
+        "RL.WTAKE sliding: 2 SLIDING 9h ATMOST",
+        "RL.WTAKE unused 2 DAY COST 3",
+        "RL.WTAKE unused 2 SLIDING 1h COST 3",
+        "RL.WPEEK fixed: 2 9h",
+        "RL.WPEEK sliding: 2 SLIDING 9h",
+        "RL.WPEEK sliding: 2 SLIDING 1h",
+        "RL.WPEEK unused 2 DAY",
+        "RL.WGIVE unused 2 DAY",
+        "RL.WGIVE unused 2 SLIDING 1h",
+        "RL.WGIVE fixed: 2 9h AT 1",
+        "RL.WGIVE sliding: 2 SLIDING 9h AT 1",
+        "RL.WGIVE sliding: 2 SLIDING 1h AT 1",
     ];
     let master = launch().start();
     let replica = master.attach(launch());
     master.take("empty 1/h 2 COST 2");
     master.take("owing 1/h 2 COST 9 FORCE");
+    let _: Value = master.ask("RL.WTAKE fixed: 2 9h COST 2");
+    let _: Value = master.ask("RL.WTAKE sliding: 2 SLIDING 9h COST 2");
     let before = (master.offset(), master.contents());
     for call in CALLS {
         let _: Value = master.ask(call);

@@ -3,32 +3,59 @@
 use crate::common::Server;
 use crate::support::{call, knows, Ask};
 
+/// Takes whose limit is two.
+const TAKES: [&str; 4] = [
+    "RL.TAKE k 1/d 2",
+    "RL.WTAKE k 2 30d",
+    "RL.WTAKE k 2 YEAR",
+    "RL.WTAKE k 2 SLIDING 30d",
+];
+
 #[test]
 fn a_transaction_takes_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
-    let mut transaction = redis::pipe();
-    transaction.atomic();
-    for _ in 0..3 {
-        transaction.cmd("RL.TAKE").arg(&["k", "1/d", "2"]);
+    for take in TAKES {
+        c.ask::<()>("FLUSHALL");
+        let words: Vec<_> = take.split(' ').collect();
+        let mut transaction = redis::pipe();
+        transaction.atomic();
+        for _ in 0..3 {
+            transaction.cmd(words[0]).arg(&words[1..]);
+        }
+        let replies: Vec<[i64; 5]> = transaction.query(&mut c).expect("replies");
+        let taken: Vec<_> = replies.iter().map(|reply| (reply[0], reply[2])).collect();
+        assert_eq!(taken, [(1, 1), (1, 0), (0, 0)], "{take}");
+        assert_eq!(c.ask::<[i64; 5]>(take)[0], 0, "{take}");
     }
-    let replies: Vec<[i64; 5]> = transaction.query(&mut c).expect("replies");
-    let taken: Vec<_> = replies.iter().map(|reply| (reply[0], reply[2])).collect();
-    assert_eq!(taken, [(1, 1), (1, 0), (0, 0)]);
-    assert_eq!(c.take("k 1/d 2")[0], 0);
 }
 
 #[test]
 fn a_script_takes_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
-    let script = "return redis.call('RL.TAKE', KEYS[1], ARGV[1], ARGV[2])";
-    for (taken, remaining) in [(1, 1), (1, 0), (0, 0)] {
-        let reply: [i64; 5] = c.call(&["EVAL", script, "1", "k", "1/d", "2"]);
-        assert_eq!((reply[0], reply[2]), (taken, remaining));
+    let script = "return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))";
+    let eval = |take: &str| {
+        let mut words = take.split(' ');
+        let (name, key) = (words.next(), words.next());
+        let mut eval = call("EVAL", &[script, "1"]);
+        eval.arg(key).arg(name).arg(words.collect::<Vec<_>>());
+        eval
+    };
+    for take in TAKES {
+        c.ask::<()>("FLUSHALL");
+        for (taken, remaining) in [(1, 1), (1, 0), (0, 0)] {
+            let reply: [i64; 5] = eval(take).query(&mut c).expect("a reply");
+            assert_eq!((reply[0], reply[2]), (taken, remaining), "{take}");
+        }
     }
-    let error = c.error_of(&call("EVAL", &[script, "1", "k", "nan", "2"]));
-    assert!(error.contains("rate must be"), "{error}");
+    for (wrong, expected) in [
+        ("RL.TAKE k nan 2", "rate must be"),
+        ("RL.WTAKE k 2 FORTNIGHT", "window must be"),
+    ] {
+        let error = c.error_of(&eval(wrong));
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
@@ -36,16 +63,20 @@ fn a_function_takes_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
     let library = "#!lua name=limits\nredis.register_function('limited', function(keys, args) \
-        return redis.call('RL.TAKE', keys[1], args[1], args[2]) end)";
+        return redis.call(args[1], keys[1], unpack(args, 2)) end)";
     if !knows(&mut c, &["FUNCTION", "LIST"]) {
-        let error = c.error("FCALL limited 1 k 1/d 2");
+        let error = c.error("FCALL limited 1 k RL.TAKE 1/d 2");
         assert!(error.starts_with("ERR unknown command"), "{error}");
         return;
     }
     c.call::<()>(&["FUNCTION", "LOAD", library]);
-    for (taken, remaining) in [(1, 1), (1, 0), (0, 0)] {
-        let reply: [i64; 5] = c.ask("FCALL limited 1 k 1/d 2");
-        assert_eq!((reply[0], reply[2]), (taken, remaining));
+    for take in TAKES {
+        c.ask::<()>("FLUSHALL");
+        let words = take.replacen(" k", "", 1);
+        for (taken, remaining) in [(1, 1), (1, 0), (0, 0)] {
+            let reply: [i64; 5] = c.ask(&format!("FCALL limited 1 k {words}"));
+            assert_eq!((reply[0], reply[2]), (taken, remaining), "{take}");
+        }
     }
 }
 

@@ -33,6 +33,32 @@ fn the_keys_denied_most_come_first() {
     assert_eq!(top(&mut c), []);
 }
 
+/// Of whatever kind.
+#[test]
+fn windows_are_named_beside_buckets() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for (call, denials) in [
+        ("RL.WTAKE day 0 DAY", 4),
+        ("RL.WTAKE any 0 SLIDING 1h", 3),
+        ("RL.TAKE bucket 1/d 0", 2),
+    ] {
+        for _ in 0..denials {
+            c.ask::<()>(call);
+            c.ask::<()>("RL.WTAKE allowed 100 DAY");
+            c.ask::<()>("RL.WPEEK looked-at 0 DAY");
+        }
+    }
+    let named = top(&mut c)
+        .into_iter()
+        .map(|(key, denials, ..)| (key, denials));
+    let expected = [("day", 4), ("any", 3), ("bucket", 2)];
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        expected.map(|(k, n)| (k.to_owned(), n))
+    );
+}
+
 #[test]
 fn a_denial_by_several_buckets_is_of_those_that_had_too_few() {
     let server = Server::start();

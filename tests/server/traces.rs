@@ -9,55 +9,102 @@ use redis::{Connection, Value};
 
 use crate::common::{wait_until, Server};
 use crate::support::node::launch;
-use crate::support::{call, expires_at, info, now, Ask};
+use crate::support::windows::{fixed, now_ms, sliding};
+use crate::support::{call, expires_at, info, now, Ask, Reply, HOUR_MS};
 
-/// Calls on the bucket `k` that are denied, or only look, or have nothing to give back to.
-const DENIED: [&str; 6] = [
-    "RL.TAKE k 1/d 5 COST 4",
-    "RL.TAKE k 1/d 5 COST 4 MAXWAIT 1000",
-    "RL.TAKE k 1/d 5 COST 6 MAXWAIT 1000",
-    "RL.MTAKE 2 new 1/d 9 k 1/d 5 COST 4",
-    "RL.PEEK k 1/d 5",
-    "RL.GIVE new 1/d 5",
-];
-const ALLOWED: &str = "k 1/d 5";
+/// Calls on a limit `k` of five, of which two are taken.
+struct Kind {
+    /// Takes one.
+    allowed: &'static str,
+    /// Denied, or only look, or have nothing to give back to.
+    denied: &'static [&'static str],
+}
 
-/// A server with a bucket `k` that lacks tokens for the calls in [`DENIED`] but not for [`ALLOWED`].
-fn with_bucket(arguments: &[&str]) -> (Server, Connection) {
+const BUCKET: Kind = Kind {
+    allowed: "RL.TAKE k 1/d 5",
+    denied: &[
+        "RL.TAKE k 1/d 5 COST 4",
+        "RL.TAKE k 1/d 5 COST 4 MAXWAIT 1000",
+        "RL.TAKE k 1/d 5 COST 6 MAXWAIT 1000",
+        "RL.MTAKE 2 new 1/d 9 k 1/d 5 COST 4",
+        "RL.PEEK k 1/d 5",
+        "RL.GIVE new 1/d 5",
+    ],
+};
+const FIXED: Kind = Kind {
+    allowed: "RL.WTAKE k 5 30d",
+    denied: &[
+        "RL.WTAKE k 5 30d COST 4",
+        "RL.WTAKE k 5 DAY COST 6",
+        "RL.WTAKE k 2 1h ATMOST",
+        "RL.WTAKE k 5 UNTIL 2000000000000 KEEP 3",
+        "RL.WPEEK k 5 30d",
+        "RL.WPEEK k 5 MONTH ANCHOR 31",
+        "RL.WGIVE new 5 30d",
+        "RL.WGIVE k 5 30d AT 1",
+    ],
+};
+const SLIDING: Kind = Kind {
+    allowed: "RL.WTAKE k 5 SLIDING 30d",
+    denied: &[
+        "RL.WTAKE k 5 SLIDING 30d COST 4",
+        "RL.WTAKE k 2 SLIDING 30d ATMOST",
+        "RL.WPEEK k 5 SLIDING 30d",
+        "RL.WPEEK k 5 SLIDING 1h",
+        "RL.WGIVE new 5 SLIDING 30d",
+        "RL.WGIVE k 5 SLIDING 30d AT 1",
+    ],
+};
+const KINDS: [Kind; 3] = [BUCKET, FIXED, SLIDING];
+
+/// A server with a limit `k` that has too little for the calls of its kind that are denied, but
+/// not for the one that is allowed.
+fn with_limit(kind: &Kind, arguments: &[&str]) -> (Server, Connection) {
     let server = Server::with(arguments);
     let mut c = server.connection();
-    assert_eq!(c.take("k 1/d 5 COST 2")[0], 2);
+    kind.take(&mut c);
+    kind.take(&mut c);
     (server, c)
 }
 
-fn deny(c: &mut Connection) {
-    for call in DENIED.iter().cycle().take(100) {
-        let reply: Value = c.ask(call);
-        let Value::Array(fields) = reply else {
-            panic!("{call}: {reply:?}");
-        };
-        let taken = Value::Int(call.starts_with("RL.PEEK").into());
-        assert_eq!(fields[0], taken, "{call}");
+impl Kind {
+    fn take(&self, c: &mut Connection) {
+        assert_eq!(c.ask::<Reply>(self.allowed)[0], 1, "{}", self.allowed);
+    }
+
+    fn deny(&self, c: &mut Connection) {
+        for call in self.denied.iter().cycle().take(100) {
+            let reply: Value = c.ask(call);
+            let Value::Array(fields) = reply else {
+                panic!("{call}: {reply:?}");
+            };
+            let taken = Value::Int(call.contains("PEEK").into());
+            assert_eq!(fields[0], taken, "{call}");
+        }
     }
 }
 
 #[test]
 fn value_and_expiry_stay() {
-    let (_server, mut c) = with_bucket(&[]);
-    let look = |c: &mut Connection| {
-        let dump: Vec<u8> = c.ask("DUMP k");
-        (
-            dump,
-            expires_at(c, "k"),
-            info(c, "rdb_changes_since_last_save"),
-        )
-    };
-    let before = look(&mut c);
-    deny(&mut c);
-    assert_eq!(look(&mut c), before);
-    c.take(ALLOWED);
-    let after = look(&mut c);
-    assert!(after.0 != before.0 && after.1 != before.1 && after.2 != before.2);
+    for kind in KINDS {
+        let (_server, mut c) = with_limit(&kind, &[]);
+        let look = |c: &mut Connection| {
+            let dump: Vec<u8> = c.ask("DUMP k");
+            (
+                dump,
+                expires_at(c, "k"),
+                info(c, "rdb_changes_since_last_save"),
+            )
+        };
+        let before = look(&mut c);
+        kind.deny(&mut c);
+        assert_eq!(look(&mut c), before);
+        kind.take(&mut c);
+        let after = look(&mut c);
+        assert!(after.0 != before.0 && after.2 != before.2);
+        // A window keeps its end.
+        assert_eq!(after.1 != before.1, kind.allowed == BUCKET.allowed);
+    }
 }
 
 #[test]
@@ -67,81 +114,91 @@ fn a_denied_take_makes_no_key() {
     assert_eq!(c.take("new 1/d 5 COST 6")[0], 0);
     let both = "RL.MTAKE 2 new 1/d 5 other 1/d 1 COST 2";
     assert_eq!(c.ask::<(i64, i64, Value)>(both).0, 0);
+    for window in ["DAY", "SLIDING 1h"] {
+        let denied: Reply = c.ask(&format!("RL.WTAKE new 5 {window} COST 6"));
+        assert_eq!(denied[0], 0);
+    }
     assert_eq!(c.ask::<i64>("DBSIZE"), 0);
     assert_eq!(info(&mut c, "rdb_changes_since_last_save"), "0");
 }
 
 #[test]
 fn replicas_hear_nothing_and_stay_equal() {
-    // The master's pings to its replicas would count too.
-    let (master, mut c) = with_bucket(&["--repl-ping-replica-period", "3600"]);
-    let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-    let mut r = replica.connection();
-    wait_until("the replica is in sync", || {
-        info(&mut r, "master_link_status") == "up"
-    });
-    c.take(ALLOWED);
-    let offset = info(&mut c, "master_repl_offset");
-    deny(&mut c);
-    assert_eq!(info(&mut c, "master_repl_offset"), offset);
-    c.take(ALLOWED);
-    assert_ne!(info(&mut c, "master_repl_offset"), offset);
+    for kind in KINDS {
+        // The master's pings to its replicas would count too.
+        let (master, mut c) = with_limit(&kind, &["--repl-ping-replica-period", "3600"]);
+        let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+        let mut r = replica.connection();
+        wait_until("the replica is in sync", || {
+            info(&mut r, "master_link_status") == "up"
+        });
+        kind.take(&mut c);
+        let offset = info(&mut c, "master_repl_offset");
+        kind.deny(&mut c);
+        assert_eq!(info(&mut c, "master_repl_offset"), offset);
+        kind.take(&mut c);
+        assert_ne!(info(&mut c, "master_repl_offset"), offset);
 
-    let value: Vec<u8> = c.ask("GET k");
-    wait_until("the replica has the value", || {
-        r.ask::<Vec<u8>>("GET k") == value
-    });
-    assert_eq!(expires_at(&mut r, "k"), expires_at(&mut c, "k"));
+        let value: Vec<u8> = c.ask("GET k");
+        wait_until("the replica has the value", || {
+            r.ask::<Vec<u8>>("GET k") == value
+        });
+        assert_eq!(expires_at(&mut r, "k"), expires_at(&mut c, "k"));
+    }
 }
 
 #[test]
 fn the_append_only_file_does_not_grow() {
-    let (_server, mut c) = with_bucket(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let size = info(&mut c, "aof_current_size");
-    deny(&mut c);
-    assert_eq!(info(&mut c, "aof_current_size"), size);
-    c.take(ALLOWED);
-    assert_ne!(info(&mut c, "aof_current_size"), size);
+    for kind in KINDS {
+        let (_server, mut c) =
+            with_limit(&kind, &["--appendonly", "yes", "--appendfsync", "always"]);
+        let size = info(&mut c, "aof_current_size");
+        kind.deny(&mut c);
+        assert_eq!(info(&mut c, "aof_current_size"), size);
+        kind.take(&mut c);
+        assert_ne!(info(&mut c, "aof_current_size"), size);
+    }
 }
 
 #[test]
 fn a_watch_is_not_broken() {
-    let (server, mut other) = with_bucket(&[]);
-    let mut c = server.connection();
-    let mut transaction = |meanwhile: &mut dyn FnMut()| -> Value {
-        c.ask::<()>("WATCH k");
-        meanwhile();
-        c.ask::<()>("MULTI");
-        c.ask::<()>("PING");
-        c.ask("EXEC")
-    };
-    assert_ne!(transaction(&mut || deny(&mut other)), Value::Nil);
-    assert_eq!(
-        transaction(&mut || assert_eq!(other.take(ALLOWED)[0], 1)),
-        Value::Nil
-    );
+    for kind in KINDS {
+        let (server, mut other) = with_limit(&kind, &[]);
+        let mut c = server.connection();
+        let mut transaction = |meanwhile: &mut dyn FnMut()| -> Value {
+            c.ask::<()>("WATCH k");
+            meanwhile();
+            c.ask::<()>("MULTI");
+            c.ask::<()>("PING");
+            c.ask("EXEC")
+        };
+        assert_ne!(transaction(&mut || kind.deny(&mut other)), Value::Nil);
+        assert_eq!(transaction(&mut || kind.take(&mut other)), Value::Nil);
+    }
 }
 
 #[test]
 fn cached_copies_are_not_invalidated() {
-    let (server, mut other) = with_bucket(&[]);
-    let socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
-    let mut lines = BufReader::new(socket.try_clone().expect("the same connection")).lines();
-    // Pushes come as lines of their own before the reply to the PING.
-    let mut until_pong = |commands: &str| -> Vec<String> {
-        (&socket)
-            .write_all(format!("{commands}PING\r\n").as_bytes())
-            .expect("sent");
-        let lines = lines.by_ref().map_while(Result::ok);
-        lines.take_while(|line| line != "+PONG").collect()
-    };
-    let invalidated = |lines: Vec<String>| lines.iter().any(|line| line == "invalidate");
+    for kind in KINDS {
+        let (server, mut other) = with_limit(&kind, &[]);
+        let socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+        let mut lines = BufReader::new(socket.try_clone().expect("the same connection")).lines();
+        // Pushes come as lines of their own before the reply to the PING.
+        let mut until_pong = |commands: &str| -> Vec<String> {
+            (&socket)
+                .write_all(format!("{commands}PING\r\n").as_bytes())
+                .expect("sent");
+            let lines = lines.by_ref().map_while(Result::ok);
+            lines.take_while(|line| line != "+PONG").collect()
+        };
+        let invalidated = |lines: Vec<String>| lines.iter().any(|line| line == "invalidate");
 
-    until_pong("HELLO 3\r\nCLIENT TRACKING ON\r\nTTL k\r\n");
-    deny(&mut other);
-    assert!(!invalidated(until_pong("")));
-    other.take(ALLOWED);
-    assert!(invalidated(until_pong("")));
+        until_pong("HELLO 3\r\nCLIENT TRACKING ON\r\nTTL k\r\n");
+        kind.deny(&mut other);
+        assert!(!invalidated(until_pong("")));
+        kind.take(&mut other);
+        assert!(invalidated(until_pong("")));
+    }
 }
 
 /// How a server keeps a value: the form, the memory, how long ago or how often it was asked for.
@@ -156,7 +213,15 @@ fn untouched_values() -> Vec<Vec<u8>> {
     let bucket = [now().to_le_bytes(), (3_u64 << 24).to_le_bytes()].concat();
     let texts = ["1234567890123456", "42", "abcdefghijklmnop"];
     let others = texts.map(|text| text.into()).into_iter();
-    others.chain([bucket, b"a".repeat(100)]).collect()
+    let soon = now_ms() + HOUR_MS;
+    let windows = [fixed(now_ms(), soon, 3), sliding(HOUR_MS, now_ms(), 3)];
+    let windows = windows
+        .into_iter()
+        .chain([b"f".repeat(25), b"s".repeat(153)]);
+    others
+        .chain([bucket, b"a".repeat(100)])
+        .chain(windows)
+        .collect()
 }
 
 #[test]
@@ -175,9 +240,16 @@ fn a_look_leaves_form_memory_and_age() {
             restore.arg(dump).arg(&["REPLACE", count, "200"]);
             restore.query::<()>(&mut c).expect("it is restored");
             let before = kept(&mut c, "k", count);
-            for _ in 0..100 {
-                // It tells a bucket from what is none, and either way only looks.
-                let _ = call("RL.PEEK", &["k", "1/d", "5"]).query::<Value>(&mut c);
+            for _ in 0..30 {
+                // It tells its own kind from what is none, and either way only looks.
+                for look in [
+                    "RL.PEEK k 1/d 5",
+                    "RL.WPEEK k 5 DAY",
+                    "RL.WPEEK k 5 SLIDING 1h",
+                ] {
+                    let words: Vec<_> = look.split(' ').collect();
+                    let _ = call(words[0], &words[1..]).query::<Value>(&mut c);
+                }
                 // Of what it tells, the age alone goes on by itself.
                 let after = kept(&mut c, "k", count);
                 assert_eq!((&after.0, after.1), (&before.0, before.1), "{value:?}");

@@ -15,12 +15,14 @@ use crate::support::traffic::{self, Dice};
 use crate::support::{texts, Ask};
 
 /// What the application's user may do, as the README has it, and what it takes to use it here.
-const RULES: &str = "-@all +rl.take +rl.peek +rl.give +rl.mtake +multi +exec +ping";
+const RULES: &str =
+    "-@all +rl.take +rl.peek +rl.give +rl.mtake +rl.wtake +rl.wpeek +rl.wgive +multi +exec +ping";
 
-/// The buckets that the clients do not touch.
+/// The buckets and windows that the clients do not touch.
 fn at_rest(server: &Server) -> Contents {
     let mut contents = server.contents();
-    contents.retain(|key, _| key.starts_with(b"bucket:"));
+    let kinds: [&[u8]; 3] = [b"bucket:", b"fixed:", b"sliding:"];
+    contents.retain(|key, _| kinds.iter().any(|kind| key.starts_with(kind)));
     contents
 }
 
@@ -112,6 +114,7 @@ fn waiting_clients(server: &Server) -> Vec<TcpStream> {
         "RL.TAKE k 1/d 100\r\nMULTI\r\nRL.TAKE k 1/d 100\r\n",
         "AUTH app secret\r\nMULTI\r\nRL.MTAKE 1 k 1/d 100\r\n",
         "HELLO 3\r\nSUBSCRIBE news\r\nMULTI\r\nRL.TAKE k 1/d 100\r\n",
+        "RL.WTAKE w 100 DAY\r\nMULTI\r\nRL.WTAKE w 100 SLIDING 1h\r\n",
         "HELLO 3\r\nCLIENT TRACKING ON\r\nWATCH k\r\nMULTI\r\nRL.PEEK k 1/d 100\r\n",
     ];
     lines.map(|lines| having_sent(server, lines)).into()
@@ -169,6 +172,8 @@ fn builds_are_exchanged_under_load() {
 fn a_server_whose_module_is_away_saves_and_changes_its_role() {
     let server = launch().start();
     server.take("k 1/d 5");
+    let _: Value = server.ask("RL.WTAKE fixed 5 30d");
+    let _: Value = server.ask("RL.WTAKE sliding 5 SLIDING 30d");
     let () = server.ask("MODULE UNLOAD rl");
     let _: Value = server.ask("BGSAVE");
     server.wait_for_no_save();
@@ -177,6 +182,10 @@ fn a_server_whose_module_is_away_saves_and_changes_its_role() {
     let library = module();
     let () = server.call(&["MODULE", "LOAD", library.to_str().expect("UTF-8")]);
     assert_eq!(server.take("k 1/d 5")[..3], [1, 5, 3]);
+    for window in ["fixed 5 DAY", "sliding 5 SLIDING 30d"] {
+        let reply: [i64; 5] = server.ask(&format!("RL.WTAKE {window}"));
+        assert_eq!(reply[..3], [1, 5, 3], "{window}");
+    }
 }
 
 /// Replicas first, then the one that is promoted in their master's place.

@@ -6,8 +6,15 @@ use std::ops::RangeInclusive;
 
 use redis::Value;
 
+use crate::support::windows;
+use crate::windows::Stored;
+
 /// Buckets in each database.
 pub const BUCKETS: usize = 8;
+/// Windows behind them, half of them sliding, that do not end while a test runs.
+pub const WINDOWS: usize = 4;
+/// Both.
+pub const LIMITS: usize = BUCKETS + WINDOWS;
 /// Tokens that come back in a second.
 pub const RATE: i64 = 100_000;
 /// Begun empty, a bucket is full after a quarter of an hour: none is while a test runs.
@@ -79,10 +86,23 @@ struct Tally {
     less: i64,
 }
 
-/// What a client knows of every bucket.
+/// The limit of every window: never reached.
+pub const LIMIT: i64 = 100_000_000_000;
+
+/// A window's key, and how a call names it, by its number among all limits.
+pub fn window(n: usize) -> (String, &'static str) {
+    let window = if n.is_multiple_of(2) {
+        "30d"
+    } else {
+        "SLIDING 30d"
+    };
+    (format!("window:{n}"), window)
+}
+
+/// What a client knows of every limit.
 #[derive(Default)]
 pub struct Book {
-    tallies: HashMap<Account, [Tally; BUCKETS]>,
+    tallies: HashMap<Account, [Tally; LIMITS]>,
 }
 
 impl Book {
@@ -116,29 +136,34 @@ impl Book {
     }
 }
 
-/// A bucket's stored words: nanoseconds since 1970, and the level in units of 2^-24 tokens.
+/// What is stored of a limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Level {
-    at: u64,
-    units: i64,
+pub enum Level {
+    /// Nanoseconds since 1970, and the level in units of 2^-24 tokens.
+    Bucket { at: u64, units: i64 },
+    /// Tokens that are used.
+    Window(i64),
 }
 
 impl Level {
     /// As `GET` tells it.
     pub fn read(reply: &Value) -> Self {
         let Value::BulkString(bytes) = reply else {
-            panic!("no bucket: {reply:?}");
+            panic!("no limit: {reply:?}");
         };
+        if let Some(window) = Stored::read(bytes) {
+            return Self::Window(windows::used_of(&window));
+        }
         let (at, units) = bytes.split_at(8);
-        Self {
+        Self::Bucket {
             at: u64::from_le_bytes(at.try_into().expect("8 bytes")),
             units: i64::from_le_bytes(units.try_into().expect("8 bytes")),
         }
     }
 }
 
-/// The buckets of one account.
-pub type Levels = [Level; BUCKETS];
+/// The limits of one account: buckets, then windows.
+pub type Levels = [Level; LIMITS];
 
 /// What the server's buckets say, account by account.
 #[derive(Default)]
@@ -150,7 +175,7 @@ pub struct Ledger {
 /// How an audit came out.
 #[derive(Debug, Default)]
 pub struct Audit {
-    pub buckets: usize,
+    pub limits: usize,
     /// Of these, the ones of which no call is in doubt.
     pub without_doubt: usize,
     pub tokens: i64,
@@ -173,14 +198,14 @@ impl Ledger {
         for (account, opened) in &self.opened {
             let closed = &self.closed[account];
             let tallies = book.tallies.get(account).copied().unwrap_or_default();
-            for n in 0..BUCKETS {
+            for n in 0..LIMITS {
                 let (tally, taken) = (tallies[n], taken(opened[n], closed[n]));
                 let accepted = tally.sure - tally.less..=tally.sure + tally.more;
                 assert!(
                     accepted.contains(&taken),
-                    "bucket {n} of {account:?} lacks {taken} tokens, not {accepted:?}"
+                    "limit {n} of {account:?} lacks {taken} tokens, not {accepted:?}"
                 );
-                audit.buckets += 1;
+                audit.limits += 1;
                 audit.without_doubt += usize::from(accepted.start() == accepted.end());
                 audit.tokens += taken;
                 audit.in_doubt += tally.more + tally.less;
@@ -193,8 +218,19 @@ impl Ledger {
 /// Tokens taken between the two: what was there and what flowed in, less what is left. Each write
 /// may lose less than a unit by rounding, and all of an account together less than a token.
 fn taken(opened: Level, closed: Level) -> i64 {
-    let nanos = i128::from(closed.at) - i128::from(opened.at);
-    let difference = i128::from(opened.units) - i128::from(closed.units);
+    let (since, before, until, after) = match (opened, closed) {
+        (Level::Window(before), Level::Window(after)) => return after - before,
+        (
+            Level::Bucket { at, units },
+            Level::Bucket {
+                at: until,
+                units: after,
+            },
+        ) => (at, units, until, after),
+        changed => panic!("another kind: {changed:?}"),
+    };
+    let nanos = i128::from(until) - i128::from(since);
+    let difference = i128::from(before) - i128::from(after);
     let units = difference * NANOS + i128::from(RATE) * ONE_TOKEN * nanos;
     let tokens = units.div_euclid(NANOS * ONE_TOKEN);
     tokens.try_into().expect("a number of tokens")

@@ -12,5 +12,6 @@ pub mod node;
 pub mod rounds;
 pub mod takers;
 pub mod traffic;
+pub mod windows;
 
 pub use ask::{call, expires_at, info, knows, now, stored, texts, Ask, Reply, HOUR_MS};

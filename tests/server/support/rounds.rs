@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use redis::Value;
 
-use crate::support::ledger::{assert_refused, Book, Sign, BUCKETS, BURST, RATE};
+use crate::support::ledger::{assert_refused, window, Book, Sign};
+use crate::support::ledger::{BUCKETS, BURST, LIMIT, LIMITS, RATE};
 use crate::support::traffic::{command, Dice};
 
 /// Calls the commands in ARGV, each behind the number of its words, and tells under which sign.
@@ -124,7 +125,8 @@ impl Round {
 /// A call, and what it does to the account.
 pub struct Call {
     words: Vec<String>,
-    buckets: Vec<usize>,
+    /// By their numbers, windows behind buckets.
+    limits: Vec<usize>,
     /// Tokens, at most; below zero if they go back.
     cost: i64,
 }
@@ -141,13 +143,14 @@ impl Call {
             );
             Self::new(text, vec![first], cost)
         };
-        match dice.roll(0..20) {
+        match dice.roll(0..26) {
+            n @ 20.. => Self::on_window(n, dice, cost),
             0 | 1 => on("RL.GIVE", "", -cost),
             2 => on("RL.TAKE", "ATMOST", cost),
             3 => on("RL.TAKE", "MAXWAIT 20", cost),
             // Dear ones would leave the buckets owing for ever.
             4 => on("RL.TAKE", "FORCE", 1),
-            5 => on("RL.PEEK", "", cost).of_no_bucket(),
+            5 => on("RL.PEEK", "", cost).of_no_limit(),
             6 => {
                 let most = BURST - 1;
                 let text = format!("CL.THROTTLE bucket:{first} {most} {RATE} 1 {cost}");
@@ -168,18 +171,39 @@ impl Call {
         }
     }
 
-    fn new(text: String, buckets: Vec<usize>, cost: i64) -> Self {
+    fn on_window(n: u64, dice: &mut Dice, cost: i64) -> Self {
+        let limit = dice.roll(BUCKETS as u64..LIMITS as u64) as usize;
+        let (key, window) = window(limit);
+        let on = |command: &str, options: &str, cost: i64| {
+            let cost_text = cost.abs();
+            let text = format!("{command} {key} {LIMIT} {window} COST {cost_text} {options}");
+            Self::new(text, vec![limit], cost)
+        };
+        match n {
+            20 => on("RL.WGIVE", "", -cost),
+            21 => on("RL.WPEEK", "", cost).of_no_limit(),
+            22 => on("RL.WTAKE", "FORCE", cost),
+            23 => {
+                let new = dice.roll(0..1_000_000);
+                Self::new(format!("RL.WTAKE new:window:{new} 1 100ms"), vec![], 0)
+            }
+            24 => on("RL.WTAKE", "ATMOST KEEP 5", cost),
+            _ => on("RL.WTAKE", "", cost),
+        }
+    }
+
+    fn new(text: String, limits: Vec<usize>, cost: i64) -> Self {
         let words = text.split_whitespace().map(str::to_owned).collect();
         Self {
             words,
-            buckets,
+            limits,
             cost,
         }
     }
 
-    fn of_no_bucket(self) -> Self {
+    fn of_no_limit(self) -> Self {
         Self {
-            buckets: vec![],
+            limits: vec![],
             ..self
         }
     }
@@ -198,18 +222,18 @@ impl Call {
     ) {
         let tokens = match reply {
             Some(Value::Array(fields)) => self.tokens(fields),
-            // Only a bucket that is not there needs memory.
+            // Only a limit that is not there needs memory.
             Some(Value::ServerError(error)) if error.code() == "OOM" => {
-                assert!(self.buckets.is_empty(), "{:?}: {error}", self.words);
+                assert!(self.limits.is_empty(), "{:?}: {error}", self.words);
                 return;
             }
             Some(refused) => return assert_refused(refused),
             None => self.cost,
         };
-        for &bucket in &self.buckets {
+        for &limit in &self.limits {
             match sign {
-                Some(sign) if reply.is_some() => book.sure(sign.account, bucket, tokens),
-                _ => book.doubt(epochs, bucket, tokens),
+                Some(sign) if reply.is_some() => book.sure(sign.account, limit, tokens),
+                _ => book.doubt(epochs, limit, tokens),
             }
         }
     }
@@ -226,7 +250,7 @@ impl Call {
             name => {
                 assert!(fields.len() == 5 && number(2) <= number(1), "{fields:?}");
                 match name {
-                    "RL.GIVE" => -number(0),
+                    "RL.GIVE" | "RL.WGIVE" => -number(0),
                     "CL.THROTTLE" => self.cost * (1 - number(0)),
                     _ => number(0),
                 }

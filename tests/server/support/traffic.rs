@@ -1,5 +1,5 @@
-//! Calls of every command, chosen at random, under limits so slow that no bucket fills while a
-//! test runs.
+//! Calls of every command, chosen at random, under limits so slow that no bucket fills and no window
+//! ends while a test runs.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,6 +56,7 @@ impl Dice {
             25..40 => self.mtake(),
             40..50 => self.throttle(),
             50..52 => vec!["DEL".into(), self.key()],
+            52..76 => self.on_window(),
             _ => self.take(),
         }
     }
@@ -81,6 +82,34 @@ impl Dice {
             4 => words.push("FORCE".into()),
             _ => {}
         }
+        words
+    }
+
+    /// Of lengths that convert each other, and ends that do not.
+    fn on_window(&mut self) -> Vec<String> {
+        let windows = match self.roll(0..2) {
+            0 => ["40d", "UNTIL 2000000000000", "9weeks"],
+            _ => ["SLIDING 40d", "SLIDING 4000h", "SLIDING 1w"],
+        };
+        let window = self.pick(&windows);
+        let kind = if window.starts_with("SLIDING") {
+            "sliding"
+        } else {
+            "fixed"
+        };
+        let key = format!("{kind}:{}", self.roll(0..KEYS / 4));
+        let limit = self.roll(0..12).to_string();
+        let name = self.pick(&["RL.WTAKE", "RL.WTAKE", "RL.WTAKE", "RL.WPEEK", "RL.WGIVE"]);
+        let mut words = vec![name.to_owned(), key, limit];
+        words.extend(window.split(' ').map(str::to_owned));
+        self.cost(&mut words);
+        let of_take = ["ATMOST", "FORCE", "KEEP 2", "KEEP 1 ATMOST", ""];
+        let options = match name {
+            "RL.WTAKE" => self.pick(&of_take),
+            "RL.WGIVE" => self.pick(&["AT 1", "AT 1900000000000", "", ""]),
+            _ => "",
+        };
+        words.extend(options.split_whitespace().map(str::to_owned));
         words
     }
 

@@ -1,0 +1,356 @@
+//! Calls on windows: what one asks for, or all that is wrong with it, and what it may come to.
+
+use redis::Value;
+
+use crate::calendar::Unit;
+use crate::check::{may_have_expired, Moment, NOTHING};
+use crate::oracle::{self, State, MAX_TOKENS, MILLI};
+use crate::syntax::integer;
+use crate::windows::{decide, After, Ask, Call, Mode, Named, Outcome, Refusal, Stored, MAX_LENGTH};
+use crate::wire::{Content, Found};
+
+const USAGE: &str = "ERR usage: ";
+const SYNTAX: &str = "ERR syntax error";
+const WINDOW: &str = "ERR window must be";
+
+/// A call as it was understood.
+pub struct WindowCall {
+    pub key: Vec<u8>,
+    /// The limit and the window, if they are right, and what is asked of them.
+    asked: Option<(u64, Named, Call)>,
+    /// How an error may begin. None: the words are right.
+    wrong: Vec<&'static str>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Verb {
+    Take,
+    Peek,
+    Give,
+}
+
+/// `None`: not a call on a window.
+pub fn parse(words: &[Vec<u8>]) -> Option<WindowCall> {
+    let (name, arguments) = words.split_first()?;
+    let verb = match name.to_ascii_uppercase().as_slice() {
+        b"RL.WTAKE" => Verb::Take,
+        b"RL.WPEEK" => Verb::Peek,
+        b"RL.WGIVE" => Verb::Give,
+        _ => return None,
+    };
+    let mut call = WindowCall {
+        key: arguments.first().cloned().unwrap_or_default(),
+        asked: None,
+        wrong: Vec::new(),
+    };
+    match arguments {
+        [_, limit, window @ ..] if !window.is_empty() => call.read(verb, limit, window),
+        _ => call.wrong.push(USAGE),
+    }
+    Some(call)
+}
+
+type Rest<'a> = &'a [Vec<u8>];
+
+impl WindowCall {
+    fn read(&mut self, verb: Verb, limit: &[u8], words: Rest) {
+        let limit = integer(limit, 0, MAX_TOKENS);
+        if limit.is_none() {
+            self.wrong.push("ERR limit must be");
+        }
+        // Of a window that is none it is not known where the options begin.
+        let (named, options) = match window(words) {
+            Ok(found) => found,
+            Err(wrong) => return self.wrong.push(wrong),
+        };
+        let call = self.options(verb, options);
+        self.asked = limit.map(|limit| (limit, named, call));
+    }
+
+    fn options(&mut self, verb: Verb, mut options: Rest) -> Call {
+        let (mut cost, mut keep, mut mode, mut at) = (None, None, None, None);
+        while let [name, rest @ ..] = options {
+            let name = name.to_ascii_uppercase();
+            let (slot, wrong, low, high) = match (name.as_slice(), verb) {
+                (b"COST", _) => (&mut cost, "ERR COST must be", 1, MAX_TOKENS),
+                (b"KEEP", Verb::Take) => (&mut keep, "ERR KEEP must be", 1, MAX_TOKENS),
+                (b"AT", Verb::Give) => (&mut at, "ERR AT must be", 0, i64::MAX as u64),
+                (b"ATMOST" | b"FORCE", Verb::Take) => {
+                    let asked = match name.as_slice() {
+                        b"FORCE" => Mode::Force,
+                        _ => Mode::AtMost,
+                    };
+                    if mode.replace(asked).is_some() {
+                        return self.syntax();
+                    }
+                    options = rest;
+                    continue;
+                }
+                _ => return self.syntax(),
+            };
+            let Some(value) = rest.first() else {
+                return self.syntax();
+            };
+            let n = integer(value, low, high);
+            if n.is_none() {
+                self.wrong.push(wrong);
+            }
+            if slot.replace(n.unwrap_or(1)).is_some() {
+                return self.syntax();
+            }
+            options = &rest[1..];
+        }
+        if keep.is_some() && mode == Some(Mode::Force) {
+            self.wrong.push(SYNTAX);
+        }
+        let ask = Ask {
+            cost: cost.unwrap_or(1),
+            keep: keep.unwrap_or(0),
+            mode: mode.unwrap_or(Mode::Whole),
+        };
+        match verb {
+            Verb::Take => Call::Take(ask),
+            Verb::Peek => Call::Look(ask),
+            Verb::Give => Call::Give(ask.cost, at),
+        }
+    }
+
+    fn syntax(&mut self) -> Call {
+        self.wrong.push(SYNTAX);
+        Call::Give(1, None)
+    }
+
+    /// What kind of reply it was, or why it cannot be one.
+    pub fn held(
+        &self,
+        reply: &Value,
+        before: &Found,
+        after: &Found,
+        moment: &Moment,
+    ) -> Result<&'static str, String> {
+        if let Value::ServerError(error) = reply {
+            let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            if self.wrong.iter().any(|wrong| text.starts_with(wrong)) {
+                return Ok("wrong call");
+            }
+            return self.one_of(before, moment, |content, now| {
+                self.refused(content, now, &text)
+            });
+        }
+        if !self.wrong.is_empty() {
+            return Err(format!("must fail with one of {:?}", self.wrong));
+        }
+        let reply = integers(reply).ok_or("the reply has another shape")?;
+        self.one_of(before, moment, |content, now| {
+            let outcome = self.outcome(content, now)?;
+            let is_left = is_left(&outcome, content, before, after, moment);
+            let held = outcome.reply == reply && is_left;
+            held.then(|| self.kind(&outcome, before))
+                .ok_or_else(|| format!("expected {outcome:?}"))
+        })
+    }
+
+    /// Whether it holds in any millisecond of the call, for what was found or, where that may have
+    /// expired, for nothing.
+    fn one_of<T>(
+        &self,
+        before: &Found,
+        moment: &Moment,
+        held: impl Fn(&Content, u64) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut told = Err("no moment".to_owned());
+        for ms in moment.from / MILLI..=moment.to / MILLI {
+            told = told.or_else(|_| held(&before.content, ms * MILLI));
+            if may_have_expired(before, moment) {
+                told = told.or_else(|_| held(&NOTHING.content, ms * MILLI));
+            }
+            if told.is_ok() {
+                break;
+            }
+        }
+        told
+    }
+
+    /// What the oracle makes of it.
+    fn outcome(&self, content: &Content, now: u64) -> Result<Outcome, String> {
+        let (limit, named, call) = self.asked.ok_or("must fail")?;
+        let stored = match content {
+            Content::Nothing => None,
+            Content::Text(bytes) => Some(bytes.as_slice()),
+            Content::Other(_) => return Err("must fail: another type".to_owned()),
+        };
+        let outcome = decide(limit, named, stored, now, call);
+        let mut outcome = outcome.map_err(|refusal| format!("must fail: {refusal:?}"))?;
+        // A command that only reads writes nothing, also where the clock stepped back.
+        if matches!(call, Call::Look(_)) {
+            outcome.after = After::Kept;
+        }
+        Ok(outcome)
+    }
+
+    fn refused(&self, content: &Content, now: u64, text: &str) -> Result<&'static str, String> {
+        let (limit, named, call) = self.asked.ok_or("another error")?;
+        let stored = match content {
+            Content::Nothing => None,
+            Content::Text(bytes) => Some(bytes.as_slice()),
+            Content::Other(_) if text.starts_with("WRONGTYPE ") => return Ok("wrong type"),
+            Content::Other(_) => return Err("must be WRONGTYPE".to_owned()),
+        };
+        let (expected, kind) = match decide(limit, named, stored, now, call) {
+            Ok(outcome) => return Err(format!("must not fail: {outcome:?}")),
+            Err(Refusal::End) => ("ERR UNTIL must be later".to_owned(), "wrong end"),
+            Err(Refusal::Used) => ("ERR COST would bring".to_owned(), "too much used"),
+            Err(Refusal::Held) => {
+                let held = name_of(stored.unwrap_or_default());
+                let wanted = match named {
+                    Named::Sliding(_) => "a sliding window",
+                    _ => "a fixed window",
+                };
+                let key = self.key.escape_ascii();
+                (
+                    format!("ERR key '{key}' holds {held}, not {wanted}"),
+                    "another kind",
+                )
+            }
+        };
+        let told = text.starts_with(&expected).then_some(kind);
+        told.ok_or(format!("must be {expected}"))
+    }
+
+    fn kind(&self, outcome: &Outcome, before: &Found) -> &'static str {
+        let written = outcome.after != After::Kept && before.content != Content::Nothing;
+        match self.asked {
+            Some((_, _, Call::Take(_))) if outcome.reply[0] > 0 => "window taken",
+            Some((_, _, Call::Take(_))) if written => "window denied and written",
+            Some((_, _, Call::Take(_))) => "window denied",
+            Some((_, _, Call::Give(..))) if outcome.reply[0] > 0 => "window given",
+            Some((_, _, Call::Give(..))) => "window given nothing",
+            _ => "window peeked",
+        }
+    }
+}
+
+/// Whether that is what the oracle leaves; it may have expired before it was looked at.
+fn is_left(
+    outcome: &Outcome,
+    content: &Content,
+    before: &Found,
+    after: &Found,
+    moment: &Moment,
+) -> bool {
+    let gone = after.content == Content::Nothing;
+    match &outcome.after {
+        After::Kept if *content == Content::Nothing => gone,
+        After::Kept => after == before || gone && may_have_expired(before, moment),
+        After::Removed => gone,
+        After::Written(bytes, at) => {
+            let written = Found {
+                content: Content::Text(bytes.clone()),
+                expires: Some(*at),
+            };
+            *after == written || gone && may_have_expired(&written, moment)
+        }
+    }
+}
+
+/// What a string is called in errors.
+fn name_of(bytes: &[u8]) -> &'static str {
+    match (State::read(bytes), Stored::read(bytes)) {
+        (Some(_), _) => "a rate-limit bucket",
+        (_, Some(Stored::Fixed { .. })) => "a fixed window",
+        (_, Some(Stored::Sliding { .. })) => "a sliding window",
+        _ => "another string",
+    }
+}
+
+/// The window that words begin with, and what follows; or how an error begins.
+fn window(words: Rest) -> Result<(Named, Rest), &'static str> {
+    let (word, rest) = words.split_first().ok_or(USAGE)?;
+    if word.first().is_some_and(u8::is_ascii_digit) {
+        return Ok((Named::For(duration(word).ok_or(WINDOW)?), rest));
+    }
+    let unit = match word.to_ascii_uppercase().as_slice() {
+        b"SLIDING" => {
+            let (length, rest) = rest.split_first().ok_or(SYNTAX)?;
+            return Ok((Named::Sliding(duration(length).ok_or(WINDOW)?), rest));
+        }
+        b"UNTIL" => {
+            let (end, rest) = rest.split_first().ok_or(SYNTAX)?;
+            let end = integer(end, 0, i64::MAX as u64).ok_or("ERR UNTIL must be")?;
+            return Ok((Named::Until(end), rest));
+        }
+        b"HOUR" => Unit::Hour,
+        b"DAY" => Unit::Day,
+        b"WEEK" => Unit::Week(1),
+        b"MONTH" => Unit::Month(1),
+        b"YEAR" => Unit::Year,
+        _ => return Err(WINDOW),
+    };
+    calendar(unit, rest)
+}
+
+fn calendar(mut unit: Unit, mut words: Rest) -> Result<(Named, Rest), &'static str> {
+    let (mut offset, mut anchor) = (None, None);
+    while let [word, rest @ ..] = words {
+        let word = word.to_ascii_uppercase();
+        if word != b"OFFSET" && word != b"ANCHOR" {
+            break;
+        }
+        let (value, rest) = rest.split_first().ok_or(SYNTAX)?;
+        words = rest;
+        let repeated = if word == b"OFFSET" {
+            offset
+                .replace(minutes(value).ok_or("ERR OFFSET must be")?)
+                .is_some()
+        } else {
+            let day = |high| integer(value, 1, high).map(|day| day as u32);
+            unit = match unit {
+                Unit::Week(_) => Unit::Week(day(7).ok_or("ERR ANCHOR of a WEEK")?),
+                Unit::Month(_) => Unit::Month(day(31).ok_or("ERR ANCHOR of a MONTH")?),
+                _ => return Err("ERR ANCHOR goes with"),
+            };
+            anchor.replace(unit).is_some()
+        };
+        if repeated {
+            return Err(SYNTAX);
+        }
+    }
+    Ok((Named::Calendar(unit, offset.unwrap_or(0)), words))
+}
+
+/// Minutes east of UTC.
+fn minutes(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let two = |text: &str, below| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|n| digits && *n < below)
+    };
+    let east = 60 * two(hours, 24)? + two(minutes, 60)?;
+    match &text[..1] {
+        "+" => Some(east),
+        "-" => Some(-east),
+        _ => None,
+    }
+}
+
+/// A period of a rate, with its count.
+fn duration(text: &[u8]) -> Option<u64> {
+    let counted = text.first().is_some_and(u8::is_ascii_digit);
+    let (_, nanos) = oracle::parse_rate(&[b"1/", text].concat()).filter(|_| counted)?;
+    Some(nanos / MILLI).filter(|&ms| ms <= MAX_LENGTH)
+}
+
+fn integers(reply: &Value) -> Option<[i64; 5]> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let integers: Option<Vec<i64>> = items
+        .iter()
+        .map(|item| match item {
+            Value::Int(n) => Some(*n),
+            _ => None,
+        })
+        .collect();
+    integers?.try_into().ok()
+}

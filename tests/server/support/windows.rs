@@ -1,0 +1,117 @@
+//! Windows as they are stored, and calls on them held to the oracle.
+
+use std::ops::RangeInclusive;
+
+use redis::Connection;
+
+use super::{expires_at, now, Ask as _, Reply, HOUR_MS};
+use crate::windows::{decide, After, Ask, Call, Mode, Named, Stored};
+
+/// A fixed window's string.
+pub fn fixed(start: i64, end: i64, used: u64) -> Vec<u8> {
+    Stored::Fixed { start, end, used }.bytes()
+}
+
+/// The string of a sliding window, all of it used in the sub-window of an instant.
+pub fn sliding(length: i64, instant: i64, used: u64) -> Vec<u8> {
+    let newest = 16 * instant / length;
+    Stored::Sliding {
+        length: length.try_into().expect("a length"),
+        newest: newest.try_into().expect("a time after 1970"),
+        taken: [(newest.into(), used.into())].into(),
+    }
+    .bytes()
+}
+
+/// What a key holds, which must be a window.
+pub fn stored(c: &mut Connection, key: &str) -> Stored {
+    let bytes: Vec<u8> = c.call(&["GET", key]);
+    Stored::read(&bytes).unwrap_or_else(|| panic!("{key} holds no window: {bytes:?}"))
+}
+
+/// How much is used of the window that a key holds.
+pub fn used(c: &mut Connection, key: &str) -> i64 {
+    used_of(&stored(c, key))
+}
+
+/// How much is used of a window.
+pub fn used_of(window: &Stored) -> i64 {
+    match window {
+        Stored::Fixed { used, .. } => (*used).try_into().expect("a number of tokens"),
+        Stored::Sliding { taken, .. } => {
+            let sum: i128 = taken.values().sum();
+            sum.try_into().expect("a number of tokens")
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    (now() / 1_000_000).try_into().expect("a time")
+}
+
+/// Stores a string that expires then.
+pub fn put(c: &mut Connection, key: &str, value: &[u8], expires_at: i64) {
+    let at = expires_at.to_string();
+    let words = [b"SET", key.as_bytes(), value, b"PXAT", at.as_bytes()];
+    c.call::<()>(&words);
+}
+
+/// A take of so many, as the oracle understands it.
+pub fn take(cost: u64, keep: u64, mode: Mode) -> Call {
+    Call::Take(Ask { cost, keep, mode })
+}
+
+/// A look of so many, as the oracle understands it.
+pub fn look(cost: u64) -> Call {
+    let (keep, mode) = (0, Mode::Whole);
+    Call::Look(Ask { cost, keep, mode })
+}
+
+/// Makes a call on `k` with the limit 10. The reply, what is stored and when it expires are what
+/// the oracle makes of it in a millisecond of the call.
+pub fn held_to_oracle(c: &mut Connection, words: &str, named: Named, asked: Call) -> Reply {
+    let look =
+        |c: &mut Connection| -> (Option<Vec<u8>>, i64) { (c.ask("GET k"), expires_at(c, "k")) };
+    let before = look(c);
+    let from = now();
+    let reply: Reply = c.ask(words);
+    let to = now();
+    let after = look(c);
+    let mut expected = Vec::new();
+    for ms in from / 1_000_000..=to / 1_000_000 {
+        let outcome = decide(10, named, before.0.as_deref(), ms * 1_000_000, asked);
+        let outcome = outcome.unwrap_or_else(|refusal| panic!("{words} is {refusal:?}"));
+        let left = match outcome.after {
+            After::Kept => before.clone(),
+            After::Written(bytes, at) => (Some(bytes), at),
+            After::Removed => (None, -2),
+        };
+        expected.push((outcome.reply, left));
+    }
+    assert!(
+        expected.contains(&(reply, after.clone())),
+        "{words} on {before:?}: {reply:?} {after:?}, not {expected:?}"
+    );
+    reply
+}
+
+/// That a window told to end in so many milliseconds ends so much after one of these times.
+pub fn assert_ends(reset_ms: i64, asked: RangeInclusive<i64>, length: i64) {
+    let told = asked.start() + reset_ms..=asked.end() + reset_ms;
+    let ends = asked.start() + length..=asked.end() + length;
+    assert!(
+        told.start() <= ends.end() && ends.start() <= told.end(),
+        "{reset_ms} ms for {length} ms"
+    );
+}
+
+/// An hour of which five are used, sliding or not, as a key `k` that expires when it should.
+pub fn put_five_used(c: &mut Connection, is_sliding: &str) {
+    let now = now_ms();
+    let value = match is_sliding {
+        "SLIDING " => sliding(HOUR_MS, now, 5),
+        _ => fixed(now, now + HOUR_MS, 5),
+    };
+    put(c, "k", &value, now + 2 * HOUR_MS);
+}

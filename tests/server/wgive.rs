@@ -1,0 +1,111 @@
+//! RL.WGIVE gives back what was charged to a window.
+
+use crate::common::{until, Server};
+use crate::support::windows::{now_ms, put, put_five_used, sliding, used};
+use crate::support::{Ask, Reply, HOUR_MS};
+
+#[test]
+fn what_is_given_back_is_at_most_what_is_used() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for window in ["1h", "DAY", "YEAR OFFSET +01:00", "SLIDING 1h"] {
+        let mut give = |words: &str| c.ask::<Reply>(&format!("RL.WGIVE {words}"));
+        let none = give(&format!("k 5 {window}"));
+        assert_eq!(none, [0, 5, 5, 0, 0], "{window}: nothing is used");
+        c.ask::<()>(&format!("RL.WTAKE k 5 {window} COST 3"));
+        let mut give = |words: &str| c.ask::<Reply>(&format!("RL.WGIVE {words}"));
+        let one = give(&format!("k 5 {window}"));
+        assert_eq!(one[..4], [1, 5, 3, 0], "{window}");
+        let rest = give(&format!("k 5 {window} COST 10"));
+        assert_eq!(rest, [2, 5, 5, 0, 0], "{window}");
+        assert_eq!(c.ask::<i64>("DBSIZE"), 0, "{window}: unused, it is no key");
+        assert_eq!(
+            c.ask::<Reply>(&format!("RL.WTAKE k 5 {window} COST 5"))[0],
+            5
+        );
+        c.ask::<()>("FLUSHALL");
+    }
+}
+
+#[test]
+fn a_gift_repays_what_was_forced_first() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for window in ["1h", "MONTH", "SLIDING 1h"] {
+        c.ask::<()>("FLUSHALL");
+        c.ask::<()>(&format!("RL.WTAKE k 5 {window} COST 8 FORCE"));
+        let given: Reply = c.ask(&format!("RL.WGIVE k 5 {window} COST 4"));
+        assert_eq!(given[..3], [4, 5, 1], "{window}");
+        assert_eq!(
+            c.ask::<Reply>(&format!("RL.WTAKE k 5 {window}"))[..3],
+            [1, 5, 0]
+        );
+    }
+}
+
+#[test]
+fn with_at_only_what_was_taken_in_the_window_in_force_comes_back() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let sub_window = |instant: i64| 16 * instant / HOUR_MS;
+    for (window, is_sliding) in [("2h", ""), ("SLIDING 1h", "SLIDING ")] {
+        for (ago, given) in [
+            (2 * HOUR_MS, 0),
+            (400 * 24 * HOUR_MS, 0),
+            (0, 3),
+            // Later than now is now.
+            (-100 * HOUR_MS, 3),
+        ] {
+            until("no sub-window ends between the calls", || {
+                let began = now_ms();
+                put_five_used(&mut c, is_sliding);
+                let words = format!("RL.WGIVE k 10 {window} COST 3 AT {}", now_ms() - ago);
+                let reply: Reply = c.ask(&words);
+                let same = sub_window(began) == sub_window(now_ms());
+                same.then(|| {
+                    assert_eq!(reply[..3], [given, 10, 5 + given], "{words}");
+                    assert_eq!(used(&mut c, "k"), 5 - given, "{words}");
+                })
+            });
+        }
+    }
+}
+
+/// What stays is the youngest, which counts longest, so nothing comes free too early.
+#[test]
+fn without_at_a_sliding_window_gives_back_the_oldest_first() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let sixteenth = HOUR_MS / 16;
+    let now = now_ms();
+    let old = sliding(HOUR_MS, now - 8 * sixteenth, 3);
+    put(&mut c, "k", &old, now + HOUR_MS);
+    c.ask::<()>("RL.WTAKE k 10 SLIDING 1h COST 4");
+    let before: Reply = c.ask("RL.WPEEK k 10 SLIDING 1h COST 6");
+    assert!(before[3] <= 9 * sixteenth, "{before:?}");
+    let given: Reply = c.ask("RL.WGIVE k 10 SLIDING 1h COST 3");
+    assert_eq!(given[..3], [3, 10, 6]);
+    let after: Reply = c.ask("RL.WPEEK k 10 SLIDING 1h COST 7");
+    assert_eq!(after[0], 0);
+    assert!(after[3] > 15 * sixteenth, "{after:?}");
+    // Of the instant at which the old ones were taken, none are left.
+    let at = now - 8 * sixteenth;
+    let none: Reply = c.ask(&format!("RL.WGIVE k 10 SLIDING 1h AT {at}"));
+    assert_eq!(none[..3], [0, 10, 6]);
+}
+
+#[test]
+fn an_end_that_has_passed_or_is_too_far_gives_nothing() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for end in ["0", "1700000000", "1700000000000", "9223372036854775807"] {
+        put_five_used(&mut c, "");
+        let reply: Reply = c.ask(&format!("RL.WGIVE k 10 UNTIL {end} COST 2"));
+        assert_eq!(reply[..4], [0, 10, 5, 0], "{end}");
+        assert_eq!(used(&mut c, "k"), 5, "{end}");
+        assert_eq!(
+            c.ask::<Reply>(&format!("RL.WGIVE none 10 UNTIL {end}")),
+            [0, 10, 10, 0, 0]
+        );
+    }
+}
