@@ -18,7 +18,7 @@ mod commands;
 mod server;
 mod stats;
 
-use commands::{acquire::Acquire, leases::Leases, release::Release, renew::Renew};
+use commands::{acquire::Acquire, all::All, leases::Leases, release::Release, renew::Renew};
 use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
 use commands::{lease_set, wgive::WGive, wpeek::WPeek, wtake::WTake, Served};
 use redis_rl_limits::top::MAX_KEYS;
@@ -38,13 +38,14 @@ static MODULE: Module = Module {
         Command::of::<Served<Top>>(),
     ],
     groups: &[Group {
-        name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE and RL.LEASES",
+        name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
         needs: server::SET_COMMANDS,
         commands: &[
             Command::of::<Served<Acquire>>(),
             Command::of::<Served<Renew>>(),
             Command::of::<Served<Release>>(),
             Command::of::<Served<Leases>>(),
+            Command::of::<Served<All>>(),
         ],
     }],
     optional_commands: &[Command::of::<Served<Throttle>>()],

@@ -61,6 +61,16 @@ impl<'k> Leases<'k> {
         count(&mut self.set, self.now_ms)
     }
 
+    /// How they stand now that the key is open once more. That is what was `held` before, unless
+    /// another module changed the set when it heard that one of the call's other keys expired.
+    #[inline(always)]
+    pub fn held_again(&mut self, held: &Held) -> Held {
+        match held.live.saturating_add(held.dead) == self.set.len() {
+            true => *held,
+            false => self.held(),
+        }
+    }
+
     /// The end of a token's lease, if it is live.
     #[inline(always)]
     pub fn own(&self, token: &Argument<'_>) -> Option<End> {

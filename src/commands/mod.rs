@@ -4,15 +4,18 @@
 #![forbid(unsafe_code)]
 
 pub mod acquire;
+pub mod all;
 mod expiries;
 pub mod give;
 pub mod lease_set;
 pub mod leases;
 mod limited;
+mod mixed;
 pub mod mtake;
 pub mod peek;
 pub mod release;
 pub mod renew;
+mod replies;
 pub mod take;
 pub mod throttle;
 pub mod top;

@@ -2,14 +2,15 @@
 //! bucket or from none.
 
 use redis_rl_limits::bucket::{Bucket, Limit, Standing};
-use redis_rl_limits::decision::{Ask, Change, Decision, Reply, Standing as _, NEVER};
+use redis_rl_limits::decision::{Ask, Change, Decision, Reply, Standing as _};
 use redis_rl_limits::distinct::Distinct;
 use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::number::plain_integer;
 use redis_rl_limits::options::{Name, Options};
 
 use super::limited::{refused, report, Open};
-use super::{Answer, Command, BURST, COST, FIRST_VERSION, KEY, RATE};
+use super::replies::Replies;
+use super::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
 use crate::server::{Access, Argument, Call, Description, Doc, Keys};
 use crate::stats::BUCKETS;
 
@@ -18,12 +19,6 @@ const STEP: usize = 3;
 
 /// The command.
 pub struct MTake;
-
-/// What it answers.
-pub struct Replies {
-    taken: i64,
-    each: Vec<Reply>,
-}
 
 /// A bucket of the call.
 struct Part<'a> {
@@ -151,24 +146,4 @@ impl<'a> Part<'a> {
     fn store(&self, call: &mut Call<'a>, decision: &Decision<Bucket>) -> Result<(), Error<'a>> {
         Open::new(call, self.name, self.limit)?.store_with_memory(decision.change)
     }
-}
-
-impl Answer for Replies {
-    fn send(&self, call: &Call<'_>) {
-        call.reply_array(3);
-        call.reply_integer(self.taken);
-        call.reply_integer(longest_wait(self.each.iter().map(|reply| reply.wait_ms)));
-        call.reply_array(self.each.len());
-        for reply in &self.each {
-            reply.send(call);
-        }
-    }
-}
-
-/// A bucket that will never have enough is waited for the longest.
-fn longest_wait(mut waits: impl Iterator<Item = i64> + Clone) -> i64 {
-    if waits.clone().any(|wait| wait == NEVER) {
-        return NEVER;
-    }
-    waits.by_ref().max().unwrap_or(0)
 }

@@ -48,6 +48,13 @@ pub enum Error<'a> {
     Debt,
     /// More would be used of the window than is accepted.
     Used,
+    /// It is no kind of limit.
+    Kind(&'a [u8]),
+    /// There are more or fewer limits than keys.
+    LimitForEachKey {
+        /// How many keys there are.
+        keys: usize,
+    },
     /// A key is given twice.
     RepeatedKey(&'a [u8]),
     /// The key holds another type than this needs.
@@ -271,6 +278,15 @@ impl fmt::Display for Error<'_> {
                 f,
                 "ERR COST would bring what is used of the window above {}",
                 Bound(MAX_USED)
+            ),
+            Self::Kind(got) => write!(
+                f,
+                "ERR a limit begins with BUCKET, WINDOW or LEASE; got '{}'",
+                Shown(got)
+            ),
+            Self::LimitForEachKey { keys } => write!(
+                f,
+                "ERR numkeys says {keys}: as many keys must follow, and then as many limits"
             ),
             Self::RepeatedKey(key) => write!(f, "ERR key '{}' is given twice", Shown(key)),
             Self::WrongType(key) => write!(

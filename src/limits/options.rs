@@ -33,6 +33,8 @@ pub enum Name {
     At,
     /// How many to tell.
     Count,
+    /// A call that was made before with this token changes nothing.
+    Once,
 }
 
 impl Name {
@@ -53,6 +55,10 @@ impl Name {
     pub const OF_COST: &'static [Self] = &[Self::Cost];
     /// Those of RL.ACQUIRE.
     pub const OF_ACQUIRE: &'static [Self] = &[Self::Keep];
+    /// Those of a bucket or a window in RL.ALL.
+    pub const OF_MIXED: &'static [Self] = &[Self::Cost, Self::Keep];
+    /// Those of a lease in RL.ALL.
+    pub const OF_MIXED_LEASE: &'static [Self] = &[Self::Keep, Self::Once];
     /// Those of RL.LEASES.
     pub const OF_LEASES: &'static [Self] = &[Self::Count];
 
@@ -65,6 +71,7 @@ impl Name {
             Self::Force => "FORCE",
             Self::At => "AT",
             Self::Count => "COUNT",
+            Self::Once => "ONCE",
         }
     }
 
@@ -76,7 +83,7 @@ impl Name {
             Self::MaxWait => "MAXWAIT ms",
             Self::At => "AT unix-ms",
             Self::Count => "COUNT n",
-            Self::AtMost | Self::Force => self.word(),
+            Self::AtMost | Self::Force | Self::Once => self.word(),
         }
     }
 }
@@ -89,6 +96,7 @@ pub struct Options {
     mode: Option<Mode>,
     at: Option<u64>,
     count: Option<u64>,
+    once: bool,
 }
 
 impl Options {
@@ -168,6 +176,10 @@ impl Options {
                 set(&mut self.count, n, word)?;
                 Ok(rest)
             }
+            Name::Once if std::mem::replace(&mut self.once, true) => {
+                Err(Error::RepeatedOption(word))
+            }
+            Name::Once => Ok(rest),
             Name::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
             Name::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
@@ -210,6 +222,11 @@ impl Options {
     /// How many to tell, if said.
     pub fn count(&self) -> Option<u64> {
         self.count
+    }
+
+    /// Whether a call that was made before with this token changes nothing.
+    pub fn once(&self) -> bool {
+        self.once
     }
 
     /// How many tokens: 1 unless said otherwise.
