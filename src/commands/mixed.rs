@@ -54,6 +54,9 @@ impl<'a> Spec<'a> {
             let (options, rest) = options(words, Name::OF_MIXED)?;
             Ok((Self::Bucket(limit, options.ask()), rest))
         } else if is("WINDOW") {
+            if words.len() < 2 {
+                return Err(usage);
+            }
             let (quota, words) = Quota::parse(words)?;
             let (options, rest) = options(words, Name::OF_MIXED)?;
             let spec = match quota {

@@ -14,6 +14,10 @@ mod support;
 #[path = "../oracle/windows.rs"]
 mod windows;
 
+mod all;
+mod all_around;
+mod all_once;
+mod all_refused;
 mod give;
 mod lease;
 mod lease_around;

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod crowd;
 pub mod ledger;
 pub mod listener;
+pub mod mixed;
 pub mod node;
 pub mod rounds;
 pub mod takers;

@@ -1,0 +1,346 @@
+//! RL.ALL inside what a server builds around its commands: AOF, replicas, memory, transactions,
+//! scripts, events, another module, a clock that steps back.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, Value};
+
+use crate::clock::with_clock;
+use crate::common::{wait_until, Server};
+use crate::support::mixed::{all, state, words, Replies, KINDS};
+use crate::support::node::launch;
+use crate::support::traffic::Dice;
+use crate::support::{aof, call, knows, listener, Ask, HOUR_MS};
+
+const EACH: &str = "BUCKET 1/d 5 WINDOW 5 1h WINDOW 5 SLIDING 1h LEASE 5 1h";
+
+/// A call on some of twelve keys, each always of one kind; a fifth of them is denied.
+fn random_call(dice: &mut Dice) -> String {
+    let first = dice.roll(0..12) as usize;
+    let count = dice.roll(1..9) as usize;
+    let (mut keys, mut specs) = (Vec::new(), Vec::new());
+    for n in (0..count).map(|n| (first + n * 5) % 12) {
+        let (cost, keep) = (dice.roll(1..4), dice.roll(1..9));
+        keys.push(format!("k{n}"));
+        specs.push(match n % 4 {
+            0 => format!("BUCKET 1/h 90 COST {cost} KEEP {keep}"),
+            1 => format!("WINDOW 90 1h COST {cost} KEEP {keep}"),
+            2 => format!("WINDOW 90 SLIDING 1h COST {cost} KEEP {keep}"),
+            _ => {
+                let ttl = ["10ms", "1h", "2h"][dice.roll(0..3) as usize];
+                format!("LEASE 30 {ttl} t{} ONCE", dice.roll(0..40))
+            }
+        });
+    }
+    format!("{count} {} {}", keys.join(" "), specs.join(" "))
+}
+
+#[test]
+fn replicas_and_the_aof_have_every_byte_and_are_sent_a_transaction_a_call() {
+    let mut server = launch()
+        .with(&["--appendonly", "yes", "--appendfsync", "always"])
+        .with(&["--aof-use-rdb-preamble", "no"])
+        .start();
+    let replica = server.attach(launch());
+    server.wait_for_rewrite();
+    let mut c = server.connection();
+    for kind in &KINDS {
+        all(
+            &mut c,
+            &words(&[(kind.key, kind.spec), ("other", "BUCKET 1/d 1000")]),
+        );
+    }
+    for (calls, keys) in [(4, "a b c d"), (8, "e f g h")] {
+        for n in 0..4 {
+            all(&mut c, &format!("4 {keys} {EACH} t{n}"));
+        }
+        // One each, and one each before these.
+        for word in ["MULTI", "EXEC"] {
+            assert_eq!(
+                aof::count(&server, &format!("\n{word}\r\n")),
+                calls + 4,
+                "{word}"
+            );
+        }
+    }
+    // A call that is denied, and one that was made before and lasts no longer, send nothing.
+    all(&mut c, "1 a BUCKET 1/d 1 COST 1");
+    let sent = aof::read(&server).len();
+    all(&mut c, "2 a d BUCKET 1/d 5 COST 5 LEASE 5 1h new");
+    assert_eq!(aof::read(&server).len(), sent);
+
+    let mut dice = Dice::new(42);
+    let mut taken = 0;
+    for _ in 0..400 {
+        taken += all(&mut c, &random_call(&mut dice)).0;
+    }
+    assert!((100..400).contains(&taken), "{taken} of 400");
+    assert_eq!(aof::count(&server, "RL.ALL"), 0);
+    // What ends meanwhile is no difference.
+    wait_until("the replica holds the same", || {
+        replica.wait_for(&server);
+        let before = state(&mut c);
+        before == state(&mut replica.connection())
+    });
+    let before = state(&mut c);
+    assert!(before.len() > 12);
+    server.restart();
+    assert_eq!(state(&mut server.connection()), before);
+}
+
+/// At each place, whatever the kind; then nothing is written, also not what exists.
+#[test]
+fn with_memory_used_up_a_new_key_or_lease_is_refused_before_anything_is_written() {
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let mut c = server.connection();
+    let old = format!("4 b w s l {EACH} me");
+    assert_eq!(all(&mut c, &old).0, 1);
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    let before = state(&mut c);
+    let new = [
+        ("new", "BUCKET 1/d 5"),
+        ("new", "WINDOW 5 1h"),
+        ("new", "WINDOW 5 SLIDING 1h"),
+        ("new", "LEASE 5 1h me"),
+        ("l", "LEASE 5 1h other"),
+    ];
+    for (n, limit) in new.iter().enumerate() {
+        for place in 0..4 {
+            let mut limits = vec![
+                ("b", "BUCKET 1/d 5"),
+                ("w", "WINDOW 5 1h"),
+                ("s", "WINDOW 5 SLIDING 1h"),
+            ];
+            limits.insert(place, *limit);
+            let error = c.error(&format!("RL.ALL {}", words(&limits)));
+            let names = match n {
+                0..3 => "key 'new' would be new".to_owned(),
+                _ => format!("a lease in key '{}' would be new", limit.0),
+            };
+            assert!(
+                error.starts_with("OOM ") && error.contains(&names),
+                "{error}"
+            );
+            assert_eq!(state(&mut c), before, "{limits:?}");
+        }
+    }
+    assert_eq!(server.count("rl_errors_memory"), 20);
+    // What exists goes on, and a lease that is held; a denial comes first.
+    assert_eq!(all(&mut c, &old).0, 1);
+    assert_eq!(all(&mut c, "2 b new BUCKET 1/d 5 COST 5 BUCKET 1/d 5").0, 0);
+}
+
+#[test]
+fn transactions_scripts_and_functions_charge_as_outside() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let arguments: Vec<_> = "2 b l BUCKET 1/d 3 LEASE 9 1h".split(' ').collect();
+    let remaining = |replies: &[Replies]| -> Vec<_> {
+        replies
+            .iter()
+            .map(|(taken, _, each)| (*taken, each[0][2], each[1][2]))
+            .collect()
+    };
+    let mut transaction = redis::pipe();
+    transaction.atomic();
+    for token in ["a", "b"] {
+        transaction.cmd("RL.ALL").arg(&arguments).arg(token);
+    }
+    let replies: Vec<Replies> = transaction.query(&mut c).expect("replies");
+    assert_eq!(remaining(&replies), [(1, 2, 8), (1, 1, 7)]);
+
+    let script = "return redis.call('RL.ALL', 2, KEYS[1], KEYS[2], unpack(ARGV))";
+    for (token, expected) in [("c", (1, 0, 6)), ("d", (0, 0, 6))] {
+        let mut eval = call("EVAL", &[script]);
+        eval.arg(&arguments).arg(token);
+        let reply: Replies = eval.query(&mut c).expect("a reply");
+        assert_eq!(remaining(&[reply]), [expected]);
+    }
+    if knows(&mut c, &["FUNCTION", "LIST"]) {
+        let library = "#!lua name=limits\nredis.register_function('limited', \
+            function(keys, args) return redis.call('RL.ALL', 2, keys[1], keys[2], \
+            unpack(args)) end)";
+        c.call::<()>(&["FUNCTION", "LOAD", library]);
+        let mut function = call("FCALL", &["limited"]);
+        c.ask::<()>("DEL b");
+        function.arg(&arguments).arg("e");
+        let reply: Replies = function.query(&mut c).expect("a reply");
+        assert_eq!(remaining(&[reply]), [(1, 2, 5)]);
+    }
+}
+
+#[test]
+fn events_counts_and_the_keys_denied_most_name_those_that_denied() {
+    let server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    let calls = [
+        (
+            "b w s l",
+            "1",
+            "a",
+            "rl.take b\nrl.take w\nrl.take s\nrl.acquire l\n",
+        ),
+        // Each has one of two left.
+        (
+            "l s w b",
+            "1",
+            "b ONCE",
+            "rl.acquire l\nrl.take s\nrl.take w\nrl.take b\n",
+        ),
+        ("b w s l", "1", "b ONCE", "rl.acquire l\n"),
+        (
+            "b w s l",
+            "1",
+            "c",
+            "rl.deny b\nrl.deny w\nrl.deny s\nrl.deny l\n",
+        ),
+        ("b nw ns nl", "1", "c", "rl.deny b\n"),
+        ("nl nb w ns", "1", "c", "rl.deny w\n"),
+        ("ns s nb nl", "1", "c", ""),
+    ];
+    for (keys, cost, token, expected) in calls.into_iter().take(6) {
+        let names: Vec<_> = keys.split(' ').collect();
+        let limits: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let kind = name.trim_start_matches('n');
+                (
+                    *name,
+                    match kind {
+                        "b" => format!("BUCKET 1/d 2 COST {cost}"),
+                        "w" => format!("WINDOW 2 1h COST {cost}"),
+                        "s" => format!("WINDOW 2 SLIDING 1h COST {cost}"),
+                        _ => format!("LEASE 2 1h {token}"),
+                    },
+                )
+            })
+            .collect();
+        let limits: Vec<_> = limits
+            .iter()
+            .map(|(name, spec)| (*name, spec.as_str()))
+            .collect();
+        all(&mut c, &words(&limits));
+        assert_eq!(c.ask::<String>("LISTENER.HEARD"), expected, "{limits:?}");
+    }
+    let told = [
+        ("takes_allowed", 2),
+        ("takes_denied", 2),
+        ("tokens_taken", 2),
+        ("buckets_created", 1),
+        ("window_takes_allowed", 4),
+        ("window_takes_denied", 3),
+        ("window_tokens_taken", 4),
+        ("window_created", 2),
+        ("lease_acquired", 2),
+        ("lease_denied", 1),
+        ("lease_renewed", 1),
+        ("peeks", 0),
+        ("window_peeks", 0),
+        ("errors_call", 0),
+    ];
+    for (name, expected) in told {
+        assert_eq!(server.count(&format!("rl_{name}")), expected, "{name}");
+    }
+    let mut top: Vec<(String, i64)> = c
+        .ask::<Vec<(String, i64, Value, Value)>>("RL.TOP")
+        .into_iter()
+        .map(|(key, denied, ..)| (key, denied))
+        .collect();
+    top.sort();
+    let expected = [("b", 2), ("l", 1), ("s", 1), ("w", 2)];
+    assert_eq!(top, expected.map(|(key, denied)| (key.to_owned(), denied)));
+}
+
+/// The listener deletes A when a key expires, as B does while it is looked up.
+#[test]
+fn a_limit_that_is_deleted_while_another_is_read_begins_anew() {
+    let mut server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    // Else B may be gone before it is looked up.
+    c.ask::<()>("DEBUG SET-ACTIVE-EXPIRE 0");
+    let specs = [
+        "BUCKET 1/d 5",
+        "WINDOW 5 1h",
+        "WINDOW 5 SLIDING 1h",
+        "LEASE 5 1h me",
+        // Renewed.
+        "LEASE 5 2h other",
+    ];
+    for (n, spec) in specs.iter().enumerate() {
+        for limits in [
+            [("A", *spec), ("B", "BUCKET 1/d 5")],
+            [("B", "BUCKET 1/d 5"), ("A", *spec)],
+        ] {
+            c.ask::<()>("FLUSHALL");
+            c.ask::<()>(
+                [
+                    "RL.TAKE A 1/d 5 COST 3",
+                    "RL.WTAKE A 5 1h COST 3",
+                    "RL.WTAKE A 5 SLIDING 1h COST 3",
+                    "RL.ACQUIRE A 5 1h other",
+                    "RL.ACQUIRE A 5 1h other",
+                ][n],
+            );
+            c.take("B 1/d 5 COST 3");
+            c.ask::<()>("PEXPIRE B 1");
+            let start = Instant::now();
+            wait_until("B expires", || start.elapsed() > Duration::from_millis(3));
+            // A server that crashes may hang before it ends.
+            let mut other = server.connection();
+            let call = words(&limits);
+            let thread = thread::spawn(move || all(&mut other, &call));
+            wait_until("the call is answered", || thread.is_finished());
+            let (taken, ..) = thread.join().expect("a reply");
+            assert_eq!(taken, 1, "{limits:?}");
+            // It is a whole one of its kind, which goes on.
+            let (taken, _, each) = all(&mut c, &words(&[("A", *spec)]));
+            assert_eq!(taken, 1, "{limits:?} {each:?}");
+            if n >= 3 {
+                let score: Option<f64> = c.ask("ZSCORE A rl:leases");
+                assert_eq!(score, Some(0.0), "{limits:?}");
+            }
+        }
+    }
+    assert!(server.alive());
+}
+
+#[test]
+fn a_clock_that_steps_back_keeps_no_call_out_for_longer_than_its_limits_last() {
+    let server = with_clock();
+    let mut c = server.connection();
+    let charge = |c: &mut Connection, token: &str| {
+        all(
+            c,
+            &format!(
+                "4 b w s l BUCKET 1/m 2 COST 2 WINDOW 2 10m COST 2 WINDOW 2 SLIDING 10m COST 2 \
+        LEASE 1 10m {token} ONCE"
+            ),
+        )
+    };
+    assert_eq!(charge(&mut c, "a").0, 1);
+    server.set_clock(-86_400);
+    // A call that was made before is known for as long as its lease lives.
+    assert_eq!(charge(&mut c, "a").0, 1);
+    let (taken, _, each) = charge(&mut c, "b");
+    assert_eq!(taken, 0);
+    let waits: Vec<_> = each.iter().map(|reply| reply[3]).collect();
+    assert!((1..=120_000).contains(&waits[0]), "{waits:?}");
+    assert!((1..=600_000).contains(&waits[1]), "{waits:?}");
+    assert!((1..=640_000).contains(&waits[2]), "{waits:?}");
+    // A denial that has to write that has written it, and no more.
+    let before = state(&mut c);
+    let again = charge(&mut c, "b");
+    assert_eq!(again.0, 0);
+    assert_eq!(state(&mut c), before);
+    // By hand: a lease ends by the clock.
+    c.ask::<i64>("RL.RELEASE l a");
+    server.set_clock(-86_400 + 640);
+    let (taken, _, each) = charge(&mut c, "b");
+    assert_eq!(taken, 1, "{each:?}");
+    assert!(each.iter().all(|reply| reply[4] <= HOUR_MS), "{each:?}");
+}

@@ -1,0 +1,336 @@
+//! What RL.ALL refuses, what a server knows of it, and who may call it on which keys.
+
+use redis::Value;
+
+use crate::common::{wait_until, Server};
+use crate::support::mixed::{all, state, words, KINDS};
+use crate::support::node::launch;
+use crate::support::{call, knows, texts, Ask};
+
+#[test]
+fn wrong_calls_touch_no_key() {
+    let server = Server::start();
+    let mut c = server.connection();
+    all(&mut c, "3 a w l BUCKET 1/d 5 WINDOW 5 1h LEASE 5 1h other");
+    let usage = "ERR usage: RL.ALL numkeys key [key ...] spec";
+    let numkeys = "ERR numkeys must be a whole number from 1 to 128";
+    let each = "ERR numkeys says ";
+    let long = "x".repeat(129);
+    let long = format!("1 l LEASE 5 1h {long}");
+    let wrong: [(&str, &str); 64] = [
+        ("", usage),
+        ("0 BUCKET 1 5", numkeys),
+        ("-1 a BUCKET 1 5", numkeys),
+        ("1.0 a BUCKET 1 5", numkeys),
+        ("1e0 a BUCKET 1 5", numkeys),
+        ("+1 a BUCKET 1 5", numkeys),
+        ("nan a BUCKET 1 5", numkeys),
+        ("9 a BUCKET 1 5", numkeys),
+        ("129 a BUCKET 1 5", numkeys),
+        ("99999999999999999999999999 a BUCKET 1 5", numkeys),
+        ("1", numkeys),
+        ("1 a", each),
+        ("2 a b BUCKET 1/d 5", each),
+        ("1 a BUCKET 1/d 5 BUCKET 1/d 5", each),
+        ("1 a BUCKET 1/d 5 WINDOW", each),
+        ("2 a b BUCKET 1/d 5 BUCKET 1/d 5 LEASE 5 1h t", each),
+        (
+            "1 a CIRCLE 1/d 5",
+            "ERR a limit begins with BUCKET, WINDOW or LEASE; got 'CIRCLE'",
+        ),
+        ("1 a 1/d 5", "ERR a limit begins with"),
+        ("2 a BUCKET 1/d 5", "ERR a limit begins with"),
+        (
+            "2 a w BUCKET 1/d 5 5 1h",
+            "ERR syntax error: unknown option '5'",
+        ),
+        ("2 a b BUCKET 1/d 5 BUCKET 1/d", usage),
+        ("1 a BUCKET", usage),
+        ("1 a BUCKET 1/d", usage),
+        ("1 a BUCKET fast 5", "ERR rate must be"),
+        ("1 a BUCKET 5 1/d", "ERR burst must be"),
+        ("1 a BUCKET 1/d -1", "ERR burst must be"),
+        ("1 a BUCKET 1/d 100000000001", "ERR burst must be"),
+        ("1 a BUCKET 1/36500d 5", "ERR rate and burst"),
+        (
+            "1 a BUCKET 1/d 5 COST",
+            "ERR syntax error: option 'COST' needs a value",
+        ),
+        ("1 a BUCKET 1/d 5 COST 0", "ERR COST must be"),
+        (
+            "1 a BUCKET 1/d 5 COST 1 COST 1",
+            "ERR syntax error: option 'COST' is given twice",
+        ),
+        ("1 a BUCKET 1/d 5 KEEP 0", "ERR KEEP must be"),
+        ("1 a BUCKET 1/d 5 KEEP x", "ERR KEEP must be"),
+        ("2 a w BUCKET 1/d 5 KEEP WINDOW 5 1h", "ERR KEEP must be"),
+        (
+            "1 a BUCKET 1/d 5 ATMOST",
+            "ERR syntax error: unknown option 'ATMOST'; accepted: COST n, KEEP n",
+        ),
+        (
+            "1 a BUCKET 1/d 5 FORCE",
+            "ERR syntax error: unknown option 'FORCE'",
+        ),
+        (
+            "1 a BUCKET 1/d 5 MAXWAIT 5",
+            "ERR syntax error: unknown option 'MAXWAIT'",
+        ),
+        (
+            "1 a BUCKET 1/d 5 ONCE",
+            "ERR syntax error: unknown option 'ONCE'",
+        ),
+        ("1 w WINDOW", usage),
+        ("1 w WINDOW 5", usage),
+        ("1 w WINDOW x 1h", "ERR limit must be"),
+        ("1 w WINDOW 5 1", "ERR window must be"),
+        ("1 w WINDOW 5 FORTNIGHT", "ERR window must be"),
+        (
+            "1 w WINDOW 5 1h SLIDING",
+            "ERR syntax error: unknown option 'SLIDING'",
+        ),
+        (
+            "1 w WINDOW 5 SLIDING",
+            "ERR syntax error: option 'SLIDING' needs a value",
+        ),
+        ("1 w WINDOW 5 DAY OFFSET 9", "ERR OFFSET must be"),
+        ("1 w WINDOW 5 DAY ANCHOR 1", "ERR ANCHOR goes with"),
+        ("1 w WINDOW 5 WEEK ANCHOR 8", "ERR ANCHOR of a WEEK"),
+        (
+            "1 w WINDOW 5 DAY COST 1 OFFSET +09:00",
+            "ERR syntax error: 'OFFSET' comes directly after",
+        ),
+        ("1 w WINDOW 5 UNTIL x", "ERR UNTIL must be"),
+        (
+            "1 w WINDOW 5 1h AT 5",
+            "ERR syntax error: unknown option 'AT'",
+        ),
+        (
+            "1 w WINDOW 5 1h FORCE",
+            "ERR syntax error: unknown option 'FORCE'",
+        ),
+        ("1 l LEASE", usage),
+        ("1 l LEASE 5 1h", usage),
+        ("1 l LEASE x 1h t", "ERR limit must be"),
+        ("1 l LEASE 100001 1h t", "ERR limit must be"),
+        ("1 l LEASE 5 1 t", "ERR ttl must be"),
+        ("1 l LEASE 5 9ms t", "ERR ttl must be"),
+        ("1 l LEASE 5 31d t", "ERR ttl must be"),
+        ("1 l LEASE 5 1h rl:leases", "ERR token must be"),
+        (&long, "ERR token must be"),
+        (
+            "1 l LEASE 5 1h t COST 2",
+            "ERR syntax error: unknown option 'COST'; accepted: KEEP n, ONCE",
+        ),
+        (
+            "1 l LEASE 5 1h t ONCE ONCE",
+            "ERR syntax error: option 'ONCE' is given twice",
+        ),
+        (
+            "1 l LEASE 5 1h t KEEP",
+            "ERR syntax error: option 'KEEP' needs a value",
+        ),
+    ];
+    let before = state(&mut c);
+    for (words, expected) in wrong {
+        let error = c.error(format!("RL.ALL {words}").trim_end());
+        assert!(error.starts_with(expected), "{words}: {error}");
+        // The same behind a limit that is right, and before one.
+        if let Some(words) = words.strip_prefix("1 ").filter(|words| words.contains(' ')) {
+            let (key, spec) = words.split_once(' ').expect("a key");
+            for call in [
+                format!("2 first {key} BUCKET 1/d 5 {spec}"),
+                format!("3 first {key} last LEASE 5 1h t {spec} BUCKET 1/d 5"),
+            ] {
+                let error = c.error(&format!("RL.ALL {call}"));
+                assert!(error.starts_with("ERR "), "{call}: {error}");
+            }
+        }
+        assert_eq!(state(&mut c), before, "{words}");
+    }
+    assert_eq!(server.count("rl_errors_key"), 0);
+}
+
+#[test]
+fn a_key_may_not_be_given_twice_whatever_the_kinds() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for one in &KINDS {
+        for other in &KINDS {
+            for call in [
+                words(&[("k", one.spec), ("k", other.spec)]),
+                words(&[
+                    ("k", one.spec),
+                    ("between", "BUCKET 1/d 5"),
+                    ("k", other.spec),
+                ]),
+            ] {
+                let error = c.error(&format!("RL.ALL {call}"));
+                assert_eq!(error, "ERR key 'k' is given twice", "{call}");
+            }
+        }
+    }
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
+}
+
+/// Each kind on a key of each other kind and of other types, at each place.
+#[test]
+fn a_key_that_holds_something_else_leaves_the_others_as_they_are() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for kind in &KINDS {
+        c.ask::<()>(kind.exhaust);
+    }
+    for other in [
+        "RPUSH list x",
+        "SET text x",
+        "SADD set x",
+        "ZADD queue 1 job",
+    ] {
+        c.ask::<()>(other);
+    }
+    let before = state(&mut c);
+    let holders = [
+        "bucket", "window", "sliding", "lease", "list", "text", "set", "queue",
+    ];
+    for (n, kind) in KINDS.iter().enumerate() {
+        for holder in holders.iter().filter(|holder| **holder != kind.key) {
+            let other_type = match n {
+                3 => *holder != "queue",
+                _ => ["lease", "list", "set", "queue"].contains(holder),
+            };
+            for place in 0..3 {
+                let mut limits = vec![("new", "BUCKET 1/d 5"), ("fresh", "LEASE 5 1h t")];
+                limits.insert(place, (holder, kind.spec));
+                let error = c.error(&format!("RL.ALL {}", words(&limits)));
+                let starts = match other_type {
+                    true => "WRONGTYPE Operation".to_owned(),
+                    false => format!("ERR key '{holder}' holds "),
+                };
+                assert!(error.starts_with(&starts), "{limits:?}: {error}");
+                assert_eq!(state(&mut c), before, "{limits:?}");
+            }
+        }
+    }
+}
+
+/// Whatever is stored: a window that is in force, or none.
+#[test]
+fn an_end_that_has_passed_is_an_error_before_anything_is_written() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<()>("RL.WTAKE stored 5 1h");
+    let before = state(&mut c);
+    let (seconds, _): (i64, i64) = c.ask("TIME");
+    // Now in seconds is long ago, and in microseconds far ahead.
+    for end in [seconds, seconds * 1000 - 1, seconds * 1_000_000, 1] {
+        for key in ["stored", "new"] {
+            for place in 0..3 {
+                let until = format!("WINDOW 5 UNTIL {end}");
+                let mut limits = vec![("other", "BUCKET 1/d 5"), ("fresh", "LEASE 5 1h t ONCE")];
+                limits.insert(place, (key, &until));
+                let error = c.error(&format!("RL.ALL {}", words(&limits)));
+                assert!(
+                    error.starts_with("ERR UNTIL must be later than now"),
+                    "{error}"
+                );
+                assert_eq!(state(&mut c), before, "{limits:?}");
+            }
+        }
+    }
+    let until = format!(
+        "2 new other WINDOW 5 UNTIL {} BUCKET 1/d 5",
+        seconds * 1000 + 60_000
+    );
+    let (taken, _, each) = all(&mut c, &until);
+    assert_eq!(taken, 1);
+    assert!((50_000..=60_000).contains(&each[0][4]), "{each:?}");
+}
+
+#[test]
+fn the_server_finds_every_key_and_tells_of_the_command() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for (count, keys) in [
+        (1, vec!["a"]),
+        (2, vec!["a", "b"]),
+        (3, vec!["a", "b", "BUCKET"]),
+    ] {
+        let words = format!("RL.ALL {count} a b BUCKET 1 5 BUCKET 1 5 COST 3 LEASE 1 1h t");
+        let found: Vec<String> = c.ask(&format!("COMMAND GETKEYS {words}"));
+        assert_eq!(found, keys);
+    }
+    let about: Vec<Value> = c.ask("COMMAND INFO RL.ALL");
+    let flags = texts(&about[0]);
+    assert!(flags.contains(&"write".into()), "{flags:?}");
+    for flag in ["readonly", "admin", "fast", "denyoom"] {
+        assert!(!flags.contains(&flag.into()), "{flag}");
+    }
+    if knows(&mut c, &["COMMAND", "DOCS", "GET"]) {
+        let docs = texts(&c.ask("COMMAND DOCS RL.ALL"));
+        for text in [
+            "numkeys",
+            "BUCKET",
+            "WINDOW",
+            "LEASE",
+            "COST",
+            "KEEP",
+            "ONCE",
+            "rate",
+            "burst",
+            "ttl",
+            "token",
+            "0.2.0",
+            "summary",
+            "complexity",
+        ] {
+            assert!(docs.iter().any(|t| t == text), "no {text} in {docs:?}");
+        }
+    }
+}
+
+#[test]
+fn a_user_needs_every_key_wherever_it_stands() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<()>("ACL SETUSER app on >secret ~my:* +rl.all");
+    let mut app = server.connection();
+    app.ask::<()>("AUTH app secret");
+    let keys = ["my:1", "my:2", "my:3"];
+    for away in 0..3 {
+        let mut keys = keys;
+        keys[away] = "other";
+        let specs = ["BUCKET 1/d 5", "WINDOW 5 1h", "LEASE 5 1h t"];
+        let limits: Vec<_> = keys.into_iter().zip(specs).collect();
+        let error = app.error(&format!("RL.ALL {}", words(&limits)));
+        assert!(error.starts_with("NOPERM"), "{away}: {error}");
+    }
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
+    assert_eq!(all(&mut app, "2 my:1 my:2 BUCKET 1/d 5 LEASE 5 1h t").0, 1);
+    c.ask::<()>("ACL SETUSER app -rl.all +rl.mtake");
+    let error = app.error_of(&call("RL.ALL", &["1", "my:1", "BUCKET", "1", "5"]));
+    assert!(error.starts_with("NOPERM"), "{error}");
+}
+
+#[test]
+fn in_a_cluster_all_keys_lie_in_one_slot() {
+    let node = launch().with(&["--cluster-enabled", "yes"]).start();
+    let mut c = node.connection();
+    let slots: Vec<u16> = (0..16_384).collect();
+    let () = call("CLUSTER", &["ADDSLOTS"])
+        .arg(slots)
+        .query(&mut c)
+        .expect("OK");
+    wait_until("the node serves its slots", || {
+        call("RL.PEEK", &["k", "1", "5"])
+            .query::<Value>(&mut c)
+            .is_ok()
+    });
+    let specs = "BUCKET 1/d 5 WINDOW 5 1h LEASE 5 1h t";
+    for keys in ["{u}a {u}b other", "{u}a other {u}b", "other {u}a {u}b"] {
+        let error = c.error(&format!("RL.ALL 3 {keys} {specs}"));
+        assert!(error.starts_with("CROSSSLOT"), "{error}");
+    }
+    assert_eq!(c.ask::<i64>("DBSIZE"), 0);
+    assert_eq!(all(&mut c, &format!("3 {{u}}a {{u}}b {{u}}c {specs}")).0, 1);
+}
