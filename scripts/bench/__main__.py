@@ -19,8 +19,8 @@ import load
 import report
 import rivals
 from bars import MAIN
-from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, LUA_ALLOWED, LUA_DENIED, NEW,
-                   NEW_BASE, OURS, TAKE, cases, named, window_cases)
+from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, FLOOR, LUA_ALLOWED, LUA_DENIED,
+                   NEW, NEW_BASE, OURS, TAKE, cases, named, window_cases)
 from server import AOF, REPLICA, STANDALONE, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -121,6 +121,7 @@ def main():
     libraries = {
         **ours,
         CELL: rivals.redis_cell(TARGET),
+        FLOOR: rivals.floor(TARGET),
     }
     found = servers(options.quick)
     results = {name: {} for name in found}

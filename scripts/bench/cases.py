@@ -19,10 +19,13 @@ LOG_SCRIPT, LOG_SHA = _script("sliding_log.lua")
 TWO_SCRIPT, TWO_SHA = _script("two_counters.lua")
 # What a server must be sent before any case.
 SCRIPTS = (SCRIPT, FIXED_SCRIPT, LOG_SCRIPT, TWO_SCRIPT)
-OURS, CELL = "ours", "redis-cell"
+OURS, CELL, FLOOR = "ours", "redis-cell", "floor"
 
 # A call is one command, or several that belong together; these words stand for a call's keys.
-KEY, SECOND_KEY = "KEY", "SECOND KEY"
+KEYS = tuple(f"KEY {n}" for n in range(8))
+KEY = KEYS[0]
+# The second key of a call has that much more than the first in its name, and so on.
+APART = 1_000_000_000
 
 
 def key(number):
@@ -45,15 +48,12 @@ class Case:
 
 def send(connection, call, numbers, batch, expected=None):
     """Makes the calls, so many in one write. False if the server lacks the command."""
-    first, second = key(0), key(1_000_000_000)
-    names = {KEY: first, SECOND_KEY: second}
+    names = {word: key(n * APART) for n, word in enumerate(KEYS)}
     template = b"".join(encode(*(names.get(word, word) for word in words)) for words in call)
+    used = [n for n, name in enumerate(names.values()) if name in template]
     for at in range(0, len(numbers), batch):
         some = numbers[at:at + batch]
-        data = b"".join(
-            template.replace(first, key(number)).replace(second, key(number + 1_000_000_000))
-            for number in some
-        )
+        data = b"".join(_about(template, used, number) for number in some)
         replies = connection.exchange(data, len(some) * len(call))
         for reply in replies[len(call) - 1::len(call)]:
             if isinstance(reply, ReplyError):
@@ -63,6 +63,13 @@ def send(connection, call, numbers, batch, expected=None):
             if expected and not expected(reply):
                 raise AssertionError(f"{call}: not the reply that this case is about: {reply}")
     return True
+
+
+def _about(template, used, number):
+    """The template with this number's keys."""
+    for n in used:
+        template = template.replace(key(n * APART), key(n * APART + number))
+    return template
 
 
 def _first_is(value):
@@ -85,7 +92,9 @@ def _more_than_once(reply):
 BASE = "SET key v PX ms"
 NEW_BASE = "SET key v PX ms, new key"
 TAKE, DENIED, NEW = "RL.TAKE allowed", "RL.TAKE denied", "RL.TAKE allowed, new bucket"
-PEEK, PAIR = "RL.PEEK", "RL.MTAKE of 2, allowed"
+PEEK, PAIR, EIGHT = "RL.PEEK", "RL.MTAKE of 2, allowed", "RL.MTAKE of 8, allowed"
+MIXED_PAIR, MIXED_EIGHT = "RL.ALL of 2 buckets, allowed", "RL.ALL of 8 buckets, allowed"
+PAIR_FLOOR, EIGHT_FLOOR = "floor of 2 keys", "floor of 8 keys"
 THROTTLE, THROTTLE_DENIED = "CL.THROTTLE allowed", "CL.THROTTLE denied"
 CELL_ALLOWED, CELL_DENIED = "redis-cell allowed", "redis-cell denied"
 LUA_ALLOWED, LUA_DENIED = "Lua script allowed", "Lua script denied"
@@ -138,8 +147,19 @@ def cases(limit=USUAL):
         return (("EVALSHA", SHA, 1, KEY, burst, count, period, cost),)
 
     peek = (("RL.PEEK", KEY, *rate),)
-    pair = (("RL.MTAKE", 2, KEY, *rate, SECOND_KEY, *rate),)
-    halve_pair = (*take("COST", half), ("RL.TAKE", SECOND_KEY, *rate, "COST", half))
+
+    def several(keys):
+        return (("RL.MTAKE", len(keys), *(word for key in keys for word in (key, *rate))),)
+
+    def mixed(keys):
+        return (("RL.ALL", len(keys), *keys, *(("BUCKET", *rate) * len(keys))),)
+
+    def halve(keys):
+        return tuple(("RL.TAKE", key, *rate, "COST", half) for key in keys)
+
+    def hold(keys):
+        return tuple(("SET", key, "sixteen letters.", "PX", 3636000) for key in keys)
+
     store = (("SET", KEY, "v", "PX", 60000),)
     increase = (("INCR", KEY),)
     return [
@@ -153,7 +173,11 @@ def cases(limit=USUAL):
         Case(DENIED, take(), _first_is(0), take("COST", burst)),
         Case(NEW, take(), _first_is(1)),
         Case(PEEK, peek, _first_is(1), take("COST", half)),
-        Case(PAIR, pair, _first_is(1), halve_pair),
+        *(Case(name, call(keys), _first_is(1), halve(keys))
+          for names, keys in (((PAIR, MIXED_PAIR), KEYS[:2]), ((EIGHT, MIXED_EIGHT), KEYS))
+          for name, call in zip(names, (several, mixed))),
+        *(Case(name, (("FLOOR", *keys),), _first_is(1), hold(keys), FLOOR)
+          for name, keys in ((PAIR_FLOOR, KEYS[:2]), (EIGHT_FLOOR, KEYS))),
         Case(THROTTLE, throttle(1), _first_is(0), throttle(half)),
         Case(THROTTLE_DENIED, throttle(1), _first_is(1), throttle(burst)),
         Case(CELL_ALLOWED, throttle(1), _first_is(0), throttle(half), CELL),

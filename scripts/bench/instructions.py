@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import tempfile
 
-from cases import CELL, OURS, SCRIPTS, key, send
+from cases import CELL, FLOOR, OURS, SCRIPTS, key, send
 from server import Group
 
 KEYS = 10_000
@@ -51,7 +51,7 @@ def dump(server):
 def measure(binary, libraries, cases, setting, profiles=None):
     """{case: instructions a call}; None where the server lacks the command."""
     counts = {}
-    for kind in (OURS, CELL):
+    for kind in (OURS, CELL, FLOOR):
         mine = [case for case in cases if case.server == kind]
         for seed in SEEDS if mine else ():
             with seeded(seed) as wrapper, \

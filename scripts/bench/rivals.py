@@ -42,6 +42,15 @@ def redis_cell(target):
     return built
 
 
+def floor(target):
+    """The path of a module that only opens keys and replies."""
+    built = target / "floor.so"
+    source = pathlib.Path(__file__).parent / "floor.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-o", built, source],
+                   check=True)
+    return built
+
+
 def redis_cell_version(target):
     """As its manifest says."""
     manifest = pathlib.Path(target / "redis-cell-source" / "Cargo.toml").read_text()

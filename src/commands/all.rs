@@ -1,10 +1,11 @@
 //! `RL.ALL numkeys key [key …] spec [spec …]`: every limit or none, whatever its kind.
 
 use redis_rl_limits::decision::Reply;
-use redis_rl_limits::distinct::Distinct;
+use redis_rl_limits::distinct::check_distinct;
 use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::number::plain_integer;
 
+use super::few::Few;
 use super::mixed::{check_memory, Part, Spec};
 use super::replies::Replies;
 use super::window::WINDOW;
@@ -56,8 +57,8 @@ impl Command for All {
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
         let (keys, words) = split(call.arguments(), Self::SYNTAX)?;
         let specs = parse(call, keys, words, Self::SYNTAX)?;
-        let mut parts = Vec::with_capacity(keys.len());
-        for (name, spec) in keys.iter().zip(specs) {
+        let mut parts = Few::new();
+        for (name, spec) in keys.iter().zip(specs.iter()) {
             parts.push(Part::read(call, name, spec)?);
         }
         if was_made_before(&parts) {
@@ -93,11 +94,10 @@ fn parse<'a>(
     keys: &'a [Argument<'a>],
     mut words: &'a [Argument<'a>],
     syntax: &'static str,
-) -> Result<Vec<Spec<'a>>, Error<'a>> {
-    let mut distinct = Distinct::new(call.seed());
-    let mut specs = Vec::with_capacity(keys.len());
-    for key in keys {
-        distinct.insert(key.bytes())?;
+) -> Result<Few<Spec<'a>>, Error<'a>> {
+    check_distinct(call.seed(), keys.iter().map(Argument::bytes))?;
+    let mut specs = Few::new();
+    for _ in keys {
         if words.is_empty() {
             return Err(Error::LimitForEachKey { keys: keys.len() });
         }
@@ -113,18 +113,18 @@ fn parse<'a>(
 
 /// Whether this very call was made before: there is a lease, and every one says ONCE and is held
 /// by its token.
-fn was_made_before(parts: &[Part<'_>]) -> bool {
+fn was_made_before(parts: &Few<Part<'_>>) -> bool {
     let mut leases = parts.iter().filter_map(Part::lease).peekable();
     leases.peek().is_some() && leases.all(|(lease, is_held)| lease.once && is_held)
 }
 
 fn answer<'a>(
     taken: i64,
-    parts: &[Part<'a>],
+    parts: &Few<Part<'a>>,
     mut reply: impl FnMut(&Part<'a>) -> Result<Reply, Error<'a>>,
 ) -> Result<Replies, Error<'a>> {
-    let mut each = Vec::with_capacity(parts.len());
-    for part in parts {
+    let mut each = Few::new();
+    for part in parts.iter() {
         each.push(reply(part)?);
     }
     Ok(Replies { taken, each })

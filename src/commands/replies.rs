@@ -32,6 +32,6 @@ impl Replies {
         if waits().any(|wait| wait == NEVER) {
             return NEVER;
         }
-        waits().max().unwrap_or(0)
+        waits().next().unwrap_or(0)
     }
 }

@@ -96,7 +96,6 @@ fn with_memory_used_up_a_new_key_or_lease_is_refused_before_anything_is_written(
     let mut c = server.connection();
     let old = format!("4 b w s l {EACH} me");
     assert_eq!(all(&mut c, &old).0, 1);
-    c.ask::<()>("CONFIG SET maxmemory 1");
     let before = state(&mut c);
     let new = [
         ("new", "BUCKET 1/d 5"),
@@ -113,7 +112,9 @@ fn with_memory_used_up_a_new_key_or_lease_is_refused_before_anything_is_written(
                 ("s", "WINDOW 5 SLIDING 1h"),
             ];
             limits.insert(place, *limit);
+            c.ask::<()>("CONFIG SET maxmemory 1");
             let error = c.error(&format!("RL.ALL {}", words(&limits)));
+            c.ask::<()>("CONFIG SET maxmemory 0");
             let names = match n {
                 0..3 => "key 'new' would be new".to_owned(),
                 _ => format!("a lease in key '{}' would be new", limit.0),
@@ -126,6 +127,7 @@ fn with_memory_used_up_a_new_key_or_lease_is_refused_before_anything_is_written(
         }
     }
     assert_eq!(server.count("rl_errors_memory"), 20);
+    c.ask::<()>("CONFIG SET maxmemory 1");
     // What exists goes on, and a lease that is held; a denial comes first.
     assert_eq!(all(&mut c, &old).0, 1);
     assert_eq!(all(&mut c, "2 b new BUCKET 1/d 5 COST 5 BUCKET 1/d 5").0, 0);
