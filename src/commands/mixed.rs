@@ -8,6 +8,7 @@ use redis_rl_limits::options::{Name, Options};
 use redis_rl_limits::quota::Quota;
 use redis_rl_limits::{bucket, sliding, window};
 
+use super::few::Few;
 use super::lease_set::{self, Held, Leases, Look};
 use super::limited::{report, Counted, Open};
 use crate::server::{Argument, Call};
@@ -26,6 +27,7 @@ pub enum Spec<'a> {
 }
 
 /// A lease as a call names it.
+#[derive(Clone, Copy)]
 pub struct Lease<'a> {
     limit: lease::Limit,
     ttl_ms: u64,
@@ -132,9 +134,9 @@ impl<'a> Part<'a> {
     pub fn read(
         call: &mut Call<'a>,
         name: &'a Argument<'a>,
-        spec: Spec<'a>,
+        spec: &Spec<'a>,
     ) -> Result<Self, Error<'a>> {
-        let stands = match spec {
+        let stands = match *spec {
             Spec::Bucket(limit, ask) => Stands::Bucket(OnString::read(call, name, limit, ask)?),
             Spec::Window(limit, ask) => Stands::Window(OnString::read(call, name, limit, ask)?),
             Spec::Sliding(limit, ask) => Stands::Sliding(OnString::read(call, name, limit, ask)?),
@@ -340,7 +342,7 @@ impl<L: Counted> OnString<L> {
 ///
 /// # Errors
 /// There is none.
-pub fn check_memory<'a>(call: &Call<'a>, parts: &[Part<'a>]) -> Result<(), Error<'a>> {
+pub fn check_memory<'a>(call: &Call<'a>, parts: &Few<Part<'a>>) -> Result<(), Error<'a>> {
     let Some(error) = parts.iter().find_map(Part::out_of_memory) else {
         return Ok(());
     };

@@ -6,6 +6,7 @@
 pub mod acquire;
 pub mod all;
 mod expiries;
+mod few;
 pub mod give;
 pub mod lease_set;
 pub mod leases;

@@ -3,11 +3,12 @@
 
 use redis_rl_limits::bucket::{Bucket, Limit, Standing};
 use redis_rl_limits::decision::{Ask, Change, Decision, Reply, Standing as _};
-use redis_rl_limits::distinct::Distinct;
+use redis_rl_limits::distinct::check_distinct;
 use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::number::plain_integer;
 use redis_rl_limits::options::{Name, Options};
 
+use super::few::Few;
 use super::limited::{refused, report, Open};
 use super::replies::Replies;
 use super::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
@@ -77,17 +78,17 @@ fn split<'s, 'a>(
 }
 
 /// Reads every bucket, if all of the arguments are right.
-fn read<'a>(call: &mut Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part<'a>>, Error<'a>> {
-    let mut limits = Vec::with_capacity(buckets.len() / STEP);
-    let mut keys = Distinct::new(call.seed());
+fn read<'a>(call: &mut Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Few<Part<'a>>, Error<'a>> {
+    let names = buckets.iter().step_by(STEP);
+    check_distinct(call.seed(), names.map(Argument::bytes))?;
+    let mut limits = Few::new();
     for bucket in buckets.chunks_exact(STEP) {
         if let [name, rate, burst] = bucket {
-            keys.insert(name.bytes())?;
             limits.push((name, Limit::parse(rate.bytes(), burst.bytes())?));
         }
     }
-    let mut parts = Vec::with_capacity(limits.len());
-    for (name, limit) in limits {
+    let mut parts = Few::new();
+    for &(name, limit) in limits.iter() {
         let open = Open::new(call, name, limit)?;
         parts.push(Part {
             name,
@@ -100,15 +101,19 @@ fn read<'a>(call: &mut Call<'a>, buckets: &'a [Argument<'a>]) -> Result<Vec<Part
 }
 
 /// Takes from every bucket.
-fn take<'a>(call: &mut Call<'a>, parts: &[Part<'a>], ask: &Ask) -> Result<Vec<Reply>, Error<'a>> {
+fn take<'a>(
+    call: &mut Call<'a>,
+    parts: &Few<Part<'a>>,
+    ask: &Ask,
+) -> Result<Few<Reply>, Error<'a>> {
     // Asked for all before the first is written, and not again: the first ones may take the last
     // of the memory, and the others must be written too.
     if let Some(part) = parts.iter().find(|part| part.is_new) {
         call.check_memory()
             .map_err(|refusal| refused::<Limit>(refusal, part.name))?;
     }
-    let mut replies = Vec::with_capacity(parts.len());
-    for part in parts {
+    let mut replies = Few::new();
+    for part in parts.iter() {
         let decision = part.standing.take(ask)?;
         part.store(call, &decision)?;
         report(call, part.name, &decision.reply, &BUCKETS);
@@ -118,9 +123,13 @@ fn take<'a>(call: &mut Call<'a>, parts: &[Part<'a>], ask: &Ask) -> Result<Vec<Re
 }
 
 /// Takes nothing, and tells of each bucket whether it has enough.
-fn deny<'a>(call: &mut Call<'a>, parts: &[Part<'a>], ask: &Ask) -> Result<Vec<Reply>, Error<'a>> {
-    let mut replies = Vec::with_capacity(parts.len());
-    for part in parts {
+fn deny<'a>(
+    call: &mut Call<'a>,
+    parts: &Few<Part<'a>>,
+    ask: &Ask,
+) -> Result<Few<Reply>, Error<'a>> {
+    let mut replies = Few::new();
+    for part in parts.iter() {
         let decision = if part.standing.has(ask) {
             part.standing.look(ask)?
         } else {

@@ -2,6 +2,7 @@
 
 use redis_rl_limits::decision::{Reply, NEVER};
 
+use super::few::Few;
 use super::Answer;
 use crate::server::Call;
 
@@ -10,7 +11,7 @@ pub struct Replies {
     /// What the whole call took; 0 is denied.
     pub taken: i64,
     /// Of each limit, in the order given.
-    pub each: Vec<Reply>,
+    pub each: Few<Reply>,
 }
 
 impl Answer for Replies {
@@ -19,7 +20,7 @@ impl Answer for Replies {
         call.reply_integer(self.taken);
         call.reply_integer(self.longest_wait());
         call.reply_array(self.each.len());
-        for reply in &self.each {
+        for reply in self.each.iter() {
             reply.send(call);
         }
     }

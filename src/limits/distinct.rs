@@ -4,12 +4,37 @@ use crate::error::Error;
 use crate::hash::hash;
 use crate::units::MAX_LIMITS;
 
+/// So many keys are compared each with each, which for few is the cheapest.
+const FEW: usize = 8;
+
 /// Twice as many as there can be keys, so that a free one is near.
 const SLOTS: usize = 2 * MAX_LIMITS as usize;
 
+/// Makes sure that no key of a call, of at most [`MAX_LIMITS`], is given twice. The `seed` is any
+/// number that who chooses the keys cannot know.
+///
+/// # Errors
+/// One is.
+#[inline(always)]
+pub fn check_distinct<'a>(
+    seed: u64,
+    keys: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> Result<(), Error<'a>> {
+    if keys.len() > FEW {
+        let mut seen = Distinct::new(seed);
+        return keys.into_iter().try_for_each(|key| seen.insert(key));
+    }
+    for (n, key) in keys.clone().enumerate() {
+        if keys.clone().take(n).any(|before| before == key) {
+            return Err(Error::RepeatedKey(key));
+        }
+    }
+    Ok(())
+}
+
 /// The keys of a call seen so far: a hash table on the stack. Its time is linear in the bytes of
 /// the keys, whatever they have in common.
-pub struct Distinct<'a> {
+struct Distinct<'a> {
     seed: u64,
     slots: [Option<Seen<'a>>; SLOTS],
 }
@@ -22,7 +47,7 @@ struct Seen<'a> {
 
 impl<'a> Distinct<'a> {
     /// None seen yet. The `seed` is any number that who chooses the keys cannot know.
-    pub fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self {
             seed,
             slots: [None; SLOTS],
@@ -33,7 +58,7 @@ impl<'a> Distinct<'a> {
     ///
     /// # Errors
     /// It was seen before.
-    pub fn insert(&mut self, key: &'a [u8]) -> Result<(), Error<'a>> {
+    fn insert(&mut self, key: &'a [u8]) -> Result<(), Error<'a>> {
         let hash = hash(self.seed, key);
         let first = hash as usize % SLOTS;
         let (before, from) = self.slots.split_at_mut_checked(first).unwrap_or_default();
