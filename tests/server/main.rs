@@ -16,6 +16,7 @@ mod windows;
 
 mod all;
 mod all_around;
+mod all_model;
 mod all_once;
 mod all_refused;
 mod give;

@@ -1,0 +1,416 @@
+//! RL.ALL against a model that shares no code with the module: random calls, with those on one
+//! key in between.
+//!
+//! `REDIS_RL_FUZZ_SECONDS` sets how long (3), `REDIS_RL_FUZZ_SEED` which calls.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, Value};
+
+use crate::common::Server;
+use crate::oracle::{self, After, MILLI};
+use crate::support::mixed::{all, words};
+use crate::support::traffic::Dice;
+use crate::support::{expires_at, now, Ask as _, Reply};
+use crate::windows::{self, decide, Call, Named};
+
+/// What a limit of the call asks for.
+enum Spec {
+    Bucket(oracle::Limit, u64, u64),
+    Window(u64, Named, windows::Ask),
+    /// Slots, milliseconds, token, how many are to stay free, ONCE.
+    Lease(i64, i64, String, i64, bool),
+}
+
+/// What a key holds: a string, or tokens with their ends, soonest first; and its expiry.
+#[derive(Clone, Debug, PartialEq)]
+enum Held {
+    Text(Option<Vec<u8>>),
+    Set(Vec<(String, f64)>),
+}
+
+struct Part {
+    key: String,
+    text: String,
+    spec: Spec,
+    before: Held,
+    /// In milliseconds since 1970, or below zero.
+    expires: i64,
+    after: Held,
+}
+
+fn random_part(dice: &mut Dice, key: usize) -> (String, Spec) {
+    let (cost, keep) = (
+        dice.roll(1..4),
+        [0, 0, 0, 1, 2, 6][dice.roll(0..6) as usize],
+    );
+    let limit = dice.roll(2..9);
+    let keeps = if keep > 0 {
+        format!(" KEEP {keep}")
+    } else {
+        String::new()
+    };
+    let ask = windows::Ask {
+        cost,
+        keep,
+        mode: windows::Mode::Whole,
+    };
+    let (text, named) = match key % 5 {
+        0 => {
+            let rate = ["1/h", "100", "40/s", "3/20ms"][dice.roll(0..4) as usize];
+            let parsed = oracle::Limit::parse(rate.as_bytes(), limit.to_string().as_bytes());
+            let text = format!("BUCKET {rate} {limit} COST {cost}{keeps}");
+            return (text, Spec::Bucket(parsed.expect("a limit"), cost, keep));
+        }
+        1 => {
+            let millis = [25, 60, 3_600_000][dice.roll(0..3) as usize];
+            (format!("{millis}ms"), Named::For(millis))
+        }
+        // Not of two lengths on one key: what a call converts is the window commands' own matter.
+        2 => {
+            let millis = if key < 5 { 80 } else { 3_600_000 };
+            (format!("SLIDING {millis}ms"), Named::Sliding(millis))
+        }
+        3 => (
+            "MONTH OFFSET -03:30".to_owned(),
+            Named::Calendar(crate::calendar::Unit::Month(1), -210),
+        ),
+        _ => {
+            let millis = [10, 40, 3_600_000][dice.roll(0..3) as usize];
+            let once = dice.roll(0..2) == 0;
+            let token = format!("t{}", dice.roll(0..6));
+            let ends = if once { " ONCE" } else { "" };
+            let text = format!("LEASE {limit} {millis}ms {token}{keeps}{ends}");
+            let (limit, keep) = (limit as i64, keep as i64);
+            return (text, Spec::Lease(limit, millis, token, keep, once));
+        }
+    };
+    (
+        format!("WINDOW {limit} {text} COST {cost}{keeps}"),
+        Spec::Window(limit, named, ask),
+    )
+}
+
+fn held(c: &mut Connection, key: &str) -> Held {
+    match key.ends_with(['4', '9']) {
+        true => Held::Set(c.call(&["ZRANGE", key, "0", "-1", "WITHSCORES"])),
+        false => Held::Text(c.call(&["GET", key])),
+    }
+}
+
+/// What a call comes to for one limit at one instant.
+#[derive(Debug)]
+struct Told {
+    passes: bool,
+    /// Where the call is made, and where it is denied.
+    taken: Reply,
+    looked: Reply,
+    after: Held,
+    /// Whether it is a lease, and what speaks for a call that was made before.
+    made: Option<bool>,
+}
+
+impl Part {
+    fn at(&self, now: u64) -> Told {
+        match (&self.spec, &self.before) {
+            (Spec::Bucket(limit, cost, keep), Held::Text(stored)) => {
+                let state = stored
+                    .as_ref()
+                    .map(|bytes| oracle::State::read(bytes).expect("a bucket"));
+                let whole = oracle::Mode::Whole;
+                let take = limit
+                    .take_keeping(state, now, *cost, *keep, whole)
+                    .expect("no debt");
+                let passes = take.reply[0] > 0;
+                let look = if passes {
+                    limit.look(state, now, *cost).reply
+                } else {
+                    take.reply
+                };
+                let after = match take.after {
+                    After::Written(state, _) => Some(state.bytes().to_vec()),
+                    After::Removed => None,
+                    _ => stored.clone(),
+                };
+                Told {
+                    passes,
+                    taken: take.reply,
+                    looked: look,
+                    after: Held::Text(after),
+                    made: None,
+                }
+            }
+            (Spec::Window(limit, named, ask), Held::Text(stored)) => {
+                let decide = |call| decide(*limit, *named, stored.as_deref(), now, call);
+                let take = decide(Call::Take(*ask)).expect("a window");
+                let looked = decide(Call::Look(*ask)).expect("a window").reply;
+                let after = match take.after {
+                    windows::After::Written(bytes, _) => Some(bytes),
+                    windows::After::Removed => None,
+                    windows::After::Kept => stored.clone(),
+                };
+                let passes = take.reply[0] > 0;
+                Told {
+                    passes,
+                    taken: take.reply,
+                    looked,
+                    after: Held::Text(after),
+                    made: None,
+                }
+            }
+            (Spec::Lease(slots, ttl, token, keep, once), Held::Set(members)) => lease(
+                *slots,
+                *ttl,
+                token,
+                *keep,
+                *once,
+                members,
+                (now / MILLI) as i64,
+            ),
+            _ => unreachable!("each key has its kind"),
+        }
+    }
+}
+
+/// Seven numbers are what a lease is.
+fn lease(
+    slots: i64,
+    ttl: i64,
+    token: &str,
+    keep: i64,
+    once: bool,
+    members: &[(String, f64)],
+    now: i64,
+) -> Told {
+    let live: Vec<_> = members
+        .iter()
+        .filter(|(_, end)| *end > now as f64)
+        .collect();
+    let own = live.iter().find(|(name, _)| name == token);
+    let end = own.map_or(0.0, |own| own.1).max((now + ttl) as f64);
+    let mut after: Vec<_> = live
+        .iter()
+        .filter(|(name, _)| name != token)
+        .copied()
+        .cloned()
+        .collect();
+    let last =
+        |ends: &[(String, f64)]| ends.iter().map(|end| end.1 as i64).max().unwrap_or(now) - now;
+    let as_is: Vec<_> = live.iter().copied().cloned().collect();
+    let too_many = live.len() as i64 + keep + 1 - slots;
+    let wait = match (own, too_many) {
+        (Some(_), _) | (None, ..=0) => 0,
+        (None, n) if keep + 1 > slots => n.min(-1),
+        (None, n) => live[n as usize - 1].1 as i64 - now,
+    };
+    let passes = own.is_some() || too_many <= 0;
+    let free = |held: usize| (slots - held as i64).max(0);
+    let looked = [
+        i64::from(passes),
+        slots,
+        free(live.len()),
+        wait,
+        last(&as_is),
+    ];
+    after.push((token.to_owned(), end));
+    let taken = [1, slots, free(after.len()), 0, last(&after)];
+    after.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    Told {
+        passes,
+        taken,
+        looked,
+        after: Held::Set(after),
+        made: Some(once && own.is_some()),
+    }
+}
+
+/// Without what has ended by then.
+fn live(held: &Held, now: u64) -> Held {
+    match held {
+        Held::Set(members) => {
+            let is_live = |end: f64| end > (now / MILLI) as f64;
+            Held::Set(
+                members
+                    .iter()
+                    .filter(|(_, end)| is_live(*end))
+                    .cloned()
+                    .collect(),
+            )
+        }
+        text => text.clone(),
+    }
+}
+
+/// What is wrong with the reply and what was written, if the call came at this instant.
+fn fault(
+    parts: &[Part],
+    (taken, wait_ms, each): &(i64, i64, Vec<Reply>),
+    now: u64,
+    end: u64,
+) -> Option<String> {
+    let told: Vec<_> = parts.iter().map(|part| part.at(now)).collect();
+    let mut leases = told.iter().filter_map(|told| told.made).peekable();
+    let made = leases.peek().is_some() && leases.all(|made| made);
+    let passes = told.iter().all(|told| told.passes);
+    let expected: Vec<Reply> = told
+        .iter()
+        .map(|told| match (made, passes, told.made) {
+            (true, _, Some(_)) | (false, true, _) => told.taken,
+            (true, _, None) => [0, told.looked[1], told.looked[2], 0, told.looked[4]],
+            (false, false, _) => told.looked,
+        })
+        .collect();
+    let waits = || expected.iter().map(|reply| reply[3]);
+    let wait = if waits().any(|wait| wait == -1) {
+        -1
+    } else {
+        waits().max().unwrap_or(0)
+    };
+    if *taken != i64::from(made || passes) || *wait_ms != wait || *each != expected {
+        return Some(format!(
+            "made {made}, passes {passes}, wait {wait}, {expected:?}"
+        ));
+    }
+    for (part, told) in parts.iter().zip(told) {
+        let changes = passes && !made || made && told.made.is_some();
+        let expected = if changes {
+            told.after
+        } else {
+            part.before.clone()
+        };
+        let gone = matches!(part.after, Held::Text(None)) && !changes;
+        if live(&part.after, end) != live(&expected, end) && !gone {
+            return Some(format!(
+                "{}: {:?} is not {expected:?}",
+                part.key, part.after
+            ));
+        }
+    }
+    None
+}
+
+/// Calls on one key, which the model does not judge: other tests do.
+fn disturb(c: &mut Connection, dice: &mut Dice) {
+    let n = dice.roll(0..10) as usize;
+    let (text, spec) = random_part(dice, n);
+    let (_, rest) = text.split_once(' ').expect("a kind");
+    let give = |text: &str| text.split(" KEEP").next().unwrap_or_default().to_owned();
+    let call = match (spec, dice.roll(0..3)) {
+        (_, 0) if dice.roll(0..4) == 0 => format!("DEL k{n}"),
+        (Spec::Bucket(..), 0) => format!("RL.GIVE k{n} {}", give(rest)),
+        (Spec::Bucket(..), _) => format!("RL.TAKE k{n} {rest} ATMOST"),
+        (Spec::Window(..), 0) => format!("RL.WGIVE k{n} {}", give(rest)),
+        (Spec::Window(..), _) => format!("RL.WTAKE k{n} {rest} ATMOST"),
+        (Spec::Lease(_, _, token, ..), 0) => format!("RL.RELEASE k{n} {token}"),
+        (Spec::Lease(..), _) => format!("RL.ACQUIRE k{n} {}", rest.trim_end_matches(" ONCE")),
+    };
+    c.ask::<Value>(&call);
+}
+
+/// When a call may have come: each millisecond, and the instant that a bucket was written at.
+fn instants(parts: &[Part], moment: RangeInclusive<u64>) -> Vec<u64> {
+    let written = parts
+        .iter()
+        .filter_map(|part| match (&part.spec, &part.after) {
+            (Spec::Bucket(..), Held::Text(Some(bytes))) => {
+                Some(oracle::State::read(bytes)?.updated_at)
+            }
+            _ => None,
+        });
+    let millis = moment.start() / MILLI + 1..=moment.end() / MILLI;
+    let ends = [*moment.start(), *moment.end()];
+    let all = written.chain(ends).chain(millis.map(|ms| ms * MILLI));
+    all.filter(|instant| moment.contains(instant)).collect()
+}
+
+#[test]
+fn random_histories_go_as_the_model_says() {
+    let setting = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
+    let time = Duration::from_secs(setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(3));
+    let server = Server::start();
+    let mut c = server.connection();
+    let mut dice = Dice::new(seed);
+    let (mut taken, mut denied, mut unclear) = (0, 0, 0);
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if dice.roll(0..3) == 0 {
+            disturb(&mut c, &mut dice);
+            continue;
+        }
+        let (first, step) = (
+            dice.roll(0..10) as usize,
+            [1, 3, 7, 9][dice.roll(0..4) as usize],
+        );
+        let mut parts: Vec<_> = (0..dice.roll(1..6) as usize)
+            .map(|n| (first + n * step) % 10)
+            .map(|n| {
+                let ((text, spec), key) = (random_part(&mut dice, n), format!("k{n}"));
+                let before = held(&mut c, &key);
+                let expires = expires_at(&mut c, &key);
+                Part {
+                    key,
+                    text,
+                    spec,
+                    expires,
+                    after: before.clone(),
+                    before,
+                }
+            })
+            .collect();
+        let call = words(
+            &parts
+                .iter()
+                .map(|part| (part.key.as_str(), part.text.as_str()))
+                .collect::<Vec<_>>(),
+        );
+        let from = now();
+        let reply = all(&mut c, &call);
+        let to = now();
+        for part in &mut parts {
+            part.after = held(&mut c, &part.key);
+        }
+        let end = now();
+        if reply.0 > 0 {
+            taken += 1
+        } else {
+            denied += 1
+        }
+        // Why it came at none of these instants.
+        let misfit = |instants: Vec<u64>| -> Option<String> {
+            let faults = instants
+                .into_iter()
+                .map(|now| fault(&parts, &reply, now, end));
+            let faults: Vec<_> = faults.collect::<Option<_>>()?;
+            faults.into_iter().next()
+        };
+        // Numbers of one reply may change at different instants of one millisecond.
+        let fine = (0..1000).map(|n| from + (to - from) * n / 1000).collect();
+        if let Some(why) = misfit(instants(&parts, from..=to)).and_then(|_| misfit(fine)) {
+            // A key that was read may have expired before the call; a denied one tells no instant.
+            let soon = |part: &Part| is_soon(part, from, end);
+            let told = format!("REDIS_RL_FUZZ_SEED={seed}: {call}\n{reply:?}\n{why}");
+            assert!(parts.iter().any(soon), "{told}");
+            unclear += 1;
+        }
+    }
+    println!("REDIS_RL_FUZZ_SEED={seed}: {taken} taken, {denied} denied, {unclear} unclear");
+    assert!(taken > 100 && denied > 100 && unclear * 50 < taken + denied);
+}
+
+/// Whether what a key held may have ended in that time, or a bucket be one that fills fast.
+fn is_soon(part: &Part, from: u64, to: u64) -> bool {
+    let in_time = (from / MILLI) as i64 - 20..=(to / MILLI) as i64 + 1;
+    match (&part.spec, &part.before) {
+        (_, Held::Set(members)) => members
+            .iter()
+            .any(|(_, end)| in_time.contains(&(*end as i64))),
+        (Spec::Bucket(..), _) if part.text.split(' ').nth(1) != Some("1/h") => true,
+        _ => in_time.contains(&part.expires),
+    }
+}
