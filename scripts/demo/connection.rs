@@ -185,8 +185,9 @@ fn advised(error: RedisError) -> RedisError {
              redis://USER:PASSWORD@HOST",
         ),
         Some("NOPERM") => useless(&format!(
-            "the user may not do what the demo needs (ACL SETUSER USER … +rl.take +rl.mtake \
-             +rl.give, and a key pattern that fits --prefix): {error}"
+            "the user may not do what the demo needs (ACL SETUSER USER … +rl.take +rl.give, or \
+             with other limits than one bucket +rl.all +rl.give +rl.wgive +rl.renew +rl.release, \
+             and a key pattern that fits --prefix): {error}"
         )),
         _ if error.detail().is_some_and(unknown) => useless(NO_MODULE),
         _ => error,

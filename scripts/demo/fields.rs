@@ -1,8 +1,8 @@
 //! The RateLimit fields, as draft-ietf-httpapi-ratelimit-headers-10 defines them.
 //!
-//! The draft speaks of a quota in a window. Here the quota `q` is a bucket's burst and the window
+//! The draft speaks of a quota in a window. Of a bucket the quota `q` is the burst and the window
 //! `w` the time in which an empty one fills: `q / w` is the rate, and `q` is never exceeded at
-//! once.
+//! once. Of leases `q` are those that can be held at once, and there is no window.
 
 use std::time::Duration;
 
@@ -41,18 +41,21 @@ pub fn tell(headers: &mut HeaderMap, limits: &[Box<dyn Limit>], answer: &Answer)
             headers.insert(name, value);
         }
     }
-    if !answer.allowed {
-        headers.insert(RETRY_AFTER, whole_seconds(answer.wait).into());
+    let refused = limits
+        .iter()
+        .zip(&answer.standings)
+        .filter(|(_, standing)| !standing.allows);
+    let waits = refused.filter_map(|(limit, &standing)| limit.retry_after(standing));
+    if let Some(wait) = waits.max().filter(|_| !answer.allowed) {
+        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
     }
 }
 
 /// Section 3.1.3: `w` is in whole seconds and not zero, so a shorter window is left out.
 fn policy(limit: &dyn Limit) -> String {
     let window = limit.window();
-    let w = match window < Duration::from_secs(1) {
-        true => String::new(),
-        false => format!(";w={}", whole_seconds(window)),
-    };
+    let window = window.filter(|window| *window >= Duration::from_secs(1));
+    let w = window.map_or(String::new(), |w| format!(";w={}", whole_seconds(w)));
     format!("\"{}\";q={}{w}", limit.name(), limit.quota())
 }
 

@@ -1,5 +1,6 @@
 //! Serves HTTP/1.1 and outlives impolite clients.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::future::{poll_fn, Future};
 use std::net::IpAddr;
@@ -39,6 +40,11 @@ pub enum Body {
     Text(Bytes),
     /// Whatever comes, for as long as there is somebody who sends.
     Stream(mpsc::Receiver<Bytes>),
+    /// Something else, until the last of which is sent this is kept.
+    Keeping {
+        body: Box<Body>,
+        _kept: Box<dyn Any + Send>,
+    },
 }
 
 /// A plain text with its status.
@@ -156,17 +162,23 @@ impl hyper::body::Body for Body {
             Self::Stream(stream) => stream
                 .poll_recv(cx)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Keeping { body, .. } => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Text(text) if text.is_empty())
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Stream(_) => false,
+            Self::Keeping { body, .. } => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Text(text) => SizeHint::with_exact(text.len() as u64),
             Self::Stream(_) => SizeHint::default(),
+            Self::Keeping { body, .. } => body.size_hint(),
         }
     }
 }

@@ -3,16 +3,23 @@
 //! A new kind of limit is a file beside `limit/bucket.rs` and a line in [`KINDS`].
 
 mod bucket;
+mod demand;
+mod lease;
+mod window;
 
 use std::time::Duration;
 
+use redis_rl_limits::error::Error;
+
 pub use bucket::Bucket;
+pub use demand::Demand;
+pub use lease::{Lease, Tokens};
 
 // The module's own bounds.
-pub use redis_rl_limits::units::{MAX_LIMITS, MAX_WAIT_MS};
+pub use redis_rl_limits::units::{MAX_LIMITS, MAX_TOKENS, MAX_WAIT_MS};
 
 /// Every kind of limit that may be asked for.
-pub const KINDS: &[Kind] = &[bucket::KIND];
+pub const KINDS: &[Kind] = &[bucket::KIND, window::FIXED, window::SLIDING, lease::KIND];
 
 /// A kind of limit, as an option asks for it.
 pub struct Kind {
@@ -28,102 +35,97 @@ pub struct Kind {
 /// The words of a command, its name first.
 pub type Command = Vec<String>;
 
-/// What every request asks of each limit.
-#[derive(Clone, Copy, Debug)]
+/// What one request asks of every limit.
+#[derive(Clone, Debug)]
 pub struct Ask {
+    /// Who asks: what the keys are made of.
+    pub caller: String,
     /// Tokens.
     pub cost: u64,
     /// Rather than be refused, wait up to this long.
     pub max_wait: Option<Duration>,
+    /// What its leases are held by; no other request has it.
+    pub token: String,
+    /// When it was asked, in milliseconds since 1970.
+    pub asked_at: u64,
 }
 
 /// How a caller stands with one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// Whether this limit alone would let the request pass.
+    pub allows: bool,
     /// What may still be taken now.
     pub remaining: u64,
+    /// Until it would, if nobody took anything in between; `None` if that is not known.
+    pub wait: Option<Duration>,
     /// Until nothing counts as used any more.
     pub reset: Duration,
 }
 
 /// One limit: what the store is asked for it, and what its answers mean.
 pub trait Limit: Send + Sync {
-    /// What clients see of it, and its key's end where there are several.
+    /// What clients see of it, and its key's end.
     fn name(&self) -> &str;
 
     /// The most that can be taken at once.
     fn quota(&self) -> u64;
 
-    /// The time in which as much as the quota comes back.
-    fn window(&self) -> Duration;
+    /// The highest cost that can ever pass; `None` if the cost does not matter.
+    fn max_cost(&self) -> Option<u64> {
+        Some(self.quota())
+    }
+
+    /// The time in which as much as the quota comes back; `None` if there is none, or it is not
+    /// always the same.
+    fn window(&self) -> Option<Duration>;
 
     /// The limit in words, for the operators' page: what `cost` is a request's.
     fn words(&self, cost: u64) -> String;
 
-    /// The command that takes what `ask` says from `key`.
-    fn take(&self, key: &str, ask: Ask) -> Command;
+    /// What stands for this limit and `ask` in `RL.ALL`.
+    fn spec(&self, ask: &Ask) -> Command;
 
     /// The command that gives back to `key` what `ask` took.
-    fn give_back(&self, key: &str, ask: Ask) -> Command;
+    fn give_back(&self, key: &str, ask: &Ask) -> Command;
 
-    /// What stands for this limit where several are asked in one command.
-    fn spec(&self) -> Vec<String>;
-
-    /// How long until there is more to take than now; `None` if nothing is used.
+    /// How long until there is more to take than now; `None` if nothing is used, or nobody knows.
     fn until_more(&self, standing: Standing) -> Option<Duration>;
 
-    /// How somebody who stood so stands after `time`, if nobody took anything since.
-    fn later(&self, standing: Standing, time: Duration) -> Standing;
+    /// How long somebody should stay away whom this limit refused.
+    fn retry_after(&self, standing: Standing) -> Option<Duration> {
+        standing.wait
+    }
 
-    /// The bucket to count in, for a store that does so itself; `None` for another kind.
-    fn bucket(&self) -> Option<Bucket> {
+    /// How somebody who stood so stands after `time`, if nobody took anything since. Only a bucket
+    /// is ever waited for.
+    fn later(&self, standing: Standing, _time: Duration) -> Standing {
+        standing
+    }
+
+    /// The bucket that this is, if it is one.
+    fn bucket(&self) -> Option<&Bucket> {
+        None
+    }
+
+    /// The lease that a request holds of it while it is served, if that is how it limits.
+    fn lease(&self) -> Option<&Lease> {
         None
     }
 }
 
-/// What every request asks of the store.
-pub struct Demand {
-    pub limits: Vec<Box<dyn Limit>>,
-    pub ask: Ask,
+/// What a request of this cost takes, so many of them.
+fn counted(count: &str, cost: u64) -> String {
+    let noun = if cost == 1 { "request" } else { "token" };
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
-impl Demand {
-    /// The keys of a caller called `key`, one for each limit.
-    pub fn keys<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
-        self.limits
-            .iter()
-            .map(move |limit| match self.limits.as_slice() {
-                [_] => key.to_owned(),
-                // One hash tag keeps a caller's keys in one slot of a cluster.
-                _ => format!("{{{key}}}:{}", limit.name()),
-            })
-    }
+fn command<const N: usize>(words: [&str; N]) -> Command {
+    words.map(str::to_owned).into()
+}
 
-    /// The command that takes what is asked from every limit, or nothing from any.
-    pub fn take(&self, key: &str) -> Command {
-        if let [limit] = self.limits.as_slice() {
-            return limit.take(key, self.ask);
-        }
-        let mut command = vec!["RL.MTAKE".to_owned(), self.limits.len().to_string()];
-        for (key, limit) in self.keys(key).zip(&self.limits) {
-            command.push(key);
-            command.extend(limit.spec());
-        }
-        command.extend(["COST".to_owned(), self.ask.cost.to_string()]);
-        command
-    }
-
-    /// A call of the command that [`Demand::take`] makes, on a key of a caller called `key`, that
-    /// changes nothing: the module refuses its numbers.
-    pub fn probe(&self, key: &str) -> Command {
-        let key = self.keys(key).next().unwrap_or_default();
-        let words = match self.limits.as_slice() {
-            [limit] => vec![limit.take(&key, self.ask).swap_remove(0), key],
-            _ => vec!["RL.MTAKE".to_owned(), "1".to_owned(), key],
-        };
-        words
-            .into_iter()
-            .chain(["probe".to_owned(), "1".to_owned()])
-            .collect()
-    }
+/// The module's words about a value that it would not accept.
+fn refusal(error: Error) -> String {
+    error.to_string().trim_start_matches("ERR ").to_owned()
 }

@@ -1,29 +1,29 @@
 //! The limiter in front of a service: who is asking, may they, and what they are told.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+mod grant;
 
-use futures_util::future::{select, Either};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use hyper::{Method, StatusCode};
-use tokio::time::{sleep, sleep_until, timeout, Instant};
+use tokio::time::{timeout, Instant};
 
 use crate::caller::KeyBy;
+use crate::cost::Costs;
 use crate::fields::tell;
-use crate::http::{text, Request, Response};
-use crate::limit::Demand;
+use crate::http::{text, Body, Request, Response};
+use crate::limit::{Ask, Demand, Tokens};
 use crate::log::{log, Warnings};
 use crate::metrics::{Metrics, Outcome};
 use crate::stop::Stopping;
-use crate::store::{Answer, Store};
+use crate::store::{Answer, Store, StoreError};
+pub use grant::Count;
+use grant::Grant;
 
 /// When to come back if the limiter is not there, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
-
-/// How long a store that is away is waited for, to give something back.
-const GIVING_BACK: Duration = Duration::from_secs(10);
 
 /// What becomes of a request that the store gives no answer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Limiter {
     pub store: Arc<dyn Store>,
     pub demand: Demand,
     pub key_by: KeyBy,
+    pub costs: Costs,
+    pub tokens: Tokens,
     /// How long the store may take to answer.
     pub timeout: Duration,
     pub fail: Fail,
@@ -47,6 +49,8 @@ pub struct Limiter {
     pub stopping: Stopping,
     pub warnings: Warnings,
     pub metrics: Metrics,
+    /// How much is going back to the store at this moment.
+    pub going_back: Count,
 }
 
 impl Limiter {
@@ -60,30 +64,29 @@ impl Limiter {
             self.metrics.count(Outcome::Exempt);
             return service(request).await;
         }
-        let key = match self.key_by.key(&request) {
-            Ok(key) => key,
+        let ask = match self.ask_of(&request) {
+            Ok(ask) => Arc::new(ask),
             Err(why) => {
                 self.metrics.count(Outcome::Invalid);
                 return text(StatusCode::BAD_REQUEST, why);
             }
         };
-        let answer = self.ask(&key).await;
-        let outcome = Outcome::of(&answer, self.fail);
-        let mut answer = match answer {
-            Ok(answer) => answer,
+        let (mut answer, grant) = match self.ask(ask).await {
+            Ok((answer, Some(grant))) => (answer, grant),
+            Ok((answer, None)) => return self.refuse(&answer),
             Err(reason) => {
-                self.metrics.count(outcome);
-                let failed = outcome.name().replace('_', " ");
-                self.warnings.warn(&format!("limiter {failed}: {reason}"));
-                return match outcome {
-                    Outcome::FailedClosed => unavailable("Rate limiter unavailable\n"),
-                    _ => service(request).await,
+                return match self.fails(&reason) {
+                    Fail::Closed => unavailable("Rate limiter unavailable\n"),
+                    Fail::Open => service(request).await,
                 };
             }
         };
+        let outcome = match answer.wait {
+            Duration::ZERO => Outcome::Allowed,
+            _ => Outcome::Delayed,
+        };
         if outcome == Outcome::Delayed {
-            let turn = Turn::reserved(&self, key);
-            if !turn.comes_after(answer.wait).await {
+            if !grant.turn_comes_after(answer.wait).await {
                 self.metrics.count(Outcome::Stopped);
                 return unavailable("The server is stopping\n");
             }
@@ -93,94 +96,94 @@ impl Limiter {
             }
         }
         self.metrics.count(outcome);
-        let mut response = if answer.allowed {
-            service(request).await
-        } else {
-            log("Rate limit exceeded");
-            text(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n")
-        };
+        let held = grant.spend();
+        let mut response = service(request).await;
+        if let Some(held) = held {
+            response = response.map(|body| Body::Keeping {
+                body: Box::new(body),
+                _kept: Box::new(held),
+            });
+        }
         tell(response.headers_mut(), &self.demand.limits, &answer);
         response
     }
 
-    /// The store's answer in time, or why there is none.
+    /// What a request asks for.
     ///
-    /// Where that means a refusal, a take that comes late is given back.
-    async fn ask(self: &Arc<Self>, key: &str) -> Result<Answer, String> {
+    /// # Errors
+    /// It does not say clearly who asks, or for how much; what to tell it.
+    fn ask_of(&self, request: &Request) -> Result<Ask, String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_millis();
+        Ok(Ask {
+            caller: self.key_by.key(request)?,
+            cost: self.costs.of(request)?,
+            max_wait: self.demand.max_wait,
+            token: self.tokens.next(),
+            asked_at: u64::try_from(now).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// The store's answer in time, and what it granted; or why there is no answer.
+    ///
+    /// Of a take that comes late, what it took goes back. A request that went through without it
+    /// is charged all the same.
+    async fn ask(self: &Arc<Self>, ask: Arc<Ask>) -> Result<(Answer, Option<Grant>), String> {
         let start = Instant::now();
-        let (limiter, name) = (self.clone(), key.to_owned());
-        let mut take =
-            tokio::spawn(async move { limiter.store.take(&name, &limiter.demand).await });
-        let answer = match timeout(self.timeout, &mut take).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => return Err(error.to_string()),
-            Ok(Err(broken)) => return Err(broken.to_string()),
-            Err(_) => Err(format!("no answer within {:?}", self.timeout)),
-        };
-        self.metrics.took(start.elapsed());
-        match (&answer, self.fail) {
-            (Err(_), Fail::Open) => take.abort(),
-            (Err(_), Fail::Closed) => {
-                let (limiter, key) = (self.clone(), key.to_owned());
-                tokio::spawn(async move {
-                    if matches!(take.await, Ok(Ok(late)) if late.allowed) {
-                        limiter.give_back(&key).await;
-                    }
-                });
+        let limiter = self.clone();
+        // Goes on after this is dropped, and then drops the grant.
+        let mut take = tokio::spawn(async move {
+            let answer = limiter.store.take(&limiter.demand, &ask).await?;
+            let grant = answer.allowed.then(|| Grant::new(limiter, ask));
+            Ok::<_, StoreError>((answer, grant))
+        });
+        let taken = timeout(self.timeout, &mut take).await;
+        if !matches!(taken, Ok(Ok(Err(_)))) {
+            self.metrics.took(start.elapsed());
+        }
+        match taken {
+            Ok(Ok(taken)) => taken.map_err(|error| error.to_string()),
+            Ok(Err(broken)) => Err(broken.to_string()),
+            Err(_) => {
+                if self.fail == Fail::Open {
+                    tokio::spawn(async move {
+                        if let Ok(Ok((_, Some(grant)))) = take.await {
+                            drop(grant.spend());
+                        }
+                    });
+                }
+                Err(format!("no answer within {:?}", self.timeout))
             }
-            (Ok(_), _) => {}
-        }
-        answer
-    }
-
-    /// A store that is not there is waited for, but not for ever.
-    async fn give_back(&self, key: &str) {
-        let start = Instant::now();
-        while !self.store.is_up() && start.elapsed() < GIVING_BACK {
-            sleep(Duration::from_millis(50)).await;
-        }
-        if let Err(error) = self.store.give_back(key, &self.demand).await {
-            self.warnings
-                .warn(&format!("what was taken could not be given back: {error}"));
         }
     }
-}
 
-/// Tokens that are reserved for a request that waits for its turn. They go back if it never comes:
-/// if the caller hangs up, or the server stops before.
-struct Turn {
-    limiter: Arc<Limiter>,
-    /// `None` once they are used or given back.
-    key: Option<String>,
-}
-
-impl Turn {
-    fn reserved(limiter: &Arc<Limiter>, key: String) -> Self {
-        let (limiter, key) = (limiter.clone(), Some(key));
-        Self { limiter, key }
+    /// Tells whoever asks, and the log and the metrics, which limits denied it.
+    fn refuse(&self, answer: &Answer) -> Response {
+        self.metrics.count(Outcome::Refused);
+        let denied = answer.standings.iter().map(|standing| !standing.allows);
+        self.metrics.denied(denied.clone());
+        let limits = self.demand.limits.iter().zip(denied);
+        let names = limits.filter_map(|(limit, denied)| denied.then(|| limit.name()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        match self.demand.limits.len() {
+            1 => log("Rate limit exceeded"),
+            _ => log(&format!("Rate limit exceeded: {names}")),
+        }
+        let mut response = text(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n");
+        tell(response.headers_mut(), &self.demand.limits, answer);
+        response
     }
 
-    /// Waits so long; `false` if the server stops before.
-    async fn comes_after(mut self, wait: Duration) -> bool {
-        let turn = Instant::now() + wait;
-        let stopped = pin!(self.limiter.stopping.ends_before(turn));
-        let came = match select(pin!(sleep_until(turn)), stopped).await {
-            Either::Left(_) => true,
-            Either::Right(_) => false,
+    /// Counts and logs that the store gave no answer.
+    fn fails(&self, reason: &str) -> Fail {
+        let outcome = match self.fail {
+            Fail::Open => Outcome::FailedOpen,
+            Fail::Closed => Outcome::FailedClosed,
         };
-        if let Some(key) = self.key.take().filter(|_| !came) {
-            self.limiter.give_back(&key).await;
-        }
-        came
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            let limiter = self.limiter.clone();
-            tokio::spawn(async move { limiter.give_back(&key).await });
-        }
+        self.metrics.count(outcome);
+        let failed = outcome.name().replace('_', " ");
+        self.warnings.warn(&format!("limiter {failed}: {reason}"));
+        self.fail
     }
 }
 
@@ -194,16 +197,4 @@ fn unavailable(words: &'static str) -> Response {
 fn is_preflight(request: &Request) -> bool {
     let has = |name: &HeaderName| request.headers().contains_key(name);
     request.method() == Method::OPTIONS && has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-impl Outcome {
-    fn of(answer: &Result<Answer, String>, fail: Fail) -> Self {
-        match answer {
-            Ok(answer) if !answer.allowed => Self::Refused,
-            Ok(answer) if answer.wait.is_zero() => Self::Allowed,
-            Ok(_) => Self::Delayed,
-            Err(_) if fail == Fail::Open => Self::FailedOpen,
-            Err(_) => Self::FailedClosed,
-        }
-    }
 }

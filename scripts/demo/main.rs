@@ -1,10 +1,11 @@
-//! An HTTP server whose requests are limited by `RL.TAKE`.
+//! An HTTP server whose requests are limited by `RL.TAKE`, or by `RL.ALL`.
 
 mod address;
 mod admin;
 mod caller;
 mod census;
 mod connection;
+mod cost;
 mod fields;
 mod http;
 mod limit;
@@ -24,16 +25,19 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{select, Either};
 use hyper::StatusCode;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use address::Address;
 use admin::Admin;
 use connection::{Link, Probe};
 use http::{serve, text, Request, Response};
-use limiter::Limiter;
+use limit::Tokens;
+use limiter::{Count, Limiter};
 use log::{log, Warnings};
 use metrics::Metrics;
 use options::{Options, Place};
@@ -76,14 +80,17 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let limiter = Arc::new(Limiter {
         store,
+        metrics: Metrics::of(&options.demand.limits),
         demand: options.demand,
         key_by: options.key_by,
+        costs: options.costs,
+        tokens: Tokens::default(),
         timeout: options.timeout,
         fail: options.fail,
         charge_preflight: options.charge_preflight,
         stopping: stopping.clone(),
         warnings: Warnings::default(),
-        metrics: Metrics::default(),
+        going_back: Count::default(),
     });
     let admin_address = admin_listener.local_addr()?;
     log(&format!("Dashboard on http://{admin_address}/dashboard"));
@@ -91,8 +98,13 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let admin = Arc::new(Admin::new(limiter.clone(), options.admin_token));
     let pages = move |request| admin.clone().answer(request);
     tokio::spawn(serve(admin_listener, pages, std::future::pending()));
-    let service = move |request| limiter.clone().guard(request, hello);
+    let (limited, work) = (limiter.clone(), options.work);
+    let service = move |request| {
+        let hello = move |request| hello(request, work);
+        limited.clone().guard(request, hello)
+    };
     serve(listener, service, stopping.asked()).await;
+    limiter.is_settled().await;
     drop(own_server);
     Ok(())
 }
@@ -141,7 +153,10 @@ fn built_module() -> std::io::Result<PathBuf> {
 }
 
 /// What the limiter guards.
-async fn hello(_: Request) -> Response {
+async fn hello(_: Request, work: Duration) -> Response {
+    if !work.is_zero() {
+        sleep(work).await;
+    }
     let line = format!("Request allowed: {}", stamp::now());
     log(&line);
     text(StatusCode::OK, line + "\n")

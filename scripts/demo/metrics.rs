@@ -4,6 +4,8 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::limit::Limit;
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -52,9 +54,17 @@ const BOUNDS: [f64; 13] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ];
 
+/// What is counted of one limit.
+struct OfLimit {
+    name: String,
+    denied: AtomicU64,
+    /// Slots that requests hold now; `None` if it is not by them that it limits.
+    held: Option<AtomicU64>,
+}
+
 /// The demo's own counters.
-#[derive(Default)]
 pub struct Metrics {
+    limits: Vec<OfLimit>,
     requests: [AtomicU64; Outcome::ALL.len()],
     /// How many takes lie between a bound and the one before.
     takes: [AtomicU64; BOUNDS.len() + 1],
@@ -62,6 +72,42 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Those of a demo with these limits.
+    pub fn of(limits: &[Box<dyn Limit>]) -> Self {
+        let of_limit = |limit: &Box<dyn Limit>| OfLimit {
+            name: limit.name().to_owned(),
+            denied: AtomicU64::new(0),
+            held: limit.lease().map(|_| AtomicU64::new(0)),
+        };
+        Self {
+            limits: limits.iter().map(of_limit).collect(),
+            requests: Default::default(),
+            takes: Default::default(),
+            nanos: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request that some of the limits denied: for each whether it did.
+    pub fn denied(&self, by: impl Iterator<Item = bool>) {
+        for (limit, denied) in self.limits.iter().zip(by) {
+            limit.denied.fetch_add(denied.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// A request holds its slots from now on.
+    pub fn holds(&self) {
+        for held in self.limits.iter().filter_map(|limit| limit.held.as_ref()) {
+            held.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It holds them no longer.
+    pub fn freed(&self) {
+        for held in self.limits.iter().filter_map(|limit| limit.held.as_ref()) {
+            held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a request.
     pub fn count(&self, outcome: Outcome) {
         self.requests[outcome as usize].fetch_add(1, Ordering::Relaxed);
@@ -98,6 +144,7 @@ impl Metrics {
         for (outcome, count) in self.requests() {
             to.sample(requests, &format!("outcome=\"{outcome}\""), count);
         }
+        self.expose_limits(to);
         let take = "demo_take_duration_seconds";
         let help = "Time until the store answered, or was given up on.";
         to.metric(take, "histogram", help);
@@ -109,6 +156,26 @@ impl Metrics {
         to.sample(&format!("{take}_bucket"), "le=\"+Inf\"", all);
         to.sample(&format!("{take}_sum"), "", seconds);
         to.sample(&format!("{take}_count"), "", all);
+    }
+
+    /// As many labels as there are limits.
+    fn expose_limits(&self, to: &mut Exposition) {
+        let label = |limit: &OfLimit| format!("limit=\"{}\"", escaped(&limit.name));
+        let denied = "demo_limit_denied_total";
+        to.metric(denied, "counter", "Requests that this limit denied.");
+        for limit in &self.limits {
+            to.sample(denied, &label(limit), limit.denied.load(Ordering::Relaxed));
+        }
+        let mut leases = self.limits.iter();
+        let held = "demo_leases_held";
+        if leases.any(|limit| limit.held.is_some()) {
+            to.metric(held, "gauge", "Slots that requests of this demo hold now.");
+        }
+        for limit in &self.limits {
+            if let Some(count) = &limit.held {
+                to.sample(held, &label(limit), count.load(Ordering::Relaxed));
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::caller::{By, KeyBy};
-use crate::limit::{Ask, Bucket, Demand, Limit, KINDS, MAX_LIMITS, MAX_WAIT_MS};
+use crate::cost::Costs;
+use crate::limit::{Bucket, Demand, Limit, KINDS, MAX_LIMITS, MAX_TOKENS, MAX_WAIT_MS};
 use crate::limiter::Fail;
 use crate::proxy::{Network, Proxies};
 use table::command;
@@ -21,11 +22,14 @@ pub struct Options {
     pub admin_token: Option<String>,
     pub store: Place,
     pub demand: Demand,
+    pub costs: Costs,
     pub key_by: KeyBy,
     pub charge_preflight: bool,
     pub timeout: Duration,
     pub grace: Duration,
     pub fail: Fail,
+    /// What an answer takes.
+    pub work: Duration,
 }
 
 /// Where the limits are kept.
@@ -64,12 +68,14 @@ impl Options {
             .unwrap_or_default()
             .map(|text| text.parse::<Network>());
         let trusted = trusted.collect::<Result<_, _>>();
+        let demand = demand(matches)?;
         Ok(Self {
             listen: text(matches, "listen").to_owned(),
             admin: text(matches, "admin").to_owned(),
             admin_token: token(matches)?,
             store: Place::of(matches)?,
-            demand: demand(matches)?,
+            costs: costs(matches, &demand)?,
+            demand,
             key_by: KeyBy {
                 prefix: text(matches, "prefix").to_owned(),
                 by: parsed::<By>(matches, "key-by")?,
@@ -86,6 +92,7 @@ impl Options {
                 "closed" => Fail::Closed,
                 _ => Fail::Open,
             },
+            work: millis("work")?,
         })
     }
 }
@@ -124,21 +131,34 @@ fn demand(matches: &ArgMatches) -> Result<Demand, String> {
         true => Some(number(matches, "max-wait")?),
         false => None,
     };
-    if limits.len() > 1 && max_wait.is_some() {
-        return Err("--max-wait goes with one limit only".to_owned());
-    }
     if max_wait.is_some_and(|wait| wait > MAX_WAIT_MS) {
         return Err(format!("--max-wait must be at most {MAX_WAIT_MS}"));
     }
-    let most = limits.iter().map(|limit| limit.quota()).min().unwrap_or(0);
-    let cost = number(matches, "cost")?;
-    if !(1..=most).contains(&cost) {
-        return Err(format!("--cost must be from 1 to the burst, {most}"));
-    }
     let max_wait = max_wait.map(Duration::from_millis);
-    Ok(Demand {
-        limits,
-        ask: Ask { cost, max_wait },
+    let demand = Demand { limits, max_wait };
+    if demand.max_wait.is_some() && demand.lone_bucket().is_none() {
+        return Err("--max-wait goes with one bucket only".to_owned());
+    }
+    Ok(demand)
+}
+
+fn costs(matches: &ArgMatches, demand: &Demand) -> Result<Costs, String> {
+    let most = demand.limits.iter().filter_map(|limit| limit.max_cost());
+    let most = most.min().unwrap_or(MAX_TOKENS);
+    let usual = number(matches, "cost")?;
+    if !(1..=most).contains(&usual) {
+        return Err(format!(
+            "--cost must be from 1 to the smallest limit, {most}"
+        ));
+    }
+    let header = match matches.contains_id("cost-header") {
+        true => Some(parsed(matches, "cost-header")?),
+        false => None,
+    };
+    Ok(Costs {
+        usual,
+        most,
+        header,
     })
 }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::census::Census;
-use crate::limit::{Demand, Standing};
+use crate::limit::{Ask, Demand, Standing};
 
 pub use memory::Memory;
 pub use remote::{packed, Remote};
@@ -18,7 +18,7 @@ pub use remote::{packed, Remote};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub allowed: bool,
-    /// Allowed: go on after this long. Refused: ask again after this long.
+    /// Where it is allowed, to go on after this long.
     pub wait: Duration,
     /// One for each limit of the demand, in its order.
     pub standings: Vec<Standing>,
@@ -49,11 +49,17 @@ pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> +
 
 /// Where the limits are kept.
 pub trait Store: Send + Sync {
-    /// Takes what `demand` asks for the caller called `key`, or nothing.
-    fn take<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, Answer>;
+    /// Takes what `ask` says from every limit of `demand`, or nothing.
+    fn take<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, Answer>;
 
     /// Gives back what such a call took.
-    fn give_back<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, ()>;
+    fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()>;
+
+    /// Frees what such a call holds for as long as its request is served.
+    fn release<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()>;
+
+    /// Has that go on; `false` if some of it ended before.
+    fn renew<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, bool>;
 
     /// Whether there is somebody to ask, as far as is known without asking.
     fn is_up(&self) -> bool;

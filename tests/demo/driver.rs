@@ -59,8 +59,11 @@ impl Demo {
     }
 
     pub fn start_in(flags: &str, environment: &[(&str, &str)]) -> Self {
-        let flags: Vec<_> = flags.split_whitespace().collect();
-        let mut process = command(&flags)
+        Self::run(&flags.split_whitespace().collect::<Vec<_>>(), environment)
+    }
+
+    fn run(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut process = command(flags)
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
@@ -88,6 +91,19 @@ impl Demo {
     /// let requests through.
     pub fn with(redis: &Server, flags: &str) -> Self {
         Self::start(&format!("--redis {} --timeout 5000 {flags}", redis.url()))
+    }
+
+    /// The same with flags of which some have spaces; it is connected when this returns.
+    pub fn connected(redis: &Server, flags: &[&str]) -> Self {
+        let url = redis.url();
+        let mut all = vec!["--redis", &url];
+        if !flags.contains(&"--timeout") {
+            all.extend(["--timeout", "5000"]);
+        }
+        all.extend(flags);
+        let demo = Self::run(&all, &[]);
+        demo.wait_for_log("Connected");
+        demo
     }
 
     /// What `/metrics` says.

@@ -5,7 +5,20 @@ use std::net::TcpStream;
 use std::process::Stdio;
 
 use crate::common::{free_port, wait_until, Server};
-use crate::driver::{call, command, connect, counted, pid, send, signal, Demo, Response, Running};
+use crate::driver::{
+    call, command, connect, counted, keys, pid, send, signal, Demo, Response, Running,
+};
+
+/// Holds up Redis until `then` is done, by which time five requests got this status.
+fn five_answers_come_late(redis: &Server, demo: &Demo, status: u16, then: impl Fn(&Demo)) {
+    let process = pid(redis);
+    signal(process, "STOP");
+    for _ in 0..5 {
+        assert_eq!(demo.get().status(), status);
+    }
+    then(demo);
+    signal(process, "CONT");
+}
 
 /// Refuses callers while Redis hangs, which goes on after `then`: nobody pays.
 fn nobody_pays_for_a_refusal(then: impl Fn(&Demo)) {
@@ -13,13 +26,7 @@ fn nobody_pays_for_a_refusal(then: impl Fn(&Demo)) {
     let flags = "--rate 1/d --burst 9 --fail closed --timeout 50";
     let demo = Demo::start(&format!("--redis {} {flags}", redis.url()));
     demo.wait_for_log("Connected");
-    let process = pid(&redis);
-    signal(process, "STOP");
-    for _ in 0..5 {
-        assert_eq!(demo.get().status(), 503);
-    }
-    then(&demo);
-    signal(process, "CONT");
+    five_answers_come_late(&redis, &demo, 503, then);
     wait_until("the late takes happen", || {
         counted(&redis, "rl_takes_allowed") == 5
     });
@@ -37,6 +44,57 @@ fn who_was_refused_is_not_charged_by_a_take_that_comes_late() {
 #[test]
 fn nor_by_one_that_comes_after_the_connection_was_given_up() {
     nobody_pays_for_a_refusal(|demo| demo.wait_for_log("lost the connection"));
+}
+
+/// One of each kind; windows so long that no late take falls into another one.
+const EVERY_KIND: [&str; 8] = [
+    "--limit",
+    "1/d:9",
+    "--window",
+    "9 YEAR",
+    "--sliding",
+    "9/52w",
+    "--concurrent",
+    "9/1h",
+];
+
+/// A demo with each kind of limit that gives Redis 50 ms.
+fn with_every_kind(redis: &Server, flags: &[&str]) -> Demo {
+    let flags = [&EVERY_KIND[..], &["--timeout", "50"], flags].concat();
+    Demo::connected(redis, &flags)
+}
+
+#[test]
+fn what_a_late_take_got_goes_back_to_each_kind_of_limit() {
+    let redis = Server::start();
+    let demo = with_every_kind(&redis, &["--fail", "closed"]);
+    five_answers_come_late(&redis, &demo, 503, |_| {});
+    for (field, count) in [
+        ("rl_tokens_given", 5),
+        ("rl_window_tokens_given", 10),
+        ("rl_lease_released", 5),
+    ] {
+        wait_until(&format!("{field} is {count}"), || {
+            counted(&redis, field) == count
+        });
+    }
+    assert_eq!(keys(&redis), [""; 0]);
+}
+
+#[test]
+fn a_slot_that_comes_late_is_freed_though_the_request_went_through() {
+    let redis = Server::start();
+    let demo = with_every_kind(&redis, &[]);
+    five_answers_come_late(&redis, &demo, 200, |_| {});
+    wait_until("the slots are free", || {
+        counted(&redis, "rl_lease_released") == 5
+    });
+    assert_eq!(counted(&redis, "rl_tokens_given"), 0);
+    wait_until("a request is counted with those five", || {
+        let answer = demo.get();
+        let state = answer.header("ratelimit").unwrap_or_default();
+        state.contains("\"9 YEAR\";r=3;")
+    });
 }
 
 #[test]

@@ -51,9 +51,15 @@ fn what_cannot_work_is_refused_at_once() {
     for (flags, reason) in [
         (&["--rate", "fast"][..], "rate must be"),
         (&["--rate", "1e99"], "rate must be"),
-        (&["--burst", "0"], "--cost must be from 1 to the burst, 0"),
+        (
+            &["--burst", "0"],
+            "--cost must be from 1 to the smallest limit, 0",
+        ),
         (&["--burst", "x"], "burst must be"),
-        (&["--cost", "3"], "--cost must be from 1 to the burst, 2"),
+        (
+            &["--cost", "3"],
+            "--cost must be from 1 to the smallest limit, 2",
+        ),
         (
             &["--key-by", "luck"],
             "expected ip, name:NAME, header:NAME or plain-header:NAME",

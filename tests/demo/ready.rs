@@ -1,7 +1,7 @@
 //! Whether the demo can do what it is for, and what it says where it cannot.
 
 use crate::common::{module, wait_until, Launch, Server};
-use crate::driver::{call, pid, send, signal, Demo};
+use crate::driver::{call, counted, pid, send, signal, Demo};
 
 /// That nothing is limited shows everywhere, and the log says what to do.
 fn is_known_to_be_useless(demo: &Demo, advice: &str) {
@@ -107,12 +107,21 @@ fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
     demo.wait_for(429);
     user(
         &redis,
-        &["~{rate:limiter:*", "-@all", "+rl.mtake", "+rl.give"],
+        &["~{rate:limiter:*", "-@all", "+rl.all", "+rl.give"],
     );
     let several = Demo::start(&format!(
         "--redis {url} --timeout 5000 --limit 1/d:1 --limit 1/h:1"
     ));
     several.wait_for(429);
+    let every = "~{rate:limiter:* -@all +rl.all +rl.give +rl.wgive +rl.renew +rl.release";
+    let every: Vec<_> = every.split(' ').collect();
+    user(&redis, &every);
+    let flags = "--timeout 5000 --limit 1/d:9 --sliding 1/1h --concurrent 9";
+    let every = Demo::start(&format!("--redis {url} {flags}"));
+    every.wait_for(429);
+    wait_until("the slot is free", || {
+        counted(&redis, "rl_lease_released") == 1
+    });
     user(&redis, &[&rules[..], &["+info"]].concat());
     let demo = Demo::start(&format!("--redis {url} --timeout 5000"));
     let version = env!("CARGO_PKG_VERSION");

@@ -77,7 +77,7 @@ impl Admin {
     /// What the page shows, as JSON.
     fn snapshot(&self, census: Option<&Census>) -> String {
         let limiter = &self.limiter;
-        let cost = limiter.demand.ask.cost;
+        let cost = limiter.costs.usual;
         let limits = limiter.demand.limits.iter();
         let limits = limits.map(|limit| format!("\"{}\"", escaped(&limit.words(cost))));
         let requests = limiter.metrics.requests();

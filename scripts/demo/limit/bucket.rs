@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Command, Kind, Limit, Standing};
+use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing};
 
 pub const KIND: Kind = Kind {
     option: "limit",
@@ -29,7 +29,7 @@ impl Bucket {
     /// The module would not accept it; then with the module's words.
     pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
         let exact = redis_rl_limits::bucket::Limit::parse(rate.as_bytes(), burst.as_bytes())
-            .map_err(|error| error.to_string().trim_start_matches("ERR ").to_owned())?;
+            .map_err(refusal)?;
         Ok(Self {
             name: name.to_owned(),
             rate: rate.to_owned(),
@@ -61,8 +61,8 @@ impl Limit for Bucket {
         self.exact.burst()
     }
 
-    fn window(&self) -> Duration {
-        self.exact.fill_time()
+    fn window(&self) -> Option<Duration> {
+        Some(self.exact.fill_time())
     }
 
     fn words(&self, cost: u64) -> String {
@@ -75,26 +75,20 @@ impl Limit for Bucket {
             "d" => "day",
             other => other,
         };
-        let noun = if cost == 1 { "request" } else { "token" };
-        let plural = if count == "1" { "" } else { "s" };
-        let burst = self.exact.burst();
-        format!("{count} {noun}{plural} per {period} on average, {burst} at once")
+        let (count, burst) = (counted(count, cost), self.exact.burst());
+        format!("{count} per {period} on average, {burst} at once")
     }
 
-    fn take(&self, key: &str, ask: Ask) -> Command {
-        let mut command = self.command("RL.TAKE", key, ask.cost);
-        if let Some(wait) = ask.max_wait {
-            command.extend(["MAXWAIT".to_owned(), wait.as_millis().to_string()]);
-        }
-        command
+    fn spec(&self, ask: &Ask) -> Command {
+        let mut spec = command(["BUCKET"]);
+        spec.extend(self.limit_and_cost(ask));
+        spec
     }
 
-    fn give_back(&self, key: &str, ask: Ask) -> Command {
-        self.command("RL.GIVE", key, ask.cost)
-    }
-
-    fn spec(&self) -> Vec<String> {
-        vec![self.rate.clone(), self.exact.burst().to_string()]
+    fn give_back(&self, key: &str, ask: &Ask) -> Command {
+        let mut give = command(["RL.GIVE", key]);
+        give.extend(self.limit_and_cost(ask));
+        give
     }
 
     /// `reset` is when the whole burst is there, so the next token is there earlier by the time
@@ -113,19 +107,28 @@ impl Limit for Bucket {
         Standing {
             remaining: there.max(standing.remaining),
             reset,
+            ..standing
         }
     }
 
-    fn bucket(&self) -> Option<Bucket> {
-        Some(self.clone())
+    fn bucket(&self) -> Option<&Bucket> {
+        Some(self)
     }
 }
 
 impl Bucket {
-    fn command(&self, name: &str, key: &str, cost: u64) -> Command {
-        let mut command = vec![name.to_owned(), key.to_owned()];
-        command.extend(self.spec());
-        command.extend(["COST".to_owned(), cost.to_string()]);
-        command
+    /// The command that takes what `ask` says from `key`, where there is no other limit.
+    pub fn take(&self, key: &str, ask: &Ask) -> Command {
+        let mut take = command(["RL.TAKE", key]);
+        take.extend(self.limit_and_cost(ask));
+        if let Some(wait) = ask.max_wait {
+            take.extend(command(["MAXWAIT", &wait.as_millis().to_string()]));
+        }
+        take
+    }
+
+    fn limit_and_cost(&self, ask: &Ask) -> Command {
+        let (burst, cost) = (self.exact.burst().to_string(), ask.cost.to_string());
+        command([&self.rate, &burst, "COST", &cost])
     }
 }

@@ -7,8 +7,8 @@ use crate::limit::KINDS;
 const ABOUT: &str = "\
 Answers every request with the time, until a caller asks too often.
 
-200 'Request allowed: TIME' or 429 'Rate limit exceeded', decided by RL.TAKE in a Redis server with
-the module redis-rl. Replies tell how a caller stands in RateLimit-Policy and RateLimit, as
+200 'Request allowed: TIME' or 429 'Rate limit exceeded', decided by RL.TAKE, or with limits of other
+kinds by RL.ALL, in a Redis server with the module redis-rl. Replies tell how a caller stands in RateLimit-Policy and RateLimit, as
 draft-ietf-httpapi-ratelimit-headers-10 has them, and when to come back in Retry-After.
 scripts/demo/README.md tells more.";
 
@@ -81,9 +81,15 @@ pub fn command() -> Command {
     command.args([
         one("cost", "N", "Tokens that a request takes").default_value("1"),
         one(
+            "cost-header",
+            "NAME",
+            "Where a request may say what it takes instead, such as X-Cost\n\n\
+             A whole number from 1 to the smallest limit; with anything else it gets 400.",
+        ),
+        one(
             "max-wait",
             "MS",
-            "Rather than refuse a request, delay it by up to so many milliseconds; with one limit",
+            "Rather than refuse a request, delay it by up to so many milliseconds; with one bucket",
         ),
         one("key-by", "HOW", KEY_BY).default_value("name:test-client"),
         one("prefix", "TEXT", "What every key begins with").default_value("rate:limiter:"),
@@ -112,6 +118,8 @@ pub fn command() -> Command {
             "Charge a browser's preflight (OPTIONS) as any other request",
         )
         .action(ArgAction::SetTrue),
+        one("work", "MS", "Milliseconds that an answer takes, as if there were something to do")
+            .default_value("0"),
         one("timeout", "MS", "Milliseconds that Redis has to answer in").default_value("50"),
         one(
             "grace",

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis_rl_limits::bucket::{self, Bucket};
-use redis_rl_limits::decision::{Ask, Change, Decision, Limit as _, Mode, Reply, Standing as _};
+use redis_rl_limits::decision::{self, Change, Decision, Limit as _, Mode, Reply, Standing as _};
 use redis_rl_limits::top::Top;
 
 use super::{Answer, Answering, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
-use crate::limit::{Demand, Limit, Standing};
+use crate::limit::{Ask, Demand, Limit, Standing};
 
 /// So many buckets at most; another is an error until some of these are full again.
 const MAX_BUCKETS: usize = 1_000_000;
@@ -89,8 +89,8 @@ impl Memory {
     /// Each limit's key and how its bucket stands.
     fn standings(
         state: &State,
-        key: &str,
         demand: &Demand,
+        ask: &Ask,
         now: u64,
     ) -> Vec<(String, bucket::Standing)> {
         let buckets = demand.limits.iter().filter_map(|limit| limit.bucket());
@@ -101,22 +101,22 @@ impl Memory {
             let stored = held.map(|held| held.bucket);
             (key, limit.stand(stored, now))
         };
-        demand.keys(key).zip(limits).map(standing).collect()
+        demand.keys(&ask.caller).zip(limits).map(standing).collect()
     }
 
-    fn take_now(&self, key: &str, demand: &Demand) -> Result<Answer, StoreError> {
+    fn take_now(&self, demand: &Demand, ask: &Ask) -> Result<Answer, StoreError> {
         let now = self.now();
         let mut state = self.state();
         state.sweep(now)?;
-        let standings = Self::standings(&state, key, demand, now);
-        let cost = demand.ask.cost;
-        let mode = match demand.ask.max_wait {
+        let standings = Self::standings(&state, demand, ask, now);
+        let cost = ask.cost;
+        let mode = match ask.max_wait {
             Some(wait) => Mode::MaxWait(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             None => Mode::Whole,
         };
-        let ask = Ask {
+        let ask = decision::Ask {
             mode,
-            ..Ask::whole(cost)
+            ..decision::Ask::whole(cost)
         };
         let every = standings.len() == 1 || standings.iter().all(|(_, s)| s.has(&ask));
         let mut replies = Vec::with_capacity(standings.len());
@@ -138,11 +138,11 @@ impl Memory {
         Ok(answer(allowed, &replies))
     }
 
-    fn give_now(&self, key: &str, demand: &Demand) {
+    fn give_now(&self, demand: &Demand, ask: &Ask) {
         let now = self.now();
         let mut state = self.state();
-        for (key, standing) in Self::standings(&state, key, demand, now) {
-            let decision = standing.give(demand.ask.cost);
+        for (key, standing) in Self::standings(&state, demand, ask, now) {
+            let decision = standing.give(ask.cost);
             state.given += decision.reply.taken.unsigned_abs();
             state.apply(key, decision);
         }
@@ -216,28 +216,40 @@ fn millis(nanos: u64) -> i64 {
 }
 
 fn answer(allowed: bool, replies: &[Reply]) -> Answer {
-    let wait_ms = replies.iter().map(|reply| reply.wait_ms).max();
+    let millis = |count: i64| u64::try_from(count).ok().map(Duration::from_millis);
     let standing = |reply: &Reply| Standing {
+        allows: reply.taken > 0,
         remaining: reply.remaining.unsigned_abs(),
-        reset: Duration::from_millis(reply.reset_ms.unsigned_abs()),
+        wait: millis(reply.wait_ms),
+        reset: millis(reply.reset_ms).unwrap_or_default(),
     };
+    let waits = replies.iter().filter_map(|reply| millis(reply.wait_ms));
     Answer {
         allowed,
-        wait: Duration::from_millis(wait_ms.unwrap_or(0).unsigned_abs()),
+        wait: waits.max().unwrap_or_default(),
         standings: replies.iter().map(standing).collect(),
     }
 }
 
 impl Store for Memory {
-    fn take<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, Answer> {
-        Box::pin(async move { self.take_now(key, demand) })
+    fn take<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, Answer> {
+        Box::pin(async move { self.take_now(demand, ask) })
     }
 
-    fn give_back<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, ()> {
+    fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
         Box::pin(async move {
-            self.give_now(key, demand);
+            self.give_now(demand, ask);
             Ok(())
         })
+    }
+
+    /// There are no leases here.
+    fn release<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn renew<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, bool> {
+        Box::pin(async { Ok(true) })
     }
 
     fn is_up(&self) -> bool {

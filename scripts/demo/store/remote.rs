@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Answer, Answering, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
 use crate::connection::Link;
-use crate::limit::{Command, Demand, Standing};
+use crate::limit::{Ask, Command, Demand, Standing};
 
 /// How long a look at the servers may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,15 +46,25 @@ pub fn packed(words: &Command) -> Cmd {
 }
 
 impl Remote {
-    async fn ask(&self, key: &str, demand: &Demand) -> Result<Answer, StoreError> {
-        let routed = demand.keys(key).next().unwrap_or_default();
-        let reply = self.0.call(packed(&demand.take(key)), routed).await?;
-        if demand.limits.len() == 1 {
+    async fn ask(&self, demand: &Demand, ask: &Ask) -> Result<Answer, StoreError> {
+        let routed = demand.keys(&ask.caller).next().unwrap_or_default();
+        let reply = self.0.call(packed(&demand.take(ask)), routed).await?;
+        if demand.lone_bucket().is_some() {
             let five = Five::from_redis_value(reply)?;
             return answer(five.0, five.3, &[five], demand);
         }
         let (taken, wait_ms, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
         answer(taken, wait_ms, &fives, demand)
+    }
+
+    /// Each of these, also after one that failed; what failed first.
+    async fn call_each(&self, commands: Vec<(Command, String)>) -> Result<(), StoreError> {
+        let mut all = Ok(());
+        for (command, key) in commands {
+            let reply = self.0.call(packed(&command), key).await;
+            all = all.and(reply.map(drop));
+        }
+        Ok(all?)
     }
 
     async fn count_all(&self) -> Result<Census, StoreError> {
@@ -94,17 +104,26 @@ impl Remote {
 }
 
 impl Store for Remote {
-    fn take<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, Answer> {
-        Box::pin(self.ask(key, demand))
+    fn take<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, Answer> {
+        Box::pin(self.ask(demand, ask))
     }
 
-    fn give_back<'a>(&'a self, key: &'a str, demand: &'a Demand) -> Answering<'a, ()> {
-        Box::pin(async move {
-            for (key, limit) in demand.keys(key).zip(&demand.limits) {
-                let command = packed(&limit.give_back(&key, demand.ask));
-                self.0.call(command, key).await?;
+    fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
+        Box::pin(self.call_each(demand.give_back(ask)))
+    }
+
+    fn release<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
+        Box::pin(self.call_each(demand.release(ask)))
+    }
+
+    fn renew<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, bool> {
+        Box::pin(async {
+            let mut all = true;
+            for (command, key) in demand.renew(ask) {
+                let reply = self.0.call(packed(&command), key).await?;
+                all &= i64::from_redis_value(reply)? > 0;
             }
-            Ok(())
+            Ok(all)
         })
     }
 
@@ -148,17 +167,25 @@ fn number(line: &str) -> Option<(&str, u64)> {
 /// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
 fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> Result<Answer, StoreError> {
     let quotas = demand.limits.iter().map(|limit| limit.quota() as i64);
-    if wait_ms < 0 || !quotas.eq(fives.iter().map(|five| five.1)) {
+    let wait = millis(wait_ms);
+    if (taken > 0 && wait.is_none()) || !quotas.eq(fives.iter().map(|five| five.1)) {
         let why = "not a reply of redis-rl";
         return Err(StoreError::Nonsense(why.to_owned()));
     }
-    let standing = |&(_, _, remaining, _, reset_ms): &Five| Standing {
+    let standing = |&(allows, _, remaining, wait_ms, reset_ms): &Five| Standing {
+        allows: allows > 0,
         remaining: remaining.unsigned_abs(),
-        reset: Duration::from_millis(reset_ms.unsigned_abs()),
+        wait: millis(wait_ms),
+        reset: millis(reset_ms).unwrap_or_default(),
     };
     Ok(Answer {
         allowed: taken > 0,
-        wait: Duration::from_millis(wait_ms.unsigned_abs()),
+        wait: wait.unwrap_or_default(),
         standings: fives.iter().map(standing).collect(),
     })
+}
+
+/// `None` below zero, which stands for never.
+fn millis(count: i64) -> Option<Duration> {
+    u64::try_from(count).ok().map(Duration::from_millis)
 }

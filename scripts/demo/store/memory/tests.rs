@@ -1,5 +1,5 @@
 use super::*;
-use crate::limit::{Ask, Command};
+use crate::limit::Command;
 
 /// A limit of another kind.
 struct Other;
@@ -11,26 +11,20 @@ impl Limit for Other {
     fn quota(&self) -> u64 {
         1
     }
-    fn window(&self) -> Duration {
-        Duration::ZERO
+    fn window(&self) -> Option<Duration> {
+        None
     }
     fn words(&self, _: u64) -> String {
         String::new()
     }
-    fn take(&self, _: &str, _: Ask) -> Command {
+    fn spec(&self, _: &Ask) -> Command {
         Vec::new()
     }
-    fn give_back(&self, _: &str, _: Ask) -> Command {
-        Vec::new()
-    }
-    fn spec(&self) -> Vec<String> {
+    fn give_back(&self, _: &str, _: &Ask) -> Command {
         Vec::new()
     }
     fn until_more(&self, _: Standing) -> Option<Duration> {
         None
-    }
-    fn later(&self, standing: Standing, _: Duration) -> Standing {
-        standing
     }
 }
 
@@ -50,14 +44,18 @@ fn other_limits_than_buckets_are_refused() {
 fn buckets_that_are_full_again_take_no_memory() {
     let demand = Demand {
         limits: vec![bucket("1000000", "1")],
-        ask: Ask {
-            cost: 1,
-            max_wait: None,
-        },
+        max_wait: None,
     };
     let memory = Memory::new(&demand.limits).expect("buckets");
     for i in 0..10 * FEW_BUCKETS {
-        let taken = memory.take_now(&i.to_string(), &demand);
+        let ask = Ask {
+            caller: i.to_string(),
+            cost: 1,
+            max_wait: None,
+            token: String::new(),
+            asked_at: 0,
+        };
+        let taken = memory.take_now(&demand, &ask);
         assert!(taken.is_ok_and(|answer| answer.allowed));
     }
     // Each is full a millisecond later, and those of the last milliseconds are few.

@@ -1,0 +1,86 @@
+//! All the limits of a demo, and the one command that takes from every one of them or from none.
+
+use std::time::Duration;
+
+use super::{command, Ask, Bucket, Command, Lease, Limit};
+
+/// What every request is held to.
+pub struct Demand {
+    pub limits: Vec<Box<dyn Limit>>,
+    /// Rather than be refused, a request waits up to this long; with one bucket only.
+    pub max_wait: Option<Duration>,
+}
+
+impl Demand {
+    /// The bucket, if there is no other limit.
+    pub fn lone_bucket(&self) -> Option<&Bucket> {
+        match self.limits.as_slice() {
+            [limit] => limit.bucket(),
+            _ => None,
+        }
+    }
+
+    /// The keys of somebody called `caller`, one for each limit.
+    pub fn keys<'a>(&'a self, caller: &'a str) -> impl Iterator<Item = String> + 'a {
+        let alone = self.lone_bucket().is_some();
+        self.limits.iter().map(move |limit| match alone {
+            true => caller.to_owned(),
+            // A limit of another kind or length finds a key of its own, whatever was there before.
+            // One hash tag keeps a caller's keys in one slot of a cluster.
+            false => format!("{{{caller}}}:{}", limit.name()),
+        })
+    }
+
+    /// The command that takes what is asked from every limit, or nothing from any.
+    pub fn take(&self, ask: &Ask) -> Command {
+        if let Some(bucket) = self.lone_bucket() {
+            return bucket.take(&ask.caller, ask);
+        }
+        let mut command = command(["RL.ALL", &self.limits.len().to_string()]);
+        command.extend(self.keys(&ask.caller));
+        command.extend(self.limits.iter().flat_map(|limit| limit.spec(ask)));
+        command
+    }
+
+    /// A call of the command that [`Demand::take`] makes, on a key of somebody called `caller`,
+    /// that changes nothing: the module refuses its numbers.
+    pub fn probe(&self, caller: &str) -> Command {
+        let key = self.keys(caller).next().unwrap_or_default();
+        match self.lone_bucket() {
+            Some(_) => command(["RL.TAKE", &key, "probe", "1"]),
+            None => command(["RL.ALL", "1", &key, "BUCKET", "probe", "1"]),
+        }
+    }
+
+    /// The commands that give back what `ask` took, each with its key.
+    pub fn give_back(&self, ask: &Ask) -> Vec<(Command, String)> {
+        let limits = self.keys(&ask.caller).zip(&self.limits);
+        let give = |(key, limit): (String, &Box<dyn Limit>)| (limit.give_back(&key, ask), key);
+        limits.map(give).collect()
+    }
+
+    /// The commands that free what is held while the request that asked is served.
+    pub fn release(&self, ask: &Ask) -> Vec<(Command, String)> {
+        let leases = self.leases(&ask.caller);
+        let release = |(key, lease): (String, &Lease)| (lease.release(&key, &ask.token), key);
+        leases.map(release).collect()
+    }
+
+    /// The commands that have that go on.
+    pub fn renew(&self, ask: &Ask) -> Vec<(Command, String)> {
+        let leases = self.leases(&ask.caller);
+        let renew = |(key, lease): (String, &Lease)| (lease.renew(&key, &ask.token), key);
+        leases.map(renew).collect()
+    }
+
+    /// Between two renewals; `None` if there is nothing to renew.
+    pub fn renew_every(&self) -> Option<Duration> {
+        let leases = self.limits.iter().filter_map(|limit| limit.lease());
+        leases.map(Lease::renew_every).min()
+    }
+
+    fn leases<'a>(&'a self, caller: &'a str) -> impl Iterator<Item = (String, &'a Lease)> + 'a {
+        let limits = self.keys(caller).zip(&self.limits);
+        limits.filter_map(|(key, limit)| Some((key, limit.lease()?)))
+    }
+}

@@ -1,0 +1,134 @@
+//! A lease: so many requests are served at once.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis_rl_limits::error::Parameter;
+use redis_rl_limits::lease::parse_ttl;
+
+use super::{command, refusal, Ask, Command, Kind, Limit, Standing};
+
+/// How long a slot outlives a demo that was killed, unless said otherwise.
+const TTL: &str = "10s";
+/// A lease is renewed when this part of its time has passed: two renewals may fail.
+const RENEWALS: u32 = 3;
+/// A slot is free when a request is done, which nobody knows: so ask again soon.
+const SOON: Duration = Duration::from_secs(1);
+
+pub const KIND: Kind = Kind {
+    option: "concurrent",
+    value: "LIMIT[/TTL]",
+    help: "So many requests are served at once, such as 8\n\n\
+           A request holds its slot until its answer is sent or its client has gone. The slots of \
+           a demo that was killed come back after TTL, 10s unless said otherwise as in 8/30s.",
+    parse: |text| Ok(Box::new(Lease::new(text)?)),
+};
+
+/// A slot, held while a request is served.
+pub struct Lease {
+    name: String,
+    limit: u64,
+    ttl: String,
+    ttl_ms: u64,
+}
+
+impl Lease {
+    fn new(text: &str) -> Result<Self, String> {
+        let (slots, ttl) = text.split_once('/').unwrap_or((text, TTL));
+        let limit = Parameter::Slots.integer(slots.as_bytes());
+        let limit = limit.map_err(refusal)?;
+        if limit == 0 {
+            return Err("limit must be at least 1".to_owned());
+        }
+        Ok(Self {
+            name: format!("{limit} at once"),
+            limit,
+            ttl: ttl.to_owned(),
+            ttl_ms: parse_ttl(ttl.as_bytes()).map_err(refusal)?,
+        })
+    }
+
+    /// The command that frees the slot of `token`.
+    pub fn release(&self, key: &str, token: &str) -> Command {
+        command(["RL.RELEASE", key, token])
+    }
+
+    /// The command that keeps it for another while; it answers 0 if `token` has none any more.
+    pub fn renew(&self, key: &str, token: &str) -> Command {
+        command(["RL.RENEW", key, &self.ttl, token])
+    }
+
+    /// Between two renewals.
+    pub fn renew_every(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms) / RENEWALS
+    }
+}
+
+impl Limit for Lease {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn quota(&self) -> u64 {
+        self.limit
+    }
+
+    fn max_cost(&self) -> Option<u64> {
+        None
+    }
+
+    fn window(&self) -> Option<Duration> {
+        None
+    }
+
+    fn words(&self, _: u64) -> String {
+        let plural = if self.limit == 1 { "" } else { "s" };
+        format!("{} request{plural} at once", self.limit)
+    }
+
+    /// `ONCE`, so that a client library that sends the call again takes nothing twice.
+    fn spec(&self, ask: &Ask) -> Command {
+        let limit = self.limit.to_string();
+        command(["LEASE", &limit, &self.ttl, &ask.token, "ONCE"])
+    }
+
+    fn give_back(&self, key: &str, ask: &Ask) -> Command {
+        self.release(key, &ask.token)
+    }
+
+    fn until_more(&self, _: Standing) -> Option<Duration> {
+        None
+    }
+
+    fn retry_after(&self, _: Standing) -> Option<Duration> {
+        Some(SOON)
+    }
+
+    fn lease(&self) -> Option<&Lease> {
+        Some(self)
+    }
+}
+
+/// Names for requests, none of which is given twice, by this demo or another.
+pub struct Tokens {
+    demo: u64,
+    given: AtomicU64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        // The hasher's own key is random.
+        let demo = RandomState::new().hash_one(std::process::id());
+        let given = AtomicU64::new(0);
+        Self { demo, given }
+    }
+}
+
+impl Tokens {
+    /// Another name.
+    pub fn next(&self) -> String {
+        let number = self.given.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-{number}", self.demo)
+    }
+}

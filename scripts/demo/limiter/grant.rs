@@ -1,0 +1,150 @@
+//! What the limits gave to a request, and that it goes back.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{select, Either};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until, timeout, Instant};
+
+use super::Limiter;
+use crate::limit::Ask;
+use crate::store::StoreError;
+
+/// How long a store that is away is waited for, to give something back.
+const GIVING_BACK: Duration = Duration::from_secs(10);
+/// How long what goes back keeps a demo from ending.
+const LAST: Duration = Duration::from_secs(1);
+
+/// What a request got. Wherever this is dropped, because the answer came too late, the client has
+/// gone or the request is done, what is owed then goes back.
+pub struct Grant {
+    limiter: Arc<Limiter>,
+    ask: Arc<Ask>,
+    owed: Owed,
+    renewal: Option<JoinHandle<()>>,
+}
+
+/// What has to go back.
+#[derive(Clone, Copy)]
+enum Owed {
+    /// All, since the request is not served.
+    Everything,
+    /// What is held only while it is.
+    Leases,
+}
+
+impl Grant {
+    pub fn new(limiter: Arc<Limiter>, ask: Arc<Ask>) -> Self {
+        limiter.metrics.holds();
+        Self {
+            limiter,
+            ask,
+            owed: Owed::Everything,
+            renewal: None,
+        }
+    }
+
+    /// Waits so long; `false` if the server stops before.
+    pub async fn turn_comes_after(&self, wait: Duration) -> bool {
+        let turn = Instant::now() + wait;
+        let stopped = pin!(self.limiter.stopping.ends_before(turn));
+        matches!(
+            select(pin!(sleep_until(turn)), stopped).await,
+            Either::Left(_)
+        )
+    }
+
+    /// The request is served: its cost is spent. What it holds until its answer is sent comes
+    /// back, and is renewed for as long as it is kept.
+    pub fn spend(mut self) -> Option<Self> {
+        self.owed = Owed::Leases;
+        let every = self.limiter.demand.renew_every()?;
+        let (limiter, ask) = (self.limiter.clone(), self.ask.clone());
+        self.renewal = Some(tokio::spawn(
+            async move { limiter.renew(&ask, every).await },
+        ));
+        Some(self)
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
+        let has_leases = self.limiter.demand.renew_every().is_some();
+        if has_leases || matches!(self.owed, Owed::Everything) {
+            let back = GoingBack::begins(self.limiter.clone());
+            let (ask, owed) = (self.ask.clone(), self.owed);
+            tokio::spawn(async move { back.0.give_back(&ask, owed).await });
+        }
+    }
+}
+
+impl Limiter {
+    /// A store that is not there is waited for, but not for ever.
+    async fn give_back(&self, ask: &Ask, owed: Owed) {
+        let start = Instant::now();
+        while !self.store.is_up() && start.elapsed() < GIVING_BACK {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let back = match owed {
+            Owed::Everything => self.store.give_back(&self.demand, ask),
+            Owed::Leases => self.store.release(&self.demand, ask),
+        };
+        if let Err(error) = back.await {
+            let what = "what was taken could not be given back";
+            self.warnings.warn(&format!("{what}: {error}"));
+        }
+    }
+
+    /// Renews what a request holds for as long as it holds it all.
+    async fn renew(&self, ask: &Ask, every: Duration) {
+        loop {
+            sleep(every).await;
+            match self.store.renew(&self.demand, ask).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    return self
+                        .warnings
+                        .warn("a slot was lost before its request ended")
+                }
+                Err(error) => self.warn_of_renewal(&error),
+            }
+        }
+    }
+
+    fn warn_of_renewal(&self, error: &StoreError) {
+        let what = "a slot could not be renewed";
+        self.warnings.warn(&format!("{what}: {error}"));
+    }
+
+    /// Waits until what goes back has gone, but not for long.
+    pub async fn is_settled(&self) {
+        let mut going_back = self.going_back.subscribe();
+        let _ = timeout(LAST, going_back.wait_for(|&count| count == 0)).await;
+    }
+}
+
+/// How much is going back.
+pub type Count = watch::Sender<usize>;
+
+/// Something that is going back, until this is dropped.
+struct GoingBack(Arc<Limiter>);
+
+impl GoingBack {
+    fn begins(limiter: Arc<Limiter>) -> Self {
+        limiter.going_back.send_modify(|count| *count += 1);
+        Self(limiter)
+    }
+}
+
+impl Drop for GoingBack {
+    fn drop(&mut self) {
+        self.0.metrics.freed();
+        self.0.going_back.send_modify(|count| *count -= 1);
+    }
+}

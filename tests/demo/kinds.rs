@@ -1,0 +1,285 @@
+//! Every kind of limit, alone and mixed, and what callers and operators are told of each.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{wait_until, Server};
+use crate::driver::{call, keys, refusal, Demo, Response};
+
+/// The part of a field that is about this limit.
+fn part<'a>(response: &'a Response, field: &str, limit: &str) -> &'a str {
+    let mut parts = response.header(field).expect("the field").split(", ");
+    let start = format!("\"{limit}\";");
+    let found = parts.find_map(|part| part.strip_prefix(&start));
+    found.unwrap_or_else(|| panic!("{}", response.0))
+}
+
+/// The value of `t`.
+fn t(response: &Response, limit: &str) -> i64 {
+    let (_, t) = part(response, "ratelimit", limit)
+        .split_once(";t=")
+        .expect("t");
+    t.parse().expect("seconds")
+}
+
+fn retry_after(response: &Response) -> i64 {
+    let wait = response.header("retry-after").expect("Retry-After");
+    wait.parse().expect("seconds")
+}
+
+/// How often the server was called so.
+fn calls(redis: &Server, command: &str) -> u64 {
+    let about: String = call(redis, &["INFO", "commandstats"]);
+    let about = about.to_lowercase();
+    let line = format!("cmdstat_{command}:calls=");
+    let Some((_, after)) = about.split_once(&line) else {
+        return 0;
+    };
+    let (calls, _) = after.split_once(',').expect("a number");
+    calls.parse().expect("a number")
+}
+
+#[test]
+fn a_calendar_window_passes_its_limit_and_is_anew_at_midnight_of_its_offset() {
+    let redis = Server::start();
+    let name = "2 DAY OFFSET +02:00";
+    let demo = Demo::connected(&redis, &["--window", name]);
+    let offset = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+    let now = jiff::Timestamp::now().to_zoned(offset);
+    let midnight = now.tomorrow().and_then(|t| t.start_of_day()).expect("one");
+    let left = midnight.timestamp().as_second() - now.timestamp().as_second();
+    let about_midnight = |seconds| (left - 20..=left + 1).contains(&seconds);
+    for remaining in [1, 0] {
+        let allowed = demo.get();
+        assert_eq!(allowed.status(), 200);
+        assert_eq!(part(&allowed, "ratelimit-policy", name), "q=2;w=86400");
+        let state = part(&allowed, "ratelimit", name);
+        assert!(state.starts_with(&format!("r={remaining};")), "{state}");
+        assert!(about_midnight(t(&allowed, name)), "{state}, not {left}");
+    }
+    let refused = demo.get();
+    assert_eq!(refused.status(), 429);
+    assert!(about_midnight(retry_after(&refused)), "{}", refused.0);
+    assert_eq!(retry_after(&refused), t(&refused, name));
+    assert_eq!(
+        keys(&redis),
+        [format!("{{rate:limiter:test-client}}:{name}")]
+    );
+}
+
+#[test]
+fn a_window_of_a_length_begins_anew_when_it_is_over_and_one_of_no_length_has_no_w() {
+    let redis = Server::start();
+    let demo = Demo::connected(&redis, &["--window", "1 1s"]);
+    assert_eq!(demo.get().status(), 200);
+    let start = Instant::now();
+    demo.wait_for(429);
+    demo.wait_for(200);
+    assert!(start.elapsed() > Duration::from_millis(900));
+    let demo = Demo::connected(&redis, &["--window", "7 month anchor 31"]);
+    let allowed = demo.get();
+    assert_eq!(
+        part(&allowed, "ratelimit-policy", "7 month anchor 31"),
+        "q=7"
+    );
+}
+
+#[test]
+fn a_sliding_window_lets_no_more_than_its_limit_pass_in_any_interval() {
+    let redis = Server::start();
+    let demo = Demo::connected(&redis, &["--sliding", "2/1s"]);
+    let (mut asked, mut passed) = (Vec::new(), Vec::new());
+    wait_until("seven have passed", || {
+        let start = Instant::now();
+        let answer = demo.get();
+        match answer.status() {
+            200 => {
+                let policy = part(&answer, "ratelimit-policy", "2/1s");
+                assert_eq!(policy, "q=2;w=1");
+                asked.push(start);
+                passed.push(Instant::now());
+            }
+            status => {
+                assert_eq!(status, 429);
+                assert!((1..=2).contains(&retry_after(&answer)), "{}", answer.0);
+            }
+        }
+        passed.len() == 7
+    });
+    // Each third one was taken more than a second after the first of the three.
+    for (first, third) in asked.iter().zip(&passed[2..]) {
+        let between = third.duration_since(*first);
+        assert!(between > Duration::from_millis(995), "{between:?}");
+    }
+}
+
+/// One of each kind, of which only the window is ever reached.
+const MIXED: [&str; 8] = [
+    "--limit",
+    "1/d:20",
+    "--window",
+    "3 YEAR",
+    "--sliding",
+    "60/1d",
+    "--concurrent",
+    "8",
+];
+
+#[test]
+fn limits_of_every_kind_are_asked_in_one_call_and_charged_all_or_none() {
+    let redis = Server::start();
+    let demo = Demo::connected(&redis, &MIXED);
+    // The first was the look at whether it may be called.
+    let before = calls(&redis, "rl.all");
+    for used in 1..=3 {
+        let allowed = demo.get();
+        assert_eq!(allowed.status(), 200);
+        for (limit, quota) in [("1/d:20", 20), ("3 YEAR", 3), ("60/1d", 60)] {
+            let state = part(&allowed, "ratelimit", limit);
+            let expected = format!("r={};", quota - used);
+            assert!(state.starts_with(&expected), "{limit}: {state}");
+        }
+        wait_until("the slot is free", || {
+            call::<u64>(&redis, &["EXISTS", "{rate:limiter:test-client}:8 at once"]) == 0
+        });
+    }
+    let refused = demo.get();
+    assert_eq!(refused.status(), 429);
+    assert!(part(&refused, "ratelimit", "1/d:20").starts_with("r=17;"));
+    assert!(part(&refused, "ratelimit", "60/1d").starts_with("r=57;"));
+    assert_eq!(part(&refused, "ratelimit", "8 at once"), "r=8");
+    assert_eq!(part(&refused, "ratelimit-policy", "8 at once"), "q=8");
+    assert_eq!(retry_after(&refused), t(&refused, "3 YEAR"));
+    assert_eq!(calls(&redis, "rl.all") - before, 4);
+    for other in ["rl.take", "rl.wtake", "rl.acquire", "rl.mtake"] {
+        assert_eq!(calls(&redis, other), 0, "{other}");
+    }
+}
+
+#[test]
+fn who_denied_is_in_the_log_and_in_the_metrics() {
+    let redis = Server::start();
+    let demo = Demo::connected(&redis, &MIXED);
+    for _ in 0..5 {
+        demo.get();
+    }
+    demo.wait_for_log("Rate limit exceeded: 3 YEAR\n");
+    let metrics = demo.metrics();
+    for (limit, denied) in [("1/d:20", 0), ("3 YEAR", 2), ("60/1d", 0), ("8 at once", 0)] {
+        let line = format!("demo_limit_denied_total{{limit=\"{limit}\"}} {denied}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    // Two that deny at once are told both.
+    let both = ["--limit", "1/d:1", "--window", "1 YEAR", "--limit", "1/d:9"];
+    let demo = Demo::connected(&redis, &both);
+    demo.get();
+    assert_eq!(demo.get().status(), 429);
+    demo.wait_for_log("Rate limit exceeded: 1/d:1, 1 YEAR\n");
+}
+
+#[test]
+fn a_request_may_say_what_it_costs_and_nonsense_is_refused() {
+    let redis = Server::start();
+    let flags = "--limit 1/d:10 --sliding 12/1d --concurrent 3 --cost 2 --cost-header X-Cost";
+    let demo = Demo::connected(&redis, &flags.split(' ').collect::<Vec<_>>());
+    let ask = |cost: &str| demo.get_with(format!("X-Cost: {cost}\r\n").as_bytes());
+    for nonsense in [
+        "0",
+        "-1",
+        "+1",
+        "x",
+        "1.5",
+        "1e1",
+        "11",
+        "99999999999999999999",
+        "1\r\nX-Cost: 1",
+        "",
+    ] {
+        assert_eq!(ask(nonsense).status(), 400, "{nonsense}");
+    }
+    assert_eq!(keys(&redis), [""; 0]);
+    let words = "The header x-cost must be a whole number from 1 to 10\n";
+    assert_eq!(ask("11").body(), words);
+    let left = |answer: &Response, limit| {
+        let state = part(answer, "ratelimit", limit);
+        let (r, _) = state.split_once(";t=").expect("t");
+        (answer.status(), r.to_owned())
+    };
+    for (answer, status, bucket, window) in [
+        (ask("4"), 200, "r=6", "r=8"),
+        (demo.get(), 200, "r=4", "r=6"),
+        (ask("5"), 429, "r=4", "r=6"),
+        (ask("4"), 200, "r=0", "r=2"),
+    ] {
+        assert_eq!(left(&answer, "1/d:10"), (status, bucket.to_owned()));
+        assert_eq!(left(&answer, "12/1d"), (status, window.to_owned()));
+    }
+}
+
+#[test]
+fn a_cost_that_a_request_says_is_ignored_unless_asked_for() {
+    let redis = Server::start();
+    let demo = Demo::connected(&redis, &["--limit", "1/d:10"]);
+    let answer = demo.get_with(b"X-Cost: 4\r\n");
+    assert!(part(&answer, "ratelimit", "1/d:10").starts_with("r=9;"));
+}
+
+#[test]
+fn a_kind_that_replaces_another_finds_no_foreign_key() {
+    let redis = Server::start();
+    for flags in [
+        ["--limit", "1/d:1"],
+        ["--sliding", "1/1h"],
+        ["--window", "1 1h"],
+        ["--concurrent", "1"],
+    ] {
+        let demo = Demo::connected(&redis, &[&flags[..], &["--fail", "closed"]].concat());
+        assert_eq!(demo.get().status(), 200, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_limit_that_the_module_would_not_take_is_refused_at_once() {
+    for (flags, reason) in [
+        (["--window", "1000"], "window must be a duration"),
+        (["--window", "x DAY"], "limit must be a whole number"),
+        (["--window", "5 fortnight"], "got 'fortnight'"),
+        (["--window", "5 DAY OFFSET 2"], "OFFSET must be from"),
+        (["--window", "5 DAY ANCHOR 2"], "ANCHOR goes with WEEK"),
+        (["--window", "5 DAY COST 2"], "'COST' is none of OFFSET"),
+        (["--window", "5 SLIDING 1m"], "--sliding LIMIT/DURATION"),
+        (["--window", "5 UNTIL 1"], "after it there is none"),
+        (["--window", "0 DAY"], "from 1 to the smallest limit, 0"),
+        (["--sliding", "60"], "expected LIMIT/DURATION"),
+        (["--sliding", "60/m"], "window must be a duration"),
+        (["--concurrent", "0"], "limit must be at least 1"),
+        (["--concurrent", "100001"], "from 0 to 100000"),
+        (["--concurrent", "8/1ms"], "ttl must be a duration"),
+        (["--cost-header", "a b"], "--cost-header a b"),
+    ] {
+        let said = refusal(&flags);
+        assert!(said.contains(reason), "{flags:?}: {said}");
+    }
+    for flags in [
+        &["--sliding", "5/1m", "--max-wait", "9"][..],
+        &["--limit", "1:1", "--concurrent", "5", "--max-wait", "9"],
+    ] {
+        let said = refusal(flags);
+        assert!(said.contains("with one bucket only"), "{flags:?}: {said}");
+    }
+    let said = refusal(&["--concurrent", "8", "--concurrent", "8/5s"]);
+    assert!(said.contains("8 at once is given twice"), "{said}");
+}
+
+#[test]
+fn the_memory_of_the_demo_has_buckets_only() {
+    for (flags, name) in [
+        (["--window", "5 DAY"], "5 DAY"),
+        (["--sliding", "5/1m"], "5/1m"),
+        (["--concurrent", "5"], "5 at once"),
+    ] {
+        let flags = [&["--store", "memory", "--limit", "1:1"], &flags[..]].concat();
+        let said = refusal(&flags);
+        let words = format!("--store memory has buckets only, which {name} is not");
+        assert!(said.contains(&words), "{said}");
+    }
+}

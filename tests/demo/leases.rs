@@ -1,0 +1,155 @@
+//! `--concurrent`: a slot is held for as long as a request is served, and comes back.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::common::{wait_until, Server};
+use crate::driver::{call, connect, counted, keys, Demo};
+
+/// So long that no request of a test ever ends by itself.
+const FOR_EVER: [&str; 2] = ["--work", "100000000"];
+
+/// The key of a limit of two at once.
+const TWO: &str = "{rate:limiter:test-client}:2 at once";
+
+fn demo(redis: &Server, concurrent: &str, more: &[&str]) -> Demo {
+    Demo::connected(redis, &[&["--concurrent", concurrent], more].concat())
+}
+
+/// A request whose answer is not waited for.
+fn ask(demo: &Demo) -> TcpStream {
+    let mut stream = connect(demo.port);
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).expect("a request");
+    stream
+}
+
+/// Who holds a slot, each with the time at which it ends.
+fn holders(redis: &Server, key: &str) -> Vec<(String, f64)> {
+    let members: Vec<(String, f64)> = call(redis, &["ZRANGE", key, "0", "-1", "WITHSCORES"]);
+    let is_token = |(member, _): &(String, f64)| member != "rl:leases";
+    members.into_iter().filter(is_token).collect()
+}
+
+fn wait_for_holders(redis: &Server, key: &str, count: usize) {
+    wait_until(&format!("{count} slots of {key} are held"), || {
+        holders(redis, key).len() == count
+    });
+}
+
+fn wait_for_gauge(demo: &Demo, limit: &str, count: u64) {
+    let line = format!("demo_leases_held{{limit=\"{limit}\"}} {count}\n");
+    wait_until(&line, || demo.metrics().contains(&line));
+}
+
+#[test]
+fn no_more_are_served_at_once_and_who_hangs_up_makes_room() {
+    let redis = Server::start();
+    let demo = demo(&redis, "2/1h", &FOR_EVER);
+    let (first, second) = (ask(&demo), ask(&demo));
+    wait_for_holders(&redis, TWO, 2);
+    let tokens = holders(&redis, TWO);
+    assert_ne!(tokens[0].0, tokens[1].0);
+    wait_for_gauge(&demo, "2 at once", 2);
+    let refused = demo.get();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(
+        refused.header("ratelimit-policy"),
+        Some("\"2 at once\";q=2")
+    );
+    assert_eq!(refused.header("ratelimit"), Some("\"2 at once\";r=0"));
+    // When a request will be done nobody knows: not the hour that a slot may outlive its demo.
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    drop(first);
+    wait_for_holders(&redis, TWO, 1);
+    wait_for_gauge(&demo, "2 at once", 1);
+    let _third = ask(&demo);
+    wait_for_holders(&redis, TWO, 2);
+    drop(second);
+    wait_for_holders(&redis, TWO, 1);
+    let denied = "demo_limit_denied_total{limit=\"2 at once\"} 1\n";
+    assert!(demo.metrics().contains(denied), "{}", demo.metrics());
+}
+
+#[test]
+fn a_slot_is_free_when_the_answer_is_sent() {
+    let redis = Server::start();
+    let demo = demo(&redis, "1/1h", &[]);
+    for _ in 0..20 {
+        demo.wait_for(200);
+    }
+    wait_until("none is held", || keys(&redis).is_empty());
+    wait_for_gauge(&demo, "1 at once", 0);
+    assert_eq!(
+        counted(&redis, "rl_lease_released"),
+        counted(&redis, "rl_lease_acquired")
+    );
+}
+
+#[test]
+fn a_slot_is_renewed_for_as_long_as_the_request_takes() {
+    let redis = Server::start();
+    let demo = demo(&redis, "2/3s", &FOR_EVER);
+    let _request = ask(&demo);
+    wait_for_holders(&redis, TWO, 1);
+    let held = holders(&redis, TWO);
+    wait_until("it is held for longer than it was", || {
+        let now = holders(&redis, TWO);
+        assert_eq!(now[0].0, held[0].0);
+        now[0].1 > held[0].1 + 3000.0
+    });
+    assert_eq!(counted(&redis, "rl_lease_acquired"), 1);
+}
+
+#[test]
+fn a_slot_that_was_lost_is_told_and_not_taken_again() {
+    let redis = Server::start();
+    let demo = demo(&redis, "2/1s", &FOR_EVER);
+    let _request = ask(&demo);
+    wait_for_holders(&redis, TWO, 1);
+    call::<()>(&redis, &["DEL", TWO]);
+    demo.wait_for_log("warning: a slot was lost before its request ended");
+    assert_eq!(keys(&redis), [""; 0]);
+}
+
+#[test]
+fn the_slots_of_a_demo_that_is_killed_in_mid_request_come_back() {
+    let redis = Server::start();
+    let mut killed = demo(&redis, "2/3s", &FOR_EVER);
+    let other = demo(&redis, "2/3s", &[]);
+    let _requests = [ask(&killed), ask(&killed)];
+    wait_for_holders(&redis, TWO, 2);
+    assert_eq!(other.get().status(), 429);
+    killed.signal("KILL");
+    let status = killed.process.0.wait().expect("an end");
+    assert!(!status.success());
+    let ends = holders(&redis, TWO).into_iter().map(|(_, end)| end);
+    let first = ends.fold(f64::MAX, f64::min);
+    other.wait_for(200);
+    let (seconds, micros): (f64, f64) = call(&redis, &["TIME"]);
+    // Nobody frees them: they are held until their time is up, and then no longer.
+    let after = seconds * 1000.0 + micros / 1000.0 - first;
+    assert!((0.0..5000.0).contains(&after), "{after} ms after its end");
+    wait_until("the other's own slot is free", || {
+        counted(&redis, "rl_lease_released") == 1
+    });
+}
+
+#[test]
+fn no_slot_is_left_behind_by_a_demo_that_stops() {
+    let redis = Server::start();
+    let mut demo = demo(&redis, "9/1h", &["--work", "500"]);
+    let key = "{rate:limiter:test-client}:9 at once";
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..5)
+            .map(|_| scope.spawn(|| demo.get().status()))
+            .collect();
+        wait_for_holders(&redis, key, 5);
+        demo.signal("TERM");
+        for answer in asked {
+            assert_eq!(answer.join().expect("an answer"), 200);
+        }
+    });
+    assert!(demo.process.0.wait().expect("an end").success());
+    assert_eq!(keys(&redis), [""; 0]);
+}
