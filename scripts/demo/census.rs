@@ -18,7 +18,7 @@ const CUT: usize = 256;
 const FRESH: Duration = Duration::from_millis(900);
 
 /// Fields of `INFO rl` that become a metric, with its help.
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 20] = [
     ("rl_takes_allowed", "Takes that got their tokens."),
     ("rl_takes_denied", "Takes that got none."),
     ("rl_tokens_taken", "Tokens taken."),
@@ -27,6 +27,30 @@ const COUNTERS: [(&str, &str); 8] = [
     ("rl_tokens_reserved", "Tokens reserved with waiting."),
     ("rl_peeks", "Peeks."),
     ("rl_buckets_created", "Buckets created."),
+    (
+        "rl_window_takes_allowed",
+        "Takes from windows that got what they asked for.",
+    ),
+    (
+        "rl_window_takes_denied",
+        "Takes from windows that got nothing.",
+    ),
+    ("rl_window_tokens_taken", "Charged to windows."),
+    ("rl_window_tokens_given", "Given back to windows."),
+    (
+        "rl_window_tokens_forced",
+        "Charged to windows beyond their limit.",
+    ),
+    ("rl_window_peeks", "Peeks at windows."),
+    ("rl_window_created", "Windows opened."),
+    ("rl_lease_acquired", "Leases acquired."),
+    ("rl_lease_denied", "Acquires that got none."),
+    ("rl_lease_renewed", "Leases renewed."),
+    ("rl_lease_released", "Leases released."),
+    (
+        "rl_lease_trimmed",
+        "Leases that ended by themselves and were cleared away.",
+    ),
 ];
 /// The fields that count errors begin so and go on with the kind.
 const ERRORS: &str = "rl_errors_";

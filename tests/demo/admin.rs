@@ -227,3 +227,27 @@ impl Prometheus {
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
+
+#[test]
+fn the_page_says_in_words_what_each_limit_is() {
+    let redis = Server::start();
+    let limits = [
+        ["--limit", "100/m:20"],
+        ["--window", "1000 DAY OFFSET +02:00"],
+        ["--window", "5 15m"],
+        ["--sliding", "60/1m"],
+        ["--concurrent", "8"],
+    ];
+    let demo = Demo::connected(&redis, &limits.concat());
+    let words = [
+        "100 requests per minute on average, 20 at once",
+        "1000 requests per calendar day OFFSET +02:00",
+        "5 requests per 15m",
+        "60 requests in any 1m",
+        "8 requests at once",
+    ];
+    assert_eq!(
+        crate::stores::snapshot(&demo)["limits"],
+        Value::from(&words[..])
+    );
+}

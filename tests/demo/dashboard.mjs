@@ -80,13 +80,13 @@ await untilTrue("the page tells of ten offenders", async () => (await offenders.
 await untilTrue("eve is the first", async () =>
   (await offenders.first().textContent()) === "rate:limiter:key:eve");
 
-// The keyboard reaches the button, which gives the caller a full bucket.
+// The keyboard reaches the button, which lets the caller begin anew.
 assert.equal(await ask("eve"), 429);
 const focused = () => page.evaluate(() => document.activeElement.getAttribute("aria-label"));
 for (let i = 0; i < 20 && (await focused()) !== "Reset rate:limiter:key:eve"; i++)
   await page.keyboard.press("Tab");
 await page.keyboard.press("Enter");
-await reads("said", "rate:limiter:key:eve has a full bucket again.");
+await reads("said", "rate:limiter:key:eve begins anew.");
 assert.equal(await focused(), "Reset rate:limiter:key:eve");
 assert.equal(await ask("eve"), 200);
 

@@ -71,7 +71,7 @@ assert.equal((await fetch(guarded)).status, 429);
 
 // The page's own button does reset.
 await operator.getByRole("button", { name: `Reset ${key}` }).click();
-await operator.getByText(`${key} has a full bucket again.`).waitFor();
+await operator.getByText(`${key} begins anew.`).waitFor();
 assert.equal((await fetch(guarded)).status, 200);
 await browser.close();
 process.exit(0);

@@ -168,6 +168,15 @@ fn who_denied_is_in_the_log_and_in_the_metrics() {
         let line = format!("demo_limit_denied_total{{limit=\"{limit}\"}} {denied}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
+    let told = [
+        "rl_window_takes_allowed_total 6",
+        "rl_window_takes_denied_total 2",
+        "rl_lease_acquired_total 3",
+    ];
+    wait_until("what Redis counts is told", || {
+        let metrics = demo.metrics();
+        told.iter().all(|line| metrics.lines().any(|l| l == *line))
+    });
     // Two that deny at once are told both.
     let both = ["--limit", "1/d:1", "--window", "1 YEAR", "--limit", "1/d:9"];
     let demo = Demo::connected(&redis, &both);

@@ -113,7 +113,7 @@ fn a_request_waits_for_its_turn() {
 }
 
 /// The first event that the page is sent, which outlives the connection.
-fn snapshot(demo: &Demo) -> Value {
+pub fn snapshot(demo: &Demo) -> Value {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = connect(demo.admin);
     let request = "GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n";

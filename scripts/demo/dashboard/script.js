@@ -63,7 +63,7 @@ function ago(ms) {
 
 async function reset(key) {
   const answer = await fetch("/dashboard/reset", { method: "POST", body: key }).catch(() => null);
-  show("said", answer?.ok ? `${key} has a full bucket again.` : `${key} could not be reset.`);
+  show("said", answer?.ok ? `${key} begins anew.` : `${key} could not be reset.`);
 }
 
 function row(key) {
