@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use crate::common::{wait_until, Server};
-use crate::driver::{call, connect, counted, keys, Demo};
+use crate::driver::{call, connect, counted, keys, pid, signal, Demo};
 
 /// So long that no request of a test ever ends by itself.
 const FOR_EVER: [&str; 2] = ["--work", "100000000"];
@@ -135,21 +135,27 @@ fn the_slots_of_a_demo_that_is_killed_in_mid_request_come_back() {
     });
 }
 
+/// Redis is away as they end: only a demo that waits for it can still free their slots.
 #[test]
 fn no_slot_is_left_behind_by_a_demo_that_stops() {
     let redis = Server::start();
-    let mut demo = demo(&redis, "9/1h", &["--work", "500"]);
+    let server = pid(&redis);
+    let flags = ["--work", "4000", "--timeout", "500"];
+    let mut demo = demo(&redis, "9/1h", &flags);
     let key = "{rate:limiter:test-client}:9 at once";
     std::thread::scope(|scope| {
         let asked: Vec<_> = (0..5)
             .map(|_| scope.spawn(|| demo.get().status()))
             .collect();
         wait_for_holders(&redis, key, 5);
+        signal(server, "STOP");
+        demo.wait_for_log("lost the connection");
         demo.signal("TERM");
         for answer in asked {
             assert_eq!(answer.join().expect("an answer"), 200);
         }
     });
+    signal(server, "CONT");
     assert!(demo.process.0.wait().expect("an end").success());
     assert_eq!(keys(&redis), [""; 0]);
 }

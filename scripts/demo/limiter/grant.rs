@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// How long a store that is away is waited for, to give something back.
 const GIVING_BACK: Duration = Duration::from_secs(10);
 /// How long what goes back keeps a demo from ending.
-const LAST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(3);
 
 /// What a request got. Wherever this is dropped, because the answer came too late, the client has
 /// gone or the request is done, what is owed then goes back.
