@@ -163,11 +163,11 @@ impl Limiter {
         let denied = answer.standings.iter().map(|standing| !standing.allows);
         self.metrics.denied(denied.clone());
         let limits = self.demand.limits.iter().zip(denied);
-        let names = limits.filter_map(|(limit, denied)| denied.then(|| limit.name()));
-        let names = names.collect::<Vec<_>>().join(", ");
+        let denied = limits.filter(|(_, denied)| *denied);
+        let names: Vec<_> = denied.map(|(limit, _)| limit.name()).collect();
         match self.demand.limits.len() {
             1 => log("Rate limit exceeded"),
-            _ => log(&format!("Rate limit exceeded: {names}")),
+            _ => log(&format!("Rate limit exceeded: {}", names.join(", "))),
         }
         let mut response = text(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n");
         tell(response.headers_mut(), &self.demand.limits, answer);

@@ -74,13 +74,13 @@ pub struct Metrics {
 impl Metrics {
     /// Those of a demo with these limits.
     pub fn of(limits: &[Box<dyn Limit>]) -> Self {
-        let of_limit = |limit: &Box<dyn Limit>| OfLimit {
+        let limits = limits.iter().map(|limit| OfLimit {
             name: limit.name().to_owned(),
             denied: AtomicU64::new(0),
             held: limit.lease().map(|_| AtomicU64::new(0)),
-        };
+        });
         Self {
-            limits: limits.iter().map(of_limit).collect(),
+            limits: limits.collect(),
             requests: Default::default(),
             takes: Default::default(),
             nanos: AtomicU64::new(0),

@@ -54,23 +54,24 @@ impl Demand {
 
     /// The commands that give back what `ask` took, each with its key.
     pub fn give_back(&self, ask: &Ask) -> Vec<(Command, String)> {
-        let limits = self.keys(&ask.caller).zip(&self.limits);
-        let give = |(key, limit): (String, &Box<dyn Limit>)| (limit.give_back(&key, ask), key);
-        limits.map(give).collect()
+        self.keys(&ask.caller)
+            .zip(&self.limits)
+            .map(|(key, limit)| (limit.give_back(&key, ask), key))
+            .collect()
     }
 
     /// The commands that free what is held while the request that asked is served.
     pub fn release(&self, ask: &Ask) -> Vec<(Command, String)> {
-        let leases = self.leases(&ask.caller);
-        let release = |(key, lease): (String, &Lease)| (lease.release(&key, &ask.token), key);
-        leases.map(release).collect()
+        self.leases(&ask.caller)
+            .map(|(key, lease)| (lease.release(&key, &ask.token), key))
+            .collect()
     }
 
     /// The commands that have that go on.
     pub fn renew(&self, ask: &Ask) -> Vec<(Command, String)> {
-        let leases = self.leases(&ask.caller);
-        let renew = |(key, lease): (String, &Lease)| (lease.renew(&key, &ask.token), key);
-        leases.map(renew).collect()
+        self.leases(&ask.caller)
+            .map(|(key, lease)| (lease.renew(&key, &ask.token), key))
+            .collect()
     }
 
     /// Between two renewals; `None` if there is nothing to renew.
