@@ -126,8 +126,8 @@ impl Limiter {
 
     /// The store's answer in time, and what it granted; or why there is no answer.
     ///
-    /// Of a take that comes late, what it took goes back. A request that went through without it
-    /// is charged all the same.
+    /// What a take got that comes too late goes back. Where the request went through without an
+    /// answer, its cost does not: it was served.
     async fn ask(self: &Arc<Self>, ask: Arc<Ask>) -> Result<(Answer, Option<Grant>), String> {
         let start = Instant::now();
         let limiter = self.clone();

@@ -126,8 +126,8 @@ impl Limit for Window {
         spec
     }
 
-    /// It may come late, so it says when the take was asked for: of a window that began later
-    /// nothing is given back that others took.
+    /// It may come late, so it says when the take was asked for: a window that began later keeps
+    /// what it was charged, since it might have been charged by others.
     fn give_back(&self, key: &str, ask: &Ask) -> Command {
         let mut give = command(["RL.WGIVE", key]);
         give.extend(self.words.iter().cloned());
