@@ -33,6 +33,6 @@ impl Replies {
         if waits().any(|wait| wait == NEVER) {
             return NEVER;
         }
-        waits().next().unwrap_or(0)
+        waits().max().unwrap_or(0)
     }
 }

@@ -16,6 +16,8 @@ mod windows;
 
 mod all;
 mod all_around;
+mod all_events;
+mod all_known;
 mod all_model;
 mod all_once;
 mod all_refused;

@@ -9,6 +9,7 @@ pub mod crowd;
 pub mod ledger;
 pub mod listener;
 pub mod mixed;
+pub mod mixed_model;
 pub mod node;
 pub mod rounds;
 pub mod takers;
