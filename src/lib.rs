@@ -18,37 +18,14 @@ mod commands;
 mod server;
 mod stats;
 
-use commands::{acquire::Acquire, all::All, leases::Leases, release::Release, renew::Renew};
-use commands::{give::Give, mtake::MTake, peek::Peek, take::Take, throttle::Throttle, top::Top};
-use commands::{lease_set, wgive::WGive, wpeek::WPeek, wtake::WTake, Served};
 use redis_rl_limits::top::MAX_KEYS;
-use server::{Command, Group, Module, Setting};
+use server::{Module, Section, Setting};
 
 static MODULE: Module = Module {
     name: c"rl",
-    version: server::c_str(concat!(env!("CARGO_PKG_VERSION"), "\0")),
-    commands: &[
-        Command::of::<Served<Take>>(),
-        Command::of::<Served<Peek>>(),
-        Command::of::<Served<Give>>(),
-        Command::of::<Served<MTake>>(),
-        Command::of::<Served<WTake>>(),
-        Command::of::<Served<WPeek>>(),
-        Command::of::<Served<WGive>>(),
-        Command::of::<Served<Top>>(),
-    ],
-    groups: &[Group {
-        name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
-        needs: server::SET_COMMANDS,
-        commands: &[
-            Command::of::<Served<Acquire>>(),
-            Command::of::<Served<Renew>>(),
-            Command::of::<Served<Release>>(),
-            Command::of::<Served<Leases>>(),
-            Command::of::<Served<All>>(),
-        ],
-    }],
-    optional_commands: &[Command::of::<Served<Throttle>>()],
+    commands: commands::STANDARD,
+    groups: commands::GROUPS,
+    optional_commands: commands::OPTIONAL,
     arguments: c"CL.THROTTLE, and TOP-KEYS followed by a number from 0 to 4096",
     settings: &[Setting {
         name: c"top-keys",
@@ -57,11 +34,14 @@ static MODULE: Module = Module {
         get: stats::top_keys,
         set: stats::keep_top_keys,
     }],
-    info: |section| {
-        section.number(c"top_keys", stats::top_keys().unsigned_abs());
-        stats::fields().for_each(|(name, value)| section.number(name, value));
+    info: Section {
+        version: server::c_str(concat!(env!("CARGO_PKG_VERSION"), "\0")),
+        write: |section| {
+            section.number(c"top_keys", stats::top_keys().unsigned_abs());
+            stats::fields().for_each(|(name, value)| section.number(name, value));
+        },
     },
-    names: &[&lease_set::MARKER],
+    names: &[&commands::lease_set::MARKER],
     unload: || stats::keep_top_keys(0),
 };
 

@@ -16,7 +16,7 @@ pub use demand::Demand;
 pub use lease::{Lease, Tokens};
 
 // The module's own bounds.
-pub use redis_rl_limits::units::{MAX_LIMITS, MAX_TOKENS, MAX_WAIT_MS};
+pub use redis_rl_limits::bounds::{MAX_LIMITS, MAX_TOKENS, MAX_WAIT_MS};
 
 /// Every kind of limit that may be asked for.
 pub const KINDS: &[Kind] = &[bucket::KIND, window::FIXED, window::SLIDING, lease::KIND];

@@ -3,9 +3,9 @@
 //! A call reads ([`Leases::held`]), decides, and writes ([`Leases::grant`], [`Leases::renew`]). In
 //! between the key may be closed, as it must be where a call has several.
 
+use redis_rl_limits::bounds::NANOS_PER_MILLI;
 use redis_rl_limits::error::Error;
 use redis_rl_limits::lease::{self, renewed, End};
-use redis_rl_limits::units::NANOS_PER_MILLI;
 
 use crate::server::{Argument, Call, Name, Raised, Refusal, Scores, SortedSet};
 use crate::stats::LEASES;

@@ -3,9 +3,7 @@
 use redis_rl_limits::bucket;
 use redis_rl_limits::decision::{Ask, Change, Decision, Limit, Mode, Reply, Standing, State};
 use redis_rl_limits::error::Error;
-use redis_rl_limits::sliding;
 use redis_rl_limits::top::Top;
-use redis_rl_limits::window;
 
 use super::expiries;
 use crate::server::{Argument, Call, Key, Refusal};
@@ -19,14 +17,6 @@ pub trait Counted: Limit {
 
 impl Counted for bucket::Limit {
     const COUNTS: &'static Takes = &stats::BUCKETS;
-}
-
-impl Counted for window::Limit {
-    const COUNTS: &'static Takes = &stats::WINDOWS;
-}
-
-impl Counted for sliding::Limit {
-    const COUNTS: &'static Takes = &stats::WINDOWS;
 }
 
 /// `key rate burst …`: the key, the limit, and what follows.

@@ -3,27 +3,27 @@
 
 #![forbid(unsafe_code)]
 
-pub mod acquire;
-pub mod all;
+mod acquire;
+mod all;
 mod expiries;
 mod few;
-pub mod give;
+mod give;
 pub mod lease_set;
-pub mod leases;
+mod leases;
 mod limited;
 mod mixed;
-pub mod mtake;
-pub mod peek;
-pub mod release;
-pub mod renew;
+mod mtake;
+mod peek;
+mod release;
+mod renew;
 mod replies;
-pub mod take;
-pub mod throttle;
-pub mod top;
-pub mod wgive;
+mod take;
+mod throttle;
+mod top;
+mod wgive;
 mod window;
-pub mod wpeek;
-pub mod wtake;
+mod wpeek;
+mod wtake;
 
 use std::marker::PhantomData;
 
@@ -32,8 +32,40 @@ use redis_rl_limits::error::Error;
 use redis_rl_limits::options::Word;
 use redis_rl_limits::stored;
 
-use crate::server::{Argument, Call, Description, Doc, Handler, MAX_LEN};
+use crate::server::{self, Argument, Call, Description, Doc, Group, Handler, MAX_LEN};
 use crate::stats;
+
+/// The commands that every server has.
+pub const STANDARD: &[server::Command] = &[
+    served::<take::Take>(),
+    served::<peek::Peek>(),
+    served::<give::Give>(),
+    served::<mtake::MTake>(),
+    served::<wtake::WTake>(),
+    served::<wpeek::WPeek>(),
+    served::<wgive::WGive>(),
+    served::<top::Top>(),
+];
+
+/// Those that need more of the server.
+pub const GROUPS: &[Group] = &[Group {
+    name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
+    needs: server::SET_COMMANDS,
+    commands: &[
+        served::<acquire::Acquire>(),
+        served::<renew::Renew>(),
+        served::<release::Release>(),
+        served::<leases::Leases>(),
+        served::<all::All>(),
+    ],
+}];
+
+/// Those that are there only if the module is loaded with their name as an argument.
+pub const OPTIONAL: &[server::Command] = &[served::<throttle::Throttle>()];
+
+const fn served<C: Command>() -> server::Command {
+    server::Command::of::<Served<C>>()
+}
 
 /// A command: its description, and what it answers.
 pub trait Command {

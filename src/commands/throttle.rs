@@ -1,10 +1,10 @@
 //! `CL.THROTTLE key max_burst count period [quantity]`: redis-cell's command on the same buckets.
 
+use redis_rl_limits::bounds::MILLIS_PER_SECOND;
 use redis_rl_limits::bucket::{Bucket, Limit, Standing};
 use redis_rl_limits::decision::{Ask, Decision, Reply, Standing as _, State};
 use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::number::plain_integer;
-use redis_rl_limits::units::MILLIS_PER_SECOND;
 
 use super::limited::{refused, report, Open};
 use super::{Answer, Command, FIRST_VERSION};

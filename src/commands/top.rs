@@ -1,8 +1,8 @@
 //! `RL.TOP [count | RESET]`: the keys denied most.
 
+use redis_rl_limits::bounds::NANOS_PER_MILLI;
 use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::top::{Top as Sketch, MAX_KEYS};
-use redis_rl_limits::units::NANOS_PER_MILLI;
 
 use super::{Answer, Command, FIRST_VERSION};
 use crate::server::{Access, Call, Description, Doc, Keys};

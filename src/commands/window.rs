@@ -2,8 +2,11 @@
 
 use redis_rl_limits::error::Error;
 use redis_rl_limits::quota::Quota;
+use redis_rl_limits::{sliding, window};
 
+use super::limited::Counted;
 use crate::server::{Argument, Call, Doc};
+use crate::stats::{self, Takes};
 
 /// `limit`.
 pub const LIMIT: Doc = Doc::integer(c"limit");
@@ -37,6 +40,14 @@ pub const WINDOW: Doc = Doc::one_of(
         Doc::integer(c"unix-ms").after(c"UNTIL"),
     ],
 );
+
+impl Counted for window::Limit {
+    const COUNTS: &'static Takes = &stats::WINDOWS;
+}
+
+impl Counted for sliding::Limit {
+    const COUNTS: &'static Takes = &stats::WINDOWS;
+}
 
 /// `key limit window …`: the key, the window, and what follows.
 #[inline(always)]

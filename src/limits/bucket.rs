@@ -18,8 +18,8 @@ pub use standing::Standing;
 
 use crate::decision::{self, State};
 
+use crate::bounds::{ceil_millis, MAX_TOKENS, UNIT_BITS};
 use crate::hash::{mark, mix};
-use crate::units::{ceil_millis, MAX_TOKENS, UNIT_BITS};
 
 const ONE_TOKEN: i64 = 1 << UNIT_BITS;
 const MAX_UNITS: i64 = (MAX_TOKENS << UNIT_BITS) as i64;

@@ -8,7 +8,7 @@
     reason = "no instant is beyond 2^60, so a few of them add up to less than an i64 holds"
 )]
 
-use crate::units::{MILLIS_PER_DAY, MILLIS_PER_HOUR, MILLIS_PER_MINUTE};
+use crate::bounds::{MILLIS_PER_DAY, MILLIS_PER_HOUR, MILLIS_PER_MINUTE};
 
 /// Minutes of the largest offset, east or west: 23:59.
 pub const MAX_OFFSET: i64 = 24 * 60 - 1;

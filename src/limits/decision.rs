@@ -6,7 +6,7 @@ use crate::error::Error;
 /// How much a caller wants, and what is to happen where there is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Tokens, from 1 to [`MAX_TOKENS`](crate::units::MAX_TOKENS).
+    /// Tokens, from 1 to [`MAX_TOKENS`](crate::bounds::MAX_TOKENS).
     pub cost: u64,
     /// Tokens that must be left afterwards, up to as many.
     pub keep: u64,
@@ -67,6 +67,17 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The one place that a reply is made: what follows from these five belongs here.
+    pub fn new(taken: i64, limit: i64, remaining: i64, wait_ms: i64, reset_ms: i64) -> Self {
+        Self {
+            taken,
+            limit,
+            remaining,
+            wait_ms,
+            reset_ms,
+        }
+    }
+
     /// In the order in which they are sent.
     pub fn fields(&self) -> [i64; 5] {
         let Self {

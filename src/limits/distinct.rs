@@ -1,8 +1,8 @@
 //! Whether a call names a key twice.
 
+use crate::bounds::MAX_LIMITS;
 use crate::error::Error;
 use crate::hash::hash;
-use crate::units::MAX_LIMITS;
 
 /// So many keys are compared each with each, which for few is the cheapest.
 const FEW: usize = 8;

@@ -1,9 +1,9 @@
 //! Periods and durations: `m`, `15m`, `2weeks`.
 
-use crate::number::Decimal;
-use crate::units::{
+use crate::bounds::{
     MAX_YEARS_MS, MILLIS_PER_DAY, MILLIS_PER_HOUR, MILLIS_PER_MINUTE, MILLIS_PER_SECOND,
 };
+use crate::number::Decimal;
 
 const MILLIS_PER_WEEK: u64 = 7 * MILLIS_PER_DAY;
 

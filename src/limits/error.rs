@@ -3,12 +3,14 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::bounds::{
+    MARKER, MAX_LIMITS, MAX_RATE, MAX_SLOTS, MAX_TOKENS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN,
+    MAX_TTL_DAYS, MAX_USED, MAX_WAIT_MS, MAX_YEARS, MIN_TTL_MS,
+};
 use crate::hint;
-use crate::lease::{MARKER, MAX_SLOTS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MIN_TTL_MS};
-use crate::options::Name;
-use crate::quota::{ANCHOR, OFFSET};
+use crate::show::{Bound, Shown};
 use crate::top;
-use crate::units::{MAX_LIMITS, MAX_RATE, MAX_TOKENS, MAX_USED, MAX_WAIT_MS, MAX_YEARS};
+use crate::words::{Name, ANCHOR, OFFSET};
 
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -329,40 +331,6 @@ impl fmt::Display for Error<'_> {
                 Shown(key)
             ),
             Self::WriteFailed(key) => write!(f, "ERR key '{}' could not be written", Shown(key)),
-        }
-    }
-}
-
-/// Input as it may be shown: printable ASCII, 64 bytes at most.
-pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.get(..64) {
-            Some(head) if head.len() < self.0.len() => write!(f, "{}...", head.escape_ascii()),
-            _ => write!(f, "{}", self.0.escape_ascii()),
-        }
-    }
-}
-
-/// A bound as one reads it: powers of ten from a million on, such twice, and such less one, by
-/// their exponent.
-pub(crate) struct Bound(pub(crate) u64);
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let power = |n: u64| {
-            let exponent = n.checked_ilog10().filter(|&exponent| exponent >= 6)?;
-            (10u64.checked_pow(exponent) == Some(n)).then_some(exponent)
-        };
-        if let Some(exponent) = power(self.0) {
-            write!(f, "10^{exponent}")
-        } else if let Some(exponent) = power(self.0 / 2).filter(|_| self.0.is_multiple_of(2)) {
-            write!(f, "2*10^{exponent}")
-        } else if let Some(exponent) = power(self.0.saturating_add(1)) {
-            write!(f, "10^{exponent} - 1")
-        } else {
-            write!(f, "{}", self.0)
         }
     }
 }

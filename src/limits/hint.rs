@@ -3,11 +3,11 @@
 
 use std::fmt;
 
+use crate::bounds::{MAX_RATE, MAX_YEARS, MAX_YEARS_MS};
 use crate::duration::{unit_millis, LONG_UNITS};
-use crate::error::{Bound, Shown};
 use crate::number::{Decimal, MAX_DIGITS, MAX_EXPONENT};
-use crate::quota::WINDOWS;
-use crate::units::{MAX_RATE, MAX_YEARS, MAX_YEARS_MS};
+use crate::show::{Bound, Shown};
+use crate::words::WINDOWS;
 
 /// A rate that was refused; its text is the advice.
 pub(crate) struct Rate<'a>(pub(crate) &'a [u8]);

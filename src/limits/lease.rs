@@ -4,28 +4,15 @@
 //! What is stored is a sorted set, token → when its lease ends. The set stays where it is: what
 //! comes in here are the few numbers that a decision needs of it.
 
+use crate::bounds::saturating_i64;
+use crate::bounds::MAX_TTL_MS;
+pub use crate::bounds::{
+    LEASES_TOLD, MARKER, MAX_SLOTS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MIN_TTL_MS,
+};
 use crate::decision::{Reply, NEVER};
 use crate::duration;
 use crate::error::{Error, Parameter};
 use crate::options::Word;
-use crate::units::{saturating_i64, MILLIS_PER_DAY};
-
-/// The member, with score 0, by which a sorted set is known to hold leases.
-pub const MARKER: &[u8] = b"rl:leases";
-
-/// The largest limit.
-pub const MAX_SLOTS: u64 = 100_000;
-/// The shortest lease, in milliseconds.
-pub const MIN_TTL_MS: u64 = 10;
-/// The longest lease, in days.
-pub const MAX_TTL_DAYS: u64 = 30;
-const MAX_TTL_MS: u64 = MAX_TTL_DAYS * MILLIS_PER_DAY;
-/// The longest token, in bytes.
-pub const MAX_TOKEN_LEN: usize = 128;
-/// The most tokens in a call.
-pub const MAX_TOKENS_A_CALL: usize = 128;
-/// How many leases are told of where the call does not say.
-pub const LEASES_TOLD: u64 = 100;
 
 /// From here on a lease counts as held for ever: not all milliseconds have a score of their own.
 const FOR_EVER: f64 = 9_007_199_254_740_992.0; // 2^53
@@ -131,13 +118,13 @@ impl Limit {
 
     /// The five integers, where so many leases are live after the call.
     pub fn reply(self, taken: i64, live: u64, wait_ms: i64, reset_ms: i64) -> Reply {
-        Reply {
+        Reply::new(
             taken,
-            limit: saturating_i64(self.slots),
-            remaining: saturating_i64(self.slots.saturating_sub(live)),
+            saturating_i64(self.slots),
+            saturating_i64(self.slots.saturating_sub(live)),
             wait_ms,
             reset_ms,
-        }
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! The limits of redis-rl as pure functions: what is stored, the time and what is asked come in, a
 //! decision comes out. Nothing here knows a server or a clock.
 //!
-//! - [`units`], [`number`], [`duration`], [`rate`]: what is accepted, and what it is worth.
+//! - [`bounds`], [`number`], [`duration`], [`rate`]: what is accepted, and what it is worth.
 //! - [`options`]: the grammar of what follows a command's fixed arguments.
 //! - [`decision`]: what every kind of limit has in common.
 //! - [`quota`]: the grammar of a window, in front of the options.
@@ -22,6 +22,7 @@
     clippy::unwrap_used
 )]
 
+pub mod bounds;
 pub mod bucket;
 pub mod calendar;
 pub mod decision;
@@ -35,10 +36,12 @@ pub mod number;
 pub mod options;
 pub mod quota;
 pub mod rate;
+mod show;
 pub mod sliding;
 pub mod stored;
 mod sub_windows;
+mod tagged;
 pub mod top;
-pub mod units;
 pub mod usage;
 pub mod window;
+mod words;

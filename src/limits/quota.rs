@@ -9,14 +9,15 @@
 
 use std::num::NonZeroU64;
 
+use crate::bounds::saturating_i64;
 use crate::calendar::{Calendar, Unit};
 use crate::duration;
 use crate::error::{Error, Parameter};
 use crate::number::leading_digits;
 use crate::options::Word;
 use crate::sliding;
-use crate::units::saturating_i64;
 use crate::window::{self, Opens};
+use crate::words::{ANCHOR, OFFSET};
 
 /// Either kind of window, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +27,6 @@ pub enum Quota {
     /// Any interval of a length.
     Sliding(sliding::Limit),
 }
-
-/// The words that windows begin with; durations apart.
-pub(crate) const WINDOWS: [&str; 7] = ["SLIDING", "HOUR", "DAY", "WEEK", "MONTH", "YEAR", "UNTIL"];
-/// What may follow a unit of the calendar.
-pub(crate) const OFFSET: &str = "OFFSET";
-/// What may follow a week or a month.
-pub(crate) const ANCHOR: &str = "ANCHOR";
 
 impl Quota {
     /// Reads the limit and the window that `words` begin with; what follows comes back as well.

@@ -2,10 +2,10 @@
 
 use std::num::{NonZeroU128, NonZeroU64};
 
+use crate::bounds::{MAX_RATE, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
 use crate::duration::period_millis;
 use crate::error::Error;
 use crate::number::Decimal;
-use crate::units::{MAX_RATE, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
 
 const MAX_TOKENS_PER_NANO: u64 = MAX_RATE / NANOS_PER_SECOND;
 

@@ -5,9 +5,9 @@
 
 use std::num::NonZeroU64;
 
+use crate::bounds::{floor_millis, saturating_i64};
 use crate::decision::{self, Ask, Change, Decision, Reply};
 use crate::error::Error;
-use crate::units::{floor_millis, saturating_i64};
 use crate::usage::{Usage, WindowStanding};
 
 pub use crate::sub_windows::Sliding;
@@ -101,10 +101,9 @@ impl decision::Standing for Standing {
     /// Nothing is converted to another length, since nothing is to be written: so a wait is the
     /// one after which a take converts little enough.
     fn look(&self, ask: &Ask) -> Result<Decision<Sliding>, Error<'static>> {
-        let (taken, wait_ms) = if self.has(ask) {
-            (ask.cost, 0)
-        } else {
-            (0, self.wait(ask, &self.seen))
+        let (taken, wait_ms) = match self.usage().charge(ask)? {
+            0 => (0, self.wait(ask, &self.seen)),
+            taken => (taken, 0),
         };
         Ok(Decision {
             reply: self.reply(taken, wait_ms, &self.seen, self.used),
@@ -192,13 +191,13 @@ impl Standing {
     fn reply(&self, taken: u64, wait_ms: i64, seen: &Sliding, used: u64) -> Reply {
         let limit = self.limit.limit;
         let usage = Usage { limit, used };
-        Reply {
-            taken: saturating_i64(taken),
-            limit: saturating_i64(limit),
-            remaining: saturating_i64(usage.remaining()),
+        Reply::new(
+            saturating_i64(taken),
+            saturating_i64(limit),
+            saturating_i64(usage.remaining()),
             wait_ms,
-            reset_ms: self.until(seen.unused_at()),
-        }
+            self.until(seen.unused_at()),
+        )
     }
 }
 

@@ -8,11 +8,6 @@ use crate::decision::State;
 use crate::sliding::Sliding;
 use crate::window::Window;
 
-/// The first byte of a [`Window`].
-pub(crate) const WINDOW_TAG: u8 = 0xF8;
-/// The first byte of a [`Sliding`] window.
-pub(crate) const SLIDING_TAG: u8 = 0xF9;
-
 /// What a string is called in errors: the kind of limit that it holds, if it holds one.
 ///
 /// Asked once a command has found that a string is not of its own kind.
@@ -25,31 +20,4 @@ pub fn name(bytes: &[u8]) -> &'static str {
         .or_else(|| holds::<Window>(bytes))
         .or_else(|| holds::<Sliding>(bytes))
         .unwrap_or("another string")
-}
-
-/// `N` words behind a tag; `None` if the bytes are something else.
-#[inline(always)]
-pub(crate) fn read_words<const N: usize>(tag: u8, bytes: &[u8]) -> Option<[u64; N]> {
-    let (&first, rest) = bytes.split_first()?;
-    let (words, []) = rest.as_chunks::<8>() else {
-        return None;
-    };
-    let words: &[[u8; 8]; N] = words.try_into().ok()?;
-    (first == tag).then(|| words.map(u64::from_le_bytes))
-}
-
-/// `words` behind a tag, little-endian: `SIZE` bytes.
-#[inline(always)]
-pub(crate) fn write_words<const SIZE: usize, const N: usize>(
-    tag: u8,
-    words: [u64; N],
-) -> [u8; SIZE] {
-    let mut bytes = [tag; SIZE];
-    if let Some((_, rest)) = bytes.split_first_mut() {
-        let (places, _) = rest.as_chunks_mut::<8>();
-        for (place, word) in places.iter_mut().zip(words) {
-            *place = word.to_le_bytes();
-        }
-    }
-    bytes
 }

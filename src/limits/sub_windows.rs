@@ -7,9 +7,9 @@
 
 use std::num::NonZeroU64;
 
+use crate::bounds::{MAX_USED, MAX_YEARS_MS};
 use crate::decision::State;
-use crate::stored::{read_words, write_words, SLIDING_TAG};
-use crate::units::{MAX_USED, MAX_YEARS_MS};
+use crate::tagged::{read_words, write_words, SLIDING_TAG};
 
 /// Sub-windows in a window.
 const PARTS: u64 = 16;

@@ -1,8 +1,8 @@
 //! What the two kinds of window have in common: a limit, and how much of it is used.
 
+use crate::bounds::MAX_USED;
 use crate::decision::{Ask, Decision, Mode, Standing, NEVER};
 use crate::error::Error;
-use crate::units::MAX_USED;
 
 /// How a window of either kind stands at an instant.
 pub trait WindowStanding: Standing {

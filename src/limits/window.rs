@@ -5,11 +5,11 @@
 //! naming another, and every wait that was told holds. Only where none is in force is it worked
 //! out which one holds the instant.
 
+use crate::bounds::{floor_millis, saturating_i64, MAX_USED, MAX_YEARS_MS};
 use crate::calendar::Calendar;
 use crate::decision::{self, Ask, Change, Decision, Reply, State};
 use crate::error::Error;
-use crate::stored::{read_words, write_words, WINDOW_TAG};
-use crate::units::{floor_millis, saturating_i64, MAX_USED, MAX_YEARS_MS};
+use crate::tagged::{read_words, write_words, WINDOW_TAG};
 use crate::usage::{Usage, WindowStanding};
 
 /// How much may be used in a window, and which one opens where none is in force.
@@ -158,10 +158,9 @@ impl decision::Standing for Standing {
 
     fn look(&self, ask: &Ask) -> Result<Decision<Window>, Error<'static>> {
         self.limit.check_end(self.now)?;
-        Ok(if self.has(ask) {
-            self.unchanged(ask.cost, 0)
-        } else {
-            self.unchanged(0, self.wait(ask))
+        Ok(match self.usage().charge(ask)? {
+            0 => self.unchanged(0, self.wait(ask)),
+            taken => self.unchanged(taken, 0),
         })
     }
 
@@ -244,12 +243,12 @@ impl Standing {
             used: window.used,
             ..self.usage()
         };
-        Reply {
-            taken: saturating_i64(taken),
-            limit: saturating_i64(usage.limit),
-            remaining: saturating_i64(usage.remaining()),
+        Reply::new(
+            saturating_i64(taken),
+            saturating_i64(usage.limit),
+            saturating_i64(usage.remaining()),
             wait_ms,
-            reset_ms: self.left(window),
-        }
+            self.left(window),
+        )
     }
 }

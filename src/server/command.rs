@@ -1,13 +1,12 @@
 //! A command as the server knows it: its name, its flags, its entry.
 
-use std::ffi::CStr;
 use std::os::raw::c_int;
 
 use redis_module::raw;
 
 use super::api::api;
 use super::call::Call;
-use super::docs::Doc;
+use super::description::{Access, Description, Keys};
 use super::{docs, OK};
 
 /// A command's code and its description.
@@ -17,53 +16,6 @@ pub trait Handler {
 
     /// Answers one call.
     fn run(call: &mut Call<'_>);
-}
-
-/// A command's description.
-pub struct Description {
-    /// As clients write it.
-    pub name: &'static CStr,
-    /// The version that brought it.
-    pub since: &'static CStr,
-    /// What it does to its keys.
-    pub access: Access,
-    /// Where its keys are.
-    pub keys: Keys,
-    /// One sentence.
-    pub summary: &'static CStr,
-    /// How its time grows.
-    pub complexity: &'static CStr,
-    /// In order.
-    pub arguments: &'static [Doc],
-    /// What proxies and cluster clients should know, in the server's words for it.
-    pub tips: Option<&'static CStr>,
-}
-
-/// What a command does to its keys.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Reads.
-    Read,
-    /// Reads, and takes longer the more it tells.
-    List,
-    /// Reads and updates.
-    Write,
-    /// Has none, and is for administrators.
-    Admin,
-}
-
-/// Where a command's keys are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
-    /// Nowhere.
-    None,
-    /// The first argument.
-    First,
-    /// The first argument says how many; from the second on, one every `step`.
-    Counted {
-        /// From one key to the next.
-        step: usize,
-    },
 }
 
 /// A command to register.

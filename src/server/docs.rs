@@ -6,7 +6,7 @@ use std::ptr;
 
 use redis_module::raw;
 
-use super::command::{Access, Description, Keys};
+use super::description::{Access, Description, Doc, Keys};
 use super::OK;
 
 /// Documents a command, where the server has a place for that (7.0), and puts it into categories
@@ -112,106 +112,7 @@ impl Description {
     }
 }
 
-/// An argument's description.
-#[derive(Clone, Copy)]
-pub struct Doc {
-    name: &'static CStr,
-    token: Option<&'static CStr>,
-    kind: raw::RedisModuleCommandArgType,
-    flags: u32,
-    parts: &'static [Doc],
-}
-
 impl Doc {
-    const fn new(name: &'static CStr, kind: raw::RedisModuleCommandArgType) -> Self {
-        Self {
-            name,
-            token: None,
-            kind,
-            flags: raw::REDISMODULE_CMD_ARG_NONE,
-            parts: &[],
-        }
-    }
-
-    /// A key.
-    pub const fn key(name: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
-        )
-    }
-
-    /// Text.
-    pub const fn string(name: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
-        )
-    }
-
-    /// A number.
-    pub const fn integer(name: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
-        )
-    }
-
-    /// A word that stands for itself.
-    pub const fn token(name: &'static CStr, token: &'static CStr) -> Self {
-        Self::new(
-            name,
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
-        )
-        .after(token)
-    }
-
-    /// One of several.
-    pub const fn one_of(name: &'static CStr, parts: &'static [Doc]) -> Self {
-        Self {
-            parts,
-            ..Self::new(
-                name,
-                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-            )
-        }
-    }
-
-    /// Several that go together.
-    pub const fn block(name: &'static CStr, parts: &'static [Doc]) -> Self {
-        Self {
-            parts,
-            ..Self::new(
-                name,
-                raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
-            )
-        }
-    }
-
-    /// It follows this word.
-    pub const fn after(self, token: &'static CStr) -> Self {
-        Self {
-            token: Some(token),
-            ..self
-        }
-    }
-
-    /// It may be left out.
-    pub const fn optional(self) -> Self {
-        Self {
-            flags: self.flags | raw::REDISMODULE_CMD_ARG_OPTIONAL,
-            ..self
-        }
-    }
-
-    /// It may be repeated.
-    pub const fn multiple(self) -> Self {
-        Self {
-            flags: self.flags | raw::REDISMODULE_CMD_ARG_MULTIPLE,
-            ..self
-        }
-    }
-
     /// The C form of a list, ended by a zeroed entry; `lists` keeps it and what it points to.
     fn to_raw(
         docs: &[Self],

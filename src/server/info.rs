@@ -2,11 +2,12 @@
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use redis_module::raw;
 
 use super::api::api;
-use super::load::module;
 use super::OK;
 
 /// The module's section of `INFO`, being written.
@@ -38,25 +39,38 @@ impl InfoSection {
     }
 }
 
+/// What the module's section of `INFO` holds.
+pub struct Section {
+    /// The module's version, such as `1.2.3`.
+    pub version: &'static CStr,
+    /// Writes the lines behind it.
+    pub write: fn(&InfoSection),
+}
+
+/// The section, for the callback, to which the server passes nothing.
+static SECTION: AtomicPtr<Section> = AtomicPtr::new(ptr::null_mut());
+
 /// Makes the section a part of `INFO`.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
-pub(super) unsafe fn register(ctx: *mut raw::RedisModuleCtx) {
+pub(super) unsafe fn register(ctx: *mut raw::RedisModuleCtx, section: &'static Section) {
+    SECTION.store(ptr::from_ref(section).cast_mut(), Ordering::Relaxed);
     // SAFETY: ctx is the load's.
     unsafe { api!(RedisModule_RegisterInfoFunc(ctx, Some(write))) };
 }
 
 unsafe extern "C" fn write(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
-    let Some(module) = module() else {
+    // SAFETY: null, or what `register` put there: a static, of which nothing is ever changed.
+    let Some(section) = (unsafe { SECTION.load(Ordering::Relaxed).as_ref() }) else {
         return;
     };
     // SAFETY: ctx is that of the request in progress; without a name of its own the section has
     // the module's.
     let wanted = unsafe { api!(RedisModule_InfoAddSection(ctx, c"".as_ptr())) };
     if wanted == OK {
-        let section = InfoSection(ctx);
-        section.text(c"version", module.version);
-        (module.info)(&section);
+        let lines = InfoSection(ctx);
+        lines.text(c"version", section.version);
+        (section.write)(&lines);
     }
 }

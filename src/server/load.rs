@@ -2,15 +2,13 @@
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use redis_module::raw;
 
 use super::api::{api, missing};
 use super::argument::Argument;
 use super::command::Command;
-use super::info::{self, InfoSection};
+use super::info::{self, Section};
 use super::log::{log, NOTICE, WARNING};
 use super::member::Name;
 use super::settings::{self, Setting};
@@ -32,8 +30,6 @@ pub struct Group {
 pub struct Module {
     /// The module's name.
     pub name: &'static CStr,
-    /// Its version, such as `1.2.3`.
-    pub version: &'static CStr,
     /// Its commands.
     pub commands: &'static [Command],
     /// More of them, each with what it needs.
@@ -44,21 +40,12 @@ pub struct Module {
     pub arguments: &'static CStr,
     /// What its operator may choose.
     pub settings: &'static [Setting],
-    /// Writes its section of `INFO`.
-    pub info: fn(&InfoSection),
+    /// Its section of `INFO`, with its version.
+    pub info: Section,
     /// Names that commands keep.
     pub names: &'static [&'static Name],
     /// Frees what was kept.
     pub unload: fn(),
-}
-
-/// The module that this library was loaded as, for callbacks to which the server passes nothing.
-static LOADED: AtomicPtr<Module> = AtomicPtr::new(ptr::null_mut());
-
-/// The module, once it is loaded.
-pub(super) fn module() -> Option<&'static Module> {
-    // SAFETY: null, or what `load` put there: a static, of which nothing is ever changed.
-    unsafe { LOADED.load(Ordering::Relaxed).as_ref() }
 }
 
 /// Makes a static [`Module`] what a server finds in this library.
@@ -124,11 +111,10 @@ impl Module {
             log(ctx, WARNING, text, self.name);
             return ERR;
         }
-        LOADED.store(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         // SAFETY: ctx is the load's, and so are the arguments, which live as long.
         let done = unsafe { self.set_up(ctx, Argument::list(argv, argc)) };
         if done {
-            log(ctx, NOTICE, c"redis-rl %s loaded", self.version);
+            log(ctx, NOTICE, c"redis-rl %s loaded", self.info.version);
             OK
         } else {
             // SAFETY: there was no call yet.
@@ -151,7 +137,7 @@ impl Module {
 
     /// 1.2.3 is 10203.
     fn version_number(&self) -> c_int {
-        let parts = self.version.to_bytes().split(|&byte| byte == b'.');
+        let parts = self.info.version.to_bytes().split(|&byte| byte == b'.');
         parts.fold(0, |number, part| {
             let digits = part.iter().take_while(|byte| byte.is_ascii_digit());
             let part = digits.fold(0, |n: c_int, byte| {
@@ -188,7 +174,11 @@ impl Module {
             return false;
         }
         clock::find();
-        let Some(chosen) = self.choose(arguments) else {
+        let is_command = |argument: &Argument<'_>| {
+            let mut commands = self.optional_commands.iter();
+            commands.any(|command| argument.is(command.description.name))
+        };
+        let Some(chosen) = settings::choose(self.settings, arguments, is_command) else {
             let text = c"wrong module arguments; accepted: %s";
             log(ctx, WARNING, text, self.arguments);
             return false;
@@ -199,29 +189,12 @@ impl Module {
             if !self.register_commands(ctx, arguments) || !self.register_settings(ctx, &chosen) {
                 return false;
             }
-            info::register(ctx);
+            info::register(ctx, &self.info);
             // Last, when nothing can fail any more: up to Redis 7.0 a load that failed leaves its
             // subscriptions behind, and the server would call into a library that is gone.
             replication::watch(ctx);
         }
         true
-    }
-
-    /// The settings with the values that the arguments give them; `None` if one is wrong.
-    fn choose(&self, mut arguments: &[Argument<'_>]) -> Option<Vec<(&'static Setting, i64)>> {
-        let mut chosen: Vec<_> = self.settings.iter().map(|s| (s, s.default)).collect();
-        while let [argument, rest @ ..] = arguments {
-            arguments = rest;
-            let is = |command: &Command| argument.is(command.description.name);
-            if self.optional_commands.iter().any(is) {
-                continue;
-            }
-            let (setting, value) = chosen.iter_mut().find(|(s, _)| argument.is(s.name))?;
-            let (argument, rest) = arguments.split_first()?;
-            *value = setting.parse(argument.bytes())?;
-            arguments = rest;
-        }
-        Some(chosen)
     }
 
     /// # Safety

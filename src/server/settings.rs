@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use redis_module::raw;
 
+use super::argument::Argument;
 use super::OK;
 
 /// A number that an operator may choose.
@@ -23,7 +24,7 @@ pub struct Setting {
 
 impl Setting {
     /// The number that an argument stands for.
-    pub(super) fn parse(&self, argument: &[u8]) -> Option<i64> {
+    fn parse(&self, argument: &[u8]) -> Option<i64> {
         let number = std::str::from_utf8(argument).ok()?.parse().ok()?;
         self.accepted.contains(&number).then_some(number)
     }
@@ -60,6 +61,30 @@ impl Setting {
         };
         status == OK
     }
+}
+
+/// The settings with the values that the module's arguments give them; `None` if one is wrong. An
+/// argument may also be another word, which `is_other` knows.
+pub(super) fn choose(
+    settings: &'static [Setting],
+    mut arguments: &[Argument<'_>],
+    is_other: impl Fn(&Argument<'_>) -> bool,
+) -> Option<Vec<(&'static Setting, i64)>> {
+    let mut chosen = Vec::new();
+    for setting in settings {
+        chosen.push((setting, setting.default));
+    }
+    while let [argument, rest @ ..] = arguments {
+        arguments = rest;
+        if is_other(argument) {
+            continue;
+        }
+        let (setting, value) = chosen.iter_mut().find(|(s, _)| argument.is(s.name))?;
+        let (argument, rest) = arguments.split_first()?;
+        *value = setting.parse(argument.bytes())?;
+        arguments = rest;
+    }
+    Some(chosen)
 }
 
 /// Puts in force what the server's configuration has for the settings that were registered.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::ONE_TOKEN;
+use crate::bounds::{MAX_TOKENS, MAX_YEARS_MS, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
 use crate::error::{Error, Parameter};
 use crate::number::{integer, Decimal};
 use crate::rate::Rate;
-use crate::units::{MAX_TOKENS, MAX_YEARS_MS, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
 
 const MAX_FILL_NANOS: u64 = MAX_YEARS_MS * NANOS_PER_MILLI;
 

@@ -7,9 +7,9 @@
 )]
 
 use super::{ceil_tokens, deficit, units, whole_tokens, Bucket, Limit, MAX_UNITS, ONE_TOKEN};
+use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
 use crate::decision::{self, Ask, Change, Decision, Limit as _, Mode, Reply, NEVER};
 use crate::error::Error;
-use crate::units::{ceil_millis, saturating_i64, UNIT_BITS};
 
 /// How a bucket stands at an instant, under a limit.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +31,7 @@ impl decision::Standing for Standing {
 
     #[inline(always)]
     fn take(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
-        let wanted = units(ask.cost);
-        let (taken, wait_ms) = if self.level >= wanted + units(ask.keep) {
-            (wanted, 0)
-        } else {
-            self.take_from_too_few(ask)
-        };
+        let (taken, wait_ms) = self.charge(ask);
         // Checked for every take, though only a debt can fail it.
         if self.level - taken < -MAX_UNITS {
             return Err(Error::Debt);
@@ -49,13 +44,9 @@ impl decision::Standing for Standing {
     }
 
     fn look(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
-        let (taken, wait_ms) = if self.has(ask) {
-            (saturating_i64(ask.cost), 0)
-        } else {
-            (0, self.wait_for(needed(ask)))
-        };
+        let (taken, wait_ms) = self.charge(ask);
         Ok(Decision {
-            reply: self.reply(taken, wait_ms),
+            reply: self.reply(whole_tokens(taken), wait_ms),
             change: self.rebased_change().unwrap_or(Change::Keep),
         })
     }
@@ -67,6 +58,17 @@ impl decision::Standing for Standing {
 }
 
 impl Standing {
+    /// What is taken, and the wait.
+    #[inline(always)]
+    fn charge(&self, ask: &Ask) -> (i64, i64) {
+        let wanted = units(ask.cost);
+        if self.level >= wanted + units(ask.keep) {
+            (wanted, 0)
+        } else {
+            self.take_from_too_few(ask)
+        }
+    }
+
     /// What is taken where there is less than was asked for, and the wait.
     #[inline(always)]
     fn take_from_too_few(&self, ask: &Ask) -> (i64, i64) {
@@ -106,13 +108,13 @@ impl Standing {
         let fill = self.limit.rate.nanos_to_gain(deficit(burst, left));
         let full_at = self.now.saturating_add(fill);
         Decision {
-            reply: Reply {
-                taken: ceil_tokens(units.abs()),
-                limit: saturating_i64(self.limit.burst),
-                remaining: whole_tokens(left),
+            reply: Reply::new(
+                ceil_tokens(units.abs()),
+                saturating_i64(self.limit.burst),
+                whole_tokens(left),
                 wait_ms,
-                reset_ms: ceil_millis(full_at - self.now),
-            },
+                ceil_millis(full_at - self.now),
+            ),
             change: if left == burst {
                 Change::Remove
             } else {
@@ -142,13 +144,13 @@ impl Standing {
     /// The level stays.
     #[inline(always)]
     fn reply(&self, taken: i64, wait_ms: i64) -> Reply {
-        Reply {
+        Reply::new(
             taken,
-            limit: saturating_i64(self.limit.burst),
-            remaining: whole_tokens(self.level),
+            saturating_i64(self.limit.burst),
+            whole_tokens(self.level),
             wait_ms,
-            reset_ms: self.reset_ms(),
-        }
+            self.reset_ms(),
+        )
     }
 
     #[inline(always)]

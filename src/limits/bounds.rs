@@ -1,4 +1,4 @@
-//! What a token, a millisecond and a bound are: the numbers that every kind of limit shares.
+//! The bounds of what is accepted, and the constants and roundings that every kind of limit shares.
 
 /// Fractions of a token are kept to 2^-24: the unit of every level of a bucket.
 pub const UNIT_BITS: u32 = 24;
@@ -30,6 +30,24 @@ pub const MILLIS_PER_HOUR: u64 = 60 * MILLIS_PER_MINUTE;
 pub const MILLIS_PER_DAY: u64 = 24 * MILLIS_PER_HOUR;
 /// [`MAX_YEARS`] in milliseconds.
 pub const MAX_YEARS_MS: u64 = MAX_YEARS * (365 * MILLIS_PER_DAY + 6 * MILLIS_PER_HOUR);
+
+/// The member, with score 0, by which a sorted set is known to hold leases.
+pub const MARKER: &[u8] = b"rl:leases";
+
+/// The largest limit.
+pub const MAX_SLOTS: u64 = 100_000;
+/// The shortest lease, in milliseconds.
+pub const MIN_TTL_MS: u64 = 10;
+/// The longest lease, in days.
+pub const MAX_TTL_DAYS: u64 = 30;
+/// [`MAX_TTL_DAYS`] in milliseconds.
+pub const MAX_TTL_MS: u64 = MAX_TTL_DAYS * MILLIS_PER_DAY;
+/// The longest token, in bytes.
+pub const MAX_TOKEN_LEN: usize = 128;
+/// The most tokens in a call.
+pub const MAX_TOKENS_A_CALL: usize = 128;
+/// How many leases are told of where the call does not say.
+pub const LEASES_TOLD: u64 = 100;
 
 /// Nanoseconds as milliseconds, rounded up.
 pub fn ceil_millis(nanos: u64) -> i64 {
