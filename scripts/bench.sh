@@ -3,7 +3,7 @@
 # They are also in target/bench/report.md, with chart.svg, and callgrind's profiles in profiles/.
 #   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
-#   scripts/bench.sh --windows instructions and memory of windows alone, about four minutes
+#   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
 #   scripts/bench.sh --full    also among five million keys
 set -euo pipefail
 cd "$(dirname "$0")/.."

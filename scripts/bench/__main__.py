@@ -20,7 +20,7 @@ import report
 import rivals
 from bars import MAIN
 from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, FLOOR, LUA_ALLOWED, LUA_DENIED,
-                   NEW, NEW_BASE, OURS, TAKE, cases, named, window_cases)
+                   NEW, NEW_BASE, OURS, PEEK, TAKE, cases, named, window_cases)
 from server import AOF, REPLICA, STANDALONE, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ def measure_rest(found, libraries, results):
 def measure_windows(libraries):
     """Windows alone, on the installed server."""
     binary = shutil.which("redis-server")
-    wanted = [*named([BASE]), *window_cases()]
+    wanted = [*named([BASE, PEEK]), *window_cases()]
     counts = instructions.measure(binary, libraries, wanted, STANDALONE)
     return {MAIN: {"instructions": {STANDALONE: counts},
                    "windows": bytes_used.windows(binary, libraries)}}

@@ -54,6 +54,8 @@ def ratios(server, instructions):
         (alone, FIXED, BASE, 0.90, ""), (alone, FIXED_DENIED, BASE, 0.85, ""),
         (alone, SLIDING, BASE, 1.05, ""), (alone, SLIDING_DENIED, BASE, 0.95, ""),
         (alone, FIXED, LUA_FIXED, 0.30, ""), (alone, FIXED_DENIED, LUA_FIXED_DENIED, 0.30, ""),
+        (alone, SLIDING, LUA_LOG, 0.12, ""), (alone, SLIDING_DENIED, LUA_LOG_DENIED, 0.19, ""),
+        (alone, SLIDING, LUA_TWO, 0.19, ""), (alone, SLIDING_DENIED, LUA_TWO_DENIED, 0.21, ""),
         (alone, DAY, FIXED, 1.05, ""), (alone, DAY_DENIED, FIXED_DENIED, 1.05, ""),
     ]
     for counts, ours, theirs, limit, note in wanted:
