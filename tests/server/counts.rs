@@ -88,11 +88,11 @@ fn each_call_is_counted_as_what_it_was() {
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     let mut counted = counts(&mut c);
-    // What happens to other kinds of limit has names of its own.
+    // What happens to leases has names of its own.
     counted.retain(|name, &mut count| {
-        let other = name.starts_with("window_") || name.starts_with("lease_");
-        assert!(!other || count == 0, "{name}: {count}");
-        !other
+        let is_lease = name.starts_with("lease_");
+        assert!(!is_lease || count == 0, "{name}: {count}");
+        !is_lease
     });
     assert_eq!(counted, HashMap::from(expected));
 }
