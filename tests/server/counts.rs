@@ -90,7 +90,7 @@ fn each_call_is_counted_as_what_it_was() {
     let mut counted = counts(&mut c);
     // What happens to other kinds of limit has names of its own.
     counted.retain(|name, &mut count| {
-        let other = name.starts_with("window_") || name.starts_with("lease_");
+        let other = name.starts_with("lease_");
         assert!(!other || count == 0, "{name}: {count}");
         !other
     });
