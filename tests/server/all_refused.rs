@@ -217,14 +217,19 @@ fn an_end_that_has_passed_is_an_error_before_anything_is_written() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("RL.WTAKE stored 5 1h");
+    c.ask::<()>("RL.ACQUIRE held 5 1h t");
     let before = state(&mut c);
     let (seconds, _): (i64, i64) = c.ask("TIME");
     // Now in seconds is long ago, and in microseconds far ahead.
     for end in [seconds, seconds * 1000 - 1, seconds * 1_000_000, 1] {
         for key in ["stored", "new"] {
-            for place in 0..3 {
+            // The other would be renewed by a call that was made before.
+            for (place, lease) in (0..3).flat_map(|place| {
+                [("fresh", "LEASE 5 1h t"), ("held", "LEASE 5 2h t ONCE")]
+                    .map(|lease| (place, lease))
+            }) {
                 let until = format!("WINDOW 5 UNTIL {end}");
-                let mut limits = vec![("other", "BUCKET 1/d 5"), ("fresh", "LEASE 5 1h t ONCE")];
+                let mut limits = vec![("other", "BUCKET 1/d 5"), lease];
                 limits.insert(place, (key, &until));
                 let error = c.error(&format!("RL.ALL {}", words(&limits)));
                 assert!(
