@@ -6,8 +6,9 @@ use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::number::plain_integer;
 
 use super::few::Few;
-use super::mixed::{check_memory, Part, Spec};
+use super::mixed::{check_memory, Part};
 use super::replies::Replies;
+use super::spec::Spec;
 use super::window::WINDOW;
 use super::{Command, BURST, COST, KEEP, KEY, LEASES_VERSION, LIMIT, RATE, TOKEN, TTL};
 use crate::server::{Access, Argument, Call, Description, Doc, Keys};

@@ -24,7 +24,7 @@ pub struct Held {
     pub live: usize,
     /// Members that do not count: the marker, and leases that ended and were not trimmed.
     pub dead: usize,
-    now_ms: i64,
+    pub(super) now_ms: i64,
 }
 
 impl Held {
@@ -252,58 +252,9 @@ impl<'k> Leases<'k> {
     }
 }
 
-/// Leases that are only looked at.
-pub struct Look<'k> {
-    set: Scores<'k>,
-    /// How they stand.
-    pub held: Held,
-}
-
-impl<'k> Look<'k> {
-    /// Looks at a key.
-    ///
-    /// # Errors
-    /// It holds something else than leases.
-    pub fn at<'a: 'k>(call: &'k mut Call<'_>, name: &'a Argument<'a>) -> Result<Self, Error<'a>> {
-        let now_ms = millis(call);
-        let mut set = call
-            .look_at_set(name)
-            .map_err(|refusal| refused(refusal, name))?;
-        check(&set, name)?;
-        let mut held = count(&mut set, now_ms);
-        if set.has_expired() {
-            // A replica still has it; what was added by hand beyond the key's expiry goes with it.
-            held.live = 0;
-        }
-        Ok(Self { set, held })
-    }
-
-    /// Milliseconds until so many of the live leases have ended.
-    pub fn wait_ms(&mut self, ended: u64) -> i64 {
-        wait_ms(&mut self.set, &self.held, ended)
-    }
-
-    /// Milliseconds until the last lease has ended.
-    pub fn reset_ms(&mut self) -> i64 {
-        match self.held.live {
-            0 => 0,
-            _ => reset_ms(&mut self.set, self.held.now_ms),
-        }
-    }
-
-    /// Shows the first live leases, soonest to end first: token, and milliseconds until it ends.
-    pub fn each(&mut self, most: usize, mut show: impl FnMut(&[u8], i64)) {
-        let now_ms = self.held.now_ms;
-        let most = most.min(self.held.live);
-        self.set.each_above(now_ms as f64, most, |token, score| {
-            show(token, End(score).millis_left(now_ms));
-        });
-    }
-}
-
 /// How the leases in a set stand, whoever asks.
 #[inline(always)]
-fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
+pub(super) fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
     let dead = set.count_up_to(now_ms);
     Held {
         live: set.len().saturating_sub(dead),
@@ -312,19 +263,19 @@ fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
     }
 }
 
-fn wait_ms(set: &mut Scores<'_>, held: &Held, ended: u64) -> i64 {
+pub(super) fn wait_ms(set: &mut Scores<'_>, held: &Held, ended: u64) -> i64 {
     let nth = usize::try_from(ended).unwrap_or(usize::MAX);
     set.nth_above(held.now_ms as f64, held.dead, nth)
         .map_or(0, |score| End(score).millis_left(held.now_ms))
 }
 
-fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
+pub(super) fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
     set.last().map_or(0, |score| End(score).millis_left(now_ms))
 }
 
 /// Makes sure that a set is ours.
 #[inline(always)]
-fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
+pub(super) fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
     match set.score(&MARKER.argument()) == Some(0.0) || set.len() == 0 {
         true => Ok(()),
         false => Err(Error::ForeignSet(name.bytes())),
@@ -332,7 +283,7 @@ fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
 }
 
 /// The millisecond of a call.
-fn millis(call: &Call<'_>) -> i64 {
+pub(super) fn millis(call: &Call<'_>) -> i64 {
     i64::try_from(call.now() / NANOS_PER_MILLI).unwrap_or(i64::MAX)
 }
 

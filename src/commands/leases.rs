@@ -5,7 +5,7 @@ use redis_rl_limits::error::Error;
 use redis_rl_limits::lease::{Limit, Room, LEASES_TOLD};
 use redis_rl_limits::options::{Name, Options};
 
-use super::lease_set::Look;
+use super::lease_look::Look;
 use super::{Answer, Command, KEY, LEASES_VERSION, LIMIT};
 use crate::server::{Access, Call, Description, Doc, Keys};
 

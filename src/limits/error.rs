@@ -1,15 +1,14 @@
 //! Everything that can be wrong with a call, and the one place where it becomes text.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use crate::bounds::{
-    MARKER, MAX_LIMITS, MAX_RATE, MAX_SLOTS, MAX_TOKENS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN,
-    MAX_TTL_DAYS, MAX_USED, MAX_WAIT_MS, MAX_YEARS, MIN_TTL_MS,
+    MARKER, MAX_RATE, MAX_TOKENS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MAX_USED,
+    MAX_YEARS, MIN_TTL_MS,
 };
 use crate::hint;
+pub use crate::parameter::Parameter;
 use crate::show::{Bound, Shown};
-use crate::top;
 use crate::words::{Name, ANCHOR, OFFSET};
 
 /// Why a call was refused.
@@ -84,99 +83,6 @@ pub enum Error<'a> {
     NoMemoryForLease(&'a [u8]),
     /// The server refused to write the key.
     WriteFailed(&'a [u8]),
-}
-
-/// What a value in a call is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameter {
-    /// The most that a bucket holds.
-    Burst,
-    /// Tokens to take or give.
-    Cost,
-    /// Tokens that must be left.
-    Keep,
-    /// Milliseconds that the caller is ready to wait.
-    MaxWait,
-    /// The most that is used in a window.
-    Limit,
-    /// The weekday that a week begins on.
-    Weekday,
-    /// The day that a month begins on.
-    MonthDay,
-    /// When a window ends, in milliseconds since 1970.
-    Until,
-    /// When something was taken, in milliseconds since 1970.
-    At,
-    /// How many keys follow.
-    NumKeys,
-    /// The burst less one, as redis-cell counts.
-    MaxBurst,
-    /// Tokens a period.
-    Count,
-    /// Seconds.
-    Period,
-    /// Tokens to take; 0 only looks.
-    Quantity,
-    /// How many keys to tell.
-    TopCount,
-    /// Leases held at once.
-    Slots,
-    /// How many leases to tell.
-    LeaseCount,
-}
-
-impl Parameter {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Burst => "burst",
-            Self::Cost => "COST",
-            Self::Keep => "KEEP",
-            Self::MaxWait => "MAXWAIT",
-            Self::Limit => "limit",
-            Self::Weekday => "ANCHOR of a WEEK",
-            Self::MonthDay => "ANCHOR of a MONTH",
-            Self::Until => "UNTIL",
-            Self::At => "AT",
-            Self::NumKeys => "numkeys",
-            Self::MaxBurst => "max_burst",
-            Self::Count | Self::TopCount => "count",
-            Self::Period => "period",
-            Self::Quantity => "quantity",
-            Self::Slots => "limit",
-            Self::LeaseCount => "COUNT",
-        }
-    }
-
-    /// What is accepted.
-    pub const fn bounds(self) -> RangeInclusive<u64> {
-        match self {
-            Self::Burst | Self::Limit | Self::Quantity => 0..=MAX_TOKENS,
-            Self::Cost | Self::Keep => 1..=MAX_TOKENS,
-            Self::MaxWait => 0..=MAX_WAIT_MS,
-            Self::Weekday => 1..=7,
-            Self::MonthDay => 1..=31,
-            Self::Until | Self::At => 0..=i64::MAX as u64,
-            Self::NumKeys => 1..=MAX_LIMITS,
-            Self::MaxBurst => 0..=MAX_TOKENS - 1,
-            Self::Count => 1..=1_000_000_000_000_000_000,
-            Self::Period => 1..=1_000_000_000,
-            Self::TopCount => 1..=top::MAX_KEYS as u64,
-            Self::Slots => 0..=MAX_SLOTS,
-            Self::LeaseCount => 1..=MAX_SLOTS,
-        }
-    }
-
-    const fn unit(self) -> &'static str {
-        match self {
-            Self::MaxWait => " milliseconds",
-            Self::Until | Self::At => ", in milliseconds since 1970",
-            Self::Weekday => ", Monday to Sunday",
-            Self::Period => " seconds",
-            Self::TopCount => ", or RESET",
-            Self::NumKeys => ", in plain digits, followed by as many keys",
-            _ => "",
-        }
-    }
 }
 
 impl fmt::Display for Error<'_> {

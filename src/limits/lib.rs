@@ -34,6 +34,7 @@ mod hint;
 pub mod lease;
 pub mod number;
 pub mod options;
+mod parameter;
 pub mod quota;
 pub mod rate;
 mod show;

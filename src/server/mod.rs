@@ -16,8 +16,11 @@ mod log;
 mod member;
 mod memory;
 mod peek;
+mod ranks;
+mod readers;
 mod refusal;
 mod replication;
+mod scores;
 mod settings;
 mod sorted_set;
 mod usage;
@@ -37,8 +40,9 @@ pub use member::Name;
 pub use peek::MAX_LEN;
 pub use refusal::Refusal;
 pub use replication::SET_COMMANDS;
+pub use scores::Scores;
 pub use settings::Setting;
-pub use sorted_set::{Raised, Scores, SortedSet};
+pub use sorted_set::{Raised, SortedSet};
 
 /// What the server's functions return where all is well.
 const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;
