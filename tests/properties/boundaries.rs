@@ -29,7 +29,7 @@ const fn take(cost: u64) -> Call {
 }
 
 #[test]
-fn the_first_example() {
+fn the_readmes_first_call_is_answered_as_it_shows() {
     history("100/m", 20, &[(0, take(1), [1, 20, 19, 0, 600])]);
 }
 

@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(config(200_000))]
 
     #[test]
-    fn any_state_at_any_time(
+    fn no_state_at_any_time_overflows(
         limit in limits(),
         updated_at in words(),
         tokens in words(),
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes(
+    fn no_bytes_of_a_call_or_a_key_panic(
         rate in prop::collection::vec(any::<u8>(), 0..50),
         burst in prop::collection::vec(any::<u8>(), 0..50),
         stored in prop::collection::vec(any::<u8>(), 0..40),
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn any_count_and_period(count in words(), seconds in words(), burst in 1..=MAX_TOKENS) {
+    fn count_and_period_are_accepted_as_the_oracle_does(count in words(), seconds in words(), burst in 1..=MAX_TOKENS) {
         let limit = Limit::per_seconds(count, seconds, burst);
         let exact = (count > 0 && seconds > 0).then(|| {
             let nanos = seconds.checked_mul(crate::oracle::SECOND)?;
