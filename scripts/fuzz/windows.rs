@@ -90,7 +90,11 @@ fn call(verb: u64, cost: u64, keep: u64, at: u64, now: u64) -> Call {
     match verb / 32 % 4 {
         0 => Call::Give(ask.cost, Some(at)),
         1 => Call::Give(ask.cost, None),
-        2 => Call::Look(ask),
+        // The commands look for all or nothing.
+        2 => Call::Look(Ask {
+            mode: Mode::Whole,
+            ..ask
+        }),
         _ => Call::Take(ask),
     }
 }
