@@ -35,11 +35,15 @@ pub fn root() -> &'static Path {
     root.expect("a folder with a Cargo.lock")
 }
 
-/// When the file, or the newest file below the folder, was changed.
+/// When the file, or the newest file below the folder, was changed. A page beside the code changes
+/// no library.
 fn newest(path: &Path) -> SystemTime {
     if let Ok(entries) = fs::read_dir(path) {
         let times = entries.map(|entry| newest(&entry.expect("a folder that can be read").path()));
         return times.max().unwrap_or(SystemTime::UNIX_EPOCH);
+    }
+    if path.extension().is_some_and(|extension| extension == "md") {
+        return SystemTime::UNIX_EPOCH;
     }
     let about = fs::metadata(path).expect("a file that can be read");
     about.modified().expect("a time of change")

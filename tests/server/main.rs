@@ -24,6 +24,7 @@ mod all_refused;
 mod give;
 mod lease;
 mod lease_around;
+mod lease_failover;
 mod lease_kill;
 mod lease_model;
 mod lease_set;
