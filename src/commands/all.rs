@@ -2,11 +2,11 @@
 
 use redis_rl_limits::decision::Reply;
 use redis_rl_limits::distinct::check_distinct;
-use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::number::plain_integer;
+use redis_rl_limits::error::Error;
 
 use super::few::Few;
 use super::mixed::{check_memory, Part};
+use super::numkeys::split;
 use super::replies::Replies;
 use super::spec::Spec;
 use super::window::WINDOW;
@@ -56,7 +56,7 @@ impl Command for All {
     type Answer = Replies;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
-        let (keys, words) = split(call.arguments(), Self::SYNTAX)?;
+        let (keys, words) = split(call.arguments(), 1, Self::SYNTAX)?;
         let specs = parse(call, keys, words, Self::SYNTAX)?;
         let mut parts = Few::new();
         for (name, spec) in keys.iter().zip(specs.iter()) {
@@ -73,20 +73,6 @@ impl Command for All {
         check_memory(call, &parts)?;
         answer(1, &parts, |part| part.take(call))
     }
-}
-
-/// `numkeys key [key …] …` → the keys, and the limits behind them.
-fn split<'s, 'a>(
-    arguments: &'s [Argument<'a>],
-    syntax: &'static str,
-) -> Result<(&'s [Argument<'a>], &'s [Argument<'a>]), Error<'a>> {
-    let [numkeys, rest @ ..] = arguments else {
-        return Err(Error::Usage(syntax));
-    };
-    let numkeys = numkeys.bytes();
-    plain_integer(numkeys, Parameter::NumKeys.bounds())
-        .and_then(|n| rest.split_at_checked(usize::try_from(n).ok()?))
-        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys))
 }
 
 /// The limits, one for each key, if no key is there twice.

@@ -14,6 +14,7 @@ mod leases;
 mod limited;
 mod mixed;
 mod mtake;
+mod numkeys;
 mod peek;
 mod release;
 mod renew;

@@ -4,12 +4,12 @@
 use redis_rl_limits::bucket::{Bucket, Limit, Standing};
 use redis_rl_limits::decision::{Ask, Change, Decision, Reply, Standing as _};
 use redis_rl_limits::distinct::check_distinct;
-use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::number::plain_integer;
+use redis_rl_limits::error::Error;
 use redis_rl_limits::options::{Name, Options};
 
 use super::few::Few;
 use super::limited::{refused, report, Open};
+use super::numkeys::split;
 use super::replies::Replies;
 use super::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
 use crate::server::{Access, Argument, Call, Description, Doc, Keys};
@@ -48,7 +48,7 @@ impl Command for MTake {
     type Answer = Replies;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
-        let (buckets, options) = split(call.arguments(), Self::SYNTAX)?;
+        let (buckets, options) = split(call.arguments(), STEP, Self::SYNTAX)?;
         let ask = Options::parse(options, Name::OF_COST)?.ask();
         let parts = read(call, buckets)?;
         let enough = parts.iter().all(|part| part.standing.has(&ask));
@@ -61,20 +61,6 @@ impl Command for MTake {
         BUCKETS.count_call(taken);
         Ok(Replies { taken, each })
     }
-}
-
-/// `numkeys …` → the arguments of the buckets, and the options behind them.
-fn split<'s, 'a>(
-    arguments: &'s [Argument<'a>],
-    syntax: &'static str,
-) -> Result<(&'s [Argument<'a>], &'s [Argument<'a>]), Error<'a>> {
-    let [numkeys, rest @ ..] = arguments else {
-        return Err(Error::Usage(syntax));
-    };
-    let numkeys = numkeys.bytes();
-    plain_integer(numkeys, Parameter::NumKeys.bounds())
-        .and_then(|n| rest.split_at_checked(STEP.checked_mul(usize::try_from(n).ok()?)?))
-        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys))
 }
 
 /// Reads every bucket, if all of the arguments are right.
