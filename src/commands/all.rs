@@ -1,13 +1,14 @@
 //! `RL.ALL numkeys key [key …] spec [spec …]`: every limit or none, whatever its kind.
 
-use redis_rl_limits::decision::Reply;
 use redis_rl_limits::distinct::check_distinct;
 use redis_rl_limits::error::Error;
 
 use super::few::Few;
-use super::mixed::{check_memory, Part};
+use super::mixed::Mixed;
 use super::numkeys::split;
+use super::on_set::OnSet;
 use super::replies::Replies;
+use super::several::{answer, take_all_or_none};
 use super::spec::Spec;
 use super::window::WINDOW;
 use super::{Command, BURST, COST, KEEP, KEY, LEASES_VERSION, LIMIT, RATE, TOKEN, TTL};
@@ -60,18 +61,12 @@ impl Command for All {
         let specs = parse(call, keys, words, Self::SYNTAX)?;
         let mut parts = Few::new();
         for (name, spec) in keys.iter().zip(specs.iter()) {
-            parts.push(Part::read(call, name, spec)?);
+            parts.push(Mixed::read(call, name, spec)?);
         }
         if was_made_before(&parts) {
             return answer(1, &parts, |part| part.retry(call));
         }
-        if !parts.iter().all(Part::has_room) {
-            return answer(0, &parts, |part| part.deny(call));
-        }
-        // Asked for all before the first is written, and not again: the first ones may take the
-        // last of the memory, and the others must be written too.
-        check_memory(call, &parts)?;
-        answer(1, &parts, |part| part.take(call))
+        take_all_or_none(call, &parts, 1)
     }
 }
 
@@ -100,19 +95,7 @@ fn parse<'a>(
 
 /// Whether this very call was made before: there is a lease, and every one says ONCE and is held
 /// by its token.
-fn was_made_before(parts: &Few<Part<'_>>) -> bool {
-    let mut leases = parts.iter().filter_map(Part::lease).peekable();
-    leases.peek().is_some() && leases.all(|(lease, is_held)| lease.once && is_held)
-}
-
-fn answer<'a>(
-    taken: i64,
-    parts: &Few<Part<'a>>,
-    mut reply: impl FnMut(&Part<'a>) -> Result<Reply, Error<'a>>,
-) -> Result<Replies, Error<'a>> {
-    let mut each = Few::new();
-    for part in parts.iter() {
-        each.push(reply(part)?);
-    }
-    Ok(Replies { taken, each })
+fn was_made_before(parts: &Few<Mixed<'_>>) -> bool {
+    let mut leases = parts.iter().filter_map(Mixed::lease).peekable();
+    leases.peek().is_some() && leases.all(OnSet::was_made_before)
 }

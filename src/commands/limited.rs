@@ -40,8 +40,7 @@ pub fn take<'a, L: Counted>(
     limit: L,
     ask: &Ask,
 ) -> Result<Reply, Error<'a>> {
-    let mut open = Open::new(call, name, limit)?;
-    let standing = open.standing;
+    let (mut open, standing) = Open::new(call, name, limit)?;
     let decision = standing.take(ask)?;
     open.store(decision.change)?;
     drop(open);
@@ -84,8 +83,8 @@ pub fn give<'a, L: Counted>(
     limit: L,
     give: impl FnOnce(&L::Standing) -> Decision<L::State>,
 ) -> Result<Reply, Error<'a>> {
-    let mut open = Open::new(call, name, limit)?;
-    let decision = give(&open.standing);
+    let (mut open, standing) = Open::new(call, name, limit)?;
+    let decision = give(&standing);
     open.store(decision.change)?;
     drop(open);
 
@@ -96,20 +95,18 @@ pub fn give<'a, L: Counted>(
     Ok(decision.reply)
 }
 
-/// An open key with its limit, as it stands now.
-pub struct Open<'k, 'a, L: Limit> {
+/// An open key, to change what it holds of its limit.
+pub struct Open<'k, 'a, L> {
     /// The key.
     pub key: Key<'k>,
-    /// How the limit stands.
-    pub standing: L::Standing,
     name: &'a Argument<'a>,
     limit: L,
     /// Whether the key is known to expire when this limit says.
-    expiry_is_known: bool,
+    pub expiry_is_known: bool,
 }
 
 impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
-    /// Opens a key.
+    /// Opens a key, and tells how its limit stands now.
     ///
     /// # Errors
     /// It holds something else than such a limit.
@@ -118,9 +115,29 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         call: &'k mut Call<'_>,
         name: &'a Argument<'a>,
         limit: L,
-    ) -> Result<Self, Error<'a>> {
+    ) -> Result<(Self, L::Standing), Error<'a>> {
         let is_size = |len| len == L::State::SIZE;
         Self::with(call, name, limit, is_size, L::State::from_bytes)
+    }
+
+    /// Opens a key once more, to change what [`new`](Self::new) told of.
+    ///
+    /// # Errors
+    /// It holds something else now.
+    pub fn again(
+        call: &'k mut Call<'_>,
+        name: &'a Argument<'a>,
+        limit: L,
+    ) -> Result<Self, Error<'a>> {
+        let mut key = call.open(name);
+        key.read(|len| len == L::State::SIZE)
+            .map_err(|refusal| refused::<L>(refusal, name))?;
+        Ok(Self {
+            key,
+            name,
+            limit,
+            expiry_is_known: false,
+        })
     }
 
     /// Opens a key whose string is read in a way of the caller's, if it has an accepted length.
@@ -134,7 +151,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         limit: L,
         accepted: impl Fn(usize) -> bool,
         decode: impl FnOnce(&[u8]) -> Option<L::State>,
-    ) -> Result<Self, Error<'a>> {
+    ) -> Result<(Self, L::Standing), Error<'a>> {
         let now = call.now();
         let mut key = call.open(name);
         let held = key
@@ -151,13 +168,13 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         if !expiry_is_known && key.has_expired() {
             stored = None;
         }
-        Ok(Self {
+        let open = Self {
             key,
-            standing: limit.stand(stored, now),
             name,
             limit,
             expiry_is_known,
-        })
+        };
+        Ok((open, limit.stand(stored, now)))
     }
 
     /// Makes the change that was decided on, if there is memory for it.

@@ -71,12 +71,12 @@ fn throttle<'a>(
     let now = call.now();
     let accepted = |len| len == Bucket::SIZE || len == ARRIVAL_TIME_DIGITS;
     let decode = |bytes: &[u8]| taken_over(bytes, now, &limit);
-    let mut open = Open::with(call, name, limit, accepted, decode)?;
+    let (mut open, standing) = Open::with(call, name, limit, accepted, decode)?;
     // A counter or an id of as many digits has none; what redis-cell writes always has.
     if open.key.len() == ARRIVAL_TIME_DIGITS && open.key.expires_at().is_none() {
         return Err(refused::<Limit>(Refusal::OtherLength, name));
     }
-    let decision = decide(&open.standing, quantity)?;
+    let decision = decide(&standing, quantity)?;
     open.store(decision.change)?;
     Ok(decision.reply)
 }

@@ -155,17 +155,25 @@ pub trait Standing {
     /// What is stored of it.
     type State: State;
 
+    /// Makes sure that the limit is one at this instant.
+    ///
+    /// # Errors
+    /// It is a window that is to end, and has ended.
+    fn check(&self) -> Result<(), Error<'static>> {
+        Ok(())
+    }
+
     /// Takes what is asked for, or denies it.
     ///
     /// # Errors
-    /// [`Mode::Force`] would go beyond what is accepted, or [`look`](Self::look) has one.
+    /// [`Mode::Force`] would go beyond what is accepted, or [`check`](Self::check) has one.
     fn take(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
     /// Takes nothing. The reply says in `taken` and `wait_ms` whether, or when, this would be
     /// taken; `remaining` and `reset_ms` are those of now.
     ///
     /// # Errors
-    /// The limit is none at this instant: a window that is to end has ended.
+    /// That of [`check`](Self::check).
     fn look(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
     /// Whether [`take`](Self::take) would take all that is asked for.

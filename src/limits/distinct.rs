@@ -2,9 +2,9 @@
 
 use crate::bounds::MAX_LIMITS;
 use crate::error::Error;
-use crate::hash::hash;
+use crate::hash::{hash, mark};
 
-/// So many keys are compared each with each, which for few is the cheapest.
+/// So many keys are compared each with each, by their marks first, which for few is the cheapest.
 const FEW: usize = 8;
 
 /// Twice as many as there can be keys, so that a free one is near.
@@ -24,9 +24,15 @@ pub fn check_distinct<'a>(
         let mut seen = Distinct::new(seed);
         return keys.into_iter().try_for_each(|key| seen.insert(key));
     }
+    let mut marks = [0; FEW];
     for (n, key) in keys.clone().enumerate() {
-        if keys.clone().take(n).any(|before| before == key) {
+        let mark = mark(key);
+        let (before, rest) = marks.split_at_mut_checked(n).unwrap_or_default();
+        if before.contains(&mark) && keys.clone().take(n).any(|other| other == key) {
             return Err(Error::RepeatedKey(key));
+        }
+        if let Some(slot) = rest.first_mut() {
+            *slot = mark;
         }
     }
     Ok(())

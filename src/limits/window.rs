@@ -148,8 +148,13 @@ impl decision::Standing for Standing {
     type State = Window;
 
     #[inline(always)]
+    fn check(&self) -> Result<(), Error<'static>> {
+        self.limit.check_end(self.now)
+    }
+
+    #[inline(always)]
     fn take(&self, ask: &Ask) -> Result<Decision<Window>, Error<'static>> {
-        self.limit.check_end(self.now)?;
+        self.check()?;
         Ok(match self.usage().charge(ask)? {
             0 => self.unchanged(0, self.wait(ask)),
             taken => self.changed(taken, self.window.used.saturating_add(taken)),
@@ -157,7 +162,7 @@ impl decision::Standing for Standing {
     }
 
     fn look(&self, ask: &Ask) -> Result<Decision<Window>, Error<'static>> {
-        self.limit.check_end(self.now)?;
+        self.check()?;
         Ok(match self.usage().charge(ask)? {
             0 => self.unchanged(0, self.wait(ask)),
             taken => self.unchanged(taken, 0),
@@ -166,7 +171,7 @@ impl decision::Standing for Standing {
 
     #[inline(always)]
     fn has(&self, ask: &Ask) -> bool {
-        self.limit.check_end(self.now).is_ok() && self.usage().has(ask)
+        self.check().is_ok() && self.usage().has(ask)
     }
 }
 
@@ -178,7 +183,7 @@ impl WindowStanding for Standing {
             Some(at) => saturating_i64(at).min(self.now) >= self.window.start,
             None => true,
         };
-        if !of_it || self.limit.check_end(self.now).is_err() {
+        if !of_it || decision::Standing::check(self).is_err() {
             return self.unchanged(0, 0);
         }
         match tokens.min(self.window.used) {

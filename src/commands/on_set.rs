@@ -1,0 +1,100 @@
+//! A lease of a call on several keys, which is kept in a sorted set, with how it stands.
+
+use redis_rl_limits::decision::{Reply, NEVER};
+use redis_rl_limits::error::Error;
+use redis_rl_limits::lease::{End, Verdict};
+
+use super::lease_look::Look;
+use super::lease_set::{self, Held, Leases};
+use super::several::Part;
+use super::spec::Lease;
+use crate::server::{Argument, Call};
+use crate::stats::{with_top, LEASES};
+
+/// The lease.
+pub struct OnSet<'a> {
+    name: &'a Argument<'a>,
+    lease: Lease<'a>,
+    held: Held,
+    own: Option<End>,
+}
+
+impl<'a> OnSet<'a> {
+    /// Reads how it stands.
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub fn read(
+        call: &mut Call<'a>,
+        name: &'a Argument<'a>,
+        lease: Lease<'a>,
+    ) -> Result<Self, Error<'a>> {
+        let mut leases = Leases::open(call, name)?;
+        Ok(Self {
+            name,
+            lease,
+            held: leases.held(),
+            own: leases.own(lease.token),
+        })
+    }
+
+    /// Whether it says ONCE, and its token holds a slot already.
+    pub fn was_made_before(&self) -> bool {
+        self.lease.once && self.own.is_some()
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.lease.limit.acquire(self.held.live as u64, self.own)
+    }
+}
+
+impl<'a> Part<'a> for OnSet<'a> {
+    fn has_room(&self) -> bool {
+        !matches!(self.verdict(), Verdict::Deny(_))
+    }
+
+    fn out_of_memory(&self) -> Option<Error<'a>> {
+        let is_new = self.own.is_none();
+        is_new.then(|| Error::NoMemoryForLease(self.name.bytes()))
+    }
+
+    fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let Self { name, lease, .. } = self;
+        let mut leases = Leases::open(call, name)?;
+        let held = leases.held_again(&self.held);
+        let (live, last) = match leases.own(lease.token) {
+            Some(own) => {
+                LEASES.renewed.add(1);
+                let last = leases.renew(&held, own, lease.token, lease.ttl_ms);
+                (held.live, last)
+            }
+            None => {
+                LEASES.acquired.add(1);
+                let last = leases.grant(&held, lease.token, lease.ttl_ms);
+                (held.live.saturating_add(1), last)
+            }
+        };
+        let last = last.map_err(|refusal| lease_set::refused(refusal, name))?;
+        let reset_ms = last.millis_left(leases.now_ms());
+        drop(leases);
+        call.notify(c"rl.acquire", name);
+        Ok(lease.limit.reply(1, live as u64, 0, reset_ms))
+    }
+
+    fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let mut look = Look::at(call, self.name)?;
+        let (taken, wait_ms) = match self.verdict() {
+            Verdict::Deny(ended) => (0, ended.map_or(NEVER, |ended| look.wait_ms(ended))),
+            Verdict::Grant | Verdict::Renew(_) => (1, 0),
+        };
+        let reset_ms = look.reset_ms();
+        drop(look);
+        if taken == 0 {
+            LEASES.denied.add(1);
+            with_top(|top| top.denied(self.name.bytes(), call.now()));
+            call.notify(c"rl.deny", self.name);
+        }
+        let live = self.held.live as u64;
+        Ok(self.lease.limit.reply(taken, live, wait_ms, reset_ms))
+    }
+}
