@@ -169,7 +169,14 @@ pub fn failed(error: &Error<'_>) {
 
 static TOP: Mutex<Option<Top>> = Mutex::new(None);
 
+/// Counts a denial of `key` at `now`, in nanoseconds since 1970, among the keys denied most.
+#[inline(never)]
+pub fn denied(key: &[u8], now: u64) {
+    with_top(|top| top.denied(key, now));
+}
+
 /// Lets `f` at the keys denied most, if they are kept.
+#[inline(always)]
 pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> Option<T> {
     top().as_mut().map(f)
 }

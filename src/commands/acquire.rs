@@ -5,12 +5,11 @@ use redis_rl_limits::decision::{Reply, NEVER};
 use redis_rl_limits::error::Error;
 use redis_rl_limits::lease::{check_token, parse_ttl, Limit, Room, Verdict};
 use redis_rl_limits::options::{Name, Options};
-use redis_rl_limits::top::Top;
 
 use super::lease_set::{refused, Held, Leases};
 use super::{Command, KEEP, KEY, LEASES_VERSION, LIMIT, TOKEN, TTL};
 use crate::server::{Access, Argument, Call, Description, Keys, Raised};
-use crate::stats::{with_top, LEASES};
+use crate::stats::{self, LEASES};
 
 /// The command.
 pub struct Acquire;
@@ -129,7 +128,7 @@ fn report(call: &Call<'_>, ask: &Ask<'_>, outcome: &Outcome) {
         Outcome::Renewed => &LEASES.renewed,
         Outcome::Denied => {
             LEASES.denied.add(1);
-            with_top(|top: &mut Top| top.denied(ask.key.bytes(), call.now()));
+            stats::denied(ask.key.bytes(), call.now());
             return call.notify(c"rl.deny", ask.key);
         }
     };

@@ -12,7 +12,7 @@ use super::several::{answer, take_all_or_none};
 use super::spec::Spec;
 use super::window::WINDOW;
 use super::{Command, BURST, COST, KEEP, KEY, LEASES_VERSION, LIMIT, RATE, TOKEN, TTL};
-use crate::server::{Access, Argument, Call, Description, Doc, Keys};
+use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
 
 /// The command.
 pub struct All;
@@ -61,7 +61,7 @@ impl Command for All {
         let specs = parse(call, keys, words, Self::SYNTAX)?;
         let mut parts = Few::new();
         for (name, spec) in keys.iter().zip(specs.iter()) {
-            parts.push(Mixed::read(call, name, spec)?);
+            parts.push(Mixed::read(call, KeyName::of(name), spec)?);
         }
         if was_made_before(&parts) {
             return answer(1, &parts, |part| part.retry(call));

@@ -3,11 +3,10 @@
 use redis_rl_limits::bucket;
 use redis_rl_limits::decision::{Ask, Change, Decision, Limit, Mode, Reply, Standing, State};
 use redis_rl_limits::error::Error;
-use redis_rl_limits::top::Top;
 
 use super::expiries;
-use crate::server::{Argument, Call, Key, Refusal};
-use crate::stats::{self, with_top, Takes};
+use crate::server::{Argument, Call, Key, KeyName, Refusal};
+use crate::stats::{self, Takes};
 
 /// A kind of limit that is counted in `INFO`.
 pub trait Counted: Limit {
@@ -24,19 +23,19 @@ impl Counted for bucket::Limit {
 pub fn key_and_bucket<'a>(
     call: &Call<'a>,
     syntax: &'static str,
-) -> Result<(&'a Argument<'a>, bucket::Limit, &'a [Argument<'a>]), Error<'a>> {
+) -> Result<(KeyName<'a>, bucket::Limit, &'a [Argument<'a>]), Error<'a>> {
     let [key, rate, burst, options @ ..] = call.arguments() else {
         return Err(Error::Usage(syntax));
     };
     let limit = bucket::Limit::parse(rate.bytes(), burst.bytes())?;
-    Ok((key, limit, options))
+    Ok((KeyName::of(key), limit, options))
 }
 
 /// Takes what is asked for, or denies it.
 #[inline(always)]
 pub fn take<'a, L: Counted>(
     call: &mut Call<'a>,
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     limit: L,
     ask: &Ask,
 ) -> Result<Reply, Error<'a>> {
@@ -57,12 +56,12 @@ pub fn take<'a, L: Counted>(
 /// Tells how a limit stands, changing nothing.
 pub fn look<'a, L: Counted>(
     call: &mut Call<'a>,
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     limit: L,
     ask: &Ask,
 ) -> Result<Reply, Error<'a>> {
     let held = call
-        .peek(name, |len| len == L::State::SIZE)
+        .peek(name.argument, |len| len == L::State::SIZE)
         .map_err(|refusal| refused::<L>(refusal, name))?;
     let stored = match &held {
         Some(copy) => {
@@ -79,7 +78,7 @@ pub fn look<'a, L: Counted>(
 /// Gives back what `give` makes of how the limit stands.
 pub fn give<'a, L: Counted>(
     call: &mut Call<'a>,
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     limit: L,
     give: impl FnOnce(&L::Standing) -> Decision<L::State>,
 ) -> Result<Reply, Error<'a>> {
@@ -90,7 +89,7 @@ pub fn give<'a, L: Counted>(
 
     if decision.reply.taken > 0 {
         L::COUNTS.given.add(decision.reply.taken.unsigned_abs());
-        call.notify(c"rl.give", name);
+        call.notify(c"rl.give", name.argument);
     }
     Ok(decision.reply)
 }
@@ -99,7 +98,7 @@ pub fn give<'a, L: Counted>(
 pub struct Open<'k, 'a, L> {
     /// The key.
     pub key: Key<'k>,
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     limit: L,
     /// Whether the key is known to expire when this limit says.
     pub expiry_is_known: bool,
@@ -113,7 +112,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     #[inline(always)]
     pub fn new(
         call: &'k mut Call<'_>,
-        name: &'a Argument<'a>,
+        name: KeyName<'a>,
         limit: L,
     ) -> Result<(Self, L::Standing), Error<'a>> {
         let is_size = |len| len == L::State::SIZE;
@@ -126,10 +125,10 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     /// It holds something else now.
     pub fn again(
         call: &'k mut Call<'_>,
-        name: &'a Argument<'a>,
+        name: KeyName<'a>,
         limit: L,
     ) -> Result<Self, Error<'a>> {
-        let mut key = call.open(name);
+        let mut key = call.open(name.argument);
         key.read(|len| len == L::State::SIZE)
             .map_err(|refusal| refused::<L>(refusal, name))?;
         Ok(Self {
@@ -147,13 +146,13 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     #[inline(always)]
     pub fn with(
         call: &'k mut Call<'_>,
-        name: &'a Argument<'a>,
+        name: KeyName<'a>,
         limit: L,
         accepted: impl Fn(usize) -> bool,
         decode: impl FnOnce(&[u8]) -> Option<L::State>,
     ) -> Result<(Self, L::Standing), Error<'a>> {
         let now = call.now();
-        let mut key = call.open(name);
+        let mut key = call.open(name.argument);
         let held = key
             .read(accepted)
             .map_err(|refusal| refused::<L>(refusal, name))?;
@@ -162,7 +161,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
             let state = decode(bytes);
             stored = Some(state.ok_or_else(|| refused::<L>(Refusal::OtherLength, name))?);
         }
-        let hash = stored.and_then(|state| limit.expiry_hash(name.bytes(), &state));
+        let hash = stored.and_then(|state| limit.expiry_hash(name.bytes, &state));
         let expiry_is_known = hash.is_none_or(expiries::is_known);
         // Under one limit a bucket is full when its key expires, whether it is still there or not.
         if !expiry_is_known && key.has_expired() {
@@ -217,7 +216,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
 
     #[inline(always)]
     fn remember_expiry(&self, state: &L::State) {
-        if let Some(hash) = self.limit.expiry_hash(self.name.bytes(), state) {
+        if let Some(hash) = self.limit.expiry_hash(self.name.bytes, state) {
             expiries::remember(hash);
         }
     }
@@ -225,20 +224,20 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
 
 /// Counts and tells that something was taken of a limit, or that it had too little.
 #[inline(always)]
-pub fn report(call: &Call<'_>, name: &Argument<'_>, reply: &Reply, counts: &Takes) {
+pub fn report(call: &Call<'_>, name: KeyName<'_>, reply: &Reply, counts: &Takes) {
     if reply.taken > 0 {
         counts.count_taken(reply);
-        call.notify(c"rl.take", name);
+        call.notify(c"rl.take", name.argument);
     } else {
-        with_top(|top: &mut Top| top.denied(name.bytes(), call.now()));
-        call.notify(c"rl.deny", name);
+        stats::denied(name.bytes, call.now());
+        call.notify(c"rl.deny", name.argument);
     }
 }
 
 /// A refusal of the server's, in the words of a command on this kind of limit.
 #[cold]
-pub fn refused<'a, L: Limit>(refusal: Refusal, name: &Argument<'a>) -> Error<'a> {
-    let key = name.bytes();
+pub fn refused<'a, L: Limit>(refusal: Refusal, name: KeyName<'a>) -> Error<'a> {
+    let key = name.bytes;
     match refusal {
         Refusal::WrongType => Error::WrongType(key),
         Refusal::OtherLength => Error::Held {

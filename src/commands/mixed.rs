@@ -8,7 +8,7 @@ use super::on_set::OnSet;
 use super::on_string::OnString;
 use super::several::Part;
 use super::spec::Spec;
-use crate::server::{Argument, Call};
+use crate::server::{Call, KeyName};
 
 /// The limit, with how it stands.
 pub enum Mixed<'a> {
@@ -30,7 +30,7 @@ impl<'a> Mixed<'a> {
     #[inline(always)]
     pub fn read(
         call: &mut Call<'a>,
-        name: &'a Argument<'a>,
+        name: KeyName<'a>,
         spec: &Spec<'a>,
     ) -> Result<Self, Error<'a>> {
         Ok(match *spec {

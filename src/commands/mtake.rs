@@ -12,7 +12,7 @@ use super::on_string::OnString;
 use super::replies::Replies;
 use super::several::take_all_or_none;
 use super::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
-use crate::server::{Access, Argument, Call, Description, Doc, Keys};
+use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
 use crate::stats::BUCKETS;
 
 /// Arguments for each bucket: key, rate and burst.
@@ -47,7 +47,7 @@ impl Command for MTake {
         let mut limits = Few::new();
         for bucket in buckets.chunks_exact(STEP) {
             if let [name, rate, burst] = bucket {
-                limits.push((name, Limit::parse(rate.bytes(), burst.bytes())?));
+                limits.push((KeyName::of(name), Limit::parse(rate.bytes(), burst.bytes())?));
             }
         }
         let mut parts = Few::new();

@@ -8,12 +8,12 @@ use super::lease_look::Look;
 use super::lease_set::{self, Held, Leases};
 use super::several::Part;
 use super::spec::Lease;
-use crate::server::{Argument, Call};
-use crate::stats::{with_top, LEASES};
+use crate::server::{Call, KeyName};
+use crate::stats::{self, LEASES};
 
 /// The lease.
 pub struct OnSet<'a> {
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     lease: Lease<'a>,
     held: Held,
     own: Option<End>,
@@ -26,10 +26,10 @@ impl<'a> OnSet<'a> {
     /// The key holds something else.
     pub fn read(
         call: &mut Call<'a>,
-        name: &'a Argument<'a>,
+        name: KeyName<'a>,
         lease: Lease<'a>,
     ) -> Result<Self, Error<'a>> {
-        let mut leases = Leases::open(call, name)?;
+        let mut leases = Leases::open(call, name.argument)?;
         Ok(Self {
             name,
             lease,
@@ -55,12 +55,12 @@ impl<'a> Part<'a> for OnSet<'a> {
 
     fn out_of_memory(&self) -> Option<Error<'a>> {
         let is_new = self.own.is_none();
-        is_new.then(|| Error::NoMemoryForLease(self.name.bytes()))
+        is_new.then(|| Error::NoMemoryForLease(self.name.bytes))
     }
 
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let Self { name, lease, .. } = self;
-        let mut leases = Leases::open(call, name)?;
+        let mut leases = Leases::open(call, name.argument)?;
         let held = leases.held_again(&self.held);
         let (live, last) = match leases.own(lease.token) {
             Some(own) => {
@@ -74,15 +74,15 @@ impl<'a> Part<'a> for OnSet<'a> {
                 (held.live.saturating_add(1), last)
             }
         };
-        let last = last.map_err(|refusal| lease_set::refused(refusal, name))?;
+        let last = last.map_err(|refusal| lease_set::refused(refusal, name.argument))?;
         let reset_ms = last.millis_left(leases.now_ms());
         drop(leases);
-        call.notify(c"rl.acquire", name);
+        call.notify(c"rl.acquire", name.argument);
         Ok(lease.limit.reply(1, live as u64, 0, reset_ms))
     }
 
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        let mut look = Look::at(call, self.name)?;
+        let mut look = Look::at(call, self.name.argument)?;
         let (taken, wait_ms) = match self.verdict() {
             Verdict::Deny(ended) => (0, ended.map_or(NEVER, |ended| look.wait_ms(ended))),
             Verdict::Grant | Verdict::Renew(_) => (1, 0),
@@ -91,8 +91,8 @@ impl<'a> Part<'a> for OnSet<'a> {
         drop(look);
         if taken == 0 {
             LEASES.denied.add(1);
-            with_top(|top| top.denied(self.name.bytes(), call.now()));
-            call.notify(c"rl.deny", self.name);
+            stats::denied(self.name.bytes, call.now());
+            call.notify(c"rl.deny", self.name.argument);
         }
         let live = self.held.live as u64;
         Ok(self.lease.limit.reply(taken, live, wait_ms, reset_ms))

@@ -5,12 +5,12 @@ use redis_rl_limits::error::Error;
 
 use super::limited::{report, Counted, Open};
 use super::several::Part;
-use crate::server::{Argument, Call};
+use crate::server::{Call, KeyName};
 use crate::stats::Takes;
 
 /// The limit.
 pub struct OnString<'a, L: Limit> {
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     limit: L,
     ask: Ask,
     standing: L::Standing,
@@ -26,7 +26,7 @@ impl<'a, L: Counted> OnString<'a, L> {
     #[inline(always)]
     pub fn read(
         call: &mut Call<'a>,
-        name: &'a Argument<'a>,
+        name: KeyName<'a>,
         limit: L,
         ask: Ask,
     ) -> Result<Self, Error<'a>> {
@@ -76,7 +76,7 @@ impl<'a, L: Counted> Part<'a> for OnString<'a, L> {
 
     #[inline(always)]
     fn out_of_memory(&self) -> Option<Error<'a>> {
-        self.is_new.then(|| Error::OutOfMemory(self.name.bytes()))
+        self.is_new.then(|| Error::OutOfMemory(self.name.bytes))
     }
 
     #[inline(always)]

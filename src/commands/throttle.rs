@@ -8,7 +8,7 @@ use redis_rl_limits::number::plain_integer;
 
 use super::limited::{refused, report, Open};
 use super::{Answer, Command, FIRST_VERSION};
-use crate::server::{Access, Argument, Call, Description, Doc, Keys, Refusal};
+use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys, Refusal};
 use crate::stats::BUCKETS;
 
 /// Digits of an arrival time that redis-cell wrote in this century: nanoseconds since 1970.
@@ -64,7 +64,7 @@ impl Answer for Answered {
 
 fn throttle<'a>(
     call: &mut Call<'a>,
-    name: &'a Argument<'a>,
+    name: KeyName<'a>,
     limit: Limit,
     quantity: u64,
 ) -> Result<Reply, Error<'a>> {
@@ -81,10 +81,10 @@ fn throttle<'a>(
     Ok(decision.reply)
 }
 
-fn parse<'s, 'a>(
-    arguments: &'s [Argument<'a>],
+fn parse<'a>(
+    arguments: &'a [Argument<'a>],
     syntax: &'static str,
-) -> Result<(&'s Argument<'a>, Limit, u64), Error<'a>> {
+) -> Result<(KeyName<'a>, Limit, u64), Error<'a>> {
     let (name, max_burst, count, period, quantity) = match arguments {
         [name, max_burst, count, period] => (name, max_burst, count, period, 1),
         [name, max_burst, count, period, quantity] => {
@@ -98,7 +98,7 @@ fn parse<'s, 'a>(
         .saturating_add(1);
     let count = Parameter::Count.integer(count.bytes())?;
     let period = Parameter::Period.integer(period.bytes())?;
-    Ok((name, Limit::per_seconds(count, period, burst)?, quantity))
+    Ok((KeyName::of(name), Limit::per_seconds(count, period, burst)?, quantity))
 }
 
 /// The bucket that is stored, or that redis-cell left: its arrival time as a decimal number.

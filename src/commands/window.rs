@@ -5,7 +5,7 @@ use redis_rl_limits::quota::Quota;
 use redis_rl_limits::{sliding, window};
 
 use super::limited::Counted;
-use crate::server::{Argument, Call, Doc};
+use crate::server::{Argument, Call, Doc, KeyName};
 use crate::stats::{self, Takes};
 
 /// `limit`.
@@ -54,7 +54,7 @@ impl Counted for sliding::Limit {
 pub fn key_and_window<'a>(
     call: &Call<'a>,
     syntax: &'static str,
-) -> Result<(&'a Argument<'a>, Quota, &'a [Argument<'a>]), Error<'a>> {
+) -> Result<(KeyName<'a>, Quota, &'a [Argument<'a>]), Error<'a>> {
     let [key, words @ ..] = call.arguments() else {
         return Err(Error::Usage(syntax));
     };
@@ -62,5 +62,5 @@ pub fn key_and_window<'a>(
         return Err(Error::Usage(syntax));
     }
     let (quota, options) = Quota::parse(words)?;
-    Ok((key, quota, options))
+    Ok((KeyName::of(key), quota, options))
 }

@@ -12,14 +12,17 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
 /// A seeded hash of all of a key, eight bytes at a time. Keys can be made to collide by who knows
 /// the seed: let it be a number that who chooses the keys cannot know.
 pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
-    let mut hash = seed;
+    let mut hash = mix(seed, key.len() as u64);
     let mut rest = key;
     while let Some((word, behind)) = rest.split_first_chunk() {
         hash = mix(hash, u64::from_le_bytes(*word));
         rest = behind;
     }
-    let hash = rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()));
-    mix(hash, key.len() as u64)
+    match key.last_chunk() {
+        // What is left, and what was mixed in already of the eight bytes that it is the end of.
+        Some(word) => mix(hash, u64::from_le_bytes(*word)),
+        None => rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into())),
+    }
 }
 
 /// The ends of a key and its length: what most keys differ in, in a few instructions.

@@ -5,6 +5,8 @@
 //! the fewest denials and starts from that one's count, which bounds by how much it is counted too
 //! high. So no key with more than N / entries of N denials is missed.
 
+use std::cmp::Reverse;
+
 use crate::hash::hash;
 
 /// The most keys that can be kept.
@@ -16,19 +18,17 @@ const SHOWN: usize = 256;
 const NONE: u16 = u16::MAX;
 const _: () = assert!(MAX_KEYS < NONE as usize, "every entry needs an index");
 
-/// The sketch: entries in the order of their counts, in runs of equal count.
+/// The sketch.
 ///
-/// A denial moves its entry to the head of its run and from there into the next, which takes the
-/// same few steps however many entries there are.
+/// The entries are in no order: they are counted far oftener than they are shown. Which of them
+/// have the fewest denials is looked for once for all that have as few, so that a new key finds its
+/// place in a few steps, unless most keys are denied again and again in between.
 pub struct Top {
     capacity: usize,
     entries: Vec<Entry>,
-    /// Entries, most denials first.
-    order: Vec<u16>,
-    runs: Vec<Run>,
-    free_runs: Vec<u16>,
     /// First entry of each chain of those whose hashes end alike.
     chains: Vec<u16>,
+    fewest: Fewest,
     seed: u64,
 }
 
@@ -45,16 +45,18 @@ pub struct Entry {
     pub last: u64,
     hash: u64,
     len: usize,
-    place: u16,
-    run: u16,
     next: u16,
 }
 
-/// Neighbours in the order that have the same count.
-#[derive(Clone, Copy)]
-struct Run {
-    first: u16,
-    len: u16,
+/// The entries with the fewest denials, when they were last looked for.
+struct Fewest {
+    entries: Vec<u16>,
+    /// How many denials they had. One that has more by now is passed over.
+    denials: u64,
+    /// How many of them have been looked at since.
+    seen: usize,
+    /// The fewest denials that any other entry had. As counts only grow, none has fewer now.
+    others: u64,
 }
 
 impl Top {
@@ -66,10 +68,9 @@ impl Top {
         Self {
             capacity,
             entries: Vec::with_capacity(capacity),
-            order: Vec::with_capacity(capacity),
-            runs: Vec::with_capacity(capacity),
-            free_runs: Vec::with_capacity(capacity),
-            chains: vec![NONE; capacity.next_power_of_two()],
+            // Twice as many as entries, so that most are short.
+            chains: vec![NONE; capacity.saturating_mul(2).next_power_of_two()],
+            fewest: Fewest::none(capacity),
             seed,
         }
     }
@@ -78,38 +79,15 @@ impl Top {
     pub fn resized(&self, capacity: usize) -> Self {
         let mut top = Self::new(capacity, self.seed);
         for entry in self.entries().take(top.capacity) {
+            let copy = Entry {
+                key: entry.key.clone(),
+                ..*entry
+            };
             // `None` would mean an index that leads nowhere.
-            let appended = top.append(entry);
-            debug_assert!(appended.is_some(), "an index is wrong");
+            let pushed = top.push(copy);
+            debug_assert!(pushed.is_some(), "an index is wrong");
         }
         top
-    }
-
-    /// Adds an entry with no more denials than the last one has.
-    fn append(&mut self, entry: &Entry) -> Option<()> {
-        let id = u16::try_from(self.entries.len()).ok()?;
-        let last = self.order.last().copied();
-        let last = last.and_then(|id| self.entries.get(usize::from(id)));
-        let run = match last.filter(|last| last.denials == entry.denials) {
-            Some(last) => {
-                let run = last.run;
-                let joined = self.runs.get_mut(usize::from(run))?;
-                joined.len = joined.len.saturating_add(1);
-                run
-            }
-            None => self.new_run(id)?,
-        };
-        let at = chain(&self.chains, entry.hash);
-        let next = std::mem::replace(self.chains.get_mut(at)?, id);
-        self.order.push(id);
-        self.entries.push(Entry {
-            key: entry.key.clone(),
-            place: id,
-            run,
-            next,
-            ..*entry
-        });
-        Some(())
     }
 
     /// How many keys it keeps.
@@ -120,20 +98,19 @@ impl Top {
     /// Forgets what was counted.
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.order.clear();
-        self.runs.clear();
-        self.free_runs.clear();
         self.chains.fill(NONE);
+        self.fewest = Fewest::none(self.capacity);
     }
 
-    /// The keys that it has, most denials first.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.order
-            .iter()
-            .filter_map(|&id| self.entries.get(usize::from(id)))
+    /// The keys that it has, most denials first, and of as many the ones denied last.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| Reverse((entry.denials, entry.last)));
+        entries.into_iter()
     }
 
     /// Counts a denial of `key` at `now`, in nanoseconds since 1970.
+    #[inline(always)]
     pub fn denied(&mut self, key: &[u8], now: u64) {
         if self.capacity > 0 {
             let counted = self.count(key, now);
@@ -142,133 +119,137 @@ impl Top {
     }
 
     /// `None` would mean an index that leads nowhere, so the `?`s here and below are never taken.
+    #[inline(always)]
     fn count(&mut self, key: &[u8], now: u64) -> Option<()> {
         let hash = hash(self.seed, key);
-        let id = match self.find(key, hash) {
-            Some(id) => id,
-            None => {
-                let id = self.vacate()?;
-                let entry = self.entries.get_mut(usize::from(id))?;
-                entry.key.clear();
-                entry.key.extend_from_slice(shown(key));
-                (entry.hash, entry.len) = (hash, key.len());
-                let at = chain(&self.chains, hash);
-                entry.next = std::mem::replace(self.chains.get_mut(at)?, id);
-                id
-            }
-        };
-        self.entries.get_mut(usize::from(id))?.last = now;
-        self.promote(id)
+        if let Some(entry) = self.find(key, hash) {
+            entry.denials = entry.denials.saturating_add(1);
+            entry.last = now;
+            return Some(());
+        }
+        if self.entries.len() < self.capacity {
+            return self.push_new(key, hash, now);
+        }
+        let id = self.fewest.take(&self.entries)?;
+        self.unlink(id)?;
+        let at = chain(&self.chains, hash);
+        let first = self.chains.get_mut(at)?;
+        let entry = self.entries.get_mut(usize::from(id))?;
+        entry.key.clear();
+        entry.key.extend_from_slice(shown(key));
+        entry.error = entry.denials;
+        entry.denials = entry.denials.saturating_add(1);
+        entry.last = now;
+        (entry.hash, entry.len) = (hash, key.len());
+        entry.next = std::mem::replace(first, id);
+        Some(())
     }
 
-    fn find(&self, key: &[u8], hash: u64) -> Option<u16> {
+    #[inline(always)]
+    fn find(&mut self, key: &[u8], hash: u64) -> Option<&mut Entry> {
         let mut id = *self.chains.get(chain(&self.chains, hash))?;
         // Ends at NONE, which is beyond every entry.
         while let Some(entry) = self.entries.get(usize::from(id)) {
             if entry.hash == hash && entry.len == key.len() && entry.key == shown(key) {
-                return Some(id);
+                return self.entries.get_mut(usize::from(id));
             }
             id = entry.next;
         }
         None
     }
 
-    /// An entry for a new key, at the end of the order and in no chain: one more, or the one with
-    /// the fewest denials, which the new key inherits.
-    fn vacate(&mut self) -> Option<u16> {
-        if self.entries.len() < self.capacity {
-            let id = u16::try_from(self.entries.len()).ok()?;
-            let run = self.new_run(id)?;
-            self.entries.push(Entry {
-                place: id,
-                run,
-                ..Entry::NONE
-            });
-            self.order.push(id);
-            return Some(id);
-        }
-        let id = *self.order.last()?;
-        let entry = self.entries.get_mut(usize::from(id))?;
-        entry.error = entry.denials;
-        let (hash, next) = (entry.hash, entry.next);
+    /// Adds a key that was denied for the first time.
+    #[cold]
+    fn push_new(&mut self, key: &[u8], hash: u64, now: u64) -> Option<()> {
+        self.push(Entry {
+            key: shown(key).to_vec(),
+            denials: 1,
+            error: 0,
+            last: now,
+            hash,
+            len: key.len(),
+            next: NONE,
+        })
+    }
+
+    /// Adds one more entry.
+    fn push(&mut self, entry: Entry) -> Option<()> {
+        let id = u16::try_from(self.entries.len()).ok()?;
+        let at = chain(&self.chains, entry.hash);
+        let first = self.chains.get_mut(at)?;
+        let next = std::mem::replace(first, id);
+        self.entries.push(Entry { next, ..entry });
+        Some(())
+    }
+
+    /// Takes an entry out of its chain.
+    #[inline(always)]
+    fn unlink(&mut self, id: u16) -> Option<()> {
+        let Entry { hash, next, .. } = *self.entries.get(usize::from(id))?;
         let at = chain(&self.chains, hash);
         let first = self.chains.get_mut(at)?;
         if *first == id {
             *first = next;
-            return Some(id);
+            return Some(());
         }
         let mut before = *first;
         loop {
             let entry = self.entries.get_mut(usize::from(before))?;
             if entry.next == id {
                 entry.next = next;
-                return Some(id);
+                return Some(());
             }
             before = entry.next;
         }
     }
-
-    /// Counts one more denial of an entry, and keeps the order.
-    fn promote(&mut self, id: u16) -> Option<()> {
-        let entry = self.entries.get_mut(usize::from(id))?;
-        entry.denials = entry.denials.saturating_add(1);
-        let (denials, place, run) = (entry.denials, entry.place, entry.run);
-
-        let left = self.runs.get_mut(usize::from(run))?;
-        let head = left.first;
-        left.first = left.first.saturating_add(1);
-        left.len = left.len.saturating_sub(1);
-        let emptied = left.len == 0;
-
-        let displaced = std::mem::replace(self.order.get_mut(usize::from(head))?, id);
-        *self.order.get_mut(usize::from(place))? = displaced;
-        self.entries.get_mut(usize::from(displaced))?.place = place;
-
-        let above = usize::from(head).checked_sub(1);
-        let above = above.and_then(|place| self.order.get(place));
-        let above = above.and_then(|&id| self.entries.get(usize::from(id)));
-        let joined = match above.filter(|above| above.denials == denials) {
-            Some(above) => {
-                let joined = above.run;
-                let run = self.runs.get_mut(usize::from(joined))?;
-                run.len = run.len.saturating_add(1);
-                joined
-            }
-            None => self.new_run(head)?,
-        };
-        if emptied {
-            self.free_runs.push(run);
-        }
-        let entry = self.entries.get_mut(usize::from(id))?;
-        (entry.place, entry.run) = (head, joined);
-        Some(())
-    }
-
-    /// A run of one, at that place of the order.
-    fn new_run(&mut self, first: u16) -> Option<u16> {
-        let run = Run { first, len: 1 };
-        if let Some(free) = self.free_runs.pop() {
-            *self.runs.get_mut(usize::from(free))? = run;
-            return Some(free);
-        }
-        let new = u16::try_from(self.runs.len()).ok();
-        self.runs.push(run);
-        new
-    }
 }
 
-impl Entry {
-    const NONE: Self = Self {
-        key: Vec::new(),
-        denials: 0,
-        error: 0,
-        last: 0,
-        hash: 0,
-        len: 0,
-        place: 0,
-        run: 0,
-        next: NONE,
-    };
+impl Fewest {
+    fn none(capacity: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(capacity),
+            denials: 0,
+            seen: 0,
+            others: 0,
+        }
+    }
+
+    /// An entry with the fewest denials, which is to have one more.
+    #[inline(always)]
+    fn take(&mut self, entries: &[Entry]) -> Option<u16> {
+        loop {
+            while let Some(&id) = self.entries.get(self.seen) {
+                self.seen = self.seen.saturating_add(1);
+                if entries.get(usize::from(id))?.denials == self.denials {
+                    return Some(id);
+                }
+            }
+            self.look(entries)?;
+        }
+    }
+
+    /// Looks for them: first among those of before, which often still are the ones.
+    #[cold]
+    fn look(&mut self, entries: &[Entry]) -> Option<()> {
+        self.seen = 0;
+        let of_before = self.entries.iter().map(|&id| entries.get(usize::from(id)));
+        let fewest = of_before.flatten().map(|entry| entry.denials).min();
+        if let Some(denials) = fewest.filter(|&denials| denials <= self.others) {
+            self.denials = denials;
+            return Some(());
+        }
+        self.denials = entries.iter().map(|entry| entry.denials).min()?;
+        self.others = u64::MAX;
+        self.entries.clear();
+        for (id, entry) in (0..).zip(entries) {
+            if entry.denials == self.denials {
+                self.entries.push(id);
+            } else {
+                self.others = self.others.min(entry.denials);
+            }
+        }
+        Some(())
+    }
 }
 
 fn shown(key: &[u8]) -> &[u8] {

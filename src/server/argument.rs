@@ -54,3 +54,23 @@ impl<'a> Argument<'a> {
         self.bytes().eq_ignore_ascii_case(word.to_bytes())
     }
 }
+
+/// A key's name, with its bytes, so that the server is asked for them once.
+#[derive(Clone, Copy)]
+pub struct KeyName<'a> {
+    /// The argument.
+    pub argument: &'a Argument<'a>,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> KeyName<'a> {
+    /// The name that an argument is.
+    #[inline(always)]
+    pub fn of(argument: &'a Argument<'a>) -> Self {
+        Self {
+            argument,
+            bytes: argument.bytes(),
+        }
+    }
+}

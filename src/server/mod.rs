@@ -28,7 +28,7 @@ mod usage;
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
-pub use argument::Argument;
+pub use argument::{Argument, KeyName};
 pub use call::Call;
 pub use command::{Command, Handler};
 pub use description::{Access, Description, Doc, Keys};
