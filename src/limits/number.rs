@@ -121,15 +121,34 @@ fn whole(text: &[u8]) -> Option<u64> {
 /// `12/m` → (12, `/m`): the number that the digits make, put behind those of `number`, and what
 /// follows them; `None` if there is no digit, or a number that does not fit 64 bits.
 #[inline(always)]
-pub(crate) fn leading_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
-    let start = text.len();
+pub(crate) fn leading_digits(number: u64, text: &[u8]) -> Option<(u64, &[u8])> {
+    let mut made = 0u64;
+    let mut rest = text;
+    while let [byte, behind @ ..] = rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        made = made.wrapping_mul(10).wrapping_add(digit.into());
+        rest = behind;
+    }
+    match text.len().wrapping_sub(rest.len()) {
+        0 => None,
+        digits if number == 0 && digits < MAX_DIGITS => Some((made, rest)),
+        _ => all_digits(number, text),
+    }
+}
+
+/// The same where so many digits may be too many.
+#[cold]
+fn all_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
     while let [digit @ b'0'..=b'9', rest @ ..] = text {
         number = number
             .checked_mul(10)?
             .checked_add(u64::from(digit.wrapping_sub(b'0')))?;
         text = rest;
     }
-    (text.len() < start).then_some((number, text))
+    Some((number, text))
 }
 
 /// `500` → `5`.
