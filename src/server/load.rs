@@ -129,7 +129,7 @@ impl Module {
     /// No call may be in progress.
     pub(crate) unsafe fn free(&self) {
         (self.unload)();
-        for name in self.names {
+        for name in self.names.iter().chain(&[&replication::PXAT]) {
             // SAFETY: the caller's promise.
             unsafe { name.free() };
         }

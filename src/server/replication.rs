@@ -8,6 +8,7 @@ use redis_module::raw;
 
 use super::api::api;
 use super::argument::Argument;
+use super::member::Name;
 use super::readers::is_unread;
 
 /// The commands that effects are made of, but for those of sorted sets.
@@ -15,6 +16,9 @@ pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];
 
 /// The commands that the effects on sorted sets are made of, beside those.
 pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
+
+/// Made once: the server would make it anew for each call.
+pub(super) static PXAT: Name = Name::new(b"PXAT");
 
 /// Replicates that `name` was set to `value`, to expire at `expire_ms` (since 1970).
 ///
@@ -27,23 +31,56 @@ pub(super) unsafe fn set(
     expire_ms: c_longlong,
 ) {
     // SAFETY: the caller's promise; the variadic arguments are those of the format: string
-    // object, buffer with its length, C string, long long.
+    // object, buffer with its length, string object, buffer with its length. The server keeps
+    // what it needs of them: it copies the buffers, and counts who holds the objects.
     unsafe {
         if is_unread(ctx) {
             api!(RedisModule_ReplicateVerbatim(ctx));
             return;
         }
+        let digits = Digits::of(expire_ms.unsigned_abs());
+        let digits = digits.text();
         let status = api!(RedisModule_Replicate(
             ctx,
             c"SET".as_ptr(),
-            c"sbcl".as_ptr(),
+            c"sbsb".as_ptr(),
             name.string,
             value.as_ptr(),
             value.len(),
-            c"PXAT".as_ptr(),
-            expire_ms,
+            PXAT.argument().string,
+            digits.as_ptr(),
+            digits.len(),
         ));
         or_verbatim(ctx, status);
+    }
+}
+
+/// A number in decimal. Of a number the server would make an object that it has to write out again
+/// for every reader.
+struct Digits {
+    bytes: [u8; 20],
+    start: usize,
+}
+
+impl Digits {
+    fn of(mut number: u64) -> Self {
+        let mut digits = Self {
+            bytes: [b'0'; 20],
+            start: 20,
+        };
+        for byte in digits.bytes.iter_mut().rev() {
+            *byte = b'0'.wrapping_add((number % 10) as u8);
+            number /= 10;
+            digits.start = digits.start.saturating_sub(1);
+            if number == 0 {
+                break;
+            }
+        }
+        digits
+    }
+
+    fn text(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 }
 
