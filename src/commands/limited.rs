@@ -123,14 +123,12 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     ///
     /// # Errors
     /// It holds something else now.
-    pub fn again(
-        call: &'k mut Call<'_>,
-        name: KeyName<'a>,
-        limit: L,
-    ) -> Result<Self, Error<'a>> {
+    pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>, limit: L) -> Result<Self, Error<'a>> {
         let mut key = call.open(name.argument);
-        key.read(|len| len == L::State::SIZE)
-            .map_err(|refusal| refused::<L>(refusal, name))?;
+        match key.read(|len| len == L::State::SIZE).map(drop) {
+            Err(Refusal::OtherLength) if key.has_expired() => {}
+            read => read.map_err(|refusal| refused::<L>(refusal, name))?,
+        }
         Ok(Self {
             key,
             name,
@@ -153,14 +151,13 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     ) -> Result<(Self, L::Standing), Error<'a>> {
         let now = call.now();
         let mut key = call.open(name.argument);
-        let held = key
-            .read(accepted)
-            .map_err(|refusal| refused::<L>(refusal, name))?;
-        let mut stored = None;
-        if let Some(bytes) = held {
-            let state = decode(bytes);
-            stored = Some(state.ok_or_else(|| refused::<L>(Refusal::OtherLength, name))?);
-        }
+        let mut stored = match key.read(accepted).map(|held| held.map(decode)) {
+            Ok(None) => None,
+            Ok(Some(Some(state))) => Some(state),
+            Ok(Some(None)) | Err(Refusal::OtherLength) if key.has_expired() => None,
+            Ok(Some(None)) => return Err(refused::<L>(Refusal::OtherLength, name)),
+            Err(refusal) => return Err(refused::<L>(refusal, name)),
+        };
         let hash = stored.and_then(|state| limit.expiry_hash(name.bytes, &state));
         let expiry_is_known = hash.is_none_or(expiries::is_known);
         // Under one limit a bucket is full when its key expires, whether it is still there or not.

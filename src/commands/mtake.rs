@@ -47,7 +47,10 @@ impl Command for MTake {
         let mut limits = Few::new();
         for bucket in buckets.chunks_exact(STEP) {
             if let [name, rate, burst] = bucket {
-                limits.push((KeyName::of(name), Limit::parse(rate.bytes(), burst.bytes())?));
+                limits.push((
+                    KeyName::of(name),
+                    Limit::parse(rate.bytes(), burst.bytes())?,
+                ));
             }
         }
         let mut parts = Few::new();

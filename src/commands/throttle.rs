@@ -98,7 +98,11 @@ fn parse<'a>(
         .saturating_add(1);
     let count = Parameter::Count.integer(count.bytes())?;
     let period = Parameter::Period.integer(period.bytes())?;
-    Ok((KeyName::of(name), Limit::per_seconds(count, period, burst)?, quantity))
+    Ok((
+        KeyName::of(name),
+        Limit::per_seconds(count, period, burst)?,
+        quantity,
+    ))
 }
 
 /// The bucket that is stored, or that redis-cell left: its arrival time as a decimal number.

@@ -82,32 +82,20 @@ impl decision::Standing for Standing {
 
     #[inline(always)]
     fn take(&self, ask: &Ask) -> Result<Decision<Sliding>, Error<'static>> {
-        let taken = self.usage().charge(ask)?;
-        let mut next = self.converted();
-        if taken > 0 {
-            next.charge(taken);
-            return Ok(self.changed(taken, next, self.used.saturating_add(taken)));
+        match self.usage().charge(ask)? {
+            0 => Ok(self.unchanged(0, self.wait(ask))),
+            taken => {
+                let mut next = self.converted();
+                next.charge(taken);
+                Ok(self.changed(taken, next, self.used.saturating_add(taken)))
+            }
         }
-        Ok(Decision {
-            reply: self.reply(0, self.wait(ask, &next), &next, self.used),
-            change: if self.rebased || self.converts() {
-                written(next)
-            } else {
-                Change::Keep
-            },
-        })
     }
 
-    /// Nothing is converted to another length, since nothing is to be written: so a wait is the
-    /// one after which a take converts little enough.
     fn look(&self, ask: &Ask) -> Result<Decision<Sliding>, Error<'static>> {
-        let (taken, wait_ms) = match self.usage().charge(ask)? {
-            0 => (0, self.wait(ask, &self.seen)),
-            taken => (taken, 0),
-        };
-        Ok(Decision {
-            reply: self.reply(taken, wait_ms, &self.seen, self.used),
-            change: self.rebased_change(),
+        Ok(match self.usage().charge(ask)? {
+            0 => self.unchanged(0, self.wait(ask)),
+            taken => self.unchanged(taken, 0),
         })
     }
 
@@ -124,10 +112,7 @@ impl WindowStanding for Standing {
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Sliding> {
         let mut next = self.seen;
         match next.give(tokens, taken_at.map(|at| at.min(self.now))) {
-            0 => Decision {
-                reply: self.reply(0, 0, &self.seen, self.used),
-                change: self.rebased_change(),
-            },
+            0 => self.unchanged(0, 0),
             given => self.changed(given, next, self.used.saturating_sub(given)),
         }
     }
@@ -141,13 +126,9 @@ impl Standing {
         }
     }
 
-    /// Whether what is used is to be counted in another length.
-    #[inline(always)]
-    fn converts(&self) -> bool {
-        self.seen.length() != self.limit.length && self.used > 0
-    }
-
-    /// With the length of the call: if it is another, all that is used counts as used now.
+    /// With the length of the call: if it is another, all that is used counts as used now. Only
+    /// what takes something converts: one that is denied would else put off, for ever, what another
+    /// length waits for, or free what a longer one still counts.
     #[inline(always)]
     fn converted(&self) -> Sliding {
         if self.seen.length() == self.limit.length {
@@ -157,9 +138,10 @@ impl Standing {
         }
     }
 
-    fn wait(&self, ask: &Ask, seen: &Sliding) -> i64 {
+    /// Until enough is free, in the length that is stored.
+    fn wait(&self, ask: &Ask) -> i64 {
         self.usage()
-            .wait(ask, |excess| self.until(seen.freed_at(excess)))
+            .wait(ask, |excess| self.until(self.seen.freed_at(excess)))
     }
 
     /// Milliseconds until then.
@@ -167,11 +149,16 @@ impl Standing {
         saturating_i64(instant.saturating_sub(self.now))
     }
 
-    fn rebased_change(&self) -> Change<Sliding> {
-        if self.rebased {
-            written(self.seen)
-        } else {
-            Change::Keep
+    /// Nothing is taken or given.
+    #[inline(always)]
+    fn unchanged(&self, taken: u64, wait_ms: i64) -> Decision<Sliding> {
+        Decision {
+            reply: self.reply(taken, wait_ms, &self.seen, self.used),
+            change: if self.rebased {
+                written(self.seen)
+            } else {
+                Change::Keep
+            },
         }
     }
 

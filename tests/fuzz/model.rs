@@ -244,7 +244,7 @@ impl Model {
             "none taken",
             "window taken",
             "window denied",
-            "window denied and written",
+            "window converted",
             "window given",
             "window given nothing",
             "window peeked",

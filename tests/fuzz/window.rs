@@ -218,10 +218,9 @@ impl WindowCall {
     }
 
     fn kind(&self, outcome: &Outcome, before: &Found) -> &'static str {
-        let written = outcome.after != After::Kept && before.content != Content::Nothing;
         match self.asked {
+            Some((_, _, Call::Take(_))) if converts(outcome, before) => "window converted",
             Some((_, _, Call::Take(_))) if outcome.reply[0] > 0 => "window taken",
-            Some((_, _, Call::Take(_))) if written => "window denied and written",
             Some((_, _, Call::Take(_))) => "window denied",
             Some((_, _, Call::Give(..))) if outcome.reply[0] > 0 => "window given",
             Some((_, _, Call::Give(..))) => "window given nothing",
@@ -353,4 +352,17 @@ fn integers(reply: &Value) -> Option<[i64; 5]> {
         })
         .collect();
     integers?.try_into().ok()
+}
+
+/// Whether a sliding window has another length now than it had.
+fn converts(outcome: &Outcome, before: &Found) -> bool {
+    let (Content::Text(before), After::Written(after, _)) = (&before.content, &outcome.after)
+    else {
+        return false;
+    };
+    let length = |bytes: &[u8]| match Stored::read(bytes) {
+        Some(Stored::Sliding { length, .. }) => Some(length),
+        _ => None,
+    };
+    length(before) != length(after)
 }

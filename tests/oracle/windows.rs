@@ -368,12 +368,6 @@ fn sliding(
         _ => Log::used_now(length, now, 0),
     };
     let used = own.used_at(now);
-    let converts = own.length != length && used > 0;
-    let seen = match own.length == length {
-        true => own.clone(),
-        false => Log::used_now(length, now, used),
-    };
-
     let reply = |taken: i128, log: &Log, wait: i128| {
         let used = log.used_at(now);
         let reset = log.first_with(now, 0) - now;
@@ -396,14 +390,15 @@ fn sliding(
     Ok(match call {
         Call::Take(ask) => match charged(limit, used, ask)? {
             0 => Outcome {
-                reply: reply(0, &seen, wait(ask, &seen)),
-                after: match converts {
-                    true => seen.written(now),
-                    false => kept(&seen),
-                },
+                reply: reply(0, &own, wait(ask, &own)),
+                after: kept(&own),
             },
             taken => {
-                let mut log = seen;
+                // Of another length: all that is used counts as used now.
+                let mut log = match own.length == length {
+                    true => own,
+                    false => Log::used_now(length, now, used),
+                };
                 *log.taken.entry(log.newest_at(now)).or_default() += taken;
                 Outcome {
                     reply: reply(taken, &log, 0),

@@ -62,10 +62,17 @@ fn replicas_and_the_aof_have_every_byte_and_are_sent_a_transaction_a_call() {
         }
     }
     // A call that is denied, and one that was made before and lasts no longer, send nothing.
-    all(&mut c, "1 a BUCKET 1/d 1 COST 1");
+    all(&mut c, "1 a BUCKET 1/d 5 COST 1");
     let sent = aof::read(&server).len();
     all(&mut c, "2 a d BUCKET 1/d 5 COST 5 LEASE 5 1h new");
     assert_eq!(aof::read(&server).len(), sent);
+    // Under a limit that fills it later a bucket has to live longer, as with RL.TAKE: that is sent.
+    let set = || aof::count(&server, "PXAT");
+    let before = (set(), c.ask::<i64>("PTTL a"));
+    all(&mut c, "2 a d BUCKET 1/2d 5 COST 5 LEASE 5 1h new");
+    let after = (set(), c.ask::<i64>("PTTL a"));
+    assert_eq!(after.0, before.0 + 1);
+    assert!(after.1 > before.1 + 96 * HOUR_MS, "{before:?} {after:?}");
 
     let mut dice = Dice::new(42);
     let mut taken = 0;

@@ -53,12 +53,6 @@ fn a_window_is_sent_as_what_it_becomes() {
             (format!("RL.WTAKE k 10 {window} FORCE"), 1, 0),
             (format!("RL.WGIVE k 10 {window} COST 4"), 1, 0),
             (format!("RL.WPEEK k 10 {other}"), 0, 0),
-            // A sliding window is converted to the length of a take, also of one that is denied.
-            (
-                format!("RL.WTAKE k 10 {other} COST 9"),
-                i32::from(window != "9h"),
-                0,
-            ),
             (format!("RL.WTAKE k 10 {other} COST 9"), 0, 0),
             (format!("RL.WTAKE k 10 {other}"), 1, 0),
             (format!("RL.WGIVE k 10 {other} COST 99"), 0, 1),

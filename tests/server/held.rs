@@ -79,8 +79,8 @@ fn calls(now: i64) -> [(&'static str, String, Call, i64); 11] {
     ]
 }
 
-/// A stored window stays in force, with its own end; a sliding one is converted to the length of a
-/// take, and of a take alone.
+/// A stored window stays in force, with its own end; a sliding one is converted to the length of
+/// what takes something, and of that alone.
 #[test]
 fn a_call_on_a_window_that_is_there_is_what_the_oracle_makes_of_it() {
     let server = launch().start();

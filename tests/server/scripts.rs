@@ -97,6 +97,34 @@ fn a_bucket_that_expires_within_a_script_is_gone_for_a_take_as_for_a_look() {
     );
 }
 
+/// So is what another kind of limit left, or whatever else expired, for a call on one key or several.
+#[test]
+fn what_else_expires_within_a_script_is_gone_for_a_take() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for held in [
+        "'RL.WTAKE', KEYS[1], '9', 'SLIDING', '1ms'",
+        "'SET', KEYS[1], 'sixteen letters.', 'PX', '1'",
+        "'SET', KEYS[1], '12', 'PX', '1'",
+    ] {
+        for take in [
+            "'RL.TAKE', KEYS[1], '1/m', '53'",
+            "'RL.WTAKE', KEYS[1], '53', '1h'",
+            "'RL.MTAKE', '2', 'other', '1/m', '53', KEYS[1], '1/m', '53'",
+            "'RL.ALL', '1', KEYS[1], 'WINDOW', '53', '1h'",
+        ] {
+            let script = format!(
+                "redis.call({held})
+                for n = 1, 2e7 do end
+                return {{redis.call({take})[1], redis.call({take})[1]}}"
+            );
+            let taken: [i64; 2] = c.call(&["EVAL", &script, "1", "k"]);
+            assert_eq!(taken, [1, 1], "{held} {take}");
+            c.ask::<()>("DEL k other");
+        }
+    }
+}
+
 #[test]
 fn a_bucket_that_expires_within_a_transaction_is_gone_for_a_take_as_for_a_look() {
     let server = Server::start();

@@ -160,7 +160,8 @@ proptest! {
         }
     }
 
-    /// Where the length changes, what is used counts as used then, and W4 holds from then on.
+    /// Where a take of another length takes something, all that is used counts as used then, and W4
+    /// holds from then on.
     #[test]
     fn another_length_counts_all_that_is_used_as_used_now(
         lengths in prop::collection::vec(lengths(), 2..=3),
@@ -174,16 +175,15 @@ proptest! {
             let length = lengths[which % 8 % lengths.len()];
             world.now += short(tick.nanos(length, last));
             let pair = sliding(length, limit);
-            if length != stored {
-                let live = log.since(world.now.saturating_sub(stored * MILLI));
-                let used = world.used(sliding(stored, limit));
-                prop_assert!(used >= live);
+            let used = world.used(pair);
+            prop_assert!(used >= log.since(world.now.saturating_sub(stored * MILLI)));
+            last = world.reply(pair, aim.call(world.now, last));
+            if last[0] > 0 && length != stored {
                 log = Log(vec![(world.now, used)]);
                 stored = length;
             }
-            last = world.reply(pair, aim.call(world.now, last));
             log.take(world.now, last[0].unsigned_abs());
-            let live = log.since(world.now.saturating_sub(length * MILLI));
+            let live = log.since(world.now.saturating_sub(stored * MILLI));
             prop_assert!(last[0] == 0 || live <= limit, "{log:?}");
             prop_assert!(world.used(pair) >= live);
         }
@@ -234,5 +234,34 @@ proptest! {
             let (part, before) = (end * 16 / u128::from(length), (end - 1) * 16 / u128::from(length));
             prop_assert_ne!(part, before);
         }
+    }
+}
+
+/// Each waits as long as it is told, and then takes: the other, denied meanwhile, puts nothing off.
+#[test]
+fn callers_of_two_lengths_do_not_starve_each_other() {
+    let pairs = [sliding(200, 1), sliding(300, 1)];
+    let (mut world, mut taken, mut at) = (World::new(TODAY), [0; 2], [TODAY / MILLI; 2]);
+    for _ in 0..1_000 {
+        // Of two that come at once the one that has less is first.
+        let who = usize::from((at[1], taken[1]) < (at[0], taken[0]));
+        world.now = at[who] * MILLI;
+        let reply = world.take(pairs[who], 1);
+        taken[who] += reply[0];
+        at[who] += reply[3].max(1).unsigned_abs();
+    }
+    assert!(taken.iter().all(|taken| *taken > 100), "{taken:?}");
+}
+
+#[test]
+fn a_short_window_that_is_denied_frees_nothing_of_a_long_one() {
+    let (long, short) = (sliding(60_000, 10), sliding(1_000, 5));
+    let mut world = World::new(TODAY);
+    assert_eq!(world.take(long, 10)[0], 10);
+    assert_eq!(world.take(short, 1)[..3], [0, 5, 0]);
+    for second in 2..60 {
+        world.now = TODAY + second * 1_000 * MILLI;
+        assert_eq!(world.take(long, 1)[..3], [0, 10, 0]);
+        assert_eq!(world.take(short, 1)[..3], [0, 5, 0]);
     }
 }
