@@ -55,7 +55,7 @@ impl<'a> Part<'a> for OnSet<'a> {
 
     fn out_of_memory(&self) -> Option<Error<'a>> {
         let is_new = self.own.is_none();
-        is_new.then(|| Error::NoMemoryForLease(self.name.bytes))
+        is_new.then_some(Error::NoMemoryForLease(self.name.bytes))
     }
 
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {

@@ -76,7 +76,7 @@ impl<'a, L: Counted> Part<'a> for OnString<'a, L> {
 
     #[inline(always)]
     fn out_of_memory(&self) -> Option<Error<'a>> {
-        self.is_new.then(|| Error::OutOfMemory(self.name.bytes))
+        self.is_new.then_some(Error::OutOfMemory(self.name.bytes))
     }
 
     #[inline(always)]

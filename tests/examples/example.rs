@@ -21,6 +21,15 @@ pub struct Example {
 impl Example {
     /// Starts a Redis and this program, in the repository's folder, and waits for both.
     pub fn of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
+        Self::with(program, arguments, &[])
+    }
+
+    /// The same, with these in its environment.
+    pub fn with(
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let redis = Server::start();
         let port = free_port();
         let mut process = Command::new(&program)
@@ -29,6 +38,7 @@ impl Example {
             .env("REDIS_URL", redis.url())
             .env("PORT", port.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -63,8 +73,21 @@ impl Example {
 
     /// Asks as the caller with this API key, or with none.
     pub fn ask(&self, key: &str) -> Answer {
+        self.get("/", key)
+    }
+
+    /// Asks for this.
+    pub fn get(&self, path: &str, key: &str) -> Answer {
+        let mut answer = String::new();
+        let read = self.begin(path, key).read_to_string(&mut answer);
+        read.expect("an answer in time");
+        Answer(answer)
+    }
+
+    /// Asks for this, and leaves the answer to be read.
+    pub fn begin(&self, path: &str, key: &str) -> TcpStream {
         // HTTP/1.0, so that the answer ends where the connection does.
-        let mut request = String::from("GET / HTTP/1.0\r\nHost: localhost\r\n");
+        let mut request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n");
         if !key.is_empty() {
             request += &format!("X-Api-Key: {key}\r\n");
         }
@@ -74,10 +97,13 @@ impl Example {
         stream.set_read_timeout(limit).expect("a time limit");
         let sent = stream.write_all((request + "\r\n").as_bytes());
         sent.expect("a request is taken");
-        let mut answer = String::new();
-        let read = stream.read_to_string(&mut answer);
-        read.expect("an answer in time");
-        Answer(answer)
+        stream
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
     }
 
     /// The same, until Redis has answered in time: a busy machine may let requests through.

@@ -5,6 +5,7 @@ mod cases;
 mod common;
 mod example;
 mod lease_workers;
+mod model_gateway;
 
 use example::Example;
 

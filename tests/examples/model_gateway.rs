@@ -1,0 +1,174 @@
+//! The gateway before a model: what it reserves, what it gives back, and who denies.
+
+use std::io::Read;
+
+use redis::{ConnectionLike, Value};
+
+use crate::common::{root, wait_until};
+use crate::example::Example;
+
+const MONTH: i64 = 2_000_000;
+
+fn gateway(environment: &[(&str, &str)]) -> Example {
+    let python = root().join("target/clients/py/bin/python");
+    Example::with(python, &["scripts/examples/model_gateway.py"], environment)
+}
+
+fn call<T: redis::FromRedisValue>(gateway: &Example, words: &str) -> T {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().expect("a command"));
+    for word in words {
+        command.arg(word);
+    }
+    let reply = command.query(&mut gateway.redis.connection());
+    reply.expect("a reply")
+}
+
+/// Of the month, the tokens that are used, and of the streams, how many run.
+fn used_and_running(gateway: &Example, account: &str) -> (i64, i64) {
+    let month: [i64; 5] = call(
+        gateway,
+        &format!("RL.WPEEK {{llm:{account}}}:month {MONTH} MONTH"),
+    );
+    let leases: Vec<Value> = call(gateway, &format!("RL.LEASES {{llm:{account}}}:run 5"));
+    let Value::Int(running) = leases[0] else {
+        panic!("{leases:?}")
+    };
+    (MONTH - month[2], running)
+}
+
+/// Milliseconds until the minute's tokens are all there again: 6 for each that is missing.
+fn tokens_missing(gateway: &Example, account: &str) -> i64 {
+    let words = format!("RL.PEEK {{llm:{account}}}:tpm 10000/m 20000");
+    let peeked: [i64; 5] = call(gateway, &words);
+    peeked[4] / 6
+}
+
+#[test]
+fn what_was_reserved_is_settled_by_what_came() {
+    let gateway = gateway(&[]);
+    for (account, estimate, tokens) in [("less", 1500, 1120), ("more", 100, 1000), ("same", 9, 9)] {
+        let path = format!("/?estimate={estimate}&tokens={tokens}");
+        let answer = gateway.get(&path, account);
+        assert_eq!(answer.status(), 200, "{}", answer.body());
+        assert_eq!(answer.body().split_whitespace().count(), tokens);
+        let settled = (i64::try_from(tokens).expect("few"), 0);
+        wait_until("it is settled", || {
+            used_and_running(&gateway, account) == settled
+        });
+        let missing = tokens_missing(&gateway, account);
+        // They flow back meanwhile.
+        assert!(
+            (settled.0 - 2_000..=settled.0).contains(&missing),
+            "{missing}"
+        );
+    }
+}
+
+#[test]
+fn more_than_the_bucket_holds_is_owed() {
+    let gateway = gateway(&[]);
+    let answer = gateway.get("/?estimate=20000&tokens=21000", "me");
+    assert_eq!(answer.status(), 200);
+    wait_until("it is settled", || {
+        used_and_running(&gateway, "me") == (21_000, 0)
+    });
+    let next = gateway.get("/?estimate=1&tokens=1", "me");
+    assert_eq!(next.status(), 429);
+    assert!(
+        next.body().contains(r#""denied":["tokens a minute"]"#),
+        "{}",
+        next.body()
+    );
+}
+
+#[test]
+fn each_limit_denies_by_its_name_and_nothing_is_charged() {
+    let gateway = gateway(&[]);
+    for (name, fill) in [
+        (
+            "requests a minute",
+            "RL.TAKE {llm:me}:rpm 60/m 10 COST 40 FORCE",
+        ),
+        (
+            "tokens a minute",
+            "RL.TAKE {llm:me}:tpm 10000/m 20000 COST 20000",
+        ),
+        (
+            "tokens a month",
+            "RL.WTAKE {llm:me}:month 2000000 MONTH COST 2000000",
+        ),
+        ("streams at once", "RL.ACQUIRE {llm:me}:run 5 1h somebody"),
+    ] {
+        let () = call(&gateway, "FLUSHALL");
+        let _: Value = call(&gateway, fill);
+        for n in 0..4 {
+            let _: Value = call(&gateway, &fill.replace("somebody", &n.to_string()));
+        }
+        let before = used_and_running(&gateway, "me");
+        let answer = gateway.get("/?estimate=5000&tokens=1", "me");
+        assert_eq!(answer.status(), 429);
+        let denied = format!(r#"{{"denied":["{name}"],"#);
+        assert!(answer.body().starts_with(&denied), "{}", answer.body());
+        let seconds: i64 = answer
+            .field("Retry-After")
+            .expect("one")
+            .parse()
+            .expect("a number");
+        assert!(seconds >= 1);
+        assert_eq!(used_and_running(&gateway, "me"), before, "{name}");
+    }
+}
+
+#[test]
+fn a_crashed_gateways_slot_comes_back_and_a_caller_who_leaves_is_settled() {
+    let mut gateway = gateway(&[("TTL_MS", "1500"), ("SECONDS_A_TOKEN", "0.01")]);
+    let mut first = gateway.begin("/?estimate=900&tokens=100000", "me");
+    let read = first.read(&mut [0; 16]).expect("it streams");
+    assert!(read > 0);
+    drop(first);
+    wait_until("what it had is settled", || {
+        let (used, running) = used_and_running(&gateway, "me");
+        running == 0 && used < 900
+    });
+    let mut second = gateway.begin("/?estimate=900&tokens=100000", "me");
+    assert!(second.read(&mut [0; 16]).expect("it streams") > 0);
+    assert_eq!(used_and_running(&gateway, "me").1, 1);
+    gateway.kill();
+    wait_until("the lease ran out", || {
+        used_and_running(&gateway, "me").1 == 0
+    });
+}
+
+/// The server is busy for longer than the gateway waits, so what it asked is asked again; then both
+/// are answered.
+#[test]
+fn a_reply_that_was_lost_costs_nothing_twice() {
+    let gateway = gateway(&[("SECONDS_A_TOKEN", "0.001")]);
+    // With a connection that is there already, what is asked arrives while the server is busy.
+    assert_eq!(gateway.get("/?estimate=1&tokens=1", "me").status(), 200);
+    wait_until("it is settled", || {
+        used_and_running(&gateway, "me") == (1, 0)
+    });
+    let mut busy = gateway.redis.connection();
+    let script = "local function now()
+            local time = redis.call('TIME')
+            return time[1] * 1e6 + time[2]
+        end
+        local start = now()
+        while now() - start < 8e5 do end";
+    let eval = redis::cmd("EVAL").arg(script).arg(0).get_packed_command();
+    busy.send_packed_command(&eval).expect("it is sent");
+    let answer = gateway.get("/?estimate=900&tokens=1000", "me");
+    // It may have given up, which charges what was asked last, if at all, once.
+    if answer.status() == 200 {
+        wait_until("it is settled", || {
+            used_and_running(&gateway, "me") == (1001, 0)
+        });
+        return;
+    }
+    assert_eq!(answer.status(), 503);
+    wait_until("the server is there again", || {
+        used_and_running(&gateway, "me").0 <= 901
+    });
+}
