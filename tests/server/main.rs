@@ -21,6 +21,7 @@ mod all_known;
 mod all_model;
 mod all_once;
 mod all_refused;
+mod all_reshard;
 mod give;
 mod lease;
 mod lease_around;
