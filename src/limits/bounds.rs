@@ -13,6 +13,11 @@ pub const MAX_RATE: u64 = 1_000_000_000_000;
 pub const MAX_WAIT_MS: u64 = 1_000_000_000_000;
 /// The longest time in which a bucket may fill, and the longest window, in years of 365.25 days.
 pub const MAX_YEARS: u64 = 100;
+/// The first instant that something can have been taken at, in milliseconds since 1970: in 1973. The
+/// seconds of today are below it.
+pub const MIN_AT_MS: u64 = 100_000_000_000;
+/// The last one, in the year 5138: the microseconds of today are above it.
+pub const MAX_AT_MS: u64 = 100_000_000_000_000;
 /// The most limits in a call: what bounds its memory and its time.
 pub const MAX_LIMITS: u64 = 128;
 

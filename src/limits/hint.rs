@@ -92,6 +92,12 @@ impl fmt::Display for Window<'_> {
                 write!(f, "a duration needs a count: write 1{}", Shown(text))
             }
             None if text.first().is_some_and(u8::is_ascii_digit) => number(text, f),
+            None if WINDOWS
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word.as_bytes())) =>
+            {
+                f.write_str("a duration follows SLIDING, such as 24h")
+            }
             None => match nearest(text, &WINDOWS) {
                 Some(word) => write!(f, "did you mean {word}?"),
                 None => f.write_str("it is none of them"),
@@ -151,6 +157,9 @@ fn bounds(count: Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if unit == b"M" || unit.eq_ignore_ascii_case(b"ms") {
         return f.write_str("m (minute) and ms are written in small letters");
+    }
+    if unit.iter().any(u8::is_ascii_whitespace) {
+        return f.write_str("count and unit are written together, without a space: 15m");
     }
     let lower = unit.to_ascii_lowercase();
     match lower.as_slice() {

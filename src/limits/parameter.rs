@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::bounds::{MAX_LIMITS, MAX_SLOTS, MAX_TOKENS, MAX_WAIT_MS};
+use crate::bounds::{MAX_AT_MS, MAX_LIMITS, MAX_SLOTS, MAX_TOKENS, MAX_WAIT_MS, MIN_AT_MS};
 use crate::top;
 
 /// What a value in a call is for.
@@ -74,7 +74,8 @@ impl Parameter {
             Self::MaxWait => 0..=MAX_WAIT_MS,
             Self::Weekday => 1..=7,
             Self::MonthDay => 1..=31,
-            Self::Until | Self::At => 0..=i64::MAX as u64,
+            Self::Until => 0..=i64::MAX as u64,
+            Self::At => MIN_AT_MS..=MAX_AT_MS,
             Self::NumKeys => 1..=MAX_LIMITS,
             Self::MaxBurst => 0..=MAX_TOKENS - 1,
             Self::Count => 1..=1_000_000_000_000_000_000,

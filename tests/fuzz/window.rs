@@ -74,7 +74,12 @@ impl WindowCall {
             let (slot, wrong, low, high) = match (name.as_slice(), verb) {
                 (b"COST", _) => (&mut cost, "ERR COST must be", 1, MAX_TOKENS),
                 (b"KEEP", Verb::Take) => (&mut keep, "ERR KEEP must be", 1, MAX_TOKENS),
-                (b"AT", Verb::Give) => (&mut at, "ERR AT must be", 0, i64::MAX as u64),
+                (b"AT", Verb::Give) => (
+                    &mut at,
+                    "ERR AT must be",
+                    100_000_000_000,
+                    100_000_000_000_000,
+                ),
                 (b"ATMOST" | b"FORCE", Verb::Take) => {
                     let asked = match name.as_slice() {
                         b"FORCE" => Mode::Force,

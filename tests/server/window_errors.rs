@@ -300,9 +300,9 @@ fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
     }
     refuse("RL.WPEEK", "AT 1", "accepted: COST n");
     refuse("RL.WGIVE", "AT", "AT");
-    refuse("RL.WGIVE", "AT 1 at 2", "twice");
+    refuse("RL.WGIVE", "AT 1795659137062 at 1795659137062", "twice");
     for wrong in NO_NUMBERS {
-        let expected = "ERR AT must be a whole number from 0 to ";
+        let expected = "ERR AT must be a whole number from 100000000000 to ";
         refused(&mut c, "RL.WGIVE", &[b"5", b"1h", b"AT", wrong], expected);
     }
     assert!(server.alive());
@@ -348,4 +348,28 @@ fn an_error_shows_no_more_than_64_bytes_of_the_input() {
         assert_eq!(error.matches('~').count(), 64, "{error}");
     }
     assert!(server.alive());
+}
+
+/// Of seconds nothing would come back, and microseconds would be later than now: so both are
+/// refused, not taken for milliseconds.
+#[test]
+fn a_gift_of_an_instant_that_is_not_in_milliseconds_is_refused() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let _: Reply = c.ask("RL.WTAKE k 5 1h");
+    for at in [
+        "0",
+        "1",
+        "1795659137",
+        "99999999999",
+        "100000000000001",
+        "1795659137062000",
+    ] {
+        let text = format!("5 1h AT {at}");
+        let expected = "ERR AT must be a whole number from 100000000000 to 10^14, in milliseconds";
+        refused(&mut c, "RL.WGIVE", &words(&text), expected);
+    }
+    for at in ["100000000000", "100000000000000"] {
+        let _: Reply = c.ask(&format!("RL.WGIVE k 5 1h AT {at}"));
+    }
 }
