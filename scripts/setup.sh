@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.."
 
 python_packages="redis==8.1.0 fastapi==0.165.0 uvicorn==0.54.0"
 node_packages="redis@6.3.1 ioredis@6.0.0 express@5.3.0"
-playwright=1.65.1
+browser_packages="playwright-core@1.65.1 axe-core@4.14.1"
 
 have() { command -v "$1" >/dev/null; }
 any_file() { compgen -G "$1" >/dev/null; }
@@ -157,12 +157,13 @@ client_libraries() {
 
 browser_driver() {
   local folder=target/clients/browser
-  if [[ $(cat "$folder/version" 2>/dev/null) == "$playwright" ]]; then
+  if [[ $(cat "$folder/version" 2>/dev/null) == "$browser_packages" ]]; then
     return
   fi
   mkdir -p "$folder"
-  npm install --silent --no-audit --no-fund --prefix "$folder" "playwright-core@$playwright"
-  echo "$playwright" >"$folder/version"
+  # shellcheck disable=SC2086
+  npm install --silent --no-audit --no-fund --prefix "$folder" $browser_packages
+  echo "$browser_packages" >"$folder/version"
 }
 
 known="server cc libclang c++ faketime valgrind clients prometheus browser"

@@ -5,7 +5,11 @@
 //! token is set.
 
 mod admission;
+mod board;
+mod callers;
 mod events;
+mod page;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -18,19 +22,14 @@ use hyper::{Method, StatusCode};
 use crate::census::SharedCensus;
 use crate::http::{read, text, Body, Request, Response};
 use crate::limiter::Limiter;
-use crate::log::log;
 use crate::metrics::Exposition;
 use crate::store::StoreError;
+use board::Board;
 use events::Pages;
+use page::{PAGE, POLICY};
 
-/// A key as the page shows it is no longer: each of its bytes takes up to four characters.
-const MAX_KEY: usize = 1024;
-
-/// Nothing from elsewhere, nothing inline, and no page may frame this one.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
-     frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-);
+/// What a caller says of itself may be as long as all of its headers; with it comes a token.
+const MAX_ASKED: usize = 17 * 1024;
 
 /// What the pages need.
 pub struct Admin {
@@ -38,15 +37,19 @@ pub struct Admin {
     /// Whoever has this may see and do everything here; `None`: whoever is on this machine.
     token: Option<String>,
     census: SharedCensus,
+    board: Board,
     pages: Pages,
 }
 
 /// Where something is, and who may ask for it how.
 enum Place {
-    File(&'static str, &'static str),
+    Page,
     Events,
     Metrics,
-    Reset,
+    Look,
+    Refill,
+    Free,
+    Forget,
     Health,
     Readiness,
 }
@@ -54,20 +57,12 @@ enum Place {
 impl Place {
     fn of(path: &str) -> Option<Self> {
         Some(match path {
-            "/dashboard" => Self::File(
-                "text/html; charset=utf-8",
-                include_str!("dashboard/page.html"),
-            ),
-            "/dashboard/script.js" => Self::File(
-                "text/javascript; charset=utf-8",
-                include_str!("dashboard/script.js"),
-            ),
-            "/dashboard/style.css" => Self::File(
-                "text/css; charset=utf-8",
-                include_str!("dashboard/style.css"),
-            ),
+            "/dashboard" => Self::Page,
             "/dashboard/events" => Self::Events,
-            "/dashboard/reset" => Self::Reset,
+            "/dashboard/look" => Self::Look,
+            "/dashboard/refill" => Self::Refill,
+            "/dashboard/free" => Self::Free,
+            "/dashboard/forget" => Self::Forget,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Readiness,
@@ -77,7 +72,7 @@ impl Place {
 
     fn methods(&self) -> &'static str {
         match self {
-            Self::Reset => "POST",
+            Self::Look | Self::Refill | Self::Free | Self::Forget => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -95,6 +90,7 @@ impl Admin {
             limiter,
             token,
             census,
+            board: Board::default(),
             pages: Pages::default(),
         }
     }
@@ -130,22 +126,34 @@ impl Admin {
             return response;
         }
         match place {
-            Place::File(kind, content) => {
-                let mut response = text(StatusCode::OK, content);
+            Place::Page => {
+                let mut response = text(StatusCode::OK, PAGE.as_str());
                 let headers = response.headers_mut();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-                headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+                let kind = HeaderValue::from_static("text/html; charset=utf-8");
+                headers.insert(CONTENT_TYPE, kind);
+                headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
                 response
             }
             Place::Events if request.method() == Method::HEAD => text(StatusCode::OK, ""),
             Place::Events => self.events(),
             Place::Metrics => self.metrics().await,
-            Place::Reset => match read(request.body_mut(), MAX_KEY).await {
-                Ok(key) => self.reset(&key).await,
-                Err((status, why)) => text(status, why),
-            },
+            Place::Look | Place::Refill | Place::Free | Place::Forget => {
+                match read(request.body_mut(), MAX_ASKED).await {
+                    Ok(asked) => self.act(&place, &String::from_utf8_lossy(&asked)).await,
+                    Err((status, why)) => text(status, why),
+                }
+            }
             Place::Health => text(StatusCode::OK, "The demo runs\n"),
             Place::Readiness => self.readiness().await,
+        }
+    }
+
+    async fn act(&self, place: &Place, asked: &str) -> Response {
+        match place {
+            Place::Look => self.look(asked).await,
+            Place::Refill => self.refill(asked).await,
+            Place::Free => self.free(asked).await,
+            _ => self.forget().await,
         }
     }
 
@@ -165,28 +173,6 @@ impl Admin {
         response
     }
 
-    /// Resets the key in the body, if it is among those denied most: nothing else of what the
-    /// servers hold can be deleted from here.
-    async fn reset(&self, shown: &[u8]) -> Response {
-        let census = match self.limiter.store.census().await {
-            Ok(census) => census,
-            Err(error) => return failed(&error),
-        };
-        let mut top = census.top.into_iter();
-        let found = top.find(|o| o.is_whole() && o.shown().as_bytes() == shown);
-        let Some(offender) = found else {
-            let words = "No such key among those denied most\n";
-            return text(StatusCode::NOT_FOUND, words);
-        };
-        if let Err(error) = self.limiter.store.reset(&offender.key).await {
-            return failed(&error);
-        }
-        log(&format!("Reset {}", offender.shown()));
-        let mut response = Response::new(Body::Text(Bytes::new()));
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response
-    }
-
     async fn readiness(&self) -> Response {
         if self.limiter.stopping.is_asked() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "The demo is stopping\n");
@@ -199,6 +185,12 @@ impl Admin {
             ),
         }
     }
+}
+
+fn done() -> Response {
+    let mut response = Response::new(Body::Text(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 fn failed(error: &StoreError) -> Response {

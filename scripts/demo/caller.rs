@@ -89,7 +89,11 @@ impl KeyBy {
         let client = self
             .proxies
             .client(peer.to_canonical(), request.headers())?;
-        Ok(match client {
+        Ok(self.network(client))
+    }
+
+    fn network(&self, client: IpAddr) -> String {
+        match client {
             IpAddr::V4(ip) => format!("ip:{ip}"),
             IpAddr::V6(ip) => {
                 let rest = 128 - u32::from(self.ipv6_prefix.min(128));
@@ -97,7 +101,37 @@ impl KeyBy {
                 let network = Ipv6Addr::from_bits(ip.to_bits() & mask);
                 format!("ip:{network}/{}", self.ipv6_prefix)
             }
-        })
+        }
+    }
+
+    /// The key of whoever says `text`: in the header, or as `ip:` and an address where that is
+    /// missing.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn of(&self, text: &str) -> Result<String, String> {
+        let network = |text: &str| {
+            let ip = text.parse::<IpAddr>();
+            let ip = ip.map_err(|_| format!("'{}' is no address\n", text.escape_default()))?;
+            Ok::<_, String>(self.network(ip.to_canonical()))
+        };
+        let caller = match (&self.by, text.strip_prefix("ip:")) {
+            (By::Name(name), _) => name.clone(),
+            (_, Some(address)) => network(address)?,
+            (By::Ip, None) => network(text)?,
+            (By::Header(_, shown), None) => format!("key:{}", shown.part(text.as_bytes())),
+        };
+        Ok(format!("{}{caller}", self.prefix))
+    }
+
+    /// What tells callers apart, in words.
+    pub fn words(&self) -> String {
+        match &self.by {
+            By::Name(_) => "all callers together".to_owned(),
+            By::Ip => "address".to_owned(),
+            By::Header(name, Shown::Hashed) => format!("{name}, hashed, else address"),
+            By::Header(name, Shown::Plain) => format!("{name}, else address"),
+        }
     }
 }
 

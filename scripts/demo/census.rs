@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use crate::metrics::{escaped, Exposition};
 use crate::store::{Store, StoreError};
 
-/// Keys that are shown, and that become a label in Prometheus.
-pub const TOP: usize = 10;
+/// Keys that the store is asked for.
+pub const TOP: usize = 1000;
+/// Of these, so many become a label in Prometheus.
+const LABELLED: usize = 10;
 /// `RL.TOP` tells no more of a key than so many bytes: one that long may stand for another.
 const CUT: usize = 256;
 /// A census this young is as good as a new one.
@@ -85,6 +87,12 @@ pub struct Census {
     pub counters: BTreeMap<String, u64>,
     /// Heaviest first.
     pub top: Vec<Offender>,
+    /// Servers that share the keys.
+    pub nodes: usize,
+    /// The module's version.
+    pub module: String,
+    /// What the store is, with its version.
+    pub server: String,
 }
 
 impl Census {
@@ -114,7 +122,7 @@ impl Census {
             "gauge",
             "Denials of the keys denied most, at the most.",
         );
-        for offender in &self.top {
+        for offender in self.top.iter().take(LABELLED) {
             let label = format!("key=\"{}\"", escaped(&offender.shown()));
             to.sample(top, &label, offender.denials);
         }

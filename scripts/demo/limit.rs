@@ -68,6 +68,12 @@ pub trait Limit: Send + Sync {
     /// What clients see of it, and its key's end.
     fn name(&self) -> &str;
 
+    /// What it is called beside other kinds.
+    fn kind(&self) -> &'static str;
+
+    /// The command that tells how `key` stands, and changes nothing.
+    fn look(&self, key: &str) -> Command;
+
     /// The most that can be taken at once.
     fn quota(&self) -> u64;
 

@@ -96,6 +96,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     log(&format!("Dashboard on http://{admin_address}/dashboard"));
     log(&format!("Listening on http://{}", listener.local_addr()?));
     let admin = Arc::new(Admin::new(limiter.clone(), options.admin_token));
+    tokio::spawn(admin.clone().keep_board());
     let pages = move |request| admin.clone().answer(request);
     tokio::spawn(serve(admin_listener, pages, std::future::pending()));
     let (limited, work) = (limiter.clone(), options.work);
@@ -131,7 +132,7 @@ async fn open(options: &Options) -> Result<(Arc<dyn Store>, Option<OwnServer>), 
     let call = options.demand.probe(&key);
     let key = options.demand.keys(&key).next().unwrap_or_default();
     let link = Link::open(address, options.timeout, Probe { call, key });
-    Ok((Arc::new(Remote(link)), own))
+    Ok((Arc::new(Remote::over(link)), own))
 }
 
 async fn start(program: &str, module: Option<&Path>) -> Result<OwnServer, String> {

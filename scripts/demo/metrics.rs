@@ -128,6 +128,18 @@ impl Metrics {
         Outcome::ALL.into_iter().map(move |o| (o.name(), count(o)))
     }
 
+    /// Requests so far: allowed, delayed, denied, failed open, failed closed.
+    pub fn outcomes(&self) -> [u64; 5] {
+        [
+            Outcome::Allowed,
+            Outcome::Delayed,
+            Outcome::Refused,
+            Outcome::FailedOpen,
+            Outcome::FailedClosed,
+        ]
+        .map(|outcome| self.requests[outcome as usize].load(Ordering::Relaxed))
+    }
+
     /// How many takes so far took at most how many seconds.
     pub fn takes(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let mut sum = 0;

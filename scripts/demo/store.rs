@@ -24,6 +24,19 @@ pub struct Answer {
     pub standings: Vec<Standing>,
 }
 
+/// How somebody stands with a limit, for an operator.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// What may still be taken.
+    pub remaining: u64,
+    /// Milliseconds until one may be; `None`: never.
+    pub wait_ms: Option<u64>,
+    /// Milliseconds until nothing counts as used.
+    pub reset_ms: u64,
+    /// Who holds a slot, and for how many milliseconds.
+    pub holders: Vec<(Vec<u8>, u64)>,
+}
+
 /// Why a store gives no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -69,6 +82,15 @@ pub trait Store: Send + Sync {
 
     /// What it counted itself.
     fn census(&self) -> Answering<'_, Census>;
+
+    /// How `caller` stands with every limit of `demand`, changing nothing.
+    fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>>;
+
+    /// Forgets who was denied most.
+    fn forget_denied(&self) -> Answering<'_, ()>;
+
+    /// Frees what `token` holds at `key`; whether it held anything.
+    fn free<'a>(&'a self, key: &'a str, token: &'a str) -> Answering<'a, bool>;
 
     /// Forgets what was taken from `key`, as [`Census`] names it.
     fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()>;

@@ -107,20 +107,42 @@ fn each_alert_fires_when_it_should_and_not_otherwise() {
 }
 
 #[test]
-fn only_what_was_denied_most_can_be_reset() {
+fn only_what_the_limiter_writes_can_be_refilled() {
     let redis = Server::start();
     let demo = Demo::with(&redis, LIMITS);
     demo.wait_for_log("Connected");
-    let reset = |key: &str| {
-        let own = format!("Origin: http://localhost\r\nContent-Length: {}", key.len());
-        let body = format!("{own}\r\n\r\n{key}");
-        send(demo.admin, "POST /dashboard/reset", body.as_bytes()).status()
+    let post = |what: &str, asked: &str| {
+        let own = format!(
+            "Origin: http://localhost\r\nContent-Length: {}",
+            asked.len()
+        );
+        let body = format!("{own}\r\n\r\n{asked}");
+        send(
+            demo.admin,
+            &format!("POST /dashboard/{what}"),
+            body.as_bytes(),
+        )
+        .status()
     };
+    let reset = |key: &str| post("refill", &format!("0\n{key}"));
     call::<()>(&redis, &["SET", "precious", "data"]);
     for _ in 0..3 {
         ask(&demo, "eve");
     }
     assert_eq!(reset("precious"), 404);
+    assert_eq!(post("free", "0\nprecious\ntoken"), 404);
+    assert_eq!(post("look", "caller:precious"), 404);
+    for nonsense in [
+        "",
+        "0",
+        "1\nrate:limiter:key:eve",
+        "-1\nrate:limiter:key:eve",
+        "x\ny",
+    ] {
+        assert_eq!(post("refill", nonsense), 404, "{nonsense}");
+        assert_eq!(post("free", nonsense), 404, "{nonsense}");
+        assert_eq!(post("look", nonsense), 404, "{nonsense}");
+    }
     assert_eq!(keys(&redis), ["precious", "rate:limiter:key:eve"]);
     assert_eq!(reset("rate:limiter:key:eve"), 204);
     assert_eq!(keys(&redis), ["precious"]);
@@ -246,8 +268,8 @@ fn the_page_says_in_words_what_each_limit_is() {
         "60 requests in any 1m",
         "8 requests at once",
     ];
-    assert_eq!(
-        crate::stores::snapshot(&demo)["limits"],
-        Value::from(&words[..])
-    );
+    let told = crate::stores::snapshot(&demo);
+    let limits = told["applies"]["limits"].as_array().expect("limits");
+    let told: Vec<_> = limits.iter().map(|limit| &limit["words"]).collect();
+    assert_eq!(told, words);
 }

@@ -41,6 +41,30 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
 }
 
 #[test]
+fn the_page_shows_windows_and_who_holds_a_lease() {
+    let redis = Server::start();
+    let demo = Demo::connected(
+        &redis,
+        &[
+            "--key-by",
+            "header:X-Api-Key",
+            "--window",
+            "4 DAY",
+            "--sliding",
+            "9/1h",
+            "--concurrent",
+            "3/60s",
+            "--work",
+            "600000",
+        ],
+    );
+    let node = script("kinds.mjs", demo.port, demo.admin).spawn();
+    let mut node = Running(node.expect("node: run scripts/setup.sh browser"));
+    let status = node.0.wait().expect("an end");
+    assert!(status.success(), "kinds.mjs: {status}");
+}
+
+#[test]
 fn a_page_from_elsewhere_can_reset_nobody() {
     let redis = Server::start();
     let token = "0123456789abcdef";

@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 // The library lies in the build's folder, where an import would not look for it.
 const { chromium } = createRequire(process.env.CLIENTS)("playwright-core");
 const [pages, guarded, key, token] = process.argv.slice(2);
-const target = `${pages}/dashboard/reset`;
+const target = `${pages}/dashboard/refill`;
 
 const html = `<!doctype html><title>elsewhere</title>
 <form method="post" enctype="text/plain" target="_blank" action="${target}"><input name="k"></form>`;
@@ -69,8 +69,10 @@ for (const name of ["127.0.0.1", "localhost"]) {
 assert([...statuses].every((status) => [401, 403].includes(status)), `${[...statuses]}`);
 assert.equal((await fetch(guarded)).status, 429);
 
-// The page's own button does reset.
-await operator.getByRole("button", { name: `Reset ${key}` }).click();
+// The page's own button does, pressed twice.
+const own = operator.getByRole("button", { name: `Refill bucket: ${key}` });
+await own.click();
+await own.click();
 await operator.getByText(`${key} begins anew.`).waitFor();
 assert.equal((await fetch(guarded)).status, 200);
 await browser.close();

@@ -126,10 +126,10 @@ fn a_log_that_nobody_reads_stops_no_request() {
 fn a_body_that_never_ends_is_not_waited_for() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
-    for (length, sent, status) in [("100", "x", 408), ("100000", &*"x".repeat(9000), 413)] {
+    for (length, sent, status) in [("100", "x", 408), ("100000", &*"x".repeat(40_000), 413)] {
         let mut stream = connect(demo.admin);
         let request = format!(
-            "POST /dashboard/reset HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
+            "POST /dashboard/refill HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
              Connection: close\r\nContent-Length: {length}\r\n\r\n{sent}"
         );
         stream.write_all(request.as_bytes()).expect("a request");
@@ -175,6 +175,8 @@ fn open_pages_ask_redis_once_a_second_however_many_they_are() {
     assert_eq!((count(200), count(503)), (100, 20), "{statuses:?}");
     let open_page = statuses.iter().position(|&status| status == 200);
     pages.swap(0, open_page.expect("one is open"));
+    // The history, and then a snapshot.
+    next_event(&mut pages[0]);
     next_event(&mut pages[0]);
     let asked = |redis: &Server| {
         let about: String = call(redis, &["INFO", "commandstats"]);

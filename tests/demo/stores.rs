@@ -120,7 +120,7 @@ pub fn snapshot(demo: &Demo) -> Value {
     stream.write_all(request.as_bytes()).expect("a request");
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     let mut events = lines.filter_map(|line| Some(line.strip_prefix("data: ")?.to_owned()));
-    let event = events.next().expect("an event");
+    let event = events.nth(1).expect("the history, and then a snapshot");
     serde_json::from_str(&event).expect("JSON")
 }
 
@@ -135,10 +135,10 @@ fn who_is_denied_most_is_told_and_can_be_reset() {
         let told = snapshot(&demo);
         assert_eq!(told["up"], true);
         assert_eq!(
-            told["limits"][0],
+            told["applies"]["limits"][0]["words"],
             "1 request per hour on average, 1 at once"
         );
-        let eve = &told["top"][0];
+        let eve = &told["denied"]["top"][0];
         assert_eq!(
             (&eve["denials"], &eve["error"]),
             (&2.into(), &0.into()),
@@ -146,9 +146,10 @@ fn who_is_denied_most_is_told_and_can_be_reset() {
         );
         let key = eve["key"].as_str().expect("a key");
         assert_eq!(key, r#"\"\\key:eve"#);
-        let length = key.len();
-        let own = format!("Origin: http://localhost\r\nContent-Length: {length}\r\n\r\n{key}");
-        let reset = send(demo.admin, "POST /dashboard/reset", own.as_bytes());
+        let asked = format!("0\n{}", eve["caller"].as_str().expect("a caller"));
+        let length = asked.len();
+        let own = format!("Origin: http://localhost\r\nContent-Length: {length}\r\n\r\n{asked}");
+        let reset = send(demo.admin, "POST /dashboard/refill", own.as_bytes());
         assert_eq!(reset.status(), 204);
         assert_eq!(demo.get_with(b"X-Api-Key: eve\r\n").status(), 200);
         // One look at what the store counted serves all for a second.

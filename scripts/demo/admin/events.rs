@@ -8,15 +8,10 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderValue, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use hyper::StatusCode;
 use tokio::sync::mpsc;
-use tokio::time::{interval, MissedTickBehavior};
 
 use super::Admin;
-use crate::census::Census;
 use crate::http::{text, Body, Response};
-use crate::metrics::escaped;
 
-/// Between two events.
-const BEAT: Duration = Duration::from_secs(1);
 /// So many pages may be open at once.
 const MAX_PAGES: usize = 100;
 /// A page that has not taken an event by then is given up.
@@ -43,7 +38,7 @@ impl Drop for Page {
 }
 
 impl Admin {
-    /// A snapshot each second, for as long as the page is open.
+    /// The history, and then a snapshot each second for as long as the page is open.
     pub fn events(self: Arc<Self>) -> Response {
         let Some(page) = self.pages.open() else {
             let words = format!("{MAX_PAGES} pages are open already\n");
@@ -62,52 +57,13 @@ impl Admin {
     }
 
     async fn send(self: Arc<Self>, page: mpsc::Sender<Bytes>, _open: Page) {
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            beat.tick().await;
-            let census = self.census.get().await;
-            let event = format!("data: {}\n\n", self.snapshot(census.as_ref().as_ref().ok()));
-            if page.send_timeout(event.into(), PATIENCE).await.is_err() {
+        let mut snapshots = self.board.snapshots();
+        let mut event = format!("event: history\ndata: {}\n\n", self.board.history());
+        while page.send_timeout(event.into(), PATIENCE).await.is_ok() {
+            let Ok(()) = snapshots.changed().await else {
                 return;
-            }
+            };
+            event = format!("data: {}\n\n", *snapshots.borrow_and_update());
         }
     }
-
-    /// What the page shows, as JSON.
-    fn snapshot(&self, census: Option<&Census>) -> String {
-        let limiter = &self.limiter;
-        let cost = limiter.costs.usual;
-        let limits = limiter.demand.limits.iter();
-        let limits = limits.map(|limit| format!("\"{}\"", escaped(&limit.words(cost))));
-        let requests = limiter.metrics.requests();
-        let requests = requests.map(|(outcome, count)| format!("\"{outcome}\":{count}"));
-        let takes = limiter.metrics.takes();
-        let takes = takes.map(|(bound, count)| format!("[{bound},{count}]"));
-        let top = census.map(|census| {
-            let offenders = census.top.iter().map(|offender| {
-                format!(
-                    "{{\"key\":\"{}\",\"denials\":{},\"error\":{},\"since\":{}}}",
-                    escaped(&offender.shown()),
-                    offender.denials,
-                    offender.error,
-                    offender.since
-                )
-            });
-            format!("[{}]", joined(offenders))
-        });
-        format!(
-            "{{\"up\":{},\"cost\":{cost},\"limits\":[{}],\"requests\":{{{}}},\"takes\":[{}],\
-             \"top\":{}}}",
-            limiter.store.is_up(),
-            joined(limits),
-            joined(requests),
-            joined(takes),
-            top.as_deref().unwrap_or("null"),
-        )
-    }
-}
-
-fn joined(items: impl Iterator<Item = String>) -> String {
-    items.collect::<Vec<_>>().join(",")
 }

@@ -1,127 +1,171 @@
-"use strict";
+// What the server tells each second.
 
-// Seconds in the chart.
-const SPAN = 120;
-const history = [];
-let last = null;
+let recent = [];
 
-const at = (id) => document.getElementById(id);
-
-function show(id, text) {
-  // Writing the same text again would make a screen reader say it again.
-  if (at(id).textContent !== text) at(id).textContent = text;
-}
-
-function state(name, text) {
+function state(name, text, trouble) {
   at("state").dataset.state = name;
   show("state", text);
+  const title = trouble ? `${trouble} – Rate limits` : "Rate limits";
+  if (document.title !== title) document.title = title;
 }
 
-// Counters begin at zero again when the demo is started again.
-const grown = (now, before) => (now >= before ? now - before : now);
-
-function rates(now, before) {
-  const seconds = (now.at - before.at) / 1000;
-  const rate = (...names) =>
-    names.reduce((sum, n) => sum + grown(now.requests[n], before.requests[n]), 0) / seconds;
-  return {
-    allowed: rate("allowed", "delayed"),
-    denied: rate("refused"),
-    failed: rate("failed_open", "failed_closed"),
-  };
-}
-
-// The bound of the bucket that the given share of the takes since `before` is within.
-function quantile(share, now, before) {
-  const counts = now.takes.map(([, n], i) => grown(n, before.takes[i][1]));
-  const total = counts[counts.length - 1];
+// The bound of the histogram that the given share of the calls lies within.
+function quantile(share, from, to) {
+  const counts = to.takes.map(([, n], i) => (n >= from.takes[i][1] ? n - from.takes[i][1] : n));
+  const total = counts.at(-1);
   if (!total) return "–";
   const i = counts.findIndex((n) => n >= share * total);
-  return `${+(now.takes[i][0] * 1000).toPrecision(3)} ms`;
+  return `≤ ${+(to.takes[i][0] * 1000).toPrecision(3)} ms`;
 }
 
-const short = (n) => (n < 10 ? +n.toFixed(1) : Math.round(n)).toLocaleString("en");
-
-function draw() {
-  const peak = Math.max(1, ...history.map((r) => Math.max(r.allowed, r.denied)));
-  for (const name of ["allowed", "denied"]) {
-    const points = history.map((r, i) => {
-      const x = SPAN - history.length + i + 1;
-      return `${x},${(39 - (r[name] / peak) * 38).toFixed(2)}`;
-    });
-    document.querySelector(`polyline.${name}`).setAttribute("points", points.join(" "));
+function figures() {
+  const [from, to] = ends(samples, ([time]) => time);
+  for (const series of SERIES) {
+    const now = rate(series, from, to);
+    show(series, short(now));
+    at(series).parentElement.classList.toggle("zero", now === 0);
   }
-  show("peak", short(peak));
+  const [older, newest] = ends(recent, ({ at }) => at);
+  if (older !== newest) {
+    show("median", quantile(0.5, older, newest));
+    show("slow", quantile(0.99, older, newest));
+  }
 }
 
-function ago(ms) {
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 2) return "now";
-  if (seconds < 120) return `${seconds} s ago`;
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
+// What all keys begin with, up to a sign that ends a part.
+function prefixOf(keys) {
+  let prefix = keys[0];
+  for (const key of keys) while (!key.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  return keys.length > 1 ? prefix.replace(/[^:]*$/, "") : "";
 }
 
-async function reset(key) {
-  const answer = await fetch("/dashboard/reset", { method: "POST", body: key }).catch(() => null);
-  show("said", answer?.ok ? `${key} begins anew.` : `${key} could not be reset.`);
-}
+const LONG = 36;
+const cut = (text) => (text.length > LONG ? `${text.slice(0, 20)}…${text.slice(-8)}` : text);
 
-function row(key) {
-  const tr = document.createElement("tr");
+function row(offender) {
+  const { key, caller, limit } = offender;
+  const about = limits[limit];
+  const actions = [];
+  if (about) {
+    const open = element("button", { type: "button", textContent: "Look" });
+    open.setAttribute("aria-label", `Look at ${key}`);
+    open.addEventListener("click", async () => {
+      await look(`caller:${caller}`);
+      at("caller").scrollIntoView({ block: "nearest" });
+    });
+    actions.push(open, " ", twice(REFILL[about.kind], key, () => refill(caller, limit, key)));
+  }
+  const tr = element("tr", {},
+    element("th", { scope: "row" }, element("button", { type: "button", className: "key" })),
+    ...[" a second", " of all", " in all", ""].map((unit) => {
+      const td = element("td", {});
+      td.dataset.unit = unit;
+      return td;
+    }),
+    element("td", {}, ...actions));
   tr.dataset.key = key;
-  const th = tr.appendChild(document.createElement("th"));
-  th.scope = "row";
-  th.textContent = key;
-  for (let i = 0; i < 3; i++) tr.appendChild(document.createElement("td"));
-  const button = tr.lastChild.appendChild(document.createElement("button"));
-  button.type = "button";
-  button.textContent = "Reset";
-  button.setAttribute("aria-label", `Reset ${key}`);
-  button.addEventListener("click", () => reset(key));
+  const name = tr.cells[0].firstChild;
+  name.setAttribute("aria-expanded", "false");
+  name.addEventListener("click", () => {
+    const whole = name.getAttribute("aria-expanded") === "false";
+    name.setAttribute("aria-expanded", String(whole));
+    name.textContent = whole ? key : cut(key.slice(name.dataset.from));
+  });
   return tr;
 }
 
+function fill(tr, { key, denials, error, since, rate }, all, prefix) {
+  const name = tr.cells[0].firstChild;
+  name.title = key;
+  name.dataset.from = prefix.length;
+  if (name.getAttribute("aria-expanded") === "false") {
+    const text = cut(key.slice(prefix.length));
+    if (name.textContent !== text) name.textContent = text;
+  }
+  const share = all > 0 && rate !== null ? `${Math.round((100 * rate) / all)} %` : "–";
+  const last = since < 2000 ? "now" : `${lasting(since)} ago`;
+  [rate === null ? "–" : short(rate), share, denials.toLocaleString("en"), last]
+    .forEach((text, i) => {
+      if (tr.cells[i + 1].textContent !== text) tr.cells[i + 1].textContent = text;
+    });
+  tr.cells[3].title = error ? `at the most; up to ${error} fewer` : "";
+}
+
 // Rows are kept and moved, never made anew, so that a focused button stays focused.
-function offenders(top) {
+function offenders({ rate, top, rest }) {
   const body = at("top");
   const rows = new Map([...body.rows].map((tr) => [tr.dataset.key, tr]));
-  top.forEach(({ key, denials, error, since }, i) => {
-    const tr = rows.get(key) ?? row(key);
-    rows.delete(key);
-    tr.cells[1].textContent = denials.toLocaleString("en");
-    tr.cells[1].title = error ? `at the most; up to ${error} fewer` : "";
-    tr.cells[2].textContent = ago(since);
+  const prefix = top.length ? prefixOf(top.map(({ key }) => key)) : "";
+  top.forEach((offender, i) => {
+    const tr = rows.get(offender.key) ?? row(offender);
+    rows.delete(offender.key);
+    fill(tr, offender, rate, prefix);
     if (body.rows[i] !== tr) body.insertBefore(tr, body.rows[i] ?? null);
   });
   for (const tr of rows.values()) tr.remove();
-  document.querySelector("table").hidden = top.length === 0;
+  document.querySelector("#denials table").hidden = top.length === 0;
   at("none").hidden = top.length > 0;
+  at("forget").hidden = top.length === 0;
+  at("rest").hidden = rest === 0;
+  show("rest", `and ${rest.toLocaleString("en")} more, denied less often`);
+  const all = rate === null ? "" : `${short(rate)} denials a second by all limits. `;
+  show("prefix", all + (prefix ? `Keys begin with ${prefix}` : ""));
+}
+
+let limits = [];
+
+function applies({ limits: named, cost, by, fail, timeout, server, module, nodes }) {
+  if (JSON.stringify(named) !== JSON.stringify(limits)) {
+    limits = named;
+    at("limits").replaceChildren(...named.map(({ words }) => element("li", {}, words)));
+  }
+  show("by", cost === 1 ? by : `${by}; a request takes ${cost}`);
+  show("fail", `after ${timeout} ms a request is ${fail}`);
+  const several = nodes > 1 ? `, ${nodes} nodes` : "";
+  show("server", server + (module ? `, redis-rl ${module}` : "") + several || "not known yet");
+  const everybody = by === "all callers together";
+  at("who").hidden = everybody;
+  show("who-label", everybody ? "All callers share their limits" : "Caller");
+  at("who").placeholder = by === "address" ? "an address" : `${by.split(",")[0]}, or ip:ADDRESS`;
 }
 
 function take(snapshot) {
-  snapshot.at = performance.now();
-  if (snapshot.up) state("up", "Redis answers");
-  else state("down", "Redis does not answer");
-  if (last) {
-    const now = rates(snapshot, last);
-    history.push(now);
-    history.splice(0, history.length - SPAN);
-    for (const name of ["allowed", "denied", "failed"]) show(name, short(now[name]));
-    show("median", quantile(0.5, snapshot, last));
-    show("slow", quantile(0.99, snapshot, last));
-    draw();
+  const { requests: r } = snapshot;
+  remember([snapshot.at, snapshot.up ? 1 : 0,
+    r.allowed, r.delayed, r.refused, r.failed_open, r.failed_closed]);
+  recent.push(snapshot);
+  recent = recent.filter(({ at }) => at >= snapshot.at - NOW);
+  applies(snapshot.applies);
+  figures();
+  draw();
+  if (snapshot.denied) offenders(snapshot.denied);
+  const section = at("denials");
+  section.classList.toggle("stale", !snapshot.up);
+  at("stale").hidden = snapshot.up;
+  const unasked = Number(at("open").textContent.replace(",", ""));
+  if (!snapshot.up) {
+    const since = new Date(snapshot.downSince).toLocaleTimeString();
+    const long = lasting(snapshot.at - snapshot.downSince);
+    show("stale", `As it was at ${since}, when Redis last answered.`);
+    state("down", `Redis has not answered since ${since}, for ${long}`, "✕ Redis away");
+  } else if (unasked > 0) {
+    state("up", "Redis answers", `! ${short(unasked)}/s unasked`);
+  } else {
+    state("up", "Redis answers", "");
   }
-  last = snapshot;
-  const limits = snapshot.limits.join(", and ");
-  show("limits", snapshot.cost === 1 ? limits : `${limits}; a request takes ${snapshot.cost}`);
-  if (snapshot.top) offenders(snapshot.top);
 }
 
 function listen() {
   const source = new EventSource("/dashboard/events");
+  source.addEventListener("history", (event) => {
+    samples = JSON.parse(event.data);
+    recent = [];
+    if (samples.length) draw();
+  });
   source.addEventListener("message", (event) => take(JSON.parse(event.data)));
   source.addEventListener("error", () => {
-    state("wait", "The demo does not answer");
+    state("wait", "The demo does not answer", "✕ Demo away");
+    at("denials").classList.add("stale");
     // The browser tries again by itself, but not after every kind of error.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
   });

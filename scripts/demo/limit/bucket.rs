@@ -57,6 +57,15 @@ impl Limit for Bucket {
         &self.name
     }
 
+    fn kind(&self) -> &'static str {
+        "bucket"
+    }
+
+    fn look(&self, key: &str) -> Command {
+        let burst = self.exact.burst().to_string();
+        command(["RL.PEEK", key, &self.rate, &burst])
+    }
+
     fn quota(&self) -> u64 {
         self.exact.burst()
     }

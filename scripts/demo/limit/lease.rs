@@ -70,6 +70,14 @@ impl Limit for Lease {
         &self.name
     }
 
+    fn kind(&self) -> &'static str {
+        "lease"
+    }
+
+    fn look(&self, key: &str) -> Command {
+        command(["RL.LEASES", key, &self.limit.to_string()])
+    }
+
     fn quota(&self) -> u64 {
         self.limit
     }

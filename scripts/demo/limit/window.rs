@@ -106,6 +106,19 @@ impl Limit for Window {
         &self.name
     }
 
+    fn kind(&self) -> &'static str {
+        match self.words.get(1) {
+            Some(word) if word == "SLIDING" => "sliding",
+            _ => "window",
+        }
+    }
+
+    fn look(&self, key: &str) -> Command {
+        let mut look = command(["RL.WPEEK", key]);
+        look.extend(self.words.iter().cloned());
+        look
+    }
+
     fn quota(&self) -> u64 {
         self.limit
     }

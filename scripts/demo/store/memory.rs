@@ -9,7 +9,7 @@ use redis_rl_limits::bucket::{self, Bucket};
 use redis_rl_limits::decision::{self, Change, Decision, Limit as _, Mode, Reply, Standing as _};
 use redis_rl_limits::top::Top;
 
-use super::{Answer, Answering, Store, StoreError};
+use super::{Answer, Answering, Look, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
 use crate::limit::{Ask, Demand, Limit, Standing};
 
@@ -90,7 +90,7 @@ impl Memory {
     fn standings(
         state: &State,
         demand: &Demand,
-        ask: &Ask,
+        caller: &str,
         now: u64,
     ) -> Vec<(String, bucket::Standing)> {
         let buckets = demand.limits.iter().filter_map(|limit| limit.bucket());
@@ -101,14 +101,14 @@ impl Memory {
             let stored = held.map(|held| held.bucket);
             (key, limit.stand(stored, now))
         };
-        demand.keys(&ask.caller).zip(limits).map(standing).collect()
+        demand.keys(caller).zip(limits).map(standing).collect()
     }
 
     fn take_now(&self, demand: &Demand, ask: &Ask) -> Result<Answer, StoreError> {
         let now = self.now();
         let mut state = self.state();
         state.sweep(now)?;
-        let standings = Self::standings(&state, demand, ask, now);
+        let standings = Self::standings(&state, demand, &ask.caller, now);
         let cost = ask.cost;
         let mode = match ask.max_wait {
             Some(wait) => Mode::MaxWait(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
@@ -141,7 +141,7 @@ impl Memory {
     fn give_now(&self, demand: &Demand, ask: &Ask) {
         let now = self.now();
         let mut state = self.state();
-        for (key, standing) in Self::standings(&state, demand, ask, now) {
+        for (key, standing) in Self::standings(&state, demand, &ask.caller, now) {
             let decision = standing.give(ask.cost);
             state.given += decision.reply.taken.unsigned_abs();
             state.apply(key, decision);
@@ -166,6 +166,9 @@ impl Memory {
         Census {
             counters: BTreeMap::from(counters.map(|(name, n)| (name.to_owned(), n))),
             top: state.top.entries().take(TOP).map(offender).collect(),
+            nodes: 0,
+            module: String::new(),
+            server: "the demo's own memory".to_owned(),
         }
     }
 }
@@ -262,6 +265,39 @@ impl Store for Memory {
 
     fn census(&self) -> Answering<'_, Census> {
         Box::pin(async { Ok(self.count_all()) })
+    }
+
+    fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>> {
+        Box::pin(async move {
+            let state = self.state();
+            let standings = Self::standings(&state, demand, caller, self.now());
+            let one = decision::Ask::whole(1);
+            let looks = standings.iter().map(|(_, standing)| {
+                let decision = standing.look(&one);
+                let reply = decision
+                    .map_err(|error| StoreError::Refused(error.to_string()))?
+                    .reply;
+                Ok(Look {
+                    remaining: reply.remaining.unsigned_abs(),
+                    wait_ms: u64::try_from(reply.wait_ms).ok(),
+                    reset_ms: reply.reset_ms.unsigned_abs(),
+                    holders: Vec::new(),
+                })
+            });
+            looks.collect()
+        })
+    }
+
+    fn forget_denied(&self) -> Answering<'_, ()> {
+        Box::pin(async {
+            self.state().top.clear();
+            Ok(())
+        })
+    }
+
+    /// There are no leases here.
+    fn free<'a>(&'a self, _: &'a str, _: &'a str) -> Answering<'a, bool> {
+        Box::pin(async { Ok(false) })
     }
 
     fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()> {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{timeout, Instant};
 
-use super::{Answer, Answering, Store, StoreError};
+use super::{Answer, Answering, Look, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
 use crate::connection::Link;
 use crate::limit::{Ask, Command, Demand, Standing};
@@ -14,11 +15,20 @@ use crate::limit::{Ask, Command, Demand, Standing};
 /// How long a look at the servers may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// The five integers of a reply: taken, limit, remaining, wait_ms, reset_ms.
 type Five = (i64, i64, i64, i64, i64);
 
 /// Limits in a server, or servers, with the module.
-pub struct Remote(pub Link);
+pub struct Remote(pub Link, Mutex<Option<(Instant, String)>>);
+
+impl Remote {
+    /// Over this link.
+    pub fn over(link: Link) -> Self {
+        Self(link, Mutex::default())
+    }
+}
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
@@ -71,14 +81,67 @@ impl Remote {
         let mut info = redis::cmd("INFO");
         info.arg("rl");
         let infos = self.0.call_all(info).await?;
-        let mut counters = BTreeMap::new();
+        let nodes = infos.len();
+        let (mut counters, mut module) = (BTreeMap::new(), String::new());
         for (_, info) in infos {
-            for (field, value) in String::from_redis_value(info)?.lines().filter_map(number) {
+            let info = String::from_redis_value(info)?;
+            if let Some(version) = field(&info, "rl_version") {
+                module = version.to_owned();
+            }
+            for (field, value) in info.lines().filter_map(number) {
                 *counters.entry(field.to_owned()).or_default() += value;
             }
         }
-        let top = self.top().await?;
-        Ok(Census { counters, top })
+        Ok(Census {
+            counters,
+            top: self.top().await?,
+            nodes,
+            module,
+            server: self.server().await.unwrap_or_default(),
+        })
+    }
+
+    async fn look_at(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
+        let mut looks = Vec::new();
+        for (key, limit) in demand.keys(caller).zip(&demand.limits) {
+            let reply = self.0.call(packed(&limit.look(&key)), &key).await?;
+            let (remaining, wait, reset, holders) = match limit.lease() {
+                Some(_) => {
+                    let told =
+                        <(i64, i64, i64, i64, i64, Vec<(Vec<u8>, u64)>)>::from_redis_value(reply)?;
+                    (told.2, told.3, told.4, told.5)
+                }
+                None => {
+                    let told = Five::from_redis_value(reply)?;
+                    (told.2, told.3, told.4, Vec::new())
+                }
+            };
+            looks.push(Look {
+                remaining: remaining.unsigned_abs(),
+                wait_ms: u64::try_from(wait).ok(),
+                reset_ms: reset.unsigned_abs(),
+                holders,
+            });
+        }
+        Ok(looks)
+    }
+
+    /// The server's name and version: asked once a minute, as it hardly ever changes.
+    async fn server(&self) -> Result<String, StoreError> {
+        let mut known = self.1.lock().await;
+        if let Some((at, server)) = &*known {
+            if at.elapsed() < MINUTE {
+                return Ok(server.clone());
+            }
+        }
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let mut server = String::new();
+        for (_, info) in self.0.call_all(info).await? {
+            server = named(&String::from_redis_value(info)?);
+        }
+        *known = Some((Instant::now(), server.clone()));
+        Ok(server)
     }
 
     async fn top(&self) -> Result<Vec<Offender>, StoreError> {
@@ -145,6 +208,31 @@ impl Store for Remote {
         })
     }
 
+    fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>> {
+        Box::pin(async move {
+            let look = timeout(PATIENCE, self.look_at(demand, caller)).await;
+            look.unwrap_or_else(|_| Ok(late()?))
+        })
+    }
+
+    fn forget_denied(&self) -> Answering<'_, ()> {
+        Box::pin(async {
+            let mut reset = redis::cmd("RL.TOP");
+            reset.arg("RESET");
+            self.0.call_all(reset).await?;
+            Ok(())
+        })
+    }
+
+    fn free<'a>(&'a self, key: &'a str, token: &'a str) -> Answering<'a, bool> {
+        Box::pin(async move {
+            let mut release = redis::cmd("RL.RELEASE");
+            release.arg(key).arg(token);
+            let reply = self.0.call(release, key).await?;
+            Ok(i64::from_redis_value(reply)? > 0)
+        })
+    }
+
     fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()> {
         Box::pin(async move {
             let mut delete = redis::cmd("DEL");
@@ -157,6 +245,20 @@ impl Store for Remote {
 
 fn late<T>() -> RedisResult<T> {
     Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+}
+
+/// `Redis 7.0.15`, or `Valkey 9.1.0`, from `INFO server`.
+fn named(info: &str) -> String {
+    match (field(info, "valkey_version"), field(info, "redis_version")) {
+        (Some(version), _) => format!("Valkey {version}"),
+        (None, Some(version)) => format!("Redis {version}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
 fn number(line: &str) -> Option<(&str, u64)> {

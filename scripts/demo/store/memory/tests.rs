@@ -8,6 +8,12 @@ impl Limit for Other {
     fn name(&self) -> &str {
         "other"
     }
+    fn kind(&self) -> &'static str {
+        "other"
+    }
+    fn look(&self, _: &str) -> Command {
+        Vec::new()
+    }
     fn quota(&self) -> u64 {
         1
     }
