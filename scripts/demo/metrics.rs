@@ -57,6 +57,8 @@ const BOUNDS: [f64; 13] = [
 /// What is counted of one limit.
 struct OfLimit {
     name: String,
+    kind: &'static str,
+    quota: u64,
     denied: AtomicU64,
     /// Slots that requests hold now; `None` if it is not by them that it limits.
     held: Option<AtomicU64>,
@@ -76,7 +78,9 @@ impl Metrics {
     pub fn of(limits: &[Box<dyn Limit>]) -> Self {
         let limits = limits.iter().map(|limit| OfLimit {
             name: limit.name().to_owned(),
+            kind: limit.kind(),
             denied: AtomicU64::new(0),
+            quota: limit.quota(),
             held: limit.lease().map(|_| AtomicU64::new(0)),
         });
         Self {
@@ -172,7 +176,14 @@ impl Metrics {
 
     /// As many labels as there are limits.
     fn expose_limits(&self, to: &mut Exposition) {
-        let label = |limit: &OfLimit| format!("limit=\"{}\"", escaped(&limit.name));
+        let label =
+            |limit: &OfLimit| format!("kind=\"{}\",limit=\"{}\"", limit.kind, escaped(&limit.name));
+        let quota = "demo_limit_quota";
+        let help = "The most that the limit gives: a burst, a window's limit, slots.";
+        to.metric(quota, "gauge", help);
+        for limit in &self.limits {
+            to.sample(quota, &label(limit), limit.quota);
+        }
         let denied = "demo_limit_denied_total";
         to.metric(denied, "counter", "Requests that this limit denied.");
         for limit in &self.limits {

@@ -1,5 +1,6 @@
 //! What operators see, and who may see it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -59,7 +60,8 @@ fn metrics_count_what_happened_and_promtool_accepts_them() {
 #[test]
 fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
     let mut redis = Server::start();
-    let demo = Demo::with(&redis, LIMITS);
+    let every_kind = "--key-by plain-header:X-Api-Key --limit 1/d:2 --sliding 9/1d --concurrent 3";
+    let demo = Demo::with(&redis, every_kind);
     demo.wait_for_log("Connected");
     let prometheus = Prometheus::of(&demo);
     let enough = AtomicBool::new(false);
@@ -84,7 +86,7 @@ fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
             .as_array()
             .expect("rules")
             .clone();
-        assert_eq!(rules.len(), 4);
+        assert_eq!(rules.len(), 6);
         assert!(
             rules.iter().all(|rule| rule["health"] != "err"),
             "{rules:?}"
@@ -147,6 +149,45 @@ fn only_what_the_limiter_writes_can_be_refilled() {
     assert_eq!(reset("rate:limiter:key:eve"), 204);
     assert_eq!(keys(&redis), ["precious"]);
     assert_eq!(ask(&demo, "eve"), 200);
+}
+
+/// No Grafana is to be had for tests; this is what it would show wrongly, or not at all.
+#[test]
+fn each_panel_of_the_dashboard_says_what_it_is_and_has_a_place_of_its_own() {
+    let dashboard = fs::read_to_string(grafana("dashboard.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let mut ids = HashSet::new();
+    let mut places = HashSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{panel}");
+        let number = |of: &Value, field: &str| of[field].as_u64().expect("a number");
+        let place = &panel["gridPos"];
+        let (x, y) = (number(place, "x"), number(place, "y"));
+        let (w, h) = (number(place, "w"), number(place, "h"));
+        assert!(x + w <= 24, "{panel}");
+        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(places.insert(cell), "{} lies on another", panel["title"]);
+        }
+        let says = |of: &Value| of.as_str().is_some_and(|text| !text.is_empty());
+        assert!(says(&panel["title"]), "{panel}");
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(says(&panel["description"]), "{}", panel["title"]);
+        assert!(
+            says(&panel["fieldConfig"]["defaults"]["unit"]),
+            "{}",
+            panel["title"]
+        );
+        let mut refs = HashSet::new();
+        for target in panel["targets"].as_array().expect("targets") {
+            assert!(refs.insert(target["refId"].as_str().expect("a name")));
+            assert_eq!(target["datasource"]["uid"], "${datasource}");
+        }
+        assert_eq!(panel["datasource"]["uid"], "${datasource}");
+    }
+    assert_eq!(dashboard["templating"]["list"][0]["name"], "datasource");
 }
 
 fn promtool(arguments: &[&str], input: &str) {

@@ -166,9 +166,19 @@ fn who_denied_is_in_the_log_and_in_the_metrics() {
     }
     demo.wait_for_log("Rate limit exceeded: 3 YEAR\n");
     let metrics = demo.metrics();
-    for (limit, denied) in [("1/d:20", 0), ("3 YEAR", 2), ("60/1d", 0), ("8 at once", 0)] {
-        let line = format!("demo_limit_denied_total{{limit=\"{limit}\"}} {denied}\n");
-        assert!(metrics.contains(&line), "{line}{metrics}");
+    for (kind, limit, denied, quota) in [
+        ("bucket", "1/d:20", 0, 20),
+        ("window", "3 YEAR", 2, 3),
+        ("sliding", "60/1d", 0, 60),
+        ("lease", "8 at once", 0, 8),
+    ] {
+        let labels = format!("{{kind=\"{kind}\",limit=\"{limit}\"}}");
+        for line in [
+            format!("demo_limit_denied_total{labels} {denied}\n"),
+            format!("demo_limit_quota{labels} {quota}\n"),
+        ] {
+            assert!(metrics.contains(&line), "{line}{metrics}");
+        }
     }
     let told = [
         "rl_window_takes_allowed_total 6",

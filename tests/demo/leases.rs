@@ -38,7 +38,7 @@ fn wait_for_holders(redis: &Server, key: &str, count: usize) {
 }
 
 fn wait_for_gauge(demo: &Demo, limit: &str, count: u64) {
-    let line = format!("demo_leases_held{{limit=\"{limit}\"}} {count}\n");
+    let line = format!("demo_leases_held{{kind=\"lease\",limit=\"{limit}\"}} {count}\n");
     wait_until(&line, || demo.metrics().contains(&line));
 }
 
@@ -67,7 +67,7 @@ fn no_more_are_served_at_once_and_who_hangs_up_makes_room() {
     wait_for_holders(&redis, TWO, 2);
     drop(second);
     wait_for_holders(&redis, TWO, 1);
-    let denied = "demo_limit_denied_total{limit=\"2 at once\"} 1\n";
+    let denied = "demo_limit_denied_total{kind=\"lease\",limit=\"2 at once\"} 1\n";
     assert!(demo.metrics().contains(denied), "{}", demo.metrics());
 }
 

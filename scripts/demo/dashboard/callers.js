@@ -66,7 +66,7 @@ function holders(caller, index, limit) {
 function standing(limit) {
   const used = limit.quota - limit.remaining;
   const wait = limit.wait === null ? "never passes"
-    : limit.wait === 0 ? "would pass now" : `would pass in ${limit.wait.toLocaleString("en")} ms`;
+    : limit.wait === 0 ? "would pass now" : `would pass in ${limit.wait < 10_000 ? `${limit.wait.toLocaleString("en")} ms` : lasting(limit.wait)}`;
   const reset = lasting(limit.reset);
   switch (limit.kind) {
     case "bucket":
