@@ -144,16 +144,11 @@ impl Month {
         }
     }
 
+    /// A month 13 is the January after, whose days are counted from the March before as well.
     fn after(self) -> Self {
-        match self.month {
-            12 => Self {
-                year: self.year + 1,
-                month: 1,
-            },
-            _ => Self {
-                month: self.month + 1,
-                ..self
-            },
+        Self {
+            month: self.month + 1,
+            ..self
         }
     }
 

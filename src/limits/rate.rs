@@ -61,14 +61,8 @@ impl Rate {
             };
         }
         // A number of so many places that this overflows is below every rate that fills a bucket
-        // in a hundred years, unless it ends in zeros.
-        match power(places).and_then(|power| power.checked_mul(period)) {
-            Some(period) => Self::ratio(mantissa, period),
-            None if mantissa.is_multiple_of(10) && mantissa > 0 => {
-                Self::scaled(count.reduced(), u64::try_from(period).ok()?)
-            }
-            None => None,
-        }
+        // in a hundred years.
+        Self::ratio(mantissa, power(places)?.checked_mul(period)?)
     }
 
     /// `tokens` every `period` nanoseconds.

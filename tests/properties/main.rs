@@ -11,6 +11,7 @@ mod calls;
 mod cases;
 mod histories;
 mod hostile;
+mod keys;
 mod rates;
 mod waits;
 mod world;

@@ -121,6 +121,25 @@ proptest! {
     }
 }
 
+/// More than 64 bits of tokens, in a period that is as long.
+#[test]
+fn many_tokens_in_a_long_period_are_exactly_that() {
+    for rate in [
+        "1e20/36500d",
+        "1234567890123456789e3/30000d",
+        "3.1536e21/36500d",
+    ] {
+        let limit = Pair::parse(rate, 1);
+        for nanos in [1, 999, 9_876_543] {
+            let expected = limit.exact.gained(nanos);
+            assert_eq!(
+                gained(&limit, nanos),
+                i64::try_from(expected).expect("small")
+            );
+        }
+    }
+}
+
 #[test]
 fn the_bounds_of_what_is_accepted() {
     let accepted = [
@@ -148,6 +167,8 @@ fn the_bounds_of_what_is_accepted() {
         ("9999999999.999999999", "100000000000"),
         ("1.000000000000000001/36524d", "1"),
         ("1e9", "1"),
+        ("1e20/36500d", "1"),
+        ("3.1536e21/36500d", "1"),
         ("1.25E+9", "1"),
         ("1.1574074074074075e-4", "1"),
         ("1e-05", "1"),
@@ -181,6 +202,10 @@ fn the_bounds_of_what_is_accepted() {
         ("0/d", "1"),
         ("1/0s", "1"),
         ("1e13", "1"),
+        ("3.1537e21/36500d", "1"),
+        ("1e25/36500d", "1"),
+        ("0e-30", "1"),
+        ("1000e-30/h", "1"),
         ("1e31", "1"),
         ("1e-31", "1"),
         ("1e-30", "1"),

@@ -106,6 +106,7 @@ fn what_is_out_of_bounds_is_no_calendar() {
     ] {
         assert_eq!(Calendar::new(unit, 0), None);
     }
+    assert_eq!(MAX_OFFSET, 23 * 60 + 59);
     for offset in [-MAX_OFFSET - 1, MAX_OFFSET + 1, i64::MIN, i64::MAX] {
         assert_eq!(Calendar::new(Unit::Day, offset), None);
     }
