@@ -96,9 +96,8 @@ def _more_than_once(reply):
 BASE = "SET key v PX ms"
 NEW_BASE = "SET key v PX ms, new key"
 TAKE, DENIED, NEW = "RL.TAKE allowed", "RL.TAKE denied", "RL.TAKE allowed, new bucket"
-PEEK, PAIR, EIGHT = "RL.PEEK", "RL.MTAKE of 2, allowed", "RL.MTAKE of 8, allowed"
-MIXED_PAIR, MIXED_EIGHT = "RL.ALL of 2 buckets, allowed", "RL.ALL of 8 buckets, allowed"
-PAIR_FLOOR, EIGHT_FLOOR = "floor of 2 keys", "floor of 8 keys"
+PEEK = "RL.PEEK"
+FLOOR_TAKE = "floor of RL.TAKE"
 THROTTLE, THROTTLE_DENIED = "CL.THROTTLE allowed", "CL.THROTTLE denied"
 CELL_ALLOWED, CELL_DENIED = "redis-cell allowed", "redis-cell denied"
 LUA_ALLOWED, LUA_DENIED = "Lua script allowed", "Lua script denied"
@@ -159,8 +158,13 @@ def cases(limit=USUAL):
     def mixed(keys):
         return (("RL.ALL", len(keys), *keys, *(("BUCKET", *rate) * len(keys))),)
 
-    def halve(keys):
-        return tuple(("RL.TAKE", key, *rate, "COST", half) for key in keys)
+    def use(keys, last):
+        """Half of each, but of the last so much."""
+        costs = [half] * (len(keys) - 1) + [last]
+        return tuple(("RL.TAKE", key, *rate, "COST", cost) for key, cost in zip(keys, costs))
+
+    def floor(name, keys):
+        return ((name, len(keys), *(word for key in keys for word in (key, *rate))),)
 
     def hold(keys):
         return tuple(("SET", key, "sixteen letters.", "PX", 3636000) for key in keys)
@@ -178,11 +182,14 @@ def cases(limit=USUAL):
         Case(DENIED, take(), _first_is(0), take("COST", burst)),
         Case(NEW, take(), _first_is(1)),
         Case(PEEK, peek, _first_is(1), take("COST", half)),
-        *(Case(name, call(keys), _first_is(1), halve(keys))
-          for names, keys in (((PAIR, MIXED_PAIR), KEYS[:2]), ((EIGHT, MIXED_EIGHT), KEYS))
-          for name, call in zip(names, (several, mixed))),
-        *(Case(name, (("FLOOR", *keys),), _first_is(1), hold(keys), FLOOR)
-          for name, keys in ((PAIR_FLOOR, KEYS[:2]), (EIGHT_FLOOR, KEYS))),
+        Case(FLOOR_TAKE, (("FLOOR.TAKE", KEY, *rate),), _first_is(1), hold([KEY]), FLOOR),
+        *(Case(f"{name} of {len(keys)}, {what}", call(keys), _first_is(taken), use(keys, last))
+          for keys in (KEYS[:2], KEYS)
+          for name, call in (("RL.MTAKE", several), ("RL.ALL", mixed))
+          for what, taken, last in (("allowed", 1, half), ("denied by the last", 0, burst))),
+        *(Case(f"{name} of {len(keys)}", floor(command, keys), _first_is(1), hold(keys), FLOOR)
+          for keys in (KEYS[:2], KEYS)
+          for name, command in (("floor", "FLOOR.MTAKE"), ("floor that writes", "FLOOR.WRITE"))),
         Case(THROTTLE, throttle(1), _first_is(0), throttle(half)),
         Case(THROTTLE_DENIED, throttle(1), _first_is(1), throttle(burst)),
         Case(CELL_ALLOWED, throttle(1), _first_is(0), throttle(half), CELL),

@@ -50,12 +50,12 @@ impl<'a> Rate<'a> {
         if period.is_empty() {
             return f.write_str("the period is missing: s, m, h, d or w, or such as 15m");
         }
-        let (number, unit) = match Decimal::read(period) {
+        let (count_of_it, unit) = match Decimal::read(period) {
             Some((number, unit)) => (number.whole(), unit),
             None if period.first().is_some_and(u8::is_ascii_digit) => (None, period),
             None => (Some(1), period),
         };
-        match (number, unit) {
+        match (count_of_it, unit) {
             (Some(_), []) => write!(
                 f,
                 "the period needs a unit: write {count_text}{}s",
@@ -66,6 +66,8 @@ impl<'a> Rate<'a> {
                 "the count of a period must be a whole number: a smaller unit says the same",
             ),
             (_, unit) if unit_millis(unit).is_some() => bounds(count, f),
+            // Its count has too many digits.
+            (None, [b'0'..=b'9', ..]) => number(period, f),
             (_, unit) => unknown_unit(unit, f),
         }
     }
@@ -79,6 +81,7 @@ impl fmt::Display for Window<'_> {
         let text = self.0;
         match Decimal::read(text) {
             _ if text.is_empty() => f.write_str("it is missing"),
+            _ if text.starts_with(b"-") => f.write_str("it must be above 0"),
             Some((_, [])) => write!(f, "a duration needs a unit: write {}s", Shown(text)),
             Some((count, unit)) if unit_millis(unit).is_some() => match count.whole() {
                 Some(0) => f.write_str("it must be above 0"),
@@ -188,8 +191,8 @@ fn unit_meant(text: &[u8]) -> Option<&'static str> {
     words.find_map(|word| match word {
         b"rps" | b"qps" | b"tps" | b"s" => Some("s"),
         b"rpm" | b"qpm" | b"tpm" | b"m" => Some("m"),
-        b"rph" | b"h" => Some("h"),
-        b"rpd" | b"d" => Some("d"),
+        b"rph" | b"qph" | b"tph" | b"h" => Some("h"),
+        b"rpd" | b"qpd" | b"tpd" | b"d" => Some("d"),
         b"ms" => Some("ms"),
         b"w" => Some("w"),
         word => LONG_UNITS
@@ -213,7 +216,7 @@ fn nearest(word: &[u8], names: &[&'static str]) -> Option<&'static str> {
         (distance(&word, lower.as_bytes()), name)
     };
     let (distance, name) = names.iter().map(near).min()?;
-    (distance <= 2).then_some(name)
+    (distance <= 2 && distance < word.len()).then_some(name)
 }
 
 /// Letters to change, insert or delete (Levenshtein).

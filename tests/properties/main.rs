@@ -6,6 +6,7 @@
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod advice;
 mod boundaries;
 mod calls;
 mod cases;

@@ -1,8 +1,10 @@
 //! What a simulation found to break otherwise, one by one.
 
+use std::collections::BTreeMap;
+
 use crate::cases::TODAY;
 use crate::named::Pair;
-use crate::oracle::{Named, MILLI};
+use crate::oracle::{Named, Stored, MILLI};
 use crate::world::World;
 
 const MINUTE: u64 = 60_000;
@@ -194,4 +196,19 @@ fn a_limit_of_nothing_gives_back_what_force_took() {
     assert_eq!(world.reply(pair, Call::Take(force))[0], 4);
     assert_eq!(world.give(pair, 3, None)[0], 3);
     assert_eq!(world.used(pair), 1);
+}
+
+/// What nobody's clock wrote: a window of which nothing is used, far ahead. It is left as it is.
+#[test]
+fn an_unused_window_of_the_future_is_not_written_by_a_denied_call() {
+    let newest = TODAY / MILLI * 16 / MINUTE + 1_000;
+    let stored = Stored::Sliding {
+        length: MINUTE,
+        newest,
+        taken: BTreeMap::new(),
+    };
+    let mut world = World::new(TODAY);
+    world.stored = Some((stored.bytes(), i64::MAX));
+    assert_eq!(world.take(Pair::new(0, Named::Sliding(MINUTE)), 1)[0], 0);
+    assert_eq!(world.stored, Some((stored.bytes(), i64::MAX)));
 }

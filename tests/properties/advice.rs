@@ -1,0 +1,121 @@
+//! What is told of a rate, a window or a number that is refused: what to write instead.
+
+use redis_rl_limits::bucket::Limit;
+use redis_rl_limits::quota::Quota;
+
+fn of_rate(rate: &str) -> String {
+    let refused = Limit::parse(rate.as_bytes(), b"1").map(|_| ());
+    refused.expect_err("a refusal").to_string()
+}
+
+fn of_window(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+    let refused = Quota::parse(&words).map(|_| ());
+    refused.expect_err("a refusal").to_string()
+}
+
+#[test]
+fn each_wrong_rate_gets_its_advice() {
+    for (rate, advice) in [
+        ("", "it is empty"),
+        ("-1", "it must be above 0"),
+        ("x", "it has no number"),
+        ("x1", "it must begin with a digit"),
+        ("1x", "a period comes after a slash: write 1/s"),
+        ("10m", "a period comes after a slash: write 10/m"),
+        ("10rps", "a period comes after a slash: write 10/s"),
+        ("10 / s", "a period comes after a slash: write 10/s"),
+        ("10rpm", "a period comes after a slash: write 10/m"),
+        ("10qph", "a period comes after a slash: write 10/h"),
+        ("10/", "the period is missing: s, m, h, d or w, or such as 15m"),
+        ("10/5", "the period needs a unit: write 10/5s"),
+        ("10/0s", "the period is 0"),
+        ("10/1.5h", "the count of a period must be a whole number: a smaller unit says the same"),
+        ("10/99999999999999999999s", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
+        ("0", "it must be above 0; a burst of 0 denies everything"),
+        ("0/d", "it must be above 0; a burst of 0 denies everything"),
+        ("1e13", "it is above 10^12 tokens a second"),
+        ("1e-25", "a bucket would take over 100 years to fill"),
+        ("1e31", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
+        ("1.", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
+        ("10/M", "m (minute) and ms are written in small letters"),
+        ("10/MS", "m (minute) and ms are written in small letters"),
+        ("10/month", "a month has no fixed length: write 30d, or use RL.WTAKE with MONTH"),
+        ("10/mo", "a month has no fixed length: write 30d, or use RL.WTAKE with MONTH"),
+        ("10/y", "a year has no fixed length: write 365d, or use RL.WTAKE with YEAR"),
+        ("10/years", "a year has no fixed length: write 365d, or use RL.WTAKE with YEAR"),
+        ("10/us", "the shortest period is 1ms"),
+        ("10/ns", "the shortest period is 1ms"),
+        ("10/fortnight", "the unit is none of ms, s, m, h, d and w"),
+        ("10/secnd", "the unit is none of ms, s, m, h, d and w: did you mean second?"),
+        ("10/hous", "the unit is none of ms, s, m, h, d and w: did you mean hour?"),
+        ("10/weekk", "the unit is none of ms, s, m, h, d and w: did you mean week?"),
+        ("10/1 h", "count and unit are written together, without a space: 15m"),
+        ("10per hour", "a period comes after a slash: write 10/h"),
+        ("10/abcdefghijklmnop", "the unit is none of ms, s, m, h, d and w"),
+        ("11111111111111111111", "it is above 10^12 tokens a second"),
+    ] {
+        let expected = format!(
+            "ERR rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{rate}': {advice}"
+        );
+        assert_eq!(of_rate(rate), expected);
+    }
+}
+
+#[test]
+fn each_wrong_window_gets_its_advice() {
+    for (window, advice) in [
+        ("", "it is missing"),
+        ("15", "a duration needs a unit: write 15s"),
+        ("1.5h", "the count of a duration must be a whole number: a smaller unit says the same"),
+        ("0s", "it must be above 0"),
+        ("36526d", "it is over 100 years"),
+        ("1e31s", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
+        ("m", "a duration needs a count: write 1m"),
+        ("h", "a duration needs a count: write 1h"),
+        ("1x", "the unit is none of ms, s, m, h, d and w"),
+        ("1M", "m (minute) and ms are written in small letters"),
+        ("1month", "a month has no fixed length: write 30d, or use RL.WTAKE with MONTH"),
+        ("1 h", "count and unit are written together, without a space: 15m"),
+        ("-1s", "it must be above 0"),
+        ("DAYS", "a duration needs a count: write 1DAYS"),
+        ("MONHT", "did you mean MONTH?"),
+        ("SLIDIN", "did you mean SLIDING?"),
+        ("DAILY", "did you mean DAY?"),
+        ("abc", "it is none of them"),
+        ("1.h", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
+    ] {
+        let expected = format!(
+            "ERR window must be a duration such as 15m, SLIDING and a duration, HOUR, DAY, WEEK, \
+             MONTH, YEAR, or UNTIL and a time; got '{window}': {advice}"
+        );
+        assert_eq!(of_window(&["5", window]), expected);
+    }
+    let after_sliding = of_window(&["5", "SLIDING", "month"]);
+    assert!(after_sliding.ends_with("'month': a duration follows SLIDING, such as 24h"));
+}
+
+#[test]
+fn a_burst_in_the_place_of_the_rate_is_told_so() {
+    let burst = |text: &'static str| Limit::parse(b"10", text.as_bytes()).expect_err(text);
+    assert_eq!(
+        burst("100/m").to_string(),
+        "ERR burst must be a whole number; got '100/m': the rate comes first, then the burst"
+    );
+    assert_eq!(
+        burst("x").to_string(),
+        "ERR burst must be a whole number from 0 to 10^11; got 'x'"
+    );
+}
+
+#[test]
+fn no_more_than_64_bytes_of_the_input_are_shown_and_none_that_is_not_printable() {
+    let shown = |text: &str| {
+        let error = of_rate(text);
+        let (_, rest) = error.split_once("got '").expect("the input");
+        rest.split_once("': ").expect("the advice").0.to_owned()
+    };
+    assert_eq!(shown(&"x".repeat(64)), "x".repeat(64));
+    assert_eq!(shown(&"x".repeat(65)), "x".repeat(64) + "...");
+    assert_eq!(shown("x\0\n'\u{e9}"), "x\\x00\\n\\'\\xc3\\xa9");
+}
