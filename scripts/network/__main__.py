@@ -1,0 +1,202 @@
+"""What a cut network costs. See scripts/cut_network.sh."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import redis
+
+from net import Net, until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODULE = str(ROOT / "target/release/libredis_rl.so")
+RATE, BURST = 200, 3000
+WINDOW, SLOTS = 600, 300
+TIMEOUT = 1500
+FLAGS = ("--loadmodule", MODULE, "--appendonly", "yes", "--aof-use-rdb-preamble", "no",
+         "--appendfsync", "no", "--save", "", "--repl-timeout", "3", "--repl-ping-replica-period", "1")
+
+
+class Load:
+    """Callers who take as fast as they can from whoever `find` says."""
+
+    def __init__(self, find):
+        self.find, self.stop, self.last = find, False, 0.0
+        self.bucket, self.window, self.leases = 0, 0, 0
+        self.threads = [threading.Thread(target=self.call, args=(n,)) for n in range(2)]
+        for thread in self.threads:
+            thread.start()
+
+    def call(self, number):
+        count, client = 0, None
+        while not self.stop:
+            try:
+                client = client or self.find().client()
+                count += 1
+                # One after the other, so that no reply is lost but the last.
+                taken = client.execute_command("RL.TAKE", "{k}:b", RATE, BURST)[0]
+                self.bucket += taken
+                if taken:
+                    self.last = time.monotonic()
+                if count % 4 == 0:
+                    self.window += client.execute_command("RL.WTAKE", "{k}:w", WINDOW, "1h")[0]
+                if count % 16 == 0:
+                    token = f"{id(self)}-{number}-{count}"
+                    self.leases += client.execute_command("RL.ACQUIRE", "{k}:l", SLOTS, "1h", token)[0]
+            except (redis.RedisError, OSError, StopIteration):
+                client = None
+                time.sleep(0.005)
+
+    def end(self):
+        self.stop = True
+        for thread in self.threads:
+            thread.join()
+
+
+def changes(log):
+    """{(key, value)} of each SET, and the tokens of each ZADD."""
+    sets = set(re.findall(rb"\r\n(\{k\}:[bw])\r\n\$(?:16|25)\r\n(.{16,25}?)\r\n\$4\r\nPXAT", log, re.DOTALL))
+    tokens = set(re.findall(rb"\r\n(\d+-\d-\d+)\r\n", log))
+    return sets, tokens
+
+
+def sentinel(net, binary, flags):
+    """A master, two replicas, three sentinels: (master, the others, who is master now)."""
+    master = net.node(binary, *FLAGS, *flags)
+    replicas = [net.node(binary, *FLAGS, *flags, "--replicaof", f"{master.address} 6379")
+                for _ in range(2)]
+    watchers = [net.node(binary, "--sentinel", "--sentinel", "monitor", "limits", master.address, "6379", "2",
+                         "--sentinel", "down-after-milliseconds", "limits", str(TIMEOUT),
+                         "--sentinel", "failover-timeout", "limits", "6000") for _ in range(3)]
+    until("the replicas follow", lambda: all(r.info("master_link_status") == "up" for r in replicas))
+    for watcher in watchers:
+        until("the sentinels agree", lambda: knows_all(watcher))
+
+    def now():
+        return next(r for r in replicas if r.info("role") == "master")
+    return master, [*replicas, *watchers], replicas, now
+
+
+def knows_all(watcher):
+    pairs = watcher.ask_raw("SENTINEL", "MASTER", "limits")
+    about = pairs if isinstance(pairs, dict) else dict(zip(pairs[::2], pairs[1::2]))
+    return (str(about["num-other-sentinels"]), str(about["num-slaves"]), about["flags"]) == ("2", "2", "master")
+
+
+def cluster(net, binary, flags):
+    """Three masters, of which the first has the key and two replicas."""
+    flags = (*flags, "--cluster-enabled", "yes", "--cluster-node-timeout", str(TIMEOUT),
+             "--cluster-replica-validity-factor", "0")
+    nodes = [net.node(binary, *FLAGS, *flags) for _ in range(5)]
+    slot = nodes[0].ask("CLUSTER", "KEYSLOT", "{k}")
+    shares = [range(0, 5461), range(5461, 10923), range(10923, 16384)]
+    shares.sort(key=lambda share: slot not in share)
+    for number, (node, share) in enumerate(zip(nodes, shares)):
+        node.ask("CLUSTER", "ADDSLOTS", *share)
+        node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+    for node in nodes[1:]:
+        node.ask("CLUSTER", "MEET", nodes[0].address, 6379)
+    until("all know each other", lambda: all(len(n.ask_raw("CLUSTER", "NODES").splitlines()) == 5 and
+                                             "handshake" not in n.ask_raw("CLUSTER", "NODES") for n in nodes))
+    master, others = nodes[0], nodes[1:3]
+    for replica in nodes[3:]:
+        replica.ask("CLUSTER", "REPLICATE", master.ask("CLUSTER", "MYID"))
+    until("the replicas follow", lambda: all(r.info("master_link_status") == "up" for r in nodes[3:]))
+    until("the cluster is up", lambda: all("cluster_state:ok" in n.ask_raw("CLUSTER", "INFO") for n in nodes))
+
+    def now():
+        return next(r for r in nodes[3:] if r.info("role") == "master")
+    return master, [*others, *nodes[3:]], nodes[3:], now
+
+
+def flap(master, others, promoted):
+    """Cut and whole by turns, each for less than the time-out, until one is promoted or for 10 s."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end and not promoted():
+        master.cut(others)
+        pause = time.monotonic() + 0.7 * TIMEOUT / 1000
+        until("it was cut for a while", lambda: time.monotonic() > pause)
+        master.heal(others)
+        pause = time.monotonic() + 0.3 * TIMEOUT / 1000
+        until("it was whole for a while", lambda: time.monotonic() > pause)
+
+
+CUTS = {
+    "cut off from its peers": ("INPUT", "OUTPUT"),
+    "hears its peers no more": ("INPUT",),
+    "its peers hear it no more": ("OUTPUT",),
+    "the link flaps": None,
+}
+
+
+def case(binary, form, cut, min_replicas):
+    flags = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1") if min_replicas else ()
+    with Net() as net:
+        master, others, replicas, now = form(net, binary, flags)
+
+        def promoted():
+            try:
+                return now()
+            except (StopIteration, redis.RedisError):
+                return None
+        start = time.monotonic()
+        stays, follows = Load(lambda: master), Load(now)
+        until("the bucket is drained", lambda: stays.bucket > BURST)
+        began = time.monotonic()
+        note = ""
+        if CUTS[cut] is None:
+            flap(master, others, promoted)
+        else:
+            master.cut(others, CUTS[cut])
+            until("a replica is promoted", promoted)
+        heir = promoted()
+        if heir:
+            # Both admit, until the old one has found out or for twice as long as it may take.
+            end = time.monotonic() + 3 * TIMEOUT / 1000
+            try:
+                until("both have admitted", lambda: follows.bucket > 100 and time.monotonic() > end, 20)
+            except TimeoutError:
+                # With min-replicas-to-write the new one may have no replica for a while.
+                note = "the new one does not admit within 20 s"
+        stays.end()
+        follows.end()
+        seconds = time.monotonic() - start
+        lost, tokens = set(), set()
+        if heir:
+            (old, old_tokens), (new, new_tokens) = changes(master.log()), changes(heir.log())
+            lost, tokens = old - new, old_tokens - new_tokens
+        counts = {kind: sum(1 for key, _ in lost if key == b"{k}:" + kind) for kind in (b"b", b"w")}
+        taken = stays.bucket + follows.bucket
+        most = BURST + RATE * seconds + counts[b"b"]
+        windows, leases = stays.window + follows.window, stays.leases + follows.leases
+        # What is on its way when the callers stop is told to nobody.
+        fits = taken <= most and windows <= WINDOW + counts[b"w"] and leases <= SLOTS + len(tokens)
+        goes_on = max(0, stays.last - began) if heir else 0
+        print(f"| {cut} | {'yes' if min_replicas else 'no'} | {'yes' if heir else 'no'} | {goes_on:.1f} s | "
+              f"{counts[b'b']} | {taken - BURST - RATE * seconds:+.0f} | {counts[b'w']} | {windows - WINDOW:+d} | "
+              f"{len(tokens)} | {leases - SLOTS:+d} | {note if fits else '**TOO MUCH**'} |", flush=True)
+        return fits
+
+
+def main():
+    wanted = sys.argv[1:] or ["redis-8.2", "valkey-9.1"]
+    lines = subprocess.run([ROOT / "scripts/servers.sh"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout.splitlines()
+    found = dict(line.split(" ", 1) for line in lines)
+    well = True
+    for name in wanted:
+        for title, form in (("Sentinel", sentinel), ("Cluster", cluster)):
+            print(f"\n{name}, {title}\n\n| the master | min-replicas | failover | the old one admits for | "
+                  "bucket: not shipped | beyond | window: not shipped | beyond | leases: not shipped | beyond | |\n"
+                  "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|", flush=True)
+            for cut in CUTS:
+                for min_replicas in (False, True):
+                    well &= case(found[name], form, cut, min_replicas)
+    sys.exit(0 if well else 1)
+
+
+if __name__ == "__main__":
+    main()
