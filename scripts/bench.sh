@@ -5,8 +5,12 @@
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
 #   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
 #   scripts/bench.sh --full    also among five million keys
+#   scripts/bench.sh --throttlecrab   beside throttlecrab-server, three minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh server libclang valgrind </dev/null
 cargo build --release -p redis-rl
+if [[ ${1:-} == --throttlecrab ]]; then
+  exec python3 scripts/bench/throttlecrab.py
+fi
 exec python3 scripts/bench "$@"

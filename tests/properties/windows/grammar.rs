@@ -84,7 +84,7 @@ fn what_is_no_window_is_refused_with_advice() {
         ("10 DAYS", "'DAYS': a duration needs a count: write 1DAYS"),
         ("10 MONTHS", "'MONTHS': did you mean MONTH?"),
         ("10 slide", "'slide': it is none of them"),
-        ("10 -5m", "'-5m': it is none of them"),
+        ("10 -5m", "'-5m': it must be above 0"),
         (
             "10 SLIDING DAY",
             "'DAY': a duration needs a count: write 1DAY",

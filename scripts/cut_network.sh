@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# What a cut network costs: servers in network namespaces of their own, cut from each other under
+# load, with Sentinel and in a cluster, each admitted unit counted. Needs root and ten minutes a
+# server, so it is run by hand. Nothing leaves this machine.
+#
+#   scripts/cut_network.sh               Redis 8.2 and Valkey 9.1
+#   scripts/cut_network.sh valkey-9.1    one of those that scripts/servers.sh lists
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh server libclang clients </dev/null
+for tool in ip:iproute2 iptables:iptables; do
+  command -v "${tool%:*}" >/dev/null || { apt-get update -qq; apt-get install -y -qq "${tool#*:}"; }
+done
+cargo build --release -p redis-rl
+exec target/clients/py/bin/python scripts/network "$@"
