@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use redis::{ConnectionLike, Value};
+use redis::Value;
 
 use crate::common::{root, wait_until};
 use crate::example::Example;
