@@ -5,11 +5,12 @@ import select
 import statistics
 import time
 
-from cases import BASE, DEEP, DENIED, KEY, OURS, SCRIPT, TAKE, key, named, send
+from cases import (BASE, DEEP, DENIED, FIXED, KEY, OURS, SCRIPT, TAKE, key, named,
+                   send)
 from resp import encode
 from server import STANDALONE, Group
 
-CONNECTIONS, BATCH, KEYS = 20, 10, 10_000
+CONNECTIONS, BATCH, KEYS = (1, 50, 500), 10, 10_000
 SECONDS, ROUNDS = 1, 5
 
 
@@ -36,10 +37,14 @@ class Stream:
 
 
 def measure(binary, libraries):
-    """(calls a second, {case: [p50, p99, p99.9] in seconds})."""
+    """{connections: (calls a second, {case: [p50, p99, p99.9] in seconds})}."""
+    return {connections: with_so_many(binary, libraries, connections) for connections in CONNECTIONS}
+
+
+def with_so_many(binary, libraries, connections):
     with Group(binary, libraries[OURS], STANDALONE) as server:
-        loads = [Load(server, case, database)
-                 for database, case in enumerate(named([BASE, TAKE, DENIED], DEEP))]
+        wanted = named([BASE, TAKE, DENIED, FIXED], DEEP)
+        loads = [Load(server, case, database, connections) for database, case in enumerate(wanted)]
         rate = loads[0].maximum() / 2
         rounds = [[load.paced(rate) for load in loads] for _ in range(ROUNDS)]
     found = {}
@@ -51,11 +56,11 @@ def measure(binary, libraries):
 class Load:
     """A case's calls over many connections."""
 
-    def __init__(self, server, case, database):
+    def __init__(self, server, case, database, connections):
         self.case = case
         self.streams = {}
         self.poll = select.epoll()
-        for _ in range(CONNECTIONS):
+        for _ in range(connections):
             stream = Stream(server, database)
             self.streams[stream.socket.fileno()] = stream
             self.poll.register(stream.socket, select.EPOLLIN)

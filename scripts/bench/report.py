@@ -84,13 +84,14 @@ def latency(results):
     if not shown:
         return
     yield "## Latency at half the highest rate"
-    yield ("20 connections, 10 calls in a write; the rate is half of what the server and the "
+    yield ("10 calls in a write; the rate is half of what the server and the "
            f"client (Python, on the same machine) reach with `{BASE}`. µs from when the calls "
            "were due to when they were answered; medians of interleaved rounds.")
-    for server, (rate, found) in shown:
-        yield table([f"{server}, {rate:,.0f} calls/s", "p50", "p99", "p99.9"],
-                    [[name, *(number(value * 1e6) for value in row)]
-                     for name, row in found.items()])
+    for server, figures in shown:
+        for connections, (rate, found) in figures.items():
+            yield table([f"{server}, {connections} conn., {rate:,.0f} calls/s", "p50", "p99", "p99.9"],
+                        [[name, *(number(value * 1e6) for value in row)]
+                         for name, row in found.items()])
 
 
 def bytes_of(results):

@@ -14,7 +14,7 @@ from net import Net, until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULE = str(ROOT / "target/release/libredis_rl.so")
 RATE, BURST = 200, 3000
-WINDOW, SLOTS = 600, 300
+WINDOW, SLOTS = 2500, 300
 TIMEOUT = 1500
 FLAGS = ("--loadmodule", MODULE, "--appendonly", "yes", "--aof-use-rdb-preamble", "no",
          "--appendfsync", "no", "--save", "", "--repl-timeout", "3", "--repl-ping-replica-period", "1")
@@ -26,6 +26,7 @@ class Load:
     def __init__(self, find):
         self.find, self.stop, self.last = find, False, 0.0
         self.bucket, self.window, self.leases = 0, 0, 0
+        self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.call, args=(n,)) for n in range(2)]
         for thread in self.threads:
             thread.start()
@@ -38,17 +39,23 @@ class Load:
                 count += 1
                 # One after the other, so that no reply is lost but the last.
                 taken = client.execute_command("RL.TAKE", "{k}:b", RATE, BURST)[0]
-                self.bucket += taken
                 if taken:
                     self.last = time.monotonic()
+                    self.add("bucket", taken)
                 if count % 4 == 0:
-                    self.window += client.execute_command("RL.WTAKE", "{k}:w", WINDOW, "1h")[0]
+                    taken = client.execute_command("RL.WTAKE", "{k}:w", WINDOW, "1h")[0]
+                    self.add("window", taken)
                 if count % 16 == 0:
                     token = f"{id(self)}-{number}-{count}"
-                    self.leases += client.execute_command("RL.ACQUIRE", "{k}:l", SLOTS, "1h", token)[0]
+                    taken = client.execute_command("RL.ACQUIRE", "{k}:l", SLOTS, "1h", token)[0]
+                    self.add("leases", taken)
             except (redis.RedisError, OSError, StopIteration):
                 client = None
                 time.sleep(0.005)
+
+    def add(self, kind, taken):
+        with self.lock:
+            setattr(self, kind, getattr(self, kind) + taken)
 
     def end(self):
         self.stop = True

@@ -5,7 +5,7 @@
 //! the fewest denials and starts from that one's count, which bounds by how much it is counted too
 //! high. So no key with more than N / entries of N denials is missed.
 
-use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::hash::hash;
 
@@ -99,14 +99,19 @@ impl Top {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.chains.fill(NONE);
-        self.fewest = Fewest::none(self.capacity);
+        self.fewest.clear();
     }
 
     /// The keys that it has, most denials first, and of as many the ones denied last.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
-        let mut entries: Vec<_> = self.entries.iter().collect();
-        entries.sort_by_key(|entry| Reverse((entry.denials, entry.last)));
-        entries.into_iter()
+    ///
+    /// A heap sorts them, as it cannot panic; what slices are sorted by can, if the order is none.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let ids = (0..).zip(&self.entries);
+        let heap: BinaryHeap<_> = ids
+            .map(|(id, entry)| (entry.denials, entry.last, id))
+            .collect();
+        let sorted = heap.into_sorted_vec().into_iter().rev();
+        sorted.filter_map(|(.., id): (_, _, usize)| self.entries.get(id))
     }
 
     /// Counts a denial of `key` at `now`, in nanoseconds since 1970.
@@ -212,6 +217,11 @@ impl Fewest {
             seen: 0,
             others: 0,
         }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        (self.denials, self.seen, self.others) = (0, 0, 0);
     }
 
     /// An entry with the fewest denials, which is to have one more.
