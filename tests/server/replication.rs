@@ -227,9 +227,9 @@ fn what_changes_nothing_ships_nothing() {
         "RL.WPEEK unused 2 DAY",
         "RL.WGIVE unused 2 DAY",
         "RL.WGIVE unused 2 SLIDING 1h",
-        "RL.WGIVE fixed: 2 9h AT 1",
-        "RL.WGIVE sliding: 2 SLIDING 9h AT 1",
-        "RL.WGIVE sliding: 2 SLIDING 1h AT 1",
+        "RL.WGIVE fixed: 2 9h AT 100000000000",
+        "RL.WGIVE sliding: 2 SLIDING 9h AT 100000000000",
+        "RL.WGIVE sliding: 2 SLIDING 1h AT 100000000000",
     ];
     let master = launch().start();
     let replica = master.attach(launch());

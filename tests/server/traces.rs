@@ -41,7 +41,7 @@ const FIXED: Kind = Kind {
         "RL.WPEEK k 5 30d",
         "RL.WPEEK k 5 MONTH ANCHOR 31",
         "RL.WGIVE new 5 30d",
-        "RL.WGIVE k 5 30d AT 1",
+        "RL.WGIVE k 5 30d AT 100000000000",
     ],
 };
 const SLIDING: Kind = Kind {
@@ -52,7 +52,7 @@ const SLIDING: Kind = Kind {
         "RL.WPEEK k 5 SLIDING 30d",
         "RL.WPEEK k 5 SLIDING 1h",
         "RL.WGIVE new 5 SLIDING 30d",
-        "RL.WGIVE k 5 SLIDING 30d AT 1",
+        "RL.WGIVE k 5 SLIDING 30d AT 100000000000",
     ],
 };
 const KINDS: [Kind; 3] = [BUCKET, FIXED, SLIDING];

@@ -106,7 +106,7 @@ impl Dice {
         let of_take = ["ATMOST", "FORCE", "KEEP 2", "KEEP 1 ATMOST", ""];
         let options = match name {
             "RL.WTAKE" => self.pick(&of_take),
-            "RL.WGIVE" => self.pick(&["AT 1", "AT 1900000000000", "", ""]),
+            "RL.WGIVE" => self.pick(&["AT 100000000000", "AT 1900000000000", "", ""]),
             _ => "",
         };
         words.extend(options.split_whitespace().map(str::to_owned));
