@@ -257,7 +257,8 @@ fn a_look_leaves_form_memory_and_age() {
                 // To seem older would have it evicted before others.
                 let most = if count == "FREQ" { 0 } else { 60 };
                 assert!(after.2 <= before.2 + most, "{told}");
-                assert!(after.2 >= before.2 || cannot_age && after.2 == 0, "{told}");
+                // There it counts as just used; from then on seconds may pass.
+                assert!(after.2 >= before.2 || cannot_age && after.2 <= 60, "{told}");
             }
         }
     }
