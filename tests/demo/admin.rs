@@ -6,7 +6,6 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -60,17 +59,21 @@ fn metrics_count_what_happened_and_promtool_accepts_them() {
 #[test]
 fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
     let mut redis = Server::start();
-    let every_kind = "--key-by plain-header:X-Api-Key --limit 1/d:2 --sliding 9/1d --concurrent 3";
-    let demo = Demo::with(&redis, every_kind);
-    demo.wait_for_log("Connected");
+    let every_kind = [
+        ["--key-by", "plain-header:X-Api-Key"],
+        ["--limit", "1/d:2"],
+        ["--window", "9 DAY"],
+        ["--sliding", "9/1d"],
+        ["--concurrent", "3"],
+    ];
+    let demo = Demo::connected(&redis, &every_kind.concat());
     let prometheus = Prometheus::of(&demo);
     let enough = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // However fast it goes, there is traffic until the last query has its data.
-            let deadline = Instant::now() + Duration::from_secs(300);
             for i in 0.. {
-                if enough.load(Ordering::Relaxed) || Instant::now() > deadline {
+                if enough.load(Ordering::Relaxed) {
                     break;
                 }
                 ask(&demo, ["ann", "bob", "eve", "eve"][i % 4]);
@@ -78,9 +81,8 @@ fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
                 ask(&demo, &format!("new-{i}"));
             }
         });
-        for query in panel_queries() {
-            prometheus.wait_for_data(&query);
-        }
+        let _traffic = Traffic(&enough);
+        let panels = panel_queries();
         let rules = prometheus.get("/api/v1/rules");
         let rules = rules["data"]["groups"][0]["rules"]
             .as_array()
@@ -91,10 +93,26 @@ fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
             rules.iter().all(|rule| rule["health"] != "err"),
             "{rules:?}"
         );
+        // With `bool` a comparison tells 0 where it does not hold, instead of nothing.
+        let conditions = rules.iter().map(|rule| {
+            let query = rule["query"].as_str().expect("a query");
+            query
+                .replace(" > ", " > bool ")
+                .replace(" == ", " == bool ")
+        });
+        let queries: Vec<_> = panels.into_iter().chain(conditions).collect();
+        // By itself, since `or vector(0)` has a result whether or not there is such a metric.
+        for metric in queries.iter().flat_map(|query| metrics_in(query)) {
+            prometheus.wait_for_data(metric);
+        }
+        for query in &queries {
+            prometheus.wait_for_data(query);
+        }
+        promtool(&["check", "metrics"], &demo.metrics());
         redis.kill();
-        prometheus.wait_for_data("demo_redis_up == 0");
-        prometheus.wait_for_data("rate(demo_requests_total{outcome=\"failed_open\"}[5s]) > 0");
-        enough.store(true, Ordering::Relaxed);
+        for alert in ["RedisUnreachable", "NotLimiting"] {
+            prometheus.wait_for_data(&format!("ALERTS{{alertname=\"{alert}\"}}"));
+        }
     });
 }
 
@@ -226,6 +244,21 @@ fn panel_queries() -> Vec<String> {
         .collect();
     assert!(queries.len() > 10 && queries.iter().all(|query| !query.contains('$')));
     queries
+}
+
+/// There is traffic for as long as this lives, so that a test that fails does so at once.
+struct Traffic<'a>(&'a AtomicBool);
+
+impl Drop for Traffic<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The names of the metrics that a query reads.
+fn metrics_in(query: &str) -> impl Iterator<Item = &str> {
+    let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("rl_") || word.starts_with("demo_"))
 }
 
 /// A Prometheus that scrapes one demo every second and evaluates the alerts.
