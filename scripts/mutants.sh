@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 version=27.1.0
 tool=target/mutants-tool
 
-if [[ $("$tool/bin/cargo-mutants" --version 2>/dev/null) != "cargo-mutants $version" ]]; then
+if [[ $("$tool/bin/cargo-mutants" mutants --version 2>/dev/null) != "cargo-mutants $version" ]]; then
   cargo install --quiet --locked --root "$tool" --version "$version" cargo-mutants
 fi
 # So few cases of each property see nearly all; a mutant may ask for all memory there is.

@@ -133,6 +133,32 @@ def leases():
     yield ["DEL", "k", "many"]
 
 
+def mixed(limits=128):
+    """Limits of every kind in one call: charged, denied by each, made again, too many, cut short."""
+    kinds = ["BUCKET 1/h 9", "WINDOW 9 30d", "WINDOW 9 SLIDING 30d", "LEASE 9 1h"]
+
+    def call(n, cost=1, token="t", once=()):
+        specs = []
+        for i in range(n):
+            spec = kinds[i % 4].split()
+            specs += [*spec, token, *once] if spec[0] == "LEASE" else [*spec, "COST", cost]
+        return ["RL.ALL", n, *(f"{kinds[i % 4].split()[0]}:{i % 4}:{i}" for i in range(n)), *specs]
+    for cost in range(1, 12):
+        yield call(limits, cost, f"t{cost}")
+        yield call(cost, cost, f"s{cost}", ["ONCE"])
+        yield call(cost, cost, f"s{cost}", ["ONCE"])
+    for spoilt in [call(limits + 1), call(limits)[:-1], call(4, 0), call(4, "x"), call(4, 1, ""),
+                   call(4)[:-3], [*call(4), "KEEP"], [*call(4), "KEEP", "9"], call(4)[:2], ["RL.ALL"]]:
+        yield spoilt
+        yield ["COMMAND", "GETKEYS", *spoilt]
+    for other in OTHERS:
+        yield ["DEL", "k"]
+        yield other
+        for kind in kinds:
+            yield ["RL.ALL", 2, "BUCKET:0:0", "k", *kinds[0].split(), *kind.split(), *["t"] * kind.startswith("L")]
+    yield ["DEL", "k"]
+
+
 def several(buckets=128):
     """As many buckets in a call as there may be: allowed, denied, repeated, too many, cut short."""
     def call(n, *options, burst="9"):

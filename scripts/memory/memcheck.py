@@ -53,7 +53,7 @@ class Driver:
 
     def everything(self):
         self.say(*calls.right(), *calls.wrong(), *calls.on_others(), *calls.several(),
-                 *calls.leases())
+                 *calls.leases(), *calls.mixed())
 
     def inside_others(self):
         """In a transaction, in a script, and with a subscriber who hears of it."""
@@ -87,6 +87,7 @@ class Driver:
         self.say(*[["RL.WTAKE", f"new:{n}", "1", *window] for n in range(10)
                    for window in [["DAY"], ["SLIDING", "1h"]]])
         self.say(*[["RL.TAKE", f"new:{n}", "1", "2"] for n in range(10)], *calls.several(20))
+        self.say(*calls.mixed(20))
         self.must("CONFIG", "SET", "maxmemory", "0")
 
     def with_readers(self):
@@ -94,7 +95,7 @@ class Driver:
         self.must("CONFIG", "SET", "appendonly", "yes")
         done = lambda: self.server.info(self.connection)["aof_rewrite_in_progress"] == "0"  # noqa: E731
         wait_until(done, "the AOF is there")
-        self.say(*calls.several(), *calls.leases())
+        self.say(*calls.several(), *calls.leases(), *calls.mixed())
         self.say(*[["RL.TAKE", "read", "1/h", "9"], ["RL.GIVE", "read", "1/h", "9"]] * 5)
         self.say(*[["RL.WTAKE", "read:day", 9, "DAY"], ["RL.WGIVE", "read:day", 9, "DAY"],
                    ["RL.WTAKE", "read:any", 9, "SLIDING", "1h"]] * 5)
@@ -102,7 +103,7 @@ class Driver:
         self.must("CONFIG", "SET", "appendonly", "no")
 
     def asked_about(self):
-        names = [*calls.ON_BUCKETS, *calls.ON_WINDOWS, *calls.ON_LEASES, "RL.MTAKE", "RL.TOP", "CL.THROTTLE"]
+        names = [*calls.ON_BUCKETS, *calls.ON_WINDOWS, *calls.ON_LEASES, "RL.MTAKE", "RL.ALL", "RL.TOP", "CL.THROTTLE"]
         self.say(["INFO", "rl"], ["INFO", "everything"], ["COMMAND", "INFO", *names])
         self.say(["COMMAND", "DOCS", *names], ["COMMAND"], ["CONFIG", "GET", "rl.*"])
 

@@ -1,6 +1,7 @@
 //! Calls as somebody might send them: most are right, the others wrong in every way.
 
 use crate::common::wrong::{NO_COUNTS, NO_NUMBERS, NO_RATES};
+use crate::mixed_calls;
 use crate::model::Model;
 use crate::oracle::{MAX_TOKENS, UNIT};
 use crate::random::Random;
@@ -59,14 +60,16 @@ pub type Words = Vec<Vec<u8>>;
 /// The next command.
 pub fn any(random: &mut Random, model: &Model) -> Command {
     let key = random.below(KEYS.len() as u64) as usize;
-    let mut words = match random.below(30) {
+    let mut words = match random.below(36) {
         0..=7 => take(random, model, key),
         8..=9 => with_cost(random, model, key, "RL.GIVE"),
         10..=11 => with_cost(random, model, key, "RL.PEEK"),
         12..=13 => several(random, model),
         14..=17 => throttle(random, model, key),
         18..=27 => window_calls::any(random, model),
-        28 => return Command(window_calls::meddle(random)),
+        28..=32 => mixed_calls::any(random, model),
+        33 => return Command(window_calls::meddle(random)),
+        34 => return Command(mixed_calls::meddle(random)),
         _ => return Command(meddle(random, key)),
     };
     if random.once_in(8) {
@@ -172,6 +175,20 @@ fn take(random: &mut Random, model: &Model, key: usize) -> Words {
     words
 }
 
+/// A bucket of a call on limits of any kind.
+pub fn bucket(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
+    let key = random.below(KEYS.len() as u64) as usize;
+    let mut words = vec![option(random, "BUCKET")];
+    words.extend(limit(random, key));
+    for name in ["COST", "KEEP"] {
+        if random.once_in(3) {
+            let n = cost(random, model, key);
+            words.extend([option(random, name), spelled(random, n)]);
+        }
+    }
+    (KEYS[key].to_vec(), words)
+}
+
 fn several(random: &mut Random, model: &Model) -> Words {
     let count = 1 + random.below(4);
     let mut words = vec![option(random, "RL.MTAKE"), number(count)];
@@ -251,6 +268,10 @@ fn spoil(random: &mut Random, words: &mut Words) {
                     "ATMOST",
                     "FORCE",
                     "MAXWAIT",
+                    "ONCE",
+                    "BUCKET",
+                    "WINDOW",
+                    "LEASE",
                     "XX",
                     "9",
                     "1000000000",

@@ -47,7 +47,7 @@ pub fn bucket(
 ) -> Option<Option<State>> {
     match content {
         Content::Nothing => Some(None),
-        Content::Other(_) => None,
+        Content::Leases(_) | Content::Other(_) => None,
         Content::Text(bytes) => match (State::read(bytes), verb) {
             (Some(state), _) => Some(Some(state)),
             (None, Verb::Throttle(_))
@@ -154,7 +154,7 @@ impl Check<'_> {
                 after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
             }
         };
-        let peeked = matches!(self.verb, Verb::Peek(_)) && after == before;
+        let peeked = matches!(self.verb, Verb::Peek(_) | Verb::Again(_)) && after == before;
         if !peeked && !may_be(&first) && !may_be(&last) {
             return Err(format!("expected {first:?} to {last:?}"));
         }
@@ -177,7 +177,8 @@ impl Check<'_> {
             reply: *self.reply,
             after: After::Written(state, expires),
         };
-        let held = expected == found && !matches!(self.verb, Verb::Peek(_));
+        let looks = matches!(self.verb, Verb::Peek(_) | Verb::Again(_));
+        let held = expected == found && !looks;
         held.then_some(()).ok_or(format!("expected {expected:?}"))
     }
 
@@ -202,10 +203,15 @@ impl Check<'_> {
             Verb::Peek(cost) => Some(limit.look(stored, now, cost)),
             Verb::Give(tokens) => Some(limit.give(stored, now, tokens)),
             // One that has enough is left alone, one that has not is denied.
-            Verb::Each(cost) => match limit.look(stored, now, cost) {
-                looked if looked.reply[0] > 0 => Some(looked),
-                _ => take(limit, stored, now, Ask::whole(cost)),
+            Verb::Each(ask) => match take(limit, stored, now, ask)? {
+                passes if passes.reply[0] > 0 => Some(limit.look(stored, now, ask.cost)),
+                denied => Some(denied),
             },
+            Verb::Again(ask) => {
+                let mut outcome = limit.look(stored, now, ask.cost);
+                (outcome.reply[0], outcome.reply[3]) = (0, 0);
+                Some(outcome)
+            }
             Verb::Throttle(quantity) => {
                 let mut outcome = match quantity {
                     0 => limit.look(stored, now, 0),

@@ -1,7 +1,9 @@
 //! Random and spoilt calls to a real server, each reply and each stored byte held to a model that
 //! shares no line with the module.
 //!
-//! `REDIS_RL_FUZZ_SECONDS` sets how long (a minute), `REDIS_RL_FUZZ_SEED` which calls.
+//! `REDIS_RL_FUZZ_SECONDS` sets how long (a minute), or `REDIS_RL_FUZZ_CALLS` how many;
+//! `REDIS_RL_FUZZ_SEED` which calls. With `REDIS_RL_FUZZ_CLOCK=1` the server's clock steps now and
+//! then: `scripts/hours.sh` does all of it.
 
 #[path = "../oracle/calendar.rs"]
 mod calendar;
@@ -15,6 +17,8 @@ mod oracle;
 mod calls;
 mod check;
 mod leases;
+mod mixed;
+mod mixed_calls;
 mod model;
 mod random;
 mod syntax;
@@ -24,13 +28,24 @@ mod window_calls;
 mod windows;
 mod wire;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use check::Moment;
 use common::{Launch, Server};
 use model::Model;
 use random::Random;
+use redis::Value;
 use wire::{Command, Wire};
+
+/// By how many seconds the server's clock is ahead of this machine's.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+const DAY: i64 = 86_400;
+/// Between two steps of the clock there are so many batches on the mean.
+const BATCHES_A_STEP: u64 = 500;
+/// What a server may come to hold beyond what it held at first: buffers, tables; and for each call.
+const GROWTH: u64 = 1_000_000;
+const CALLS_A_BYTE: u64 = 100;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -40,48 +55,150 @@ fn setting(name: &str) -> Option<u64> {
     )
 }
 
+/// The server's clock, in nanoseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.expect("after 1970").as_nanos()).expect("before 2554")
+    let here = u64::try_from(since.expect("after 1970").as_nanos()).expect("before 2554");
+    here.wrapping_add_signed(AHEAD.load(Ordering::Relaxed) * 1_000_000_000)
 }
 
-/// Sends the commands at once, a look at the keys of each behind it, and checks what comes back.
-fn check(wire: &mut Wire, model: &mut Model, commands: &[Command]) {
-    let probes: Vec<_> = commands.iter().map(|c| model.keys_of(c)).collect();
-    let earliest = now();
-    for (command, keys) in commands.iter().zip(&probes) {
-        wire.send(command);
-        for key in keys {
-            wire.probe(key);
+/// When it is enough.
+struct Extent {
+    calls: Option<u64>,
+    end: Instant,
+}
+
+impl Extent {
+    fn asked_for() -> Self {
+        let seconds = setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(60);
+        Self {
+            calls: setting("REDIS_RL_FUZZ_CALLS"),
+            end: Instant::now() + Duration::from_secs(seconds),
         }
     }
-    wire.flush();
-    let mut moment = Moment::from(earliest);
-    for (command, keys) in commands.iter().zip(&probes) {
-        let reply = wire.reply();
-        let found: Vec<_> = keys.iter().map(|_| wire.probed()).collect();
-        moment.ends(now());
-        model.check(command, reply, keys, found, &mut moment);
+
+    fn is_reached(&self, calls: u64) -> bool {
+        match self.calls {
+            Some(enough) => calls >= enough,
+            None => Instant::now() >= self.end,
+        }
+    }
+}
+
+struct Fuzz {
+    server: Server,
+    wire: Wire,
+    model: Model,
+    random: Random,
+    calls: u64,
+}
+
+impl Fuzz {
+    /// Sends the commands at once, a look at the keys of each behind it, and checks what comes
+    /// back.
+    fn check(&mut self, commands: &[Command]) {
+        let probes: Vec<_> = commands.iter().map(|c| self.model.keys_of(c)).collect();
+        let earliest = now();
+        for (command, keys) in commands.iter().zip(&probes) {
+            self.wire.send(command);
+            for key in keys {
+                self.wire.probe(key);
+            }
+        }
+        self.wire.flush();
+        let mut moment = Moment::from(earliest);
+        for (command, keys) in commands.iter().zip(&probes) {
+            let reply = self.wire.reply();
+            let found: Vec<_> = keys.iter().map(|_| self.wire.probed()).collect();
+            moment.ends(now());
+            self.model.check(command, reply, keys, found, &mut moment);
+        }
+        self.calls += commands.len() as u64;
+    }
+
+    /// A second or a year, forward or back; what expired until then is gone for good.
+    fn step_clock(&mut self) {
+        let by = self
+            .random
+            .one_of(&[1, 2, 60, 3_600, DAY, 40 * DAY, 366 * DAY]);
+        let sign = self.random.one_of(&[-1, 1]);
+        // Not on and on in one direction.
+        let ahead = (AHEAD.load(Ordering::Relaxed) + sign * by) % (800 * DAY);
+        let latest = now();
+        self.server.set_clock(ahead);
+        AHEAD.store(ahead, Ordering::Relaxed);
+        let keys = self.model.keys();
+        for key in &keys {
+            self.wire.probe(key);
+        }
+        self.wire.flush();
+        let found: Vec<_> = keys.iter().map(|_| self.wire.probed()).collect();
+        let mut moment = Moment::from(0);
+        moment.ends(latest.max(now()));
+        self.model.stands(keys, found, &moment);
+    }
+
+    /// Bytes that the server has in use when it holds no key.
+    fn memory(&mut self) -> u64 {
+        let word = |text: &str| text.as_bytes().to_vec();
+        self.check(&[Command(vec![word("FLUSHALL")])]);
+        self.model.forget();
+        self.wire.send(&Command(vec![word("INFO"), word("memory")]));
+        self.wire.flush();
+        let text = match self.wire.reply() {
+            Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+            Value::VerbatimString { text, .. } => text,
+            other => panic!("{other:?}"),
+        };
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        let bytes = line.and_then(|bytes| bytes.parse().ok());
+        bytes.unwrap_or_else(|| panic!("no used_memory: {text}"))
     }
 }
 
 #[test]
 fn every_reply_is_the_models() {
     let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
-    let seconds = setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(60);
     println!("REDIS_RL_FUZZ_SEED={seed}");
-    let mut server: Server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
-    let mut wire = Wire::connect(&server);
-    let mut random = Random::new(seed);
-    let mut model = Model::new(seed);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end {
-        let size = random.one_of(&[1, 4, 32]);
-        let batch: Vec<_> = (0..size).map(|_| calls::any(&mut random, &model)).collect();
-        check(&mut wire, &mut model, &batch);
+    let steps_clock = setting("REDIS_RL_FUZZ_CLOCK").is_some();
+    let launch = Launch::default().module_arguments(&["CL.THROTTLE"]);
+    let launch = if steps_clock {
+        launch.with_clock()
+    } else {
+        launch
+    };
+    let server = launch.start();
+    let mut fuzz = Fuzz {
+        wire: Wire::connect(&server),
+        server,
+        model: Model::new(seed),
+        random: Random::new(seed),
+        calls: 0,
+    };
+    let extent = Extent::asked_for();
+    let (mut at_first, mut steps) = (None, 0);
+    while !extent.is_reached(fuzz.calls) {
+        let size = fuzz.random.one_of(&[1, 4, 32]);
+        let batch: Vec<_> = (0..size)
+            .map(|_| calls::any(&mut fuzz.random, &fuzz.model))
+            .collect();
+        fuzz.check(&batch);
+        if at_first.is_none() && fuzz.calls > 10_000 {
+            at_first = Some(fuzz.memory());
+        }
+        if steps_clock && fuzz.random.once_in(BATCHES_A_STEP) {
+            fuzz.step_clock();
+            steps += 1;
+        }
     }
-    println!("{}", model.tally());
-    assert!(server.alive());
+    let (at_first, in_the_end) = (at_first.expect("10,000 calls"), fuzz.memory());
+    println!("{}", fuzz.model.tally());
+    println!("{steps} steps of the clock; memory {at_first} to {in_the_end} bytes");
+    assert!(fuzz.server.alive());
     // That much is reached in a second; less, and the calls were not what they should be.
-    model.assert_variety();
+    fuzz.model.assert_variety();
+    let allowed = at_first + GROWTH + fuzz.calls / CALLS_A_BYTE;
+    assert!(in_the_end < allowed, "{at_first} to {in_the_end}");
 }

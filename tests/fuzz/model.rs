@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use redis::Value;
 
-use crate::check::{bucket, may_have_expired, take, Check, Moment, NOTHING};
+use crate::check::{bucket, take, Check, Moment, NOTHING};
+use crate::mixed::{self, untouched};
 use crate::oracle::{State, MILLI, UNIT};
-use crate::syntax::{self, Ask, Call, Part, Verb};
+use crate::syntax::{self, Call, Part, Verb};
 use crate::window;
 use crate::windows::Stored;
 use crate::wire::{Command, Content, Found};
@@ -38,6 +39,14 @@ impl Model {
         if let Some(call) = window::parse(&command.0) {
             return vec![call.key];
         }
+        if let Some(call) = mixed::parse(&command.0) {
+            // Of a wrong call not even the keys may be known.
+            let first = command.0.get(2).filter(|_| call.keys.is_empty());
+            let mut keys: Vec<_> = call.keys.iter().chain(first).cloned().collect();
+            keys.sort_unstable();
+            keys.dedup();
+            return keys;
+        }
         let mut keys: Vec<_> = match syntax::parse(&command.0) {
             Some(call) => call.parts.into_iter().map(|part| part.key).collect(),
             None => command.0.get(1).cloned().into_iter().collect(),
@@ -45,6 +54,27 @@ impl Model {
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+
+    /// Every key that was seen.
+    pub fn keys(&self) -> Vec<Vec<u8>> {
+        self.keys.keys().cloned().collect()
+    }
+
+    /// Where nobody called, what is there is what was there, or has expired.
+    pub fn stands(&mut self, keys: Vec<Vec<u8>>, found: Vec<Found>, moment: &Moment) {
+        for (key, found) in keys.into_iter().zip(found) {
+            let before = self.keys.get(&key).unwrap_or(&NOTHING);
+            untouched(before, &found, moment)
+                .unwrap_or_else(|_| panic!("{key:?}: {before:?} became {found:?}"));
+            self.keys.insert(key, found);
+        }
+    }
+
+    /// Everything was deleted.
+    pub fn forget(&mut self) {
+        self.keys.clear();
+        self.meddled.clear();
     }
 
     /// Whole tokens that a bucket held when it was last written.
@@ -84,6 +114,13 @@ impl Model {
             let held = call.held(&reply, before, &found[&call.key], moment);
             let told = self.expect(held, command, &reply, &found, moment);
             *self.seen.entry(told).or_default() += 1;
+        } else if let Some(call) = mixed::parse(&command.0) {
+            let before = |key: &[u8]| self.keys.get(key).unwrap_or(&NOTHING);
+            let of = |key: &[u8]| (before(key), &found[key], self.meddled.contains(key));
+            let held = call.held(&reply, of, moment);
+            let told = self.expect(held, command, &reply, &found, moment);
+            *self.seen.entry(told).or_default() += 1;
+            self.learn(keys, &found, moment);
         } else if let Some(call) = syntax::parse(&command.0) {
             let held = self.held(&call, &reply, &found, moment);
             let told = self.expect(held, command, &reply, &found, moment);
@@ -92,12 +129,7 @@ impl Model {
                 .iter()
                 .any(|key| is_moved(self.keys.get(key), &found[key]));
             *self.seen.entry("expiry moved").or_default() += u64::from(moved && told == "denied");
-            self.learn_instant(&found, moment);
-            let content = |found: Option<&Found>| found.map(|found| found.content.clone());
-            let changed = |key: &&Vec<u8>| content(self.keys.get(*key)) != content(found.get(*key));
-            for key in keys.iter().filter(changed) {
-                self.meddled.remove(key);
-            }
+            self.learn(keys, &found, moment);
         } else {
             self.meddled.extend(keys.iter().cloned());
         }
@@ -126,14 +158,18 @@ impl Model {
         })
     }
 
-    /// No later call is earlier than what this one wrote.
-    fn learn_instant(&self, found: &HashMap<Vec<u8>, Found>, moment: &mut Moment) {
-        for (key, found) in found {
+    /// No later call is earlier than what this one wrote, and what it wrote is its own.
+    fn learn(&mut self, keys: &[Vec<u8>], found: &HashMap<Vec<u8>, Found>, moment: &mut Moment) {
+        for key in keys {
             let before = self.keys.get(key).unwrap_or(&NOTHING);
-            if let (Content::Text(bytes), true) = (&found.content, found.content != before.content)
-            {
-                let state = State::read(bytes).expect("a call leaves a bucket");
-                moment.from = moment.from.max(state.updated_at);
+            let after = &found[key];
+            if before.content == after.content {
+                continue;
+            }
+            self.meddled.remove(key);
+            if let Content::Text(bytes) = &after.content {
+                let written = State::read(bytes).map_or(0, |state| state.updated_at);
+                moment.from = moment.from.max(written);
             }
         }
     }
@@ -160,8 +196,8 @@ impl Model {
         let (outer, replies) = read(call, reply).ok_or("the reply has another shape")?;
         for (part, reply) in call.parts.iter().zip(&replies) {
             let verb = match (part.verb, outer) {
-                (Verb::Each(cost), Some([0, _])) => Verb::Each(cost),
-                (Verb::Each(cost), _) => Verb::Take(Ask::whole(cost)),
+                (Verb::Each(ask), Some([0, _])) => Verb::Each(ask),
+                (Verb::Each(ask), _) => Verb::Take(ask),
                 (verb, _) => verb,
             };
             let limit = part.limit.as_ref().ok_or("a wrong limit")?;
@@ -175,8 +211,8 @@ impl Model {
             };
             check.any_of(before(part), &found[&part.key])?;
         }
-        if let (Some(outer), Some(Verb::Each(cost))) = (outer, call.parts.first().map(|p| p.verb)) {
-            all_or_nothing(outer, cost, &replies)?;
+        if let (Some(outer), Some(Verb::Each(ask))) = (outer, call.parts.first().map(|p| p.verb)) {
+            all_or_nothing(outer, ask.cost, &replies)?;
         }
         Ok(kind(call.parts[0].verb, &replies))
     }
@@ -200,7 +236,7 @@ impl Model {
             let bucket = bucket(part.verb, limit, &found.content, found.expires, moment.from);
             match (&found.content, bucket) {
                 _ if gone => {}
-                (Content::Other(_), _) if text.starts_with("WRONGTYPE ") => {
+                (Content::Leases(_) | Content::Other(_), _) if text.starts_with("WRONGTYPE ") => {
                     return Ok("wrong type")
                 }
                 (Content::Text(_), None) if is_no_bucket(text) => {
@@ -251,6 +287,9 @@ impl Model {
             "wrong end",
             "too much used",
             "another kind",
+            "all charged",
+            "none charged",
+            "all again",
         ] {
             let seen = self.seen.get(kind).copied().unwrap_or(0);
             assert!(seen > 100, "{kind} was seen {seen} times: {:?}", self.seen);
@@ -274,7 +313,7 @@ fn kind(verb: Verb, replies: &[[i64; 5]]) -> &'static str {
         Verb::Give(_) => "given",
         Verb::Peek(_) => "peeked",
         Verb::Each(_) if all => "all taken",
-        Verb::Each(_) => "none taken",
+        Verb::Each(_) | Verb::Again(_) => "none taken",
         Verb::Throttle(_) => "throttled",
     }
 }
@@ -324,13 +363,4 @@ fn all_or_nothing([taken, wait]: [i64; 2], cost: u64, each: &[[i64; 5]]) -> Resu
     (wait == longest)
         .then_some(())
         .ok_or(format!("the longest wait is {longest}"))
-}
-
-/// An error leaves everything as it was; a key may have expired meanwhile.
-fn untouched(before: &Found, after: &Found, moment: &Moment) -> Result<(), String> {
-    let same = before == after;
-    let expired = after.content == Content::Nothing && may_have_expired(before, moment);
-    (same || expired)
-        .then_some(())
-        .ok_or("an error changed the key".to_owned())
 }

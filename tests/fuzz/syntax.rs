@@ -10,8 +10,10 @@ pub enum Verb {
     Take(Ask),
     Give(u64),
     Peek(u64),
-    /// Of several buckets.
-    Each(u64),
+    /// Of several limits, of which another denies.
+    Each(Ask),
+    /// Of several limits, by a call that was made before.
+    Again(Ask),
     Throttle(u64),
 }
 
@@ -189,7 +191,7 @@ impl Call {
                 self.wrong.push("ERR key '");
             }
             let limit = self.limit(&bucket[1], &bucket[2]);
-            let verb = Verb::Each(cost);
+            let verb = Verb::Each(Ask::whole(cost));
             self.parts.push(Part { key, verb, limit });
         }
     }

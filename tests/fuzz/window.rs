@@ -17,9 +17,28 @@ const WINDOW: &str = "ERR window must be";
 pub struct WindowCall {
     pub key: Vec<u8>,
     /// The limit and the window, if they are right, and what is asked of them.
-    asked: Option<(u64, Named, Call)>,
+    asked: Option<(u64, Named, Asked)>,
     /// How an error may begin. None: the words are right.
     wrong: Vec<&'static str>,
+}
+
+/// What is asked of a window: by itself, or of one of several limits.
+#[derive(Clone, Copy)]
+pub enum Asked {
+    Alone(Call),
+    /// Another limit denies.
+    Each(Ask),
+    /// The call was made before.
+    Again(Ask),
+}
+
+impl Asked {
+    fn call(self) -> Call {
+        match self {
+            Self::Alone(call) => call,
+            Self::Each(ask) | Self::Again(ask) => Call::Look(ask),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -53,6 +72,15 @@ pub fn parse(words: &[Vec<u8>]) -> Option<WindowCall> {
 type Rest<'a> = &'a [Vec<u8>];
 
 impl WindowCall {
+    /// One of several limits.
+    pub fn among(key: &[u8], limit: u64, named: Named, asked: Asked) -> Self {
+        Self {
+            key: key.to_vec(),
+            asked: Some((limit, named, asked)),
+            wrong: Vec::new(),
+        }
+    }
+
     fn read(&mut self, verb: Verb, limit: &[u8], words: Rest) {
         let limit = integer(limit, 0, MAX_TOKENS);
         if limit.is_none() {
@@ -64,7 +92,7 @@ impl WindowCall {
             Err(wrong) => return self.wrong.push(wrong),
         };
         let call = self.options(verb, options);
-        self.asked = limit.map(|limit| (limit, named, call));
+        self.asked = limit.map(|limit| (limit, named, Asked::Alone(call)));
     }
 
     fn options(&mut self, verb: Verb, mut options: Rest) -> Call {
@@ -138,14 +166,35 @@ impl WindowCall {
             if self.wrong.iter().any(|wrong| text.starts_with(wrong)) {
                 return Ok("wrong call");
             }
-            return self.one_of(before, moment, |content, now| {
-                self.refused(content, now, &text)
-            });
+            return self.refuses(&text, before, moment);
         }
         if !self.wrong.is_empty() {
             return Err(format!("must fail with one of {:?}", self.wrong));
         }
         let reply = integers(reply).ok_or("the reply has another shape")?;
+        self.replies(reply, before, after, moment)
+    }
+
+    /// Which refusal it was, or why it cannot be one.
+    pub fn refuses(
+        &self,
+        text: &str,
+        before: &Found,
+        moment: &Moment,
+    ) -> Result<&'static str, String> {
+        self.one_of(before, moment, |content, now| {
+            self.refused(content, now, text)
+        })
+    }
+
+    /// What kind of reply it was, or why it cannot be one.
+    pub fn replies(
+        &self,
+        reply: [i64; 5],
+        before: &Found,
+        after: &Found,
+        moment: &Moment,
+    ) -> Result<&'static str, String> {
         self.one_of(before, moment, |content, now| {
             let outcome = self.outcome(content, now)?;
             let is_left = is_left(&outcome, content, before, after, moment);
@@ -178,30 +227,43 @@ impl WindowCall {
 
     /// What the oracle makes of it.
     fn outcome(&self, content: &Content, now: u64) -> Result<Outcome, String> {
-        let (limit, named, call) = self.asked.ok_or("must fail")?;
+        let (limit, named, asked) = self.asked.ok_or("must fail")?;
         let stored = match content {
             Content::Nothing => None,
             Content::Text(bytes) => Some(bytes.as_slice()),
-            Content::Other(_) => return Err("must fail: another type".to_owned()),
+            _ => return Err("must fail: another type".to_owned()),
         };
-        let outcome = decide(limit, named, stored, now, call);
-        let mut outcome = outcome.map_err(|refusal| format!("must fail: {refusal:?}"))?;
+        let decide = |call| {
+            let outcome = decide(limit, named, stored, now, call);
+            outcome.map_err(|refusal| format!("must fail: {refusal:?}"))
+        };
+        // What would be denied by itself as well is denied as if it were.
+        if let Asked::Each(ask) = asked {
+            let alone = decide(Call::Take(ask))?;
+            if alone.reply[0] == 0 {
+                return Ok(alone);
+            }
+        }
+        let mut outcome = decide(asked.call())?;
+        if let Asked::Again(_) = asked {
+            (outcome.reply[0], outcome.reply[3]) = (0, 0);
+        }
         // A command that only reads writes nothing, also where the clock stepped back.
-        if matches!(call, Call::Look(_)) {
+        if matches!(asked, Asked::Alone(Call::Look(_)) | Asked::Again(_)) {
             outcome.after = After::Kept;
         }
         Ok(outcome)
     }
 
     fn refused(&self, content: &Content, now: u64, text: &str) -> Result<&'static str, String> {
-        let (limit, named, call) = self.asked.ok_or("another error")?;
+        let (limit, named, asked) = self.asked.ok_or("another error")?;
         let stored = match content {
             Content::Nothing => None,
             Content::Text(bytes) => Some(bytes.as_slice()),
-            Content::Other(_) if text.starts_with("WRONGTYPE ") => return Ok("wrong type"),
-            Content::Other(_) => return Err("must be WRONGTYPE".to_owned()),
+            _ if text.starts_with("WRONGTYPE ") => return Ok("wrong type"),
+            _ => return Err("must be WRONGTYPE".to_owned()),
         };
-        let (expected, kind) = match decide(limit, named, stored, now, call) {
+        let (expected, kind) = match decide(limit, named, stored, now, asked.call()) {
             Ok(outcome) => return Err(format!("must not fail: {outcome:?}")),
             Err(Refusal::End) => ("ERR UNTIL must be later".to_owned(), "wrong end"),
             Err(Refusal::Used) => ("ERR COST would bring".to_owned(), "too much used"),
@@ -223,12 +285,12 @@ impl WindowCall {
     }
 
     fn kind(&self, outcome: &Outcome, before: &Found) -> &'static str {
-        match self.asked {
-            Some((_, _, Call::Take(_))) if converts(outcome, before) => "window converted",
-            Some((_, _, Call::Take(_))) if outcome.reply[0] > 0 => "window taken",
-            Some((_, _, Call::Take(_))) => "window denied",
-            Some((_, _, Call::Give(..))) if outcome.reply[0] > 0 => "window given",
-            Some((_, _, Call::Give(..))) => "window given nothing",
+        match self.asked.map(|(_, _, asked)| asked.call()) {
+            Some(Call::Take(_)) if converts(outcome, before) => "window converted",
+            Some(Call::Take(_)) if outcome.reply[0] > 0 => "window taken",
+            Some(Call::Take(_)) => "window denied",
+            Some(Call::Give(..)) if outcome.reply[0] > 0 => "window given",
+            Some(Call::Give(..)) => "window given nothing",
             _ => "window peeked",
         }
     }
@@ -268,7 +330,7 @@ fn name_of(bytes: &[u8]) -> &'static str {
 }
 
 /// The window that words begin with, and what follows; or how an error begins.
-fn window(words: Rest) -> Result<(Named, Rest), &'static str> {
+pub fn window(words: Rest) -> Result<(Named, Rest), &'static str> {
     let (word, rest) = words.split_first().ok_or(USAGE)?;
     if word.first().is_some_and(u8::is_ascii_digit) {
         return Ok((Named::For(duration(word).ok_or(WINDOW)?), rest));
@@ -338,14 +400,14 @@ fn minutes(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// A period of a rate, with its count.
-fn duration(text: &[u8]) -> Option<u64> {
+/// A period of a rate, with its count, in milliseconds.
+pub fn duration(text: &[u8]) -> Option<u64> {
     let counted = text.first().is_some_and(u8::is_ascii_digit);
     let (_, nanos) = oracle::parse_rate(&[b"1/", text].concat()).filter(|_| counted)?;
     Some(nanos / MILLI).filter(|&ms| ms <= MAX_LENGTH)
 }
 
-fn integers(reply: &Value) -> Option<[i64; 5]> {
+pub fn integers(reply: &Value) -> Option<[i64; 5]> {
     let Value::Array(items) = reply else {
         return None;
     };

@@ -8,7 +8,7 @@ use crate::random::Random;
 /// A key and the limit and window that it is mostly asked for, so that it has a history.
 type Usual<'a> = (&'a [u8], u64, &'a str);
 
-const USUAL: [Usual; 10] = [
+const USUAL: [Usual<'static>; 10] = [
     (b"short", 5, "7ms"),
     (b"\xf8", 1_000, "30ms"),
     (b"SLIDING", 5, "SLIDING 20ms"),
@@ -47,8 +47,27 @@ const WINDOWS: [&str; 20] = [
 
 /// The next call.
 pub fn any(random: &mut Random, model: &Model) -> Words {
-    let (key, limit, window) = random.one_of(&USUAL);
+    let usual = random.one_of(&USUAL);
     let name = random.one_of(&["RL.WTAKE", "RL.WTAKE", "RL.WTAKE", "RL.WPEEK", "RL.WGIVE"]);
+    let (limit, named) = named(random, usual);
+    let mut words = vec![option(random, name), usual.0.to_vec()];
+    words.extend(named);
+    words.extend(options(random, name, limit, model.used(usual.0)));
+    words
+}
+
+/// A window of a call on limits of any kind.
+pub fn limit(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
+    let usual = random.one_of(&USUAL);
+    let (limit, named) = named(random, usual);
+    let mut words = vec![option(random, "WINDOW")];
+    words.extend(named);
+    words.extend(options(random, "RL.ALL", limit, model.used(usual.0)));
+    (usual.0.to_vec(), words)
+}
+
+/// A limit, and the words for it and for a window.
+fn named(random: &mut Random, (_, limit, window): Usual<'static>) -> (u64, Words) {
     let other = random.one_of(&WINDOWS);
     // Of another kind it is an error as long as the key is there.
     let is_sliding = |window: &str| window.to_ascii_uppercase().starts_with("SLIDING");
@@ -62,13 +81,12 @@ pub fn any(random: &mut Random, model: &Model) -> Words {
         2 => limit + 1,
         _ => limit,
     };
-    let mut words = vec![option(random, name), key.to_vec(), spelled(random, limit)];
+    let mut words = vec![spelled(random, limit)];
     words.extend(window.split(' ').map(word));
     if window == "UNTIL" {
         words.push(number(end(random)));
     }
-    words.extend(options(random, name, limit, model.used(key)));
-    words
+    (limit, words)
 }
 
 /// Mostly soon.
@@ -103,7 +121,7 @@ fn options(random: &mut Random, name: &str, limit: u64, used: u64) -> Words {
             }
             options.push(vec![option(random, "FORCE")]);
         }
-        ("RL.WTAKE", 2) => options.push(vec![option(random, "KEEP"), amount(random)]),
+        ("RL.WTAKE" | "RL.ALL", 2) => options.push(vec![option(random, "KEEP"), amount(random)]),
         ("RL.WTAKE", 3) => {
             options.push(vec![option(random, "KEEP"), amount(random)]);
             options.push(vec![option(random, "ATMOST")]);

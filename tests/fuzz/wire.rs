@@ -1,5 +1,6 @@
 //! The protocol, byte by byte: commands out, replies in.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -27,6 +28,8 @@ impl fmt::Debug for Command {
 pub enum Content {
     Nothing,
     Text(Vec<u8>),
+    /// Tokens, escaped, and when their leases end.
+    Leases(BTreeMap<String, i64>),
     /// Another type, serialized.
     Other(Vec<u8>),
 }
@@ -64,12 +67,15 @@ impl Wire {
         self.words(command.0.iter().map(Vec::as_slice));
     }
 
-    /// Asks what a key holds, whatever its type. When it expires comes first, lest it do so
-    /// between the two.
+    /// Asks what a key holds, whatever its type. When it expires comes first and whether it is
+    /// there at all last, since it may expire in between.
     pub fn probe(&mut self, key: &[u8]) {
-        for question in ["PEXPIRETIME", "GET", "DUMP"] {
+        for question in ["PEXPIRETIME", "GET"] {
             self.words([question.as_bytes(), key].into_iter());
         }
+        let range = [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"];
+        self.words(range.into_iter());
+        self.words([b"DUMP", key].into_iter());
     }
 
     fn words<'a>(&mut self, words: impl ExactSizeIterator<Item = &'a [u8]>) {
@@ -91,10 +97,13 @@ impl Wire {
     }
 
     pub fn probed(&mut self) -> Found {
-        let [expires, text, dump] = std::array::from_fn(|_| self.reply());
+        let [expires, text, range, dump] = std::array::from_fn(|_| self.reply());
         let content = match (text, dump) {
             (Value::BulkString(text), _) => Content::Text(text),
-            (_, Value::BulkString(dump)) => Content::Other(dump),
+            (_, Value::BulkString(dump)) => match leases(&range) {
+                Some(ends) => Content::Leases(ends),
+                None => Content::Other(dump),
+            },
             _ => Content::Nothing,
         };
         let expires = match expires {
@@ -103,4 +112,21 @@ impl Wire {
         };
         Found { content, expires }
     }
+}
+
+/// The leases of a sorted set, if it has their mark.
+fn leases(range: &Value) -> Option<BTreeMap<String, i64>> {
+    let Value::Array(items) = range else {
+        return None;
+    };
+    let text = |value: &Value| match value {
+        Value::BulkString(bytes) => Some(bytes.escape_ascii().to_string()),
+        _ => None,
+    };
+    let mut ends = BTreeMap::new();
+    for pair in items.chunks_exact(2) {
+        let end: f64 = text(&pair[1])?.parse().ok()?;
+        ends.insert(text(&pair[0])?, end as i64);
+    }
+    (ends.remove("rl:leases") == Some(0)).then_some(ends)
 }

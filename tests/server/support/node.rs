@@ -6,6 +6,7 @@ use std::process::Command;
 use redis::Value;
 
 use crate::common::{wait_until, Launch, Server};
+use crate::support::texts;
 
 /// Every key of a server: its value, and when it expires (milliseconds since 1970, or -1).
 pub type Contents = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
@@ -91,7 +92,7 @@ impl Server {
         self.info(["master_link_status", "master_repl_offset"]) == ["up", &offset]
     }
 
-    /// All keys, which must hold strings.
+    /// All keys, which must hold strings, or sorted sets: of these the members, each with its score.
     pub fn contents(&self) -> Contents {
         let keys: Vec<Vec<u8>> = self.ask("KEYS *");
         if keys.is_empty() {
@@ -99,11 +100,25 @@ impl Server {
         }
         let mut pipe = redis::pipe();
         for key in &keys {
-            pipe.cmd("GET").arg(key);
+            pipe.cmd("TYPE").arg(key);
         }
-        let values: Vec<Vec<u8>> = pipe.query(&mut self.connection()).expect("strings");
+        let kinds: Vec<String> = pipe.query(&mut self.connection()).expect("types");
+        let mut pipe = redis::pipe();
+        for (key, kind) in keys.iter().zip(&kinds) {
+            match kind.as_str() {
+                "zset" => pipe.cmd("ZRANGE").arg(key).arg(&["0", "-1", "WITHSCORES"]),
+                _ => pipe.cmd("GET").arg(key),
+            };
+        }
+        let values: Vec<Value> = pipe
+            .query(&mut self.connection())
+            .expect("strings and sets");
+        let bytes = |value: Value| match value {
+            Value::Array(_) => texts(&value).join(" ").into_bytes(),
+            value => redis::from_redis_value(value).expect("a string"),
+        };
         let expiries = self.expiries(&keys);
-        let pairs = values.into_iter().zip(expiries);
+        let pairs = values.into_iter().map(bytes).zip(expiries);
         keys.into_iter().zip(pairs).collect()
     }
 

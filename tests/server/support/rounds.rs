@@ -143,7 +143,9 @@ impl Call {
             );
             Self::new(text, vec![first], cost)
         };
-        match dice.roll(0..26) {
+        match dice.roll(0..32) {
+            29.. => Self::on_leases(dice),
+            26.. => Self::on_all_kinds(first, dice, cost),
             n @ 20.. => Self::on_window(n, dice, cost),
             0 | 1 => on("RL.GIVE", "", -cost),
             2 => on("RL.TAKE", "ATMOST", cost),
@@ -192,6 +194,30 @@ impl Call {
         }
     }
 
+    /// Two buckets, a window and a lease, which denies the others now and then.
+    fn on_all_kinds(first: usize, dice: &mut Dice, cost: i64) -> Self {
+        let second = (first + 1) % BUCKETS;
+        let limit = dice.roll(BUCKETS as u64..LIMITS as u64) as usize;
+        let (key, window) = window(limit);
+        let bucket = format!("BUCKET {RATE} {BURST} COST {cost}");
+        let (slots, token) = (dice.roll(1..9), dice.roll(0..1_000_000));
+        let text = format!(
+            "RL.ALL 4 bucket:{first} bucket:{second} {key} slots {bucket} {bucket} \
+             WINDOW {LIMIT} {window} COST {cost} LEASE {slots} 20ms t{token}"
+        );
+        Self::new(text, vec![first, second, limit], cost)
+    }
+
+    fn on_leases(dice: &mut Dice) -> Self {
+        let token = dice.roll(0..50);
+        let text = match dice.roll(0..4) {
+            0 => format!("RL.RENEW slots 50ms t{token}"),
+            1 => format!("RL.RELEASE slots t{token}"),
+            _ => format!("RL.ACQUIRE slots 9 100ms t{token}"),
+        };
+        Self::new(text, vec![], 0)
+    }
+
     fn new(text: String, limits: Vec<usize>, cost: i64) -> Self {
         let words = text.split_whitespace().map(str::to_owned).collect();
         Self {
@@ -222,9 +248,13 @@ impl Call {
     ) {
         let tokens = match reply {
             Some(Value::Array(fields)) => self.tokens(fields),
-            // Only a limit that is not there needs memory.
+            // How many leases were renewed, or released.
+            Some(Value::Int(_)) => 0,
+            // Only a limit that is not there needs memory, and a lease.
             Some(Value::ServerError(error)) if error.code() == "OOM" => {
-                assert!(self.limits.is_empty(), "{:?}: {error}", self.words);
+                let has_lease = self.words[0] == "RL.ALL";
+                let new = self.limits.is_empty() || has_lease;
+                assert!(new, "{:?}: {error}", self.words);
                 return;
             }
             Some(refused) => return assert_refused(refused),
@@ -247,6 +277,7 @@ impl Call {
         match self.words[0].as_str() {
             "RL.TOP" => 0,
             "RL.MTAKE" => number(0),
+            "RL.ALL" => self.cost * number(0),
             name => {
                 assert!(fields.len() == 5 && number(2) <= number(1), "{fields:?}");
                 match name {

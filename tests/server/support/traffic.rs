@@ -56,7 +56,9 @@ impl Dice {
             25..40 => self.mtake(),
             40..50 => self.throttle(),
             50..52 => vec!["DEL".into(), self.key()],
-            52..76 => self.on_window(),
+            52..70 => self.on_window(),
+            70..76 => self.on_lease(),
+            76..82 => self.all(),
             _ => self.take(),
         }
     }
@@ -83,6 +85,31 @@ impl Dice {
             _ => {}
         }
         words
+    }
+
+    fn on_lease(&mut self) -> Vec<String> {
+        let (slots, token) = (self.roll(0..9), self.roll(0..12));
+        let text = match self.roll(0..5) {
+            0 => format!("RL.RENEW slots:{slots} 29d t{token}"),
+            1 => format!("RL.RELEASE slots:{slots} t{token}"),
+            _ => format!("RL.ACQUIRE slots:{slots} 5 20d t{token}"),
+        };
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    /// A bucket, a window of each kind and a lease.
+    fn all(&mut self) -> Vec<String> {
+        let (bucket, rate, burst) = (self.key(), self.rate(), self.burst());
+        let window = self.roll(0..KEYS / 4);
+        let (limit, cost) = (self.roll(1..12), self.roll(1..4));
+        let (slots, token) = (self.roll(0..9), self.roll(0..12));
+        let once = self.pick(&["", " ONCE"]);
+        let text = format!(
+            "RL.ALL 4 {bucket} fixed:{window} sliding:{window} slots:{slots} \
+             BUCKET {rate} {burst} COST {cost} WINDOW {limit} 40d \
+             WINDOW {limit} SLIDING 40d COST {cost} LEASE 5 25d t{token}{once}"
+        );
+        text.split(' ').map(str::to_owned).collect()
     }
 
     /// Of lengths that convert each other, and ends that do not.

@@ -1,0 +1,472 @@
+//! Calls on several limits of any kind: what each asks for, and what it may come to.
+//!
+//! Each limit is held to what it would do alone at some instant of the call, and the whole reply
+//! to what its parts say.
+
+use redis::Value;
+
+use crate::check::{may_have_expired, Check, Moment};
+use crate::lease_oracle;
+use crate::oracle::{self, Limit, Mode, State, MAX_TOKENS, MILLI};
+use crate::syntax::{integer, Ask, Verb};
+use crate::window::{self, Asked, WindowCall};
+use crate::windows::{self, Named};
+use crate::wire::{Content, Found};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// A limit as a call names it.
+#[derive(Debug)]
+pub enum Spec {
+    Bucket(Limit, Ask),
+    Window(u64, Named, windows::Ask),
+    Lease(Lease),
+}
+
+#[derive(Debug)]
+pub struct Lease {
+    limit: i64,
+    ttl: i64,
+    token: String,
+    keep: i64,
+    once: bool,
+}
+
+#[derive(Debug)]
+pub struct Part {
+    pub key: Vec<u8>,
+    pub spec: Spec,
+}
+
+/// A call as it was understood.
+#[derive(Debug, Default)]
+pub struct MixedCall {
+    pub keys: Vec<Vec<u8>>,
+    /// A limit for each key, or `None` if a word is wrong somewhere.
+    pub parts: Option<Vec<Part>>,
+    /// The crate may, and need not, find a rate too long.
+    may_be_too_long: bool,
+}
+
+/// How a limit of the call came off.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Taken,
+    Denied,
+    Again,
+}
+
+/// `None`: not such a call.
+pub fn parse(words: &[Vec<u8>]) -> Option<MixedCall> {
+    let (name, arguments) = words.split_first()?;
+    if !name.eq_ignore_ascii_case(b"RL.ALL") {
+        return None;
+    }
+    let mut call = MixedCall::default();
+    call.parts = call.read(arguments);
+    Some(call)
+}
+
+type Rest<'a> = &'a [Vec<u8>];
+
+impl MixedCall {
+    fn read(&mut self, arguments: Rest) -> Option<Vec<Part>> {
+        let (numkeys, rest) = arguments.split_first()?;
+        // The servers read it, too, and know digits only.
+        let digits = numkeys.iter().all(u8::is_ascii_digit);
+        let count = integer(numkeys, 1, 128).filter(|_| digits)?;
+        let (keys, mut words) = rest.split_at_checked(count as usize)?;
+        self.keys = keys.to_vec();
+        let mut parts: Vec<Part> = Vec::new();
+        for key in keys {
+            if parts.iter().any(|part| part.key == *key) {
+                return None;
+            }
+            let (spec, rest) = self.spec(words)?;
+            let key = key.clone();
+            parts.push(Part { key, spec });
+            words = rest;
+        }
+        words.is_empty().then_some(parts)
+    }
+
+    fn spec<'a>(&mut self, words: Rest<'a>) -> Option<(Spec, Rest<'a>)> {
+        let (kind, words) = words.split_first()?;
+        match kind.to_ascii_uppercase().as_slice() {
+            b"BUCKET" => {
+                let [rate, burst, options @ ..] = words else {
+                    return None;
+                };
+                let limit = Limit::parse(rate, burst).ok()?;
+                self.may_be_too_long |= !oracle::has_few_digits(rate);
+                let (options, rest) = Options::read(options, false)?;
+                let ask = Ask {
+                    cost: options.cost.unwrap_or(1),
+                    keep: options.keep.unwrap_or(0),
+                    mode: Mode::Whole,
+                };
+                Some((Spec::Bucket(limit, ask), rest))
+            }
+            b"WINDOW" => {
+                let (limit, words) = words.split_first()?;
+                let limit = integer(limit, 0, MAX_TOKENS)?;
+                let (named, options) = window::window(words).ok()?;
+                let (options, rest) = Options::read(options, false)?;
+                let ask = windows::Ask {
+                    cost: options.cost.unwrap_or(1),
+                    keep: options.keep.unwrap_or(0),
+                    mode: windows::Mode::Whole,
+                };
+                Some((Spec::Window(limit, named, ask), rest))
+            }
+            b"LEASE" => {
+                let [limit, ttl, token, options @ ..] = words else {
+                    return None;
+                };
+                let right = (1..=128).contains(&token.len()) && token != b"rl:leases";
+                let ttl = window::duration(ttl).filter(|ms| (10..=30 * DAY_MS).contains(ms))?;
+                let (options, rest) = Options::read(options, true)?;
+                let lease = Lease {
+                    limit: integer(limit, 0, 100_000)? as i64,
+                    ttl: ttl as i64,
+                    token: token.escape_ascii().to_string(),
+                    keep: options.keep.unwrap_or(0) as i64,
+                    once: options.once,
+                };
+                right.then_some((Spec::Lease(lease), rest))
+            }
+            _ => None,
+        }
+    }
+
+    /// What kind of reply it was, or why it cannot be one.
+    pub fn held<'a>(
+        &self,
+        reply: &Value,
+        found: impl Fn(&[u8]) -> (&'a Found, &'a Found, bool),
+        moment: &Moment,
+    ) -> Result<&'static str, String> {
+        if let Value::ServerError(error) = reply {
+            let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            for key in &self.keys {
+                let (before, after, _) = found(key);
+                untouched(before, after, moment)?;
+            }
+            return self.may_fail(&text, |key| found(key).0, moment);
+        }
+        let parts = self.parts.as_ref().ok_or("a word is wrong")?;
+        let (taken, wait, replies) = read(reply).ok_or("the reply has another shape")?;
+        if replies.len() != parts.len() {
+            return Err("not one reply for each limit".to_owned());
+        }
+        let way = self.way(taken, &replies)?;
+        for (part, reply) in parts.iter().zip(&replies) {
+            let (before, after, meddled) = found(&part.key);
+            part.held(reply, before, after, meddled, moment, way)?;
+        }
+        let longest = match replies.iter().any(|reply| reply[3] == -1) {
+            true => -1,
+            false => replies.iter().map(|reply| reply[3]).max().unwrap_or(0),
+        };
+        if wait != longest {
+            return Err(format!("the longest wait is {longest}"));
+        }
+        let made_before = way != Way::Denied && parts.iter().all(Part::says_once);
+        let is_live = |part: &Part| part.is_live(found(&part.key).0, moment);
+        match way {
+            // That it was made before follows from the leases alone.
+            Way::Again
+                if !made_before || !parts.iter().all(|part| is_live(part) != Some(false)) =>
+            {
+                Err("it was not made before".to_owned())
+            }
+            Way::Taken if self.is_retry(|key| found(key).0, moment) => {
+                Err("it was made before".to_owned())
+            }
+            Way::Again => Ok("all again"),
+            Way::Taken => Ok("all charged"),
+            Way::Denied => Ok("none charged"),
+        }
+    }
+
+    /// Whether it certainly was made before, with something in it to be charged again.
+    fn is_retry<'a>(&self, before: impl Fn(&[u8]) -> &'a Found, moment: &Moment) -> bool {
+        let parts = self.parts.as_deref().unwrap_or_default();
+        let (leases, others): (Vec<_>, Vec<_>) = parts
+            .iter()
+            .partition(|part| matches!(part.spec, Spec::Lease(_)));
+        let held = |part: &&Part| {
+            part.says_once() && part.is_live(before(&part.key), moment) == Some(true)
+        };
+        !leases.is_empty() && !others.is_empty() && leases.iter().all(held)
+    }
+
+    fn way(&self, taken: i64, replies: &[[i64; 5]]) -> Result<Way, String> {
+        let parts = self.parts.as_deref().unwrap_or_default();
+        let uncharged = replies.iter().filter(|reply| reply[0] == 0).count();
+        let leases = parts
+            .iter()
+            .filter(|part| matches!(part.spec, Spec::Lease(_)))
+            .count();
+        match (taken, uncharged) {
+            (0, 1..) => Ok(Way::Denied),
+            (1, 0) => Ok(Way::Taken),
+            (1, n) if leases > 0 && n == parts.len() - leases => Ok(Way::Again),
+            _ => Err("some were charged and some not".to_owned()),
+        }
+    }
+
+    fn may_fail<'a>(
+        &self,
+        text: &str,
+        before: impl Fn(&[u8]) -> &'a Found,
+        moment: &Moment,
+    ) -> Result<&'static str, String> {
+        let Some(parts) = &self.parts else {
+            // Which word is told of is tested elsewhere.
+            let told = text.starts_with("ERR ") && !text.contains(" holds ");
+            return told
+                .then_some("wrong call")
+                .ok_or("must be told what is wrong".to_owned());
+        };
+        if self.may_be_too_long && text.starts_with("ERR rate must be") {
+            return Ok("rate too long");
+        }
+        let mut told = Err("must not fail".to_owned());
+        for part in parts {
+            told = told.or_else(|_| part.refuses(text, before(&part.key), moment));
+        }
+        told
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    cost: Option<u64>,
+    keep: Option<u64>,
+    once: bool,
+}
+
+impl Options {
+    /// Up to the next limit, or the end.
+    fn read(mut words: Rest, of_lease: bool) -> Option<(Self, Rest)> {
+        let mut options = Self::default();
+        while let [name, rest @ ..] = words {
+            let twice = match name.to_ascii_uppercase().as_slice() {
+                b"BUCKET" | b"WINDOW" | b"LEASE" => break,
+                b"ONCE" if of_lease => {
+                    words = rest;
+                    std::mem::replace(&mut options.once, true)
+                }
+                name @ (b"COST" | b"KEEP") if name == b"KEEP" || !of_lease => {
+                    let n = integer(rest.first()?, 1, MAX_TOKENS)?;
+                    words = &rest[1..];
+                    let slot = match name {
+                        b"COST" => &mut options.cost,
+                        _ => &mut options.keep,
+                    };
+                    slot.replace(n).is_some()
+                }
+                _ => return None,
+            };
+            if twice {
+                return None;
+            }
+        }
+        Some((options, words))
+    }
+}
+
+impl Part {
+    fn says_once(&self) -> bool {
+        match &self.spec {
+            Spec::Lease(lease) => lease.once,
+            _ => true,
+        }
+    }
+
+    /// Whether the token holds a lease, if that is certain; a limit that is none has no token.
+    fn is_live(&self, before: &Found, moment: &Moment) -> Option<bool> {
+        let Spec::Lease(lease) = &self.spec else {
+            return Some(true);
+        };
+        let Content::Leases(ends) = &before.content else {
+            return Some(false);
+        };
+        let (from, to) = ((moment.from / MILLI) as i64, (moment.to / MILLI) as i64);
+        match ends.get(&lease.token) {
+            Some(&end) if end > to && !may_have_expired(before, moment) => Some(true),
+            Some(&end) if end >= from => None,
+            _ => Some(false),
+        }
+    }
+
+    /// Whether the limit did what it would have done alone.
+    fn held(
+        &self,
+        reply: &[i64; 5],
+        before: &Found,
+        after: &Found,
+        meddled: bool,
+        moment: &Moment,
+        way: Way,
+    ) -> Result<(), String> {
+        match &self.spec {
+            Spec::Bucket(limit, ask) => {
+                let verb = match way {
+                    Way::Taken => Verb::Take(*ask),
+                    Way::Denied => Verb::Each(*ask),
+                    Way::Again => Verb::Again(*ask),
+                };
+                let check = Check {
+                    verb,
+                    limit,
+                    reply,
+                    moment,
+                    expires: before.expires,
+                    meddled,
+                };
+                check.any_of(before, after)
+            }
+            Spec::Window(limit, named, ask) => {
+                let asked = match way {
+                    Way::Taken => Asked::Alone(windows::Call::Take(*ask)),
+                    Way::Denied => Asked::Each(*ask),
+                    Way::Again => Asked::Again(*ask),
+                };
+                let call = WindowCall::among(&self.key, *limit, *named, asked);
+                call.replies(*reply, before, after, moment).map(drop)
+            }
+            Spec::Lease(lease) => lease.held(reply, before, after, moment, way),
+        }
+    }
+
+    /// Why it is refused, or that this is not why.
+    fn refuses(&self, text: &str, before: &Found, moment: &Moment) -> Result<&'static str, String> {
+        let told = match (&self.spec, &before.content) {
+            (_, Content::Nothing) | (Spec::Lease(_), Content::Leases(_)) => false,
+            (Spec::Window(limit, named, ask), Content::Text(_)) => {
+                let call = WindowCall::among(&self.key, *limit, *named, Asked::Each(*ask));
+                return call.refuses(text, before, moment);
+            }
+            (Spec::Bucket(..), Content::Text(bytes)) => {
+                State::read(bytes).is_none() && text.contains(" holds ")
+            }
+            // Another's sorted set, or another type.
+            (Spec::Lease(_), Content::Other(_)) => {
+                text.contains(" holds ") || text.starts_with("WRONGTYPE ")
+            }
+            _ => text.starts_with("WRONGTYPE "),
+        };
+        let wrong_end = match &self.spec {
+            Spec::Window(limit, named, ask) => {
+                let call = WindowCall::among(&self.key, *limit, *named, Asked::Each(*ask));
+                call.refuses(text, before, moment).ok()
+            }
+            _ => None,
+        };
+        let told = told.then_some("another kind").or(wrong_end);
+        told.ok_or("must not fail".to_owned())
+    }
+}
+
+impl Lease {
+    fn held(
+        &self,
+        reply: &[i64; 5],
+        before: &Found,
+        after: &Found,
+        moment: &Moment,
+        way: Way,
+    ) -> Result<(), String> {
+        let as_found = match &before.content {
+            Content::Nothing => Some(lease_oracle::Model::default()),
+            Content::Leases(ends) => Some(model(ends)),
+            _ => None,
+        };
+        let gone = may_have_expired(before, moment).then(lease_oracle::Model::default);
+        let left = match &after.content {
+            Content::Nothing => lease_oracle::Model::default(),
+            Content::Leases(ends) => model(ends),
+            _ => return Err("no leases are left".to_owned()),
+        };
+        let (from, to) = ((moment.from / MILLI) as i64, (moment.to / MILLI) as i64);
+        let mut expected = Vec::new();
+        for model in as_found.iter().chain(&gone) {
+            // Valkey's TIME may be microseconds ahead of the system's clock, and so a millisecond.
+            for now in from..=to + 1 {
+                let (says, ends) = self.comes_to(model, now, way);
+                // The key itself may have expired right after.
+                let vanished = gone.is_some() && after.content == Content::Nothing;
+                // Whoever has ended may have been taken out or not.
+                let kept = |of: &lease_oracle::Model, at: &lease_oracle::Model| {
+                    let ended = |end: i64| end <= to + 1;
+                    of.ends
+                        .iter()
+                        .all(|(token, &end)| ended(end) || at.ends.get(token) == Some(&end))
+                };
+                let fits = kept(&ends, &left) && kept(&left, &ends);
+                if says == *reply && (fits || vanished) {
+                    return Ok(());
+                }
+                expected.push(says);
+            }
+        }
+        Err(format!("{self:?} must say one of {expected:?}"))
+    }
+
+    /// What it says and leaves at an instant.
+    fn comes_to(
+        &self,
+        model: &lease_oracle::Model,
+        now: i64,
+        way: Way,
+    ) -> ([i64; 5], lease_oracle::Model) {
+        let acquire = lease_oracle::Call::Acquire {
+            limit: self.limit,
+            keep: self.keep,
+            ttl: self.ttl,
+            token: self.token.clone(),
+        };
+        let outcome = model.outcome(&acquire, now);
+        let says: [i64; 5] = outcome.says.try_into().expect("five integers");
+        if way == Way::Denied && says[0] == 1 {
+            let limit = self.limit;
+            let look = model.outcome(&lease_oracle::Call::Look { limit }, now).says;
+            return ([1, limit, look[2], 0, look[4]], model.clone());
+        }
+        let after = lease_oracle::Model {
+            ends: outcome.after,
+            greatest_limit: 0,
+        };
+        (says, after)
+    }
+}
+
+fn model(ends: &std::collections::BTreeMap<String, i64>) -> lease_oracle::Model {
+    lease_oracle::Model {
+        ends: ends.clone(),
+        greatest_limit: 0,
+    }
+}
+
+/// `[taken, wait_ms, [five integers for each limit]]`.
+fn read(reply: &Value) -> Option<(i64, i64, Vec<[i64; 5]>)> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let [Value::Int(taken), Value::Int(wait), Value::Array(each)] = items.as_slice() else {
+        return None;
+    };
+    let each = each.iter().map(window::integers).collect::<Option<_>>()?;
+    Some((*taken, *wait, each))
+}
+
+/// An error leaves everything as it was; a key may have expired meanwhile.
+pub fn untouched(before: &Found, after: &Found, moment: &Moment) -> Result<(), String> {
+    let same = before == after;
+    let expired = after.content == Content::Nothing && may_have_expired(before, moment);
+    (same || expired)
+        .then_some(())
+        .ok_or("an error changed the key".to_owned())
+}
