@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Breaks the pure code (src/limits) in every way that cargo-mutants knows, one at a time, and lists
-# what its own tests do not see. It takes some two hours on one core, so it is run by hand.
+# Breaks the code in every way that cargo-mutants knows, one at a time, and lists what no test sees.
+# By hand: it takes hours.
 #
-#   scripts/mutants.sh                             all of it
+#   scripts/mutants.sh                             the pure code (src/limits), by its own tests
 #   scripts/mutants.sh -f src/limits/rate.rs       one file; any flag of cargo-mutants' own
+#   scripts/mutants.sh module [--jobs 2] [flags]   the rest, by the quick server tests
 #
 # What is equal to the code as it stands is listed in .cargo/mutants.toml, each with its argument.
 set -euo pipefail
@@ -14,8 +15,12 @@ tool=target/mutants-tool
 if [[ $("$tool/bin/cargo-mutants" mutants --version 2>/dev/null) != "cargo-mutants $version" ]]; then
   cargo install --quiet --locked --root "$tool" --version "$version" cargo-mutants
 fi
-# So few cases of each property see nearly all; a mutant may ask for all memory there is.
-export PROPTEST_CASES=${PROPTEST_CASES:-64}
+# A mutant may ask for all memory there is.
 ulimit -v 8000000
+if [[ ${1:-} == module ]]; then
+  exec nice -n 19 python3 scripts/mutants/module.py "${@:2}"
+fi
+# So few cases of each property see nearly all.
+export PROPTEST_CASES=${PROPTEST_CASES:-64}
 PATH=$PWD/$tool/bin:$PATH exec nice -n 19 cargo mutants --package redis-rl-limits \
   --timeout 60 --output target/mutants "$@"

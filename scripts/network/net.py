@@ -1,12 +1,16 @@
 """Servers in network namespaces of their own, on one bridge, and cuts between them."""
 
+import collections
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import redis
@@ -56,6 +60,48 @@ class Net:
         return node
 
 
+class Wire:
+    """
+    Carries frames between two links, those between a node and its peers a while later: what `netem`
+    does on kernels that have it.
+    """
+
+    def __init__(self, links, peers, seconds):
+        self.peers = {socket.inet_aton(peer) for peer in peers}
+        self.seconds, self.stopped = seconds, False
+        self.ends = []
+        for link in links:
+            end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
+            end.bind((link, 0))
+            self.ends.append(end)
+        self.thread = threading.Thread(target=self.carry)
+        self.thread.start()
+
+    def carry(self):
+        late = collections.deque()
+        while not self.stopped:
+            wait = min(0.05, late[0][0] - time.monotonic()) if late else 0.05
+            for end in select.select(self.ends, [], [], max(0, wait))[0]:
+                frame, origin = end.recvfrom(1 << 16)
+                if origin[2] == socket.PACKET_OUTGOING:
+                    continue
+                other = self.ends[1 - self.ends.index(end)]
+                of_ip = frame[12:14] == b"\x08\x00"
+                if of_ip and (frame[26:30] in self.peers or frame[30:34] in self.peers):
+                    late.append((time.monotonic() + self.seconds, other, frame))
+                else:
+                    other.send(frame)
+            while late and late[0][0] <= time.monotonic():
+                _, other, frame = late.popleft()
+                other.send(frame)
+
+    def stop(self):
+        self.stopped = True
+        self.thread.join()
+        for end in self.ends:
+            end.close()
+
+
 class Node:
     """A server, and the namespace that it is alone in."""
 
@@ -66,6 +112,7 @@ class Node:
         self.sentinel = "--sentinel" in flags
         self.port = SENTINEL if self.sentinel else PORT
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="rl-network-"))
+        self.wire = None
 
     def begin(self):
         inside = ("ip", "netns", "exec", self.space)
@@ -90,6 +137,9 @@ class Node:
         # What `ip netns exec` started took its place.
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        if self.wire:
+            self.wire.stop()
+            run("ip", "link", "del", f"{self.space}w")
         # Without it the namespace would keep the link for a while.
         run("ip", "link", "del", f"{self.space}o")
         run("ip", "netns", "del", self.space)
@@ -124,6 +174,24 @@ class Node:
 
     def heal(self, others, chains=("INPUT", "OUTPUT")):
         self.rules("-D", others, chains)
+
+    def delay(self, others, seconds):
+        """From now on every packet between this one and those is that much longer on its way."""
+        outside, wire, inside = f"{self.space}o", f"{self.space}w", f"{self.space}i"
+        # A frame is carried as it is: whole, and with its checksums.
+        for link in (("ip", "netns", "exec", self.space, "ethtool", "-K", inside), ("ethtool", "-K", outside),
+                     ("ethtool", "-K", self.net.tag)):
+            run(*link, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+        run("ip", "link", "set", outside, "nomaster")
+        run("ip", "link", "add", wire, "type", "veth", "peer", "name", f"{self.space}x")
+        for link in (wire, f"{self.space}x"):
+            run("ethtool", "-K", link, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+        for other in others:
+            run("ip", "netns", "exec", other.space, "ethtool", "-K", f"{other.space}i",
+                "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+        run("ip", "link", "set", f"{self.space}x", "master", self.net.tag, "up")
+        run("ip", "link", "set", wire, "up")
+        self.wire = Wire((outside, wire), [other.address for other in others], seconds)
 
     def rules(self, action, others, chains):
         for other in others:

@@ -56,7 +56,7 @@ pub(crate) fn period_millis(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A duration in milliseconds, from one to those of a hundred years: `15m`, `24h`, `2weeks`.
+/// A duration in milliseconds, at most those of a hundred years: `15m`, `24h`, `2weeks`, `0s`.
 ///
 /// `None` if it is none: both the count, a whole number, and the unit must be there.
 #[inline(always)]
@@ -67,6 +67,5 @@ pub fn parse(text: &[u8]) -> Option<u64> {
 #[inline(always)]
 fn counted_millis(text: &[u8]) -> Option<u64> {
     let (count, unit) = Decimal::read(text)?;
-    let millis = count.whole()?.checked_mul(unit_millis(unit)?)?;
-    (millis > 0).then_some(millis)
+    count.whole()?.checked_mul(unit_millis(unit)?)
 }

@@ -4,14 +4,14 @@ const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Multiplies and folds.
 #[inline(always)]
-pub(crate) fn mix(hash: u64, word: u64) -> u64 {
+pub fn mix(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word).wrapping_mul(ODD.into());
     (product >> 64) as u64 ^ product as u64
 }
 
 /// A seeded hash of all of a key, eight bytes at a time. Keys can be made to collide by who knows
 /// the seed: let it be a number that who chooses the keys cannot know.
-pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
+pub fn hash(seed: u64, key: &[u8]) -> u64 {
     let mut hash = mix(seed, key.len() as u64);
     let mut rest = key;
     while let Some((word, behind)) = rest.split_first_chunk() {
@@ -27,7 +27,7 @@ pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
 
 /// The ends of a key and its length: what most keys differ in, in a few instructions.
 #[inline(always)]
-pub(crate) fn mark(key: &[u8]) -> u64 {
+pub fn mark(key: &[u8]) -> u64 {
     match (key.first_chunk(), key.last_chunk()) {
         (Some(first), Some(last)) => {
             let first = u64::from_le_bytes(*first).rotate_left(7);

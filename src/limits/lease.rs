@@ -36,11 +36,7 @@ impl End {
 
     /// The later of the two.
     pub fn max(self, other: Self) -> Self {
-        if self < other {
-            other
-        } else {
-            self
-        }
+        Self(self.0.max(other.0))
     }
 
     /// From which millisecond on it has ended; `None` if it never does.

@@ -9,7 +9,7 @@
 //!   [`calendar`]: which window an instant lies in.
 //! - [`stored`]: which kind of limit a string holds.
 //! - [`error`]: everything that can be wrong with a call, and its words.
-//! - [`top`]: the keys denied most.
+//! - [`top`]: the keys denied most; [`hash`]: how keys are told apart fast.
 
 #![forbid(unsafe_code)]
 // A panic would take the server and everybody's data with it.
@@ -29,7 +29,7 @@ pub mod decision;
 pub mod distinct;
 pub mod duration;
 pub mod error;
-mod hash;
+pub mod hash;
 mod hint;
 pub mod lease;
 pub mod number;

@@ -65,7 +65,11 @@ impl Decimal {
 
     /// The same number with no zeros at the end of its digits.
     pub fn reduced(mut self) -> Self {
-        while self.mantissa > 0 && self.mantissa.is_multiple_of(10) {
+        // Zero has zeros without end.
+        for _ in 0..MAX_DIGITS {
+            if !self.mantissa.is_multiple_of(10) {
+                break;
+            }
             self.mantissa /= 10;
             self.exponent = self.exponent.saturating_add(1);
         }

@@ -52,6 +52,7 @@ fn each_wrong_rate_gets_its_advice() {
         ("10/weekk", "the unit is none of ms, s, m, h, d and w: did you mean week?"),
         ("10/1 h", "count and unit are written together, without a space: 15m"),
         ("10per hour", "a period comes after a slash: write 10/h"),
+        ("10/xy", "the unit is none of ms, s, m, h, d and w"),
         ("10/abcdefghijklmnop", "the unit is none of ms, s, m, h, d and w"),
         ("11111111111111111111", "it is above 10^12 tokens a second"),
     ] {
@@ -70,6 +71,7 @@ fn each_wrong_window_gets_its_advice() {
         ("1.5h", "the count of a duration must be a whole number: a smaller unit says the same"),
         ("0s", "it must be above 0"),
         ("36526d", "it is over 100 years"),
+        ("1e29h", "it is over 100 years"),
         ("1e31s", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
         ("m", "a duration needs a count: write 1m"),
         ("h", "a duration needs a count: write 1h"),

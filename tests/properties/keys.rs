@@ -6,6 +6,7 @@ use redis_rl_limits::bucket::Bucket;
 use redis_rl_limits::decision::{Limit as _, State as _};
 use redis_rl_limits::distinct::check_distinct;
 use redis_rl_limits::error::Error;
+use redis_rl_limits::hash::{hash, mark, mix};
 
 use crate::cases::{Pair, TODAY};
 use crate::oracle::State;
@@ -67,4 +68,64 @@ fn what_tells_when_a_key_expires_is_told_apart() {
     }
     // The level has no part in it: of one instant there is but one.
     assert_eq!(hashes.len(), 5 * 8 * 5 * 3);
+}
+
+/// Who knows the seed can make keys whose hashes are the same.
+#[test]
+fn keys_of_the_same_hash_are_not_the_same_key() {
+    let seed = 7;
+    // Whatever the first word is, the second one brings the hash to zero.
+    let keys: Vec<Vec<u8>> = (0..20_u64)
+        .map(|first| {
+            let second = mix(mix(seed, 24), first);
+            [first, second, 99].map(u64::to_le_bytes).concat()
+        })
+        .collect();
+    let hashes: HashSet<_> = keys.iter().map(|key| hash(seed, key)).collect();
+    assert_eq!(hashes.len(), 1);
+    assert!(check_distinct(seed, keys.iter().map(Vec::as_slice)).is_ok());
+}
+
+/// Each bit of a hash is as often one as zero, and turns with about half of a key's bits.
+#[test]
+fn a_hash_depends_on_every_bit_of_its_key() {
+    for length in [1, 7, 8, 9, 16, 40] {
+        let (mut ones, mut turned) = ([0; 64], [0; 64]);
+        let mut pairs = 0;
+        let count = |bits: u64, counts: &mut [u32; 64]| {
+            for (at, count) in counts.iter_mut().enumerate() {
+                *count += (bits >> at & 1) as u32;
+            }
+        };
+        for n in 0..200_u64 {
+            let key: Vec<u8> = (0..length).map(|at| (mix(n, at) >> 9) as u8).collect();
+            for bit in 0..8 * key.len() {
+                let mut other = key.clone();
+                other[bit / 8] ^= 1 << (bit % 8);
+                let hashes = [hash(n, &key), hash(n, &other)];
+                count(hashes[1], &mut ones);
+                count(hashes[0] ^ hashes[1], &mut turned);
+                pairs += 1;
+            }
+        }
+        let share = |counts: [u32; 64]| counts.map(|count| f64::from(count) / f64::from(pairs));
+        let (ones, turned) = (share(ones), share(turned));
+        assert!(ones.iter().all(|one| (0.4..0.6).contains(one)), "{ones:?}");
+        assert!(
+            turned.iter().all(|turn| (0.2..0.8).contains(turn)),
+            "{turned:?}"
+        );
+    }
+}
+
+/// Keys that differ at one of their ends, or in length, have marks that differ.
+#[test]
+fn a_mark_tells_ends_and_lengths_apart() {
+    let ends = (0..1_000).map(|n| format!("user:{n:03}:a limit of many:{n:03}:{}", n * n));
+    let lengths = (16..1_000).map(|length| "x".repeat(length));
+    let marks: HashSet<_> = ends
+        .chain(lengths)
+        .map(|key| mark(key.as_bytes()))
+        .collect();
+    assert_eq!(marks.len(), 1_000 + 984);
 }

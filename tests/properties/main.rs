@@ -13,6 +13,7 @@ mod cases;
 mod histories;
 mod hostile;
 mod keys;
+mod numbers;
 mod rates;
 mod waits;
 mod world;
