@@ -4,9 +4,11 @@ was looked at before is left out, so it can be stopped and goes on.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +20,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/mutants"
 SEEN = FOLDER / "module.jsonl"
 CARGO_MUTANTS = ROOT / "target/mutants-tool/bin/cargo-mutants"
-SECONDS = 240
+# So long without a test that ends, and the server goes round and round.
+SILENCE = 60
 # Which tests look first, where the file's own name is not a part of their names.
 FIRST = {
     "all": ["all"], "mixed": ["all"], "several": ["all", "mtake"], "spec": ["all"], "on_string": ["all", "mtake"],
@@ -82,27 +85,21 @@ class Tree:
     def run(self, program, stage):
         """The first test that fails, if one does."""
         library = self.root / "target/debug/libredis_rl.so"
-        process = subprocess.Popen([program, "--test-threads", "6", *stage], cwd=ROOT / "tests", text=True,
+        process = subprocess.Popen([program, "--test-threads", "6", *stage], cwd=ROOT / "tests", bufsize=0,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
                                    env={**os.environ, "REDIS_RL_MODULE": str(library)})
-        # A server that goes round and round fails no test for long.
-        late = []
-        end = lambda: os.killpg(process.pid, signal.SIGKILL)  # noqa: E731
-        timer = threading.Timer(SECONDS, lambda: (late.append(True), end()))
-        timer.start()
         try:
-            for line in process.stdout:
-                if line.startswith("test ") and line.rstrip().endswith("FAILED"):
-                    return f"caught by {line.split()[1]}"
-            if late:
-                return "timeout"
-            return None if process.wait() == 0 else "caught"
+            while True:
+                if not select.select([process.stdout], [], [], SILENCE)[0]:
+                    return "timeout"
+                line = process.stdout.readline()
+                if not line:
+                    return None if process.wait() == 0 else "caught"
+                if line.startswith(b"test ") and line.rstrip().endswith(b"FAILED"):
+                    return f"caught by {line.split()[1].decode()}"
         finally:
-            timer.cancel()
-            try:
-                end()
-            except ProcessLookupError:
-                pass
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

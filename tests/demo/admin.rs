@@ -36,8 +36,8 @@ fn metrics_count_what_happened_and_promtool_accepts_them() {
         "rl_takes_denied_total 3",
         "rl_tokens_taken_total 5",
         "rl_buckets_created_total 3",
-        "rl_top_denials{key=\"rate:limiter:key:eve\"} 2",
-        "rl_top_denials{key=\"rate:limiter:key:bob\"} 1",
+        "rl_top_denials{rank=\"1\"} 2",
+        "rl_top_denials{rank=\"2\"} 1",
     ];
     // What Redis does not tell in time is left out.
     let text = until("everything is told", || {

@@ -14,6 +14,7 @@ mod histories;
 mod hostile;
 mod keys;
 mod numbers;
+mod options;
 mod rates;
 mod waits;
 mod world;
