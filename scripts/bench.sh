@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Measures what a decision costs, here and in what one would use instead, and prints the tables.
-# They are also in target/bench/report.md, with chart.svg, and callgrind's profiles in profiles/.
+# They are also in target/bench/report.md, with the charts, and callgrind's profiles in profiles/.
 #   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
 #   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
+#   scripts/bench.sh --leases  instructions of leases alone, about three minutes
+#   scripts/bench.sh --timed   what takes a quiet machine, and bytes, about ten minutes
 #   scripts/bench.sh --full    also among five million keys
 #   scripts/bench.sh --throttlecrab   beside throttlecrab-server, three minutes
 set -euo pipefail

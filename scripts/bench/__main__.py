@@ -1,8 +1,10 @@
 """Measures what a decision costs, here and in what one would use instead. See scripts/bench.sh."""
 
 import argparse
+import collections
 import concurrent.futures
 import pathlib
+import pickle
 import platform
 import shutil
 import signal
@@ -15,6 +17,7 @@ import chart
 import growth
 import instructions
 import latency
+import leases
 import load
 import report
 import rivals
@@ -74,13 +77,28 @@ def measure_rest(found, libraries, results):
         say(f"bytes: {name}")
 
 
-def measure_windows(libraries):
-    """Windows alone, on the installed server."""
-    binary = shutil.which("redis-server")
+def measure_windows(binary, libraries, results):
+    """Windows alone."""
     wanted = [*named([BASE, PEEK]), *window_cases()]
     counts = instructions.measure(binary, libraries, wanted, STANDALONE)
-    return {MAIN: {"instructions": {STANDALONE: counts},
-                   "windows": bytes_used.windows(binary, libraries)}}
+    results[MAIN]["instructions"] = {STANDALONE: counts}
+    results[MAIN]["windows"] = bytes_used.windows(binary, libraries)
+
+
+def merged(results):
+    """What was measured now, and of earlier runs what was not measured again."""
+    path = TARGET / "results.pickle"
+    known = pickle.loads(path.read_bytes()) if path.exists() else {}
+    for server, parts in results.items():
+        for part, figures in parts.items():
+            of_server = known.setdefault(server, {})
+            if part == "instructions":
+                for setting, counts in figures.items():
+                    of_server.setdefault(part, {}).setdefault(setting, {}).update(counts)
+            else:
+                of_server[part] = figures
+    path.write_bytes(pickle.dumps(known))
+    return known
 
 
 def say(text):
@@ -107,6 +125,10 @@ def main():
                            help="only instructions, only on the installed redis-server")
     arguments.add_argument("--windows", action="store_true",
                            help="only windows, only on the installed redis-server")
+    arguments.add_argument("--leases", action="store_true",
+                           help="only leases, only on the installed redis-server")
+    arguments.add_argument("--timed", action="store_true",
+                           help="only what takes a quiet machine, and bytes")
     arguments.add_argument("--full", action="store_true",
                            help="also among five million keys (4 GB of memory, 5 minutes more)")
     options = arguments.parse_args()
@@ -114,31 +136,31 @@ def main():
         signal.signal(stop, end)
 
     TARGET.mkdir(parents=True, exist_ok=True)
-    ours = {OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE"}
+    libraries = {OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE"}
+    installed = shutil.which("redis-server")
+    results = collections.defaultdict(dict)
     if options.windows:
-        print(report.render(measure_windows(ours), "Windows alone."))
-        return
-    libraries = {
-        **ours,
-        CELL: rivals.redis_cell(TARGET),
-        FLOOR: rivals.floor(TARGET),
-    }
-    found = servers(options.quick)
-    results = {name: {} for name in found}
-    count_instructions(found, libraries, results)
-    if not options.quick:
-        measure_rest(found, libraries, results)
-    if options.full:
-        results[MAIN]["growth"] = growth.measure(found[MAIN], libraries)
+        measure_windows(installed, libraries, results)
+    elif options.leases:
+        results[MAIN]["leases"] = leases.measure(installed, libraries[OURS])
+    else:
+        libraries |= {CELL: rivals.redis_cell(TARGET), FLOOR: rivals.floor(TARGET)}
+        found = servers(options.quick)
+        if not options.timed:
+            count_instructions(found, libraries, results)
+        if not options.quick and not options.timed:
+            results[MAIN]["leases"] = leases.measure(found[MAIN], libraries[OURS])
+        if not options.quick:
+            measure_rest(found, libraries, results)
+        if options.full:
+            results[MAIN]["growth"] = growth.measure(found[MAIN], libraries)
 
     text = report.render(results, about())
     (TARGET / "report.md").write_text(text, encoding="utf-8")
-    (TARGET / "chart.svg").write_text(
-        chart.svg(results[MAIN]["instructions"][STANDALONE],
-                  "Instructions in Redis 7.0 for one call (SET key v PX ms = 1)"),
-        encoding="utf-8")
+    for name, picture in chart.charts(merged(results)).items():
+        (TARGET / f"{name}.svg").write_text(picture, encoding="utf-8")
     print(text)
-    say(f"written to {TARGET.relative_to(ROOT)}/report.md and chart.svg")
+    say(f"written to {TARGET.relative_to(ROOT)}: report.md and the charts")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bytes of memory a bucket takes, and bytes of AOF and of replication a call makes."""
+"""Bytes of memory a limit takes, and bytes of AOF and of replication a call makes."""
 
 import time
 
@@ -18,6 +18,9 @@ def memory(binary, libraries):
     found = {}
     kinds = [(OURS, PLAIN, ["SET", KEY, "1", "EX", "86400"]),
              (OURS, "bucket", ["RL.TAKE", KEY, "100/d", "200"]),
+             (OURS, "fixed window", ["RL.WTAKE", KEY, "200", "1d"]),
+             (OURS, "sliding window", ["RL.WTAKE", KEY, "200", "SLIDING", "1d"]),
+             (OURS, "lease", ["RL.ACQUIRE", KEY, "5", "1d", "0123456789abcdef"]),
              (CELL, "redis-cell", ["CL.THROTTLE", KEY, "199", "100", "86400", "1"])]
     for kind, name, words in kinds:
         with Group(binary, libraries[kind], STANDALONE) as server:

@@ -111,11 +111,3 @@ def table(found):
         ]
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    import shutil
-    import sys
-    binary = sys.argv[1] if len(sys.argv) > 1 else shutil.which("redis-server")
-    library = pathlib.Path(__file__).resolve().parents[2] / "target/release/libredis_rl.so"
-    print(table(measure(binary, str(library))))

@@ -1,5 +1,6 @@
 """The report: the measurements as tables, ready for a README."""
 
+import leases
 from bars import MAIN, bars
 from bytes_used import LIMITS, PLAIN
 from cases import BASE, cases, window_cases
@@ -27,7 +28,7 @@ def number(value, form="{:,.0f}"):
 
 def render(results, about):
     """The whole report."""
-    parts = ["# What a decision costs", about, *instructions(results), *load(results),
+    parts = ["# What a decision costs", about, *instructions(results), *of_leases(results), *load(results),
              *latency(results), *bytes_of(results), *windows(results), *growth(results), *verdicts(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -54,6 +55,13 @@ def instructions(results):
         rows.append(row)
     yield table(["call", f"{columns[0][0]}, instructions",
                  *(f"{server}, {setting}" for server, setting in columns)], rows)
+
+
+def of_leases(results):
+    for parts in results.values():
+        if "leases" in parts:
+            yield "## Instructions for a lease"
+            yield leases.table(parts["leases"])
 
 
 def load(results):
@@ -99,7 +107,7 @@ def bytes_of(results):
     if not shown:
         return
     yield "## Bytes"
-    names = [PLAIN, "bucket", "redis-cell"]
+    names = list(results[shown[0]]["memory"])
     yield "Memory for a key, of 500,000 keys of 17 bytes:"
     yield table(["", *shown], [[name, *(f"{results[server]['memory'][name]:.1f}"
                                         for server in shown)] for name in names])

@@ -8,7 +8,7 @@ use redis::Value;
 use crate::check::{may_have_expired, Check, Moment};
 use crate::lease_oracle;
 use crate::oracle::{self, Limit, Mode, State, MAX_TOKENS, MILLI};
-use crate::syntax::{integer, Ask, Verb};
+use crate::syntax::{integer, limit, Ask, Verb};
 use crate::window::{self, Asked, WindowCall};
 use crate::windows::{self, Named};
 use crate::wire::{Content, Found};
@@ -97,7 +97,7 @@ impl MixedCall {
                 let [rate, burst, options @ ..] = words else {
                     return None;
                 };
-                let limit = Limit::parse(rate, burst).ok()?;
+                let limit = limit(rate, burst).ok()?;
                 self.may_be_too_long |= !oracle::has_few_digits(rate);
                 let (options, rest) = Options::read(options, false)?;
                 let ask = Ask {

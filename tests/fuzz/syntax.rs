@@ -1,5 +1,9 @@
 //! What a call asks for, or all that is wrong with it: any of these may be what it is told.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::thread::LocalKey;
+
 use num_rational::BigRational;
 
 use crate::oracle::{self, Limit, Mode, Refusal, MAX_TOKENS, SECOND};
@@ -80,8 +84,45 @@ pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
 
 /// A whole number in a range.
 pub fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
-    let n = u64::try_from(oracle::parse_whole(text)?).ok()?;
+    let digits = (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    let n = match std::str::from_utf8(text) {
+        Ok(text) if digits => text.parse().ok()?,
+        _ => u64::try_from(oracle::parse_whole(text)?).ok()?,
+    };
     (low..=high).contains(&n).then_some(n)
+}
+
+/// What was read of the same words before: exact fractions take most of the time.
+pub type Known<T> = RefCell<HashMap<Vec<u8>, T>>;
+
+thread_local! {
+    static LIMITS: Known<Result<Limit, Refusal>> = RefCell::default();
+}
+
+/// What the words are, read anew only if they are not known.
+pub fn remembered<T: Clone>(
+    known: &'static LocalKey<Known<T>>,
+    words: &[u8],
+    read: impl FnOnce() -> T,
+) -> T {
+    const MANY: usize = 100_000;
+    known.with_borrow_mut(|known| {
+        if known.len() >= MANY {
+            known.clear();
+        }
+        if !known.contains_key(words) {
+            known.insert(words.to_vec(), read());
+        }
+        known[words].clone()
+    })
+}
+
+/// A rate and a burst, as the oracle reads them.
+pub fn limit(rate: &[u8], burst: &[u8]) -> Result<Limit, Refusal> {
+    // No number has a zero byte in it.
+    remembered(&LIMITS, &[rate, burst].join(&0), || {
+        Limit::parse(rate, burst)
+    })
 }
 
 impl Call {
@@ -97,7 +138,7 @@ impl Call {
 
     fn limit(&mut self, rate: &[u8], burst: &[u8]) -> Option<Limit> {
         let is_burst = integer(burst, 0, MAX_TOKENS).is_some();
-        let refused = match Limit::parse(rate, burst) {
+        let refused = match limit(rate, burst) {
             Ok(limit) => {
                 self.may_be_too_long |= !oracle::has_few_digits(rate);
                 return Some(limit);
@@ -214,10 +255,13 @@ impl Call {
         let count = number(1, 1, 10_u64.pow(18), "ERR count must be");
         let period = number(2, 1, 10_u64.pow(9), "ERR period must be");
         let quantity = number(3, 0, MAX_TOKENS, "ERR quantity must be");
-        let limit = Limit::new(
-            BigRational::from_integer(count.into()),
-            period * SECOND,
-            burst,
+        let limit = remembered(
+            &LIMITS,
+            format!("{count} {period} {burst}").as_bytes(),
+            || {
+                let count = BigRational::from_integer(count.into());
+                Limit::new(count, period * SECOND, burst)
+            },
         );
         match limit {
             Ok(_) => {}

@@ -1,11 +1,13 @@
 //! Calls on windows: what one asks for, or all that is wrong with it, and what it may come to.
 
+use std::cell::RefCell;
+
 use redis::Value;
 
 use crate::calendar::Unit;
 use crate::check::{may_have_expired, Moment, NOTHING};
 use crate::oracle::{self, State, MAX_TOKENS, MILLI};
-use crate::syntax::integer;
+use crate::syntax::{integer, remembered, Known};
 use crate::windows::{decide, After, Ask, Call, Mode, Named, Outcome, Refusal, Stored, MAX_LENGTH};
 use crate::wire::{Content, Found};
 
@@ -273,7 +275,13 @@ impl WindowCall {
                     Named::Sliding(_) => "a sliding window",
                     _ => "a fixed window",
                 };
-                let key = self.key.escape_ascii();
+                let shown = &self.key[..self.key.len().min(64)];
+                let cut = if shown.len() < self.key.len() {
+                    "..."
+                } else {
+                    ""
+                };
+                let key = format!("{}{cut}", shown.escape_ascii());
                 (
                     format!("ERR key '{key}' holds {held}, not {wanted}"),
                     "another kind",
@@ -402,9 +410,14 @@ fn minutes(text: &[u8]) -> Option<i64> {
 
 /// A period of a rate, with its count, in milliseconds.
 pub fn duration(text: &[u8]) -> Option<u64> {
-    let counted = text.first().is_some_and(u8::is_ascii_digit);
-    let (_, nanos) = oracle::parse_rate(&[b"1/", text].concat()).filter(|_| counted)?;
-    Some(nanos / MILLI).filter(|&ms| ms <= MAX_LENGTH)
+    thread_local! {
+        static DURATIONS: Known<Option<u64>> = RefCell::default();
+    }
+    remembered(&DURATIONS, text, || {
+        let counted = text.first().is_some_and(u8::is_ascii_digit);
+        let (_, nanos) = oracle::parse_rate(&[b"1/", text].concat()).filter(|_| counted)?;
+        Some(nanos / MILLI).filter(|&ms| ms <= MAX_LENGTH)
+    })
 }
 
 pub fn integers(reply: &Value) -> Option<[i64; 5]> {
