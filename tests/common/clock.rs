@@ -9,12 +9,23 @@ pub const HANGS: &str = "libfaketime: Cannot recover";
 
 const FILE: &str = "clock";
 
+/// How often a server looks whether its clock was moved.
+#[derive(Clone, Copy)]
+pub enum Looks {
+    EachTime,
+    OnceASecond,
+}
+
 /// What makes a server in this folder run by its own clock.
-pub fn environment(dir: &Path) -> [(&'static str, OsString); 4] {
+pub fn environment(dir: &Path, looks: Looks) -> [(&'static str, OsString); 4] {
+    let cache = match looks {
+        Looks::EachTime => ("FAKETIME_NO_CACHE", "1".into()),
+        Looks::OnceASecond => ("FAKETIME_CACHE_DURATION", "1".into()),
+    };
     [
         ("LD_PRELOAD", library().into()),
         ("FAKETIME_TIMESTAMP_FILE", dir.join(FILE).into()),
-        ("FAKETIME_NO_CACHE", "1".into()),
+        cache,
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
     ]
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::clock::{self, Looks};
 use super::server::{LOG, PRINTED};
-use super::{clock, module, port, Server};
+use super::{module, port, Server};
 
 /// How to start a server. The default is the server under test with the module and no
 /// persistence.
@@ -17,7 +18,7 @@ pub struct Launch {
     module_arguments: Vec<String>,
     arguments: Vec<String>,
     sentinel_file: Option<String>,
-    pub moves_clock: bool,
+    pub looks_at_clock: Option<Looks>,
 }
 
 impl Default for Launch {
@@ -29,7 +30,7 @@ impl Default for Launch {
             module_arguments: Vec::new(),
             arguments: Vec::new(),
             sentinel_file: None,
-            moves_clock: false,
+            looks_at_clock: None,
         }
     }
 }
@@ -87,7 +88,13 @@ impl Launch {
 
     /// A clock that [`Server::set_clock`] moves. Not every server starts under libfaketime.
     pub fn with_clock(mut self) -> Self {
-        self.moves_clock = true;
+        self.looks_at_clock = Some(Looks::EachTime);
+        self
+    }
+
+    /// The same, in a server that need not open the clock's file for every look at the time.
+    pub fn with_clock_seen_once_a_second(mut self) -> Self {
+        self.looks_at_clock = Some(Looks::OnceASecond);
         self
     }
 
@@ -127,8 +134,8 @@ impl Launch {
             command.args(&self.module_arguments);
         }
         command.args(&self.arguments);
-        if self.moves_clock {
-            command.envs(clock::environment(dir));
+        if let Some(looks) = self.looks_at_clock {
+            command.envs(clock::environment(dir, looks));
         }
         // What a server prints beside its log would only stand between the tests' lines.
         let printed = fs::File::create(dir.join(PRINTED)).expect("a file for what it prints");

@@ -150,7 +150,7 @@ impl Server {
     /// Moves its clock to so many seconds from now; it runs on from there.
     pub fn set_clock(&self, seconds: i64) {
         assert!(
-            self.launch.moves_clock,
+            self.launch.looks_at_clock.is_some(),
             "started without a clock of its own"
         );
         clock::set(&self.dir, seconds);

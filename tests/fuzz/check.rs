@@ -31,10 +31,12 @@ pub const NOTHING: Found = Found {
     expires: None,
 };
 
+/// A key is there throughout the millisecond of its expiry; but Redis 8, where it looks for expired
+/// keys by itself, deletes it from the beginning of that on.
 pub fn may_have_expired(found: &Found, moment: &Moment) -> bool {
     found
         .expires
-        .is_some_and(|at| at < (moment.to / MILLI) as i64)
+        .is_some_and(|at| at <= (moment.to / MILLI) as i64)
 }
 
 /// The state that a command sees in a string, at that time. `None`: no bucket.

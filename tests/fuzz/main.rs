@@ -42,7 +42,7 @@ use wire::{Command, Wire};
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 const DAY: i64 = 86_400;
 /// Between two steps of the clock there are so many batches on the mean.
-const BATCHES_A_STEP: u64 = 500;
+const BATCHES_A_STEP: u64 = 5_000;
 /// What a server may come to hold beyond what it held at first: buffers, tables; and for each call.
 const GROWTH: u64 = 1_000_000;
 const CALLS_A_BYTE: u64 = 100;
@@ -124,8 +124,9 @@ impl Fuzz {
         let sign = self.random.one_of(&[-1, 1]);
         // Not on and on in one direction.
         let ahead = (AHEAD.load(Ordering::Relaxed) + sign * by) % (800 * DAY);
-        let latest = now();
         self.server.set_clock(ahead);
+        // Until it noticed the server went on by its old clock.
+        let latest = now();
         AHEAD.store(ahead, Ordering::Relaxed);
         let keys = self.model.keys();
         for key in &keys {
@@ -165,7 +166,7 @@ fn every_reply_is_the_models() {
     let steps_clock = setting("REDIS_RL_FUZZ_CLOCK").is_some();
     let launch = Launch::default().module_arguments(&["CL.THROTTLE"]);
     let launch = if steps_clock {
-        launch.with_clock()
+        launch.with_clock_seen_once_a_second()
     } else {
         launch
     };
