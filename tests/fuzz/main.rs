@@ -46,6 +46,7 @@ const BATCHES_A_STEP: u64 = 5_000;
 /// What a server may come to hold beyond what it held at first: buffers, tables; and for each call.
 const GROWTH: u64 = 1_000_000;
 const CALLS_A_BYTE: u64 = 100;
+const MILLION: u64 = 1_000_000;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -116,11 +117,11 @@ impl Fuzz {
         self.calls += commands.len() as u64;
     }
 
-    /// A second or a year, forward or back; what expired until then is gone for good.
+    /// Some seconds or a year, forward or back; what expired until then is gone for good.
     fn step_clock(&mut self) {
         let by = self
             .random
-            .one_of(&[1, 2, 60, 3_600, DAY, 40 * DAY, 366 * DAY]);
+            .one_of(&[3, 60, 3_600, DAY, 40 * DAY, 366 * DAY]);
         let sign = self.random.one_of(&[-1, 1]);
         // Not on and on in one direction.
         let ahead = (AHEAD.load(Ordering::Relaxed) + sign * by) % (800 * DAY);
@@ -179,13 +180,17 @@ fn every_reply_is_the_models() {
         calls: 0,
     };
     let extent = Extent::asked_for();
-    let (mut at_first, mut steps) = (None, 0);
+    let (mut at_first, mut steps, mut millions) = (None, 0, 0);
     while !extent.is_reached(fuzz.calls) {
         let size = fuzz.random.one_of(&[1, 4, 32]);
         let batch: Vec<_> = (0..size)
             .map(|_| calls::any(&mut fuzz.random, &fuzz.model))
             .collect();
         fuzz.check(&batch);
+        if fuzz.calls / MILLION > millions {
+            millions = fuzz.calls / MILLION;
+            println!("{millions} million calls, {steps} steps of the clock");
+        }
         if at_first.is_none() && fuzz.calls > 10_000 {
             at_first = Some(fuzz.memory());
         }

@@ -125,6 +125,31 @@ fn what_else_expires_within_a_script_is_gone_for_a_take() {
     }
 }
 
+/// A lease that was added by hand beyond the key's expiry goes with it.
+#[test]
+fn leases_that_expire_within_a_script_are_gone_for_a_take_as_for_a_look() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for take in [
+        "'RL.ACQUIRE', KEYS[1], '1', '1h', 'new'",
+        "'RL.ALL', '1', KEYS[1], 'LEASE', '1', '1h', 'new'",
+        "'RL.ALL', '2', KEYS[1], 'b', 'LEASE', '1', '1h', 'new', 'BUCKET', '1/d', '1'",
+    ] {
+        let script = format!(
+            "redis.call('RL.ACQUIRE', KEYS[1], '1', '1h', 'old')
+            redis.call('PEXPIRE', KEYS[1], '1')
+            for n = 1, 2e7 do end
+            return {{redis.call('RL.LEASES', KEYS[1], '1')[1], redis.call('RL.RENEW', KEYS[1], '1h', 'old'),
+                    redis.call({take})[1], redis.call('RL.RELEASE', KEYS[1], 'old')}}"
+        );
+        let [held, renewed, taken, released]: [i64; 4] = c.call(&["EVAL", &script, "1", "k"]);
+        assert_eq!((held, renewed, taken, released), (0, 0, 1, 0), "{take}");
+        let tokens: Vec<String> = c.ask("ZRANGE k 0 -1");
+        assert_eq!(tokens, ["rl:leases", "new"], "{take}");
+        c.ask::<()>("DEL k b");
+    }
+}
+
 #[test]
 fn a_bucket_that_expires_within_a_transaction_is_gone_for_a_take_as_for_a_look() {
     let server = Server::start();
