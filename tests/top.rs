@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use redis_rl_limits::hash::mix;
 use redis_rl_limits::top::{Top, MAX_KEYS};
 
 /// Keys of which a few are frequent: small numbers, and one of two long keys that differ at the end.
@@ -66,4 +67,46 @@ fn a_thousand_offenders_leave_the_heaviest_first() {
     }
     let first: Vec<_> = top.entries().take(2).map(|e| e.key.as_slice()).collect();
     assert_eq!(first, [b"heavier".as_slice(), b"heavy"]);
+}
+
+/// Of each key how often it was denied.
+fn counts(top: &Top) -> Vec<u64> {
+    top.entries().map(|entry| entry.denials).collect()
+}
+
+#[test]
+fn keys_that_look_alike_are_counted_apart() {
+    for n in 0..100_u64 {
+        // The first 256 bytes are all that is kept of a key.
+        let long =
+            |last: u64| [vec![b'x'; 300], n.to_le_bytes().to_vec(), vec![last as u8]].concat();
+        // Whatever the first word is, the second one brings the hash to zero.
+        let colliding = |first: u64| {
+            let second = mix(mix(7, 24), first);
+            [first, second, n].map(u64::to_le_bytes).concat()
+        };
+        for [one, other] in [[1, 2].map(long), [1, 2].map(colliding)] {
+            let mut top = Top::new(2, 7);
+            for key in [&one, &other, &one, &one, &other] {
+                top.denied(key, n);
+            }
+            assert_eq!(counts(&top), [3, 2]);
+        }
+    }
+}
+
+#[test]
+fn what_is_cleared_is_counted_anew() {
+    let mut top = Top::new(2, 7);
+    for key in [b"a", b"b", b"c", b"c"] {
+        top.denied(key, 1);
+    }
+    top.clear();
+    assert_eq!(counts(&top), []);
+    for key in [b"d", b"a", b"a", b"d", b"d"] {
+        top.denied(key, 2);
+    }
+    assert_eq!(counts(&top), [3, 2]);
+    top.denied(b"e", 3);
+    assert_eq!(counts(&top), [3, 3]);
 }

@@ -33,5 +33,5 @@ fn slot(hash: u64) -> Option<&'static AtomicU32> {
 
 /// Never 0, which is what an empty slot holds.
 fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32 | 1
+    ((hash >> 32) as u32).max(1)
 }

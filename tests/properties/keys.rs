@@ -68,6 +68,17 @@ fn what_tells_when_a_key_expires_is_told_apart() {
     }
     // The level has no part in it: of one instant there is but one.
     assert_eq!(hashes.len(), 5 * 8 * 5 * 3);
+    let rates = (1..=200).map(|rate| {
+        let limit = Pair::parse(&rate.to_string(), 1).real;
+        let bytes = State {
+            updated_at: TODAY,
+            tokens: 0,
+        }
+        .bytes();
+        let state = Bucket::from_bytes(&bytes).expect("a bucket");
+        limit.expiry_hash(b"user:1", &state)
+    });
+    assert_eq!(rates.collect::<HashSet<_>>().len(), 200);
 }
 
 /// Who knows the seed can make keys whose hashes are the same.

@@ -1,6 +1,10 @@
 //! Whole numbers, as people and programs write them.
 
+use redis_rl_limits::error::{Error, Parameter};
 use redis_rl_limits::number::{integer, plain_integer, Decimal};
+
+/// The largest burst, cost and limit.
+const MAX: u64 = 100_000_000_000;
 
 #[test]
 fn a_whole_number_is_read_in_every_form_whose_value_is_whole() {
@@ -67,4 +71,34 @@ fn zeros_at_the_end_of_the_digits_go_to_the_exponent() {
     assert_eq!(reduced(15, 3), (15, 3));
     assert_eq!(reduced(10_000_000_000_000_000_000, 0), (1, 19));
     assert_eq!(reduced(0, 0).0, 0);
+}
+
+#[test]
+fn each_number_that_is_refused_says_what_is_accepted() {
+    for (parameter, from, to, told) in [
+        (Parameter::Burst, 0, MAX, "burst must be a whole number from 0 to 10^11"),
+        (Parameter::Cost, 1, MAX, "COST must be a whole number from 1 to 10^11"),
+        (Parameter::Keep, 1, MAX, "KEEP must be a whole number from 1 to 10^11"),
+        (Parameter::MaxWait, 0, 10 * MAX, "MAXWAIT must be a whole number from 0 to 10^12 milliseconds"),
+        (Parameter::Limit, 0, MAX, "limit must be a whole number from 0 to 10^11"),
+        (Parameter::Weekday, 1, 7, "ANCHOR of a WEEK must be a whole number from 1 to 7, Monday to Sunday"),
+        (Parameter::MonthDay, 1, 31, "ANCHOR of a MONTH must be a whole number from 1 to 31"),
+        (
+            Parameter::NumKeys,
+            1,
+            128,
+            "numkeys must be a whole number from 1 to 128, in plain digits, followed by as many keys",
+        ),
+        (Parameter::MaxBurst, 0, MAX - 1, "max_burst must be a whole number from 0 to 10^11 - 1"),
+        (Parameter::Count, 1, 10_u64.pow(18), "count must be a whole number from 1 to 10^18"),
+        (Parameter::Period, 1, 10_u64.pow(9), "period must be a whole number from 1 to 10^9 seconds"),
+        (Parameter::Quantity, 0, MAX, "quantity must be a whole number from 0 to 10^11"),
+        (Parameter::TopCount, 1, 4096, "count must be a whole number from 1 to 4096, or RESET"),
+        (Parameter::Slots, 0, 100_000, "limit must be a whole number from 0 to 100000"),
+        (Parameter::LeaseCount, 1, 100_000, "COUNT must be a whole number from 1 to 100000"),
+    ] {
+        assert_eq!(parameter.bounds(), from..=to, "{told}");
+        let error = Error::Invalid(parameter, b"x").to_string();
+        assert_eq!(error, format!("ERR {told}; got 'x'"));
+    }
 }

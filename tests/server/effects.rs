@@ -240,6 +240,23 @@ fn a_denied_call_under_a_lower_rate_keeps_the_bucket_for_as_long_as_it_takes_to_
     }
 }
 
+/// However many other keys are remembered.
+#[test]
+fn among_very_many_keys_a_denied_call_keeps_its_bucket_all_the_same() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let script = "for n = 1, 300000 do redis.call('RL.TAKE', 'other:' .. n, '1/h', '1') end";
+    c.call::<()>(&["EVAL", script, "0"]);
+    for n in 0..50 {
+        let key = format!("k{n}");
+        c.take(&format!("{key} 1 1000 COST 1000"));
+        let [taken, .., reset_ms] = c.take(&format!("{key} 1/h 10"));
+        assert_eq!(taken, 0);
+        let left = expires_at(&mut c, &key) - i64::try_from(now() / 1_000_000).expect("a time");
+        assert!((left - reset_ms).abs() < 60_000, "{left} ms, {reset_ms} ms");
+    }
+}
+
 /// Only what would run out too early is moved: a key never expires earlier for a denied call.
 #[test]
 fn a_denied_call_under_a_higher_rate_moves_no_expiry() {

@@ -166,6 +166,8 @@ fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
         &["RL.RENEW", "k", "3h", "a", "b", "c"],
         &["MULTI", "ZADD", "PEXPIREAT", "EXEC"],
     );
+    // The other one ends as late, and so does the key.
+    check(&mut c, &["RL.RELEASE", "k", "a"], &["ZREM"]);
     c.ask::<i64>("ZADD k 5 dead");
     c.ask::<i64>("ZADD k +inf ever");
     let words = sent(&server).len();
