@@ -20,9 +20,11 @@ from resp import ReplyError, encode, wait_until  # noqa: E402
 from server import Server  # noqa: E402
 
 LIBRARY = ROOT / "target/release/libredis_rl.so"
+# What the server would remember of slow calls is no part of what may not grow.
 OPTIONS = """
 hz 100
 activerehashing yes
+slowlog-log-slower-than -1
 """
 ROUNDS = 10
 IN_BATCHES_OF = 500
