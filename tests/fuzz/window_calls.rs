@@ -116,7 +116,7 @@ fn options(random: &mut Random, name: &str, limit: u64, used: u64) -> Words {
     match (name, random.below(6)) {
         ("RL.WTAKE", 0) => options.push(vec![option(random, "ATMOST")]),
         ("RL.WTAKE", 1) => {
-            if random.once_in(4) {
+            if random.once_in(2) {
                 options = vec![vec![option(random, "COST"), number(MAX_TOKENS)]];
             }
             options.push(vec![option(random, "FORCE")]);
