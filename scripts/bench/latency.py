@@ -1,6 +1,7 @@
 """How long a call takes at a fixed rate that is half of what the server and this client reach."""
 
 import collections
+import resource
 import select
 import statistics
 import time
@@ -38,12 +39,16 @@ class Stream:
 
 def measure(binary, libraries):
     """{connections: (calls a second, {case: [p50, p99, p99.9] in seconds})}."""
+    # Each case has connections of its own, and the server inherits what is allowed here.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return {connections: with_so_many(binary, libraries, connections) for connections in CONNECTIONS}
 
 
 def with_so_many(binary, libraries, connections):
     with Group(binary, libraries[OURS], STANDALONE) as server:
         wanted = named([BASE, TAKE, DENIED, FIXED], DEEP)
+        server.connect().call("CONFIG", "SET", "maxclients", len(wanted) * connections + 100)
         loads = [Load(server, case, database, connections) for database, case in enumerate(wanted)]
         rate = loads[0].maximum() / 2
         rounds = [[load.paced(rate) for load in loads] for _ in range(ROUNDS)]
