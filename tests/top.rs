@@ -110,3 +110,20 @@ fn what_is_cleared_is_counted_anew() {
     top.denied(b"e", 3);
     assert_eq!(counts(&top), [3, 3]);
 }
+
+#[test]
+fn after_a_clearing_the_key_with_the_fewest_denials_still_makes_room() {
+    let deny =
+        |top: &mut Top, key: &[u8], times: u64| (0..times).for_each(|now| top.denied(key, now));
+    let mut top = Top::new(3, 7);
+    for key in [b"a", b"b", b"c"] {
+        deny(&mut top, key, 5);
+    }
+    // Now it is known which have the fewest.
+    deny(&mut top, b"d", 1);
+    top.clear();
+    for (key, times) in [(b"x", 1), (b"y", 5), (b"z", 9), (b"w", 1)] {
+        deny(&mut top, key, times);
+    }
+    assert_eq!(counts(&top), [9, 5, 2]);
+}
