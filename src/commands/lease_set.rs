@@ -48,14 +48,10 @@ impl<'k> Leases<'k> {
     #[inline(always)]
     pub fn open<'a: 'k>(call: &'k mut Call<'_>, name: &'a Argument<'a>) -> Result<Self, Error<'a>> {
         let now_ms = millis(call);
-        let mut set = call
+        let set = call
             .open_set(name)
             .map_err(|refusal| refused(refusal, name))?;
         check(&set, name)?;
-        if set.has_expired() {
-            // What was added by hand beyond the key's expiry goes with it, as for a look.
-            set.clear();
-        }
         Ok(Self { set, now_ms })
     }
 

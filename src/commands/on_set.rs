@@ -4,7 +4,6 @@ use redis_rl_limits::decision::{Reply, NEVER};
 use redis_rl_limits::error::Error;
 use redis_rl_limits::lease::{End, Verdict};
 
-use super::lease_look::Look;
 use super::lease_set::{self, Held, Leases};
 use super::several::Part;
 use super::spec::Lease;
@@ -82,13 +81,18 @@ impl<'a> Part<'a> for OnSet<'a> {
     }
 
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        let mut look = Look::at(call, self.name.argument)?;
+        // As it was read, since a look may take for gone what was added by hand.
+        let mut leases = Leases::open(call, self.name.argument)?;
+        let held = leases.held_again(&self.held);
         let (taken, wait_ms) = match self.verdict() {
-            Verdict::Deny(ended) => (0, ended.map_or(NEVER, |ended| look.wait_ms(ended))),
+            Verdict::Deny(ended) => {
+                let wait_ms = ended.map_or(NEVER, |ended| leases.wait_ms(&held, ended));
+                (0, wait_ms)
+            }
             Verdict::Grant | Verdict::Renew(_) => (1, 0),
         };
-        let reset_ms = look.reset_ms();
-        drop(look);
+        let reset_ms = leases.reset_ms();
+        drop(leases);
         if taken == 0 {
             LEASES.denied.add(1);
             stats::denied(self.name.bytes, call.now());
