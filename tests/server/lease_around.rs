@@ -141,10 +141,14 @@ fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
             "RL.RENEW",
             "RL.RELEASE",
         ];
-        let new: Vec<_> = words[before..]
+        let mut new: Vec<_> = words[before..]
             .iter()
             .filter(|w| names.contains(&w.as_str()))
             .collect();
+        if expected.len() == 1 {
+            // Redis 6.2 makes a transaction of one command, too.
+            new.retain(|word| *word != "MULTI" && *word != "EXEC");
+        }
         assert_eq!(new, expected, "{command:?}: {words:?}");
         before = words.len();
     };
