@@ -261,3 +261,34 @@ fn the_bounds_of_what_is_accepted() {
         assert!(oracle::Limit::parse(rate.as_bytes(), burst.as_bytes()).is_err());
     }
 }
+
+#[test]
+fn a_limit_tells_its_burst_and_in_what_time_it_fills() {
+    use std::time::Duration;
+    for (rate, burst, fill) in [
+        ("10", 5, Duration::from_millis(500)),
+        ("1/h", 3, Duration::from_secs(3 * 3_600)),
+        ("1000000", 1, Duration::from_micros(1)),
+    ] {
+        let text = burst.to_string();
+        let limit = redis_rl_limits::bucket::Limit::parse(rate.as_bytes(), text.as_bytes());
+        let limit = limit.expect("a limit");
+        assert_eq!((limit.burst(), limit.fill_time()), (burst, fill), "{rate}");
+    }
+}
+
+#[test]
+fn a_full_bucket_that_is_still_stored_is_left_alone_by_a_gift() {
+    use redis_rl_limits::bucket::{Bucket, Limit};
+    use redis_rl_limits::decision::{Change, Limit as _, State as _};
+    let limit = Limit::parse(b"1/d", b"2").expect("a limit");
+    let now = crate::cases::TODAY;
+    let full = crate::oracle::State {
+        updated_at: now,
+        tokens: 2 << 24,
+    };
+    let full = Bucket::from_bytes(&full.bytes()).expect("a bucket");
+    let decision = limit.stand(Some(full), now).give(1);
+    assert!(matches!(decision.change, Change::Keep));
+    assert_eq!(decision.reply.taken, 0);
+}

@@ -263,3 +263,16 @@ fn too_much_by_force_says_how_much_there_may_be() {
         "ERR COST would bring what is used of the window above 2*10^11"
     );
 }
+
+#[test]
+fn a_window_that_ends_when_it_begins_is_none() {
+    use redis_rl_limits::decision::State as _;
+    use redis_rl_limits::window::Window;
+    let bytes = |start: i64, end: i64| {
+        let words = [start, end, 1].map(i64::to_le_bytes).concat();
+        [vec![0xF8], words].concat()
+    };
+    assert!(Window::from_bytes(&bytes(5, 6)).is_some());
+    assert!(Window::from_bytes(&bytes(5, 5)).is_none());
+    assert!(Window::from_bytes(&bytes(6, 5)).is_none());
+}
