@@ -18,7 +18,7 @@ import sys
 LIBRARY = pathlib.Path(__file__).parent.parent / "target/release/libredis_rl.so"
 # What the server calls, and what formatting calls back.
 ENTRY = re.compile(
-    r"command::entry|readers::forget|settings::[gs]et|info::write|RedisModule_On"
+    r"command::entry|replication_needed::forget|settings::[gs]et|info::write|RedisModule_On"
     r"|<redis_rl\S* as core::fmt::"
 )
 PANIC = re.compile(r"panic|unwrap_failed|expect_failed|slice_.*_fail|index_fail|option::.*fail")

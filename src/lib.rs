@@ -18,7 +18,7 @@ mod commands;
 mod server;
 mod stats;
 
-use redis_rl_limits::top::MAX_KEYS;
+use redis_rl_limits::sketch::top::MAX_KEYS;
 use server::{Module, Section, Setting};
 
 static MODULE: Module = Module {
@@ -41,7 +41,7 @@ static MODULE: Module = Module {
             stats::fields().for_each(|(name, value)| section.number(name, value));
         },
     },
-    names: &[&commands::lease_set::MARKER],
+    names: &[&commands::MARKER],
     unload: || stats::keep_top_keys(0),
 };
 

@@ -6,9 +6,9 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redis_rl_limits::decision::Reply;
-use redis_rl_limits::error::Error;
-use redis_rl_limits::top::Top;
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::decision::Reply;
+use redis_rl_limits::sketch::top::Top;
 
 /// A number that only grows.
 pub struct Counter(AtomicU64);

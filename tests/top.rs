@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use redis_rl_limits::hash::mix;
-use redis_rl_limits::top::{Top, MAX_KEYS};
+use redis_rl_limits::sketch::top::{Top, MAX_KEYS};
 
 /// Keys of which a few are frequent: small numbers, and one of two long keys that differ at the end.
 fn key() -> impl Strategy<Value = Vec<u8>> {

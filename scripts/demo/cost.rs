@@ -1,7 +1,7 @@
 //! What a request costs.
 
 use hyper::header::HeaderName;
-use redis_rl_limits::number::plain_integer;
+use redis_rl_limits::grammar::number::plain_integer;
 
 use crate::http::Request;
 

@@ -9,7 +9,7 @@ mod window;
 
 use std::time::Duration;
 
-use redis_rl_limits::error::Error;
+use redis_rl_limits::grammar::error::Error;
 
 pub use bucket::Bucket;
 pub use demand::Demand;

@@ -8,11 +8,11 @@ mod oracle;
 
 use libfuzzer_sys::fuzz_target;
 use oracle::{After, Outcome, State, MAX_TOKENS, UNIT};
-use redis_rl_limits::bucket::{Bucket, Limit};
-use redis_rl_limits::decision::{
+use redis_rl_limits::kinds::bucket::{Bucket, Limit};
+use redis_rl_limits::kinds::decision::{
     Ask, Change, Decision, Limit as _, Mode, Standing as _, State as _,
 };
-use redis_rl_limits::error::Error;
+use redis_rl_limits::grammar::error::Error;
 
 const NUMBERS: usize = 6;
 

@@ -46,7 +46,7 @@ fuzz_target!(|input: &[u8]| {
 /// A text is a limit and a window, or an error that says so.
 fn read(text: &[u8]) {
     let words: Vec<&[u8]> = text.split(|&byte| byte == b' ').collect();
-    if let Err(error) = redis_rl_limits::quota::Quota::parse(&words) {
+    if let Err(error) = redis_rl_limits::grammar::window::Quota::parse(&words) {
         assert!(error.to_string().starts_with("ERR "));
     }
 }

@@ -1,10 +1,10 @@
 //! `RL.TOP [count | RESET]`: the keys denied most.
 
 use redis_rl_limits::bounds::NANOS_PER_MILLI;
-use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::top::{Top as Sketch, MAX_KEYS};
+use redis_rl_limits::grammar::error::{Error, Parameter};
+use redis_rl_limits::sketch::top::{Top as Sketch, MAX_KEYS};
 
-use super::{Answer, Command, FIRST_VERSION};
+use crate::commands::command::{Answer, Command, FIRST_VERSION};
 use crate::server::{Access, Call, Description, Doc, Keys};
 use crate::stats::with_top;
 

@@ -12,7 +12,7 @@ use super::info::{self, Section};
 use super::log::{log, NOTICE, WARNING};
 use super::member::Name;
 use super::settings::{self, Setting};
-use super::{clock, readers, replication, OK};
+use super::{clock, replication, replication_needed, OK};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
@@ -192,7 +192,7 @@ impl Module {
             info::register(ctx, &self.info);
             // Last, when nothing can fail any more: up to Redis 7.0 a load that failed leaves its
             // subscriptions behind, and the server would call into a library that is gone.
-            readers::watch(ctx);
+            replication_needed::watch(ctx);
         }
         true
     }

@@ -8,6 +8,7 @@ mod clock;
 mod command;
 mod description;
 mod docs;
+mod eviction_stats;
 mod expiry;
 mod info;
 mod key;
@@ -16,14 +17,11 @@ mod log;
 mod member;
 mod memory;
 mod peek;
-mod ranks;
-mod readers;
 mod refusal;
 mod replication;
-mod scores;
+mod replication_needed;
 mod settings;
 mod sorted_set;
-mod usage;
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -40,9 +38,9 @@ pub use member::Name;
 pub use peek::MAX_LEN;
 pub use refusal::Refusal;
 pub use replication::SET_COMMANDS;
-pub use scores::Scores;
 pub use settings::Setting;
-pub use sorted_set::{Raised, SortedSet};
+pub use sorted_set::read::Scores;
+pub use sorted_set::write::{Raised, SortedSet};
 
 /// What the server's functions return where all is well.
 const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;

@@ -5,9 +5,9 @@ use redis_module::raw;
 use super::api::api;
 use super::argument::Argument;
 use super::call::Call;
+use super::eviction_stats::{Usage, UNSEEN};
 use super::expiry;
 use super::refusal::Refusal;
-use super::usage::{Usage, UNSEEN};
 
 /// The longest string that is looked at.
 pub const MAX_LEN: usize = 160;

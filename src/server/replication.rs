@@ -1,5 +1,5 @@
 //! What replicas and the AOF are told: the effects of calls, as ordinary commands. Where nobody can
-//! read it, the call is only marked: see [`readers`](super::readers).
+//! read it, the call is only marked: see [`replication_needed`](super::replication_needed).
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_longlong};
@@ -9,7 +9,7 @@ use redis_module::raw;
 use super::api::api;
 use super::argument::Argument;
 use super::member::Name;
-use super::readers::is_unread;
+use super::replication_needed::is_unread;
 
 /// The commands that effects are made of, but for those of sorted sets.
 pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];

@@ -1,7 +1,7 @@
 //! What is told of a rate, a window or a number that is refused: what to write instead.
 
-use redis_rl_limits::bucket::Limit;
-use redis_rl_limits::quota::Quota;
+use redis_rl_limits::grammar::window::Quota;
+use redis_rl_limits::kinds::bucket::Limit;
 
 fn of_rate(rate: &str) -> String {
     let refused = Limit::parse(rate.as_bytes(), b"1").map(|_| ());

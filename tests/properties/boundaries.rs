@@ -1,6 +1,6 @@
 //! Exact numbers for the cases that a reader would try first, and for those where others fell.
 
-use redis_rl_limits::decision::Mode;
+use redis_rl_limits::kinds::decision::Mode;
 
 use crate::cases::{Pair, TODAY};
 use crate::oracle::{State, DAY, MAX_TOKENS, MILLI, SECOND, UNIT};

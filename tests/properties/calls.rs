@@ -1,8 +1,8 @@
 //! One call: the reply and every stored bit are the oracle's.
 
 use proptest::prelude::*;
-use redis_rl_limits::bucket::Bucket;
-use redis_rl_limits::decision::{Ask, Change, Limit as _, Mode, Standing as _, State as _};
+use redis_rl_limits::kinds::bucket::Bucket;
+use redis_rl_limits::kinds::decision::{Ask, Change, Limit as _, Mode, Standing as _, State as _};
 
 use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY};
 use crate::oracle::{self, State, MAX_TOKENS};

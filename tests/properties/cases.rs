@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use redis_rl_limits::bucket::Limit;
-use redis_rl_limits::decision::Mode;
+use redis_rl_limits::kinds::bucket::Limit;
+use redis_rl_limits::kinds::decision::Mode;
 
 use crate::oracle::{self, State, DAY, MAX_FILL, MAX_RATE, MAX_TOKENS, MILLI, SECOND, UNIT};
 

@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use proptest::prelude::*;
-use redis_rl_limits::decision::{Mode, Reply};
+use redis_rl_limits::kinds::decision::{Mode, Reply};
 
 use crate::calls::{aimed, calls};
 use crate::cases::{any_size, config, costs, limits, Pair, TODAY};

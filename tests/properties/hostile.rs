@@ -2,10 +2,10 @@
 //! overflow that a release leaves out.
 
 use proptest::prelude::*;
-use redis_rl_limits::bucket::Bucket;
-use redis_rl_limits::bucket::Limit;
-use redis_rl_limits::decision::{Ask, Limit as _, Mode, Standing as _, State as _};
-use redis_rl_limits::error::Error;
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::bucket::Bucket;
+use redis_rl_limits::kinds::bucket::Limit;
+use redis_rl_limits::kinds::decision::{Ask, Limit as _, Mode, Standing as _, State as _};
 
 use crate::cases::{any_size, config, limits};
 use crate::oracle::{State, MAX_TOKENS, UNIT};

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use redis_rl_limits::bucket::Bucket;
-use redis_rl_limits::decision::{Limit as _, State as _};
-use redis_rl_limits::distinct::check_distinct;
-use redis_rl_limits::error::Error;
+use redis_rl_limits::grammar::distinct::check_distinct;
+use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::hash::{hash, mark, mix};
+use redis_rl_limits::kinds::bucket::Bucket;
+use redis_rl_limits::kinds::decision::{Limit as _, State as _};
 
 use crate::cases::{Pair, TODAY};
 use crate::oracle::State;

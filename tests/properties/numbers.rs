@@ -1,7 +1,7 @@
 //! Whole numbers, as people and programs write them.
 
-use redis_rl_limits::error::{Error, Parameter};
-use redis_rl_limits::number::{integer, plain_integer, Decimal};
+use redis_rl_limits::grammar::error::{Error, Parameter};
+use redis_rl_limits::grammar::number::{integer, plain_integer, Decimal};
 
 /// The largest burst, cost and limit.
 const MAX: u64 = 100_000_000_000;

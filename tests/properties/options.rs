@@ -1,7 +1,7 @@
 //! What may follow a command's fixed arguments.
 
-use redis_rl_limits::decision::{Ask, Mode};
-use redis_rl_limits::options::{Name, Options};
+use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::kinds::decision::{Ask, Mode};
 
 const TAKE: &[Name] = &[
     Name::Cost,

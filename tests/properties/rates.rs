@@ -2,9 +2,9 @@
 
 use num_rational::BigRational;
 use proptest::prelude::*;
-use redis_rl_limits::bucket::Limit;
-use redis_rl_limits::decision::Mode;
-use redis_rl_limits::error::{Error, Parameter};
+use redis_rl_limits::grammar::error::{Error, Parameter};
+use redis_rl_limits::kinds::bucket::Limit;
+use redis_rl_limits::kinds::decision::Mode;
 
 use crate::cases::{any_size, config, limits, Pair};
 use crate::oracle::{self, Refusal, State, MAX_TOKENS, UNIT};
@@ -271,7 +271,7 @@ fn a_limit_tells_its_burst_and_in_what_time_it_fills() {
         ("1000000", 1, Duration::from_micros(1)),
     ] {
         let text = burst.to_string();
-        let limit = redis_rl_limits::bucket::Limit::parse(rate.as_bytes(), text.as_bytes());
+        let limit = redis_rl_limits::kinds::bucket::Limit::parse(rate.as_bytes(), text.as_bytes());
         let limit = limit.expect("a limit");
         assert_eq!((limit.burst(), limit.fill_time()), (burst, fill), "{rate}");
     }
@@ -279,8 +279,8 @@ fn a_limit_tells_its_burst_and_in_what_time_it_fills() {
 
 #[test]
 fn a_full_bucket_that_is_still_stored_is_left_alone_by_a_gift() {
-    use redis_rl_limits::bucket::{Bucket, Limit};
-    use redis_rl_limits::decision::{Change, Limit as _, State as _};
+    use redis_rl_limits::kinds::bucket::{Bucket, Limit};
+    use redis_rl_limits::kinds::decision::{Change, Limit as _, State as _};
     let limit = Limit::parse(b"1/d", b"2").expect("a limit");
     let now = crate::cases::TODAY;
     let full = crate::oracle::State {

@@ -2,7 +2,7 @@
 //! millisecond before.
 
 use proptest::prelude::*;
-use redis_rl_limits::decision::{Mode, Reply};
+use redis_rl_limits::kinds::decision::{Mode, Reply};
 
 use crate::calls::aimed;
 use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY};

@@ -1,13 +1,15 @@
 //! A bucket in a store: calls, the clock, and a key that expires, as around a server.
 
-use redis_rl_limits::bucket::{Bucket, Limit};
-use redis_rl_limits::decision::{Ask, Change, Limit as _, Mode, Reply, Standing as _, State as _};
-use redis_rl_limits::error::Error;
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::bucket::{Bucket, Limit};
+use redis_rl_limits::kinds::decision::{
+    Ask, Change, Limit as _, Mode, Reply, Standing as _, State as _,
+};
 
 use crate::cases::{same_mode, Pair};
 use crate::oracle::{self, After, Outcome, State, MILLI};
 
-type Decision = redis_rl_limits::decision::Decision<Bucket>;
+type Decision = redis_rl_limits::kinds::decision::Decision<Bucket>;
 
 /// What may be done with a bucket.
 #[derive(Clone, Copy, Debug)]

@@ -21,14 +21,14 @@ pub struct Bucket {
     name: String,
     rate: String,
     /// As the module itself reads it.
-    pub exact: redis_rl_limits::bucket::Limit,
+    pub exact: redis_rl_limits::kinds::bucket::Limit,
 }
 
 impl Bucket {
     /// # Errors
     /// The module would not accept it; then with the module's words.
     pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
-        let exact = redis_rl_limits::bucket::Limit::parse(rate.as_bytes(), burst.as_bytes())
+        let exact = redis_rl_limits::kinds::bucket::Limit::parse(rate.as_bytes(), burst.as_bytes())
             .map_err(refusal)?;
         Ok(Self {
             name: name.to_owned(),

@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis_rl_limits::error::Parameter;
-use redis_rl_limits::lease::parse_ttl;
+use redis_rl_limits::grammar::error::Parameter;
+use redis_rl_limits::kinds::lease::parse_ttl;
 
 use super::{command, refusal, Ask, Command, Kind, Limit, Standing};
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use redis_rl_limits::bounds::{MILLIS_PER_DAY, MILLIS_PER_HOUR};
-use redis_rl_limits::duration;
-use redis_rl_limits::error::Parameter;
-use redis_rl_limits::quota::Quota;
+use redis_rl_limits::grammar::duration;
+use redis_rl_limits::grammar::error::Parameter;
+use redis_rl_limits::grammar::window::Quota;
 
 use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing};
 

@@ -5,9 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use redis_rl_limits::bucket::{self, Bucket};
-use redis_rl_limits::decision::{self, Change, Decision, Limit as _, Mode, Reply, Standing as _};
-use redis_rl_limits::top::Top;
+use redis_rl_limits::kinds::bucket::{self, Bucket};
+use redis_rl_limits::kinds::decision::{
+    self, Change, Decision, Limit as _, Mode, Reply, Standing as _,
+};
+use redis_rl_limits::sketch::top::Top;
 
 use super::{Answer, Answering, Look, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
@@ -157,7 +159,7 @@ impl Memory {
             ("rl_tokens_taken", state.taken),
             ("rl_tokens_given", state.given),
         ];
-        let offender = |entry: &redis_rl_limits::top::Entry| Offender {
+        let offender = |entry: &redis_rl_limits::sketch::top::Entry| Offender {
             key: entry.key.clone(),
             denials: entry.denials,
             error: entry.error,

@@ -2,8 +2,8 @@
 //! slot until when.
 
 use proptest::prelude::*;
-use redis_rl_limits::decision::NEVER;
-use redis_rl_limits::lease::{
+use redis_rl_limits::kinds::decision::NEVER;
+use redis_rl_limits::kinds::lease::{
     check_token, check_tokens, parse_ttl, renewed, End, Limit, Room, Verdict,
 };
 

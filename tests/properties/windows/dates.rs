@@ -1,7 +1,7 @@
 //! W2: the windows of the calendar tile time, and begin and end where a calendar on paper says.
 
 use proptest::prelude::*;
-use redis_rl_limits::calendar::{Calendar, Unit, MAX_OFFSET};
+use redis_rl_limits::kinds::calendar::{Calendar, Unit, MAX_OFFSET};
 
 use crate::calendar::{self, DAY, HOUR, MINUTE};
 use crate::cases::{config, offsets, units};

@@ -2,10 +2,10 @@
 //! whenever it is made. What may not be accepted is neither.
 
 use proptest::prelude::*;
-use redis_rl_limits::decision::State;
-use redis_rl_limits::sliding::Sliding;
-use redis_rl_limits::stored;
-use redis_rl_limits::window::Window;
+use redis_rl_limits::kinds::decision::State;
+use redis_rl_limits::kinds::sliding::Sliding;
+use redis_rl_limits::kinds::stored;
+use redis_rl_limits::kinds::window::Window;
 
 use crate::calls::aims;
 use crate::cases::{any_named, config, instants, limits, strings};

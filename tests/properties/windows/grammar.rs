@@ -180,7 +180,7 @@ fn an_offset_has_a_sign_and_two_digits_each() {
         "",
     ] {
         let words: [&[u8]; 4] = [b"10", b"DAY", b"OFFSET", offset.as_bytes()];
-        let error = redis_rl_limits::quota::Quota::parse(&words).expect_err(offset);
+        let error = redis_rl_limits::grammar::window::Quota::parse(&words).expect_err(offset);
         let expected = format!(
             "ERR OFFSET must be from -23:59 to +23:59, with a sign and two digits each, such as \
              +02:00; got '{offset}'"
@@ -191,7 +191,7 @@ fn an_offset_has_a_sign_and_two_digits_each() {
 
 #[test]
 fn an_end_in_another_unit_is_told_apart() {
-    use redis_rl_limits::error::Error;
+    use redis_rl_limits::grammar::error::Error;
     let now = 1_795_000_000_000;
     let told = |end| Error::Until { end, now }.to_string();
     let must =
@@ -217,7 +217,7 @@ fn an_end_in_another_unit_is_told_apart() {
 
 #[test]
 fn options_of_a_give_and_of_a_take() {
-    use redis_rl_limits::options::{Name, Options};
+    use redis_rl_limits::grammar::options::{Name, Options};
     const TAKE: &[Name] = &[Name::Cost, Name::Keep, Name::AtMost, Name::Force];
     const GIVE: &[Name] = &[Name::Cost, Name::At];
     let parse = |text: &'static str, accepted| {
@@ -257,7 +257,7 @@ fn options_of_a_give_and_of_a_take() {
 
 #[test]
 fn too_much_by_force_says_how_much_there_may_be() {
-    let error = redis_rl_limits::error::Error::Used.to_string();
+    let error = redis_rl_limits::grammar::error::Error::Used.to_string();
     assert_eq!(
         error,
         "ERR COST would bring what is used of the window above 2*10^11"
@@ -266,8 +266,8 @@ fn too_much_by_force_says_how_much_there_may_be() {
 
 #[test]
 fn a_window_that_ends_when_it_begins_is_none() {
-    use redis_rl_limits::decision::State as _;
-    use redis_rl_limits::window::Window;
+    use redis_rl_limits::kinds::decision::State as _;
+    use redis_rl_limits::kinds::window::Window;
     let bytes = |start: i64, end: i64| {
         let words = [start, end, 1].map(i64::to_le_bytes).concat();
         [vec![0xF8], words].concat()

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use redis_rl_limits::quota::Quota;
+use redis_rl_limits::grammar::window::Quota;
 
 use crate::calendar::Unit;
 use crate::oracle::Named;

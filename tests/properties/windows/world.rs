@@ -3,10 +3,10 @@
 
 #![allow(dead_code)] // The fuzzer uses its own part of it.
 
-use redis_rl_limits::decision::{self, Change, Decision, Limit, Standing, State};
-use redis_rl_limits::error::Error;
-use redis_rl_limits::quota::Quota;
-use redis_rl_limits::usage::WindowStanding;
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::window::Quota;
+use redis_rl_limits::kinds::decision::{self, Change, Decision, Limit, Standing, State};
+use redis_rl_limits::kinds::usage::WindowStanding;
 
 use crate::named::Pair;
 use crate::oracle::{self, After, Ask, Call, Mode, Outcome, Refusal, MAX_TOKENS, MILLI};

@@ -1,0 +1,33 @@
+//! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::kinds::decision::Reply;
+
+use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
+use crate::commands::string_key::{self, key_and_bucket};
+use crate::server::{Access, Call, Description, Keys};
+
+/// The command.
+pub struct Give;
+
+impl Command for Give {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.GIVE",
+        since: FIRST_VERSION,
+        access: Access::Write,
+        keys: Keys::First,
+        summary: c"Gives tokens back to a rate-limit bucket, at most to full.",
+        complexity: c"O(1)",
+        arguments: &[KEY, RATE, BURST, COST],
+        tips: None,
+    };
+    const SYNTAX: &'static str = "RL.GIVE key rate burst [COST n]";
+    type Answer = Reply;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
+        let tokens = Options::parse(options, Name::OF_COST)?.cost();
+        string_key::give(call, key, limit, |bucket| bucket.give(tokens))
+    }
+}

@@ -1,0 +1,6 @@
+//! The commands on a bucket.
+
+pub mod give;
+pub mod peek;
+pub mod take;
+pub mod throttle;

@@ -1,0 +1,85 @@
+//! `RL.LEASES key limit [COUNT n]`: who holds slots and until when, changing nothing.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::kinds::decision::NEVER;
+use redis_rl_limits::kinds::lease::{Limit, Room, LEASES_TOLD};
+
+use super::look::Look;
+use crate::commands::command::{Answer, Command, KEY, LEASES_VERSION, LIMIT};
+use crate::server::{Access, Call, Description, Doc, Keys};
+
+/// The command.
+pub struct Leases;
+
+/// What it answers.
+pub struct Told {
+    /// Leases held, limit, slots that are free, wait for one more, wait for the last to end.
+    numbers: [i64; 5],
+    /// Token, and milliseconds until its lease ends.
+    leases: Vec<(Vec<u8>, i64)>,
+}
+
+impl Command for Leases {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.LEASES",
+        since: LEASES_VERSION,
+        access: Access::List,
+        keys: Keys::First,
+        summary: c"Tells which slots are held and for how long, changing nothing.",
+        complexity: c"O(log(N)+M) where N is the number of slots held and M that of those told",
+        arguments: &[
+            KEY,
+            LIMIT,
+            Doc::integer(c"count").after(c"COUNT").optional(),
+        ],
+        tips: Some(c"nondeterministic_output"),
+    };
+    const SYNTAX: &'static str = "RL.LEASES key limit [COUNT n]";
+    type Answer = Told;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<Told, Error<'a>> {
+        let [key, limit, options @ ..] = call.arguments() else {
+            return Err(Error::Usage(Self::SYNTAX));
+        };
+        let options = Options::parse(options, Name::OF_LEASES)?;
+        let limit = Limit::parse(limit.bytes(), 0)?;
+        let most = options.count().unwrap_or(LEASES_TOLD);
+
+        let mut look = Look::at(call, key)?;
+        let live = look.held.live as u64;
+        let wait_ms = match limit.room(live) {
+            Room::Now => 0,
+            Room::After(ended) => look.wait_ms(ended),
+            Room::Never => NEVER,
+        };
+        let held = i64::try_from(live).unwrap_or(i64::MAX);
+        let reply = limit.reply(held, live, wait_ms, look.reset_ms());
+        let mut leases = Vec::new();
+        look.each(
+            usize::try_from(most).unwrap_or(usize::MAX),
+            |token, left| {
+                leases.push((token.to_vec(), left));
+            },
+        );
+        Ok(Told {
+            numbers: reply.fields(),
+            leases,
+        })
+    }
+}
+
+impl Answer for Told {
+    fn send(&self, call: &Call<'_>) {
+        call.reply_array(self.numbers.len().saturating_add(1));
+        for &number in &self.numbers {
+            call.reply_integer(number);
+        }
+        call.reply_array(self.leases.len());
+        for (token, left) in &self.leases {
+            call.reply_array(2);
+            call.reply_bytes(token);
+            call.reply_integer(*left);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Leases that are only looked at.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::lease::End;
+
+use super::set::{check, count, millis, refused, reset_ms, wait_ms, Held};
+use crate::server::{Argument, Call, Scores};
+
+/// Leases that are only looked at.
+pub struct Look<'k> {
+    set: Scores<'k>,
+    /// How they stand.
+    pub held: Held,
+}
+
+impl<'k> Look<'k> {
+    /// Looks at a key.
+    ///
+    /// # Errors
+    /// It holds something else than leases.
+    pub fn at<'a: 'k>(call: &'k mut Call<'_>, name: &'a Argument<'a>) -> Result<Self, Error<'a>> {
+        let now_ms = millis(call);
+        let mut set = call
+            .look_at_set(name)
+            .map_err(|refusal| refused(refusal, name))?;
+        check(&set, name)?;
+        let mut held = count(&mut set, now_ms);
+        if set.has_expired() {
+            // A replica still has it; what was added by hand beyond the key's expiry goes with it.
+            held.live = 0;
+        }
+        Ok(Self { set, held })
+    }
+
+    /// Milliseconds until so many of the live leases have ended.
+    pub fn wait_ms(&mut self, ended: u64) -> i64 {
+        wait_ms(&mut self.set, &self.held, ended)
+    }
+
+    /// Milliseconds until the last lease has ended.
+    pub fn reset_ms(&mut self) -> i64 {
+        match self.held.live {
+            0 => 0,
+            _ => reset_ms(&mut self.set, self.held.now_ms),
+        }
+    }
+
+    /// Shows the first live leases, soonest to end first: token, and milliseconds until it ends.
+    pub fn each(&mut self, most: usize, mut show: impl FnMut(&[u8], i64)) {
+        let now_ms = self.held.now_ms;
+        let most = most.min(self.held.live);
+        self.set.each_above(now_ms as f64, most, |token, score| {
+            show(token, End(score).millis_left(now_ms));
+        });
+    }
+}

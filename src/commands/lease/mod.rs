@@ -1,0 +1,8 @@
+//! The commands on leases.
+
+pub mod acquire;
+pub mod list;
+pub mod look;
+pub mod release;
+pub mod renew;
+pub mod set;

@@ -1,0 +1,49 @@
+//! `RL.RELEASE key token [token …]`: frees the tokens' slots, and nobody else's.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::lease::check_tokens;
+
+use super::set::Leases;
+use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN};
+use crate::server::{Access, Call, Description, Keys};
+use crate::stats::LEASES;
+
+/// The command.
+pub struct Release;
+
+impl Command for Release {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.RELEASE",
+        since: LEASES_VERSION,
+        access: Access::Write,
+        keys: Keys::First,
+        summary: c"Frees the slots of tokens, and tells how many were held.",
+        complexity:
+            c"O(M*log(N)) where M, at most 128, is the number of tokens and N that of slots held",
+        arguments: &[KEY, TOKEN.multiple()],
+        tips: None,
+    };
+    const SYNTAX: &'static str = "RL.RELEASE key token [token ...]";
+    /// How many were held and live.
+    type Answer = u64;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<u64, Error<'a>> {
+        let [key, tokens @ ..] = call.arguments() else {
+            return Err(Error::Usage(Self::SYNTAX));
+        };
+        if tokens.is_empty() {
+            return Err(Error::Usage(Self::SYNTAX));
+        }
+        check_tokens(tokens)?;
+
+        let mut leases = Leases::open(call, key)?;
+        let released = leases.release_all(tokens);
+        drop(leases);
+
+        if released > 0 {
+            LEASES.released.add(released);
+            call.notify(c"rl.release", key);
+        }
+        Ok(released)
+    }
+}

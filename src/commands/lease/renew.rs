@@ -1,0 +1,52 @@
+//! `RL.RENEW key ttl token [token …]`: later ends for leases that are live. Never brings one back.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::lease::{check_tokens, parse_ttl};
+
+use super::set::{refused, Leases};
+use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN, TTL};
+use crate::server::{Access, Call, Description, Keys};
+use crate::stats::LEASES;
+
+/// The command.
+pub struct Renew;
+
+impl Command for Renew {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.RENEW",
+        since: LEASES_VERSION,
+        access: Access::Write,
+        keys: Keys::First,
+        summary: c"Extends leases that have not ended, and tells how many.",
+        complexity:
+            c"O(M*log(N)) where M, at most 128, is the number of tokens and N that of slots held",
+        arguments: &[KEY, TTL, TOKEN.multiple()],
+        tips: None,
+    };
+    const SYNTAX: &'static str = "RL.RENEW key ttl token [token ...]";
+    /// How many were renewed.
+    type Answer = u64;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<u64, Error<'a>> {
+        let [key, ttl, tokens @ ..] = call.arguments() else {
+            return Err(Error::Usage(Self::SYNTAX));
+        };
+        if tokens.is_empty() {
+            return Err(Error::Usage(Self::SYNTAX));
+        }
+        let ttl_ms = parse_ttl(ttl.bytes())?;
+        check_tokens(tokens)?;
+
+        let mut leases = Leases::open(call, key)?;
+        let renewed = leases
+            .renew_all(tokens, ttl_ms)
+            .map_err(|refusal| refused(refusal, key))?;
+        drop(leases);
+
+        if renewed > 0 {
+            LEASES.renewed.add(renewed);
+            call.notify(c"rl.acquire", key);
+        }
+        Ok(renewed)
+    }
+}

@@ -1,0 +1,299 @@
+//! What the commands on leases share: the sorted set that holds them, token → when it ends.
+//!
+//! A call reads ([`Leases::held`]), decides, and writes ([`Leases::grant`], [`Leases::renew`]). In
+//! between the key may be closed, as it must be where a call has several.
+
+use redis_rl_limits::bounds::NANOS_PER_MILLI;
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::lease::{self, renewed, End};
+
+use crate::server::{Argument, Call, Name, Raised, Refusal, Scores, SortedSet};
+use crate::stats::LEASES;
+
+/// The member by which a set is known to be ours, as the server keeps it.
+pub static MARKER: Name = Name::new(lease::MARKER);
+
+/// The most ended leases that a call takes out, so that its time is bounded. More than one, so
+/// that they become fewer.
+const TRIMMED_A_CALL: usize = 16;
+
+/// How the leases at a key stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Leases that have not ended.
+    pub live: usize,
+    /// Members that do not count: the marker, and leases that ended and were not trimmed.
+    pub dead: usize,
+    pub(super) now_ms: i64,
+}
+
+impl Held {
+    /// Whether all members but the marker are live.
+    pub fn none_has_ended(&self) -> bool {
+        self.dead == 1
+    }
+}
+
+/// An open key with leases, or none.
+pub struct Leases<'k> {
+    set: SortedSet<'k>,
+    now_ms: i64,
+}
+
+impl<'k> Leases<'k> {
+    /// Opens a key.
+    ///
+    /// # Errors
+    /// It holds something else than leases.
+    #[inline(always)]
+    pub fn open<'a: 'k>(call: &'k mut Call<'_>, name: &'a Argument<'a>) -> Result<Self, Error<'a>> {
+        let now_ms = millis(call);
+        let set = call
+            .open_set(name)
+            .map_err(|refusal| refused(refusal, name))?;
+        check(&set, name)?;
+        Ok(Self { set, now_ms })
+    }
+
+    /// How they stand.
+    #[inline(always)]
+    pub fn held(&mut self) -> Held {
+        count(&mut self.set, self.now_ms)
+    }
+
+    /// How they stand now that the key is open once more. That is what was `held` before, unless
+    /// another module changed the set when it heard that one of the call's other keys expired.
+    #[inline(always)]
+    pub fn held_again(&mut self, held: &Held) -> Held {
+        match held.live.saturating_add(held.dead) == self.set.len() {
+            true => *held,
+            false => self.held(),
+        }
+    }
+
+    /// The end of a token's lease, if it is live.
+    #[inline(always)]
+    pub fn own(&self, token: &Argument<'_>) -> Option<End> {
+        self.end(token).filter(|end| end.is_live(self.now_ms))
+    }
+
+    /// A slot for a token, or a later end for the one that it has: where there is room for one
+    /// more and no lease has ended, the set need not be asked first which of the two it is.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[inline(always)]
+    pub fn grant_or_renew(
+        &mut self,
+        token: &Argument<'k>,
+        ttl_ms: u64,
+    ) -> Result<(Raised, End), Refusal> {
+        let end = End::after(self.now_ms, ttl_ms);
+        let raised = self.set.raise(token, end.millis().unwrap_or(i64::MAX))?;
+        Ok((raised, self.expire_with_the_last(end)))
+    }
+
+    /// When a token's lease ends, or did.
+    #[inline(always)]
+    fn end(&self, token: &Argument<'_>) -> Option<End> {
+        self.set.score(token).map(End)
+    }
+
+    /// A slot for a token that has none, where [`held`](Self::held) found room. Tells when the last
+    /// of all leases ends.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[inline(always)]
+    pub fn grant(
+        &mut self,
+        held: &Held,
+        token: &Argument<'k>,
+        ttl_ms: u64,
+    ) -> Result<End, Refusal> {
+        if held.dead == 0 {
+            self.set.add(&MARKER.argument(), 0)?;
+        }
+        let end = End::after(self.now_ms, ttl_ms);
+        self.set.add(token, end.millis().unwrap_or(i64::MAX))?;
+        self.trim(held);
+        Ok(self.expire_with_the_last(end))
+    }
+
+    /// A later end for a token whose lease is live until `own`. Tells when the last of all leases
+    /// ends.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    pub fn renew(
+        &mut self,
+        held: &Held,
+        own: End,
+        token: &Argument<'k>,
+        ttl_ms: u64,
+    ) -> Result<End, Refusal> {
+        let end = self.extend(own, token, ttl_ms)?.unwrap_or(own);
+        self.trim(held);
+        Ok(self.expire_with_the_last(end))
+    }
+
+    /// Later ends for those of the tokens that have a live lease. Tells how many have.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    pub fn renew_all(&mut self, tokens: &[Argument<'k>], ttl_ms: u64) -> Result<u64, Refusal> {
+        let mut renewed: u64 = 0;
+        let mut latest = None;
+        for token in tokens {
+            let Some(own) = self.end(token) else {
+                continue;
+            };
+            if let Some(end) = self.extend(own, token, ttl_ms)? {
+                renewed = renewed.saturating_add(1);
+                latest = Some(latest.map_or(end, |latest| end.max(latest)));
+            }
+        }
+        if let Some(latest) = latest.filter(|_| self.set.is_changed()) {
+            self.expire_with_the_last(latest);
+        }
+        Ok(renewed)
+    }
+
+    /// A lease's end, later if that comes of it; `None` if it has ended.
+    fn extend(
+        &mut self,
+        own: End,
+        token: &Argument<'k>,
+        ttl_ms: u64,
+    ) -> Result<Option<End>, Refusal> {
+        let renewed = renewed(own, self.now_ms, ttl_ms);
+        let later = renewed.filter(|&end| end != own);
+        if let Some(millis) = later.and_then(End::millis) {
+            self.set.add(token, millis)?;
+        }
+        Ok(renewed)
+    }
+
+    /// Frees the slots of those of the tokens that have a live lease. Tells how many had.
+    pub fn release_all(&mut self, tokens: &[Argument<'k>]) -> u64 {
+        let mut released: u64 = 0;
+        let mut latest: Option<End> = None;
+        for token in tokens {
+            if let Some(end) = self.end(token).filter(|end| end.is_live(self.now_ms)) {
+                self.set.remove(token);
+                released = released.saturating_add(1);
+                latest = Some(latest.map_or(end, |latest| latest.max(end)));
+            }
+        }
+        if let Some(latest) = latest {
+            self.shrink(latest);
+        }
+        released
+    }
+
+    /// Takes out leases that ended, if there are any.
+    #[inline(always)]
+    fn trim(&mut self, held: &Held) {
+        if held.dead > 1 {
+            let most = TRIMMED_A_CALL;
+            let trimmed = self.set.trim(self.now_ms as f64, lease::MARKER, most);
+            LEASES.trimmed.add(trimmed as u64);
+        }
+    }
+
+    /// Makes sure that a new lease finds memory, in a key that exists too.
+    ///
+    /// # Errors
+    /// The server's memory is used up.
+    #[inline(always)]
+    pub fn check_memory(&self) -> Result<(), Refusal> {
+        self.set.check_memory()
+    }
+
+    /// The millisecond of the call.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// After slots were freed, of which the last to end would have at `freed`: lets the key expire
+    /// when the last lease ends, or removes it where none is live.
+    fn shrink(&mut self, freed: End) {
+        match self.set.last().map(End) {
+            // The key expires with it already.
+            Some(last) if last.is_live(self.now_ms) && last >= freed => {}
+            Some(last) if last.is_live(self.now_ms) => self.set.expire_at(last.millis()),
+            _ => self.set.clear(),
+        }
+    }
+
+    /// Lets the key expire when the last of all leases ends, of which one ends at `end`. Tells
+    /// when that is.
+    #[inline(always)]
+    fn expire_with_the_last(&mut self, end: End) -> End {
+        if !self.set.has_above(end.0) && self.set.is_changed() {
+            self.set.expire_at(end.millis());
+            return end;
+        }
+        let last = self.set.last().map_or(end, End);
+        if self.set.expires_at() != last.millis() {
+            self.set.expire_at(last.millis());
+        }
+        last
+    }
+
+    /// Milliseconds until so many of the live leases have ended.
+    pub fn wait_ms(&mut self, held: &Held, ended: u64) -> i64 {
+        wait_ms(&mut self.set, held, ended)
+    }
+
+    /// Milliseconds until the last lease has ended.
+    pub fn reset_ms(&mut self) -> i64 {
+        reset_ms(&mut self.set, self.now_ms)
+    }
+}
+
+/// How the leases in a set stand, whoever asks.
+#[inline(always)]
+pub(super) fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
+    let dead = set.count_up_to(now_ms);
+    Held {
+        live: set.len().saturating_sub(dead),
+        dead,
+        now_ms,
+    }
+}
+
+pub(super) fn wait_ms(set: &mut Scores<'_>, held: &Held, ended: u64) -> i64 {
+    let nth = usize::try_from(ended).unwrap_or(usize::MAX);
+    set.nth_above(held.now_ms as f64, held.dead, nth)
+        .map_or(0, |score| End(score).millis_left(held.now_ms))
+}
+
+pub(super) fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
+    set.last().map_or(0, |score| End(score).millis_left(now_ms))
+}
+
+/// Makes sure that a set is ours.
+#[inline(always)]
+pub(super) fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
+    match set.score(&MARKER.argument()) == Some(0.0) || set.len() == 0 {
+        true => Ok(()),
+        false => Err(Error::ForeignSet(name.bytes())),
+    }
+}
+
+/// The millisecond of a call.
+pub(super) fn millis(call: &Call<'_>) -> i64 {
+    i64::try_from(call.now() / NANOS_PER_MILLI).unwrap_or(i64::MAX)
+}
+
+/// A refusal of the server's, in the words of a command on leases.
+#[cold]
+pub fn refused<'a>(refusal: Refusal, name: &Argument<'a>) -> Error<'a> {
+    let key = name.bytes();
+    match refusal {
+        Refusal::WrongType | Refusal::OtherLength => Error::WrongType(key),
+        Refusal::OutOfMemory => Error::NoMemoryForLease(key),
+        Refusal::WriteFailed => Error::WriteFailed(key),
+    }
+}

@@ -1,0 +1,103 @@
+//! `RL.ALL numkeys key [key …] spec [spec …]`: every limit or none, whatever its kind.
+
+use redis_rl_limits::grammar::distinct::check_distinct;
+use redis_rl_limits::grammar::error::Error;
+
+use super::lease_part::OnSet;
+use super::limit_spec::Spec;
+use super::numkeys::split;
+use super::part::Mixed;
+use super::reply::Replies;
+use super::small_vec::Few;
+use super::take_all::{answer, take_all_or_none};
+use crate::commands::command::{
+    Command, BURST, COST, KEEP, KEY, LEASES_VERSION, LIMIT, RATE, TOKEN, TTL,
+};
+use crate::commands::window::arguments::WINDOW;
+use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
+
+/// The command.
+pub struct All;
+
+impl Command for All {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.ALL",
+        since: LEASES_VERSION,
+        access: Access::Write,
+        keys: Keys::Counted { step: 1 },
+        summary: c"Takes from every one of several limits of any kind, or from none of them.",
+        complexity: c"O(N*log(M)) where N, at most 128, is the number of limits and M that of \
+                      leases",
+        arguments: &[
+            Doc::integer(c"numkeys"),
+            KEY.multiple(),
+            Doc::one_of(
+                c"spec",
+                &[
+                    Doc::block(c"bucket", &[RATE, BURST, COST, KEEP]).after(c"BUCKET"),
+                    Doc::block(c"window", &[LIMIT, WINDOW, COST, KEEP]).after(c"WINDOW"),
+                    Doc::block(
+                        c"lease",
+                        &[
+                            LIMIT,
+                            TTL,
+                            TOKEN,
+                            KEEP,
+                            Doc::token(c"once", c"ONCE").optional(),
+                        ],
+                    )
+                    .after(c"LEASE"),
+                ],
+            )
+            .multiple(),
+        ],
+        tips: None,
+    };
+    const SYNTAX: &'static str = "RL.ALL numkeys key [key ...] spec [spec ...], where a spec is \
+        BUCKET rate burst [COST n] [KEEP n] | WINDOW limit window [COST n] [KEEP n] | \
+        LEASE limit ttl token [KEEP n] [ONCE]";
+    type Answer = Replies;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
+        let (keys, words) = split(call.arguments(), 1, Self::SYNTAX)?;
+        let specs = parse(call, keys, words, Self::SYNTAX)?;
+        let mut parts = Few::new();
+        for (name, spec) in keys.iter().zip(specs.iter()) {
+            parts.push(Mixed::read(call, KeyName::of(name), spec)?);
+        }
+        if was_made_before(&parts) {
+            return answer(1, &parts, |part| part.retry(call));
+        }
+        take_all_or_none(call, &parts, 1)
+    }
+}
+
+/// The limits, one for each key, if no key is there twice.
+fn parse<'a>(
+    call: &Call<'a>,
+    keys: &'a [Argument<'a>],
+    mut words: &'a [Argument<'a>],
+    syntax: &'static str,
+) -> Result<Few<Spec<'a>>, Error<'a>> {
+    check_distinct(call.seed(), keys.iter().map(Argument::bytes))?;
+    let mut specs = Few::new();
+    for _ in keys {
+        if words.is_empty() {
+            return Err(Error::LimitForEachKey { keys: keys.len() });
+        }
+        let (spec, rest) = Spec::parse(words, syntax)?;
+        specs.push(spec);
+        words = rest;
+    }
+    match words {
+        [] => Ok(specs),
+        _ => Err(Error::LimitForEachKey { keys: keys.len() }),
+    }
+}
+
+/// Whether this very call was made before: there is a lease, and every one says ONCE and is held
+/// by its token.
+fn was_made_before(parts: &Few<Mixed<'_>>) -> bool {
+    let mut leases = parts.iter().filter_map(Mixed::lease).peekable();
+    leases.peek().is_some() && leases.all(OnSet::was_made_before)
+}

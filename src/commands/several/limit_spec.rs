@@ -1,0 +1,101 @@
+//! How a mixed call names a limit of each kind.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::grammar::window::Quota;
+use redis_rl_limits::kinds::decision::Ask;
+use redis_rl_limits::kinds::lease::{self, check_token, parse_ttl};
+use redis_rl_limits::kinds::{bucket, sliding, window};
+
+use crate::server::Argument;
+
+/// A limit as a call names it.
+pub enum Spec<'a> {
+    /// `BUCKET rate burst [COST n] [KEEP n]`
+    Bucket(bucket::Limit, Ask),
+    /// `WINDOW limit window [COST n] [KEEP n]`
+    Window(window::Limit, Ask),
+    /// The same with a window that slides.
+    Sliding(sliding::Limit, Ask),
+    /// `LEASE limit ttl token [KEEP n] [ONCE]`
+    Lease(Lease<'a>),
+}
+
+/// A lease as a call names it.
+#[derive(Clone, Copy)]
+pub struct Lease<'a> {
+    pub(super) limit: lease::Limit,
+    pub(super) ttl_ms: u64,
+    pub(super) token: &'a Argument<'a>,
+    /// Whether a call that was made before with this token is not made again.
+    pub once: bool,
+}
+
+impl<'a> Spec<'a> {
+    /// Reads the limit that `words` begin with; what follows comes back as well.
+    ///
+    /// # Errors
+    /// It is none, or not accepted; `syntax` if words are missing.
+    pub fn parse(
+        words: &'a [Argument<'a>],
+        syntax: &'static str,
+    ) -> Result<(Self, &'a [Argument<'a>]), Error<'a>> {
+        let usage = Error::Usage(syntax);
+        let (kind, words) = words.split_first().ok_or(usage)?;
+        let is = |name: &str| kind.bytes().eq_ignore_ascii_case(name.as_bytes());
+        if is("BUCKET") {
+            let [rate, burst, words @ ..] = words else {
+                return Err(usage);
+            };
+            let limit = bucket::Limit::parse(rate.bytes(), burst.bytes())?;
+            let (options, rest) = options(words, Name::OF_MIXED)?;
+            Ok((Self::Bucket(limit, options.ask()), rest))
+        } else if is("WINDOW") {
+            if words.len() < 2 {
+                return Err(usage);
+            }
+            let (quota, words) = Quota::parse(words)?;
+            let (options, rest) = options(words, Name::OF_MIXED)?;
+            let spec = match quota {
+                Quota::Fixed(limit) => Self::Window(limit, options.ask()),
+                Quota::Sliding(limit) => Self::Sliding(limit, options.ask()),
+            };
+            Ok((spec, rest))
+        } else if is("LEASE") {
+            let [limit, ttl, token, words @ ..] = words else {
+                return Err(usage);
+            };
+            check_token(token.bytes())?;
+            let (options, rest) = options(words, Name::OF_MIXED_LEASE)?;
+            let lease = Lease {
+                limit: lease::Limit::parse(limit.bytes(), options.keep())?,
+                ttl_ms: parse_ttl(ttl.bytes())?,
+                token,
+                once: options.once(),
+            };
+            Ok((Self::Lease(lease), rest))
+        } else {
+            Err(Error::Kind(kind.bytes()))
+        }
+    }
+}
+
+/// The options of one limit, up to the next limit.
+fn options<'a>(
+    words: &'a [Argument<'a>],
+    accepted: &'static [Name],
+) -> Result<(Options, &'a [Argument<'a>]), Error<'a>> {
+    let (options, rest) = Options::parse_prefix(words, accepted)?;
+    match rest {
+        [word, ..] if !begins_limit(word.bytes()) => {
+            Err(Error::UnknownOption(word.bytes(), accepted))
+        }
+        _ => Ok((options, rest)),
+    }
+}
+
+fn begins_limit(word: &[u8]) -> bool {
+    [&b"BUCKET"[..], b"WINDOW", b"LEASE"]
+        .iter()
+        .any(|name| word.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,24 @@
+//! `numkeys …`: how the calls on several keys begin.
+
+use redis_rl_limits::grammar::error::{Error, Parameter};
+use redis_rl_limits::grammar::number::plain_integer;
+
+use crate::server::Argument;
+
+/// The arguments of the keys, `step` for each, and what stands behind them.
+///
+/// # Errors
+/// There is no number of keys, or it is not accepted, or fewer arguments follow.
+pub fn split<'s, 'a>(
+    arguments: &'s [Argument<'a>],
+    step: usize,
+    syntax: &'static str,
+) -> Result<(&'s [Argument<'a>], &'s [Argument<'a>]), Error<'a>> {
+    let [numkeys, rest @ ..] = arguments else {
+        return Err(Error::Usage(syntax));
+    };
+    let numkeys = numkeys.bytes();
+    plain_integer(numkeys, Parameter::NumKeys.bounds())
+        .and_then(|n| rest.split_at_checked(step.checked_mul(usize::try_from(n).ok()?)?))
+        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys))
+}

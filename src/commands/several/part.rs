@@ -1,0 +1,117 @@
+//! A limit of a call on several keys, whatever its kind.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::decision::Reply;
+use redis_rl_limits::kinds::{bucket, sliding, window};
+
+use super::lease_part::OnSet;
+use super::limit_spec::Spec;
+use super::string_part::OnString;
+use super::take_all::Part;
+use crate::server::{Call, KeyName};
+
+/// The limit, with how it stands.
+pub enum Mixed<'a> {
+    /// `BUCKET …`
+    Bucket(OnString<'a, bucket::Limit>),
+    /// `WINDOW …`
+    Window(OnString<'a, window::Limit>),
+    /// `WINDOW limit SLIDING …`
+    Sliding(OnString<'a, sliding::Limit>),
+    /// `LEASE …`
+    Lease(OnSet<'a>),
+}
+
+impl<'a> Mixed<'a> {
+    /// Reads how a limit stands.
+    ///
+    /// # Errors
+    /// The key holds something else, or the limit is none at this instant.
+    #[inline(always)]
+    pub fn read(
+        call: &mut Call<'a>,
+        name: KeyName<'a>,
+        spec: &Spec<'a>,
+    ) -> Result<Self, Error<'a>> {
+        Ok(match *spec {
+            Spec::Bucket(limit, ask) => Self::Bucket(OnString::read(call, name, limit, ask)?),
+            Spec::Window(limit, ask) => Self::Window(OnString::read(call, name, limit, ask)?),
+            Spec::Sliding(limit, ask) => Self::Sliding(OnString::read(call, name, limit, ask)?),
+            Spec::Lease(lease) => Self::Lease(OnSet::read(call, name, lease)?),
+        })
+    }
+
+    /// The lease, if it is one.
+    pub fn lease(&self) -> Option<&OnSet<'a>> {
+        match self {
+            Self::Lease(on) => Some(on),
+            _ => None,
+        }
+    }
+
+    /// Charges nothing, since the call was made before, but renews a lease.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    pub fn retry(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let untouched = |reply: Reply| Reply {
+            taken: 0,
+            wait_ms: 0,
+            ..reply
+        };
+        match self {
+            Self::Bucket(on) => on.look().map(untouched),
+            Self::Window(on) => on.look().map(untouched),
+            Self::Sliding(on) => on.look().map(untouched),
+            Self::Lease(on) => on.take(call),
+        }
+    }
+}
+
+impl<'a> Part<'a> for Mixed<'a> {
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        match self {
+            Self::Bucket(on) => on.has_room(),
+            Self::Window(on) => on.has_room(),
+            Self::Sliding(on) => on.has_room(),
+            Self::Lease(on) => on.has_room(),
+        }
+    }
+
+    #[inline(always)]
+    fn out_of_memory(&self) -> Option<Error<'a>> {
+        match self {
+            Self::Bucket(on) => on.out_of_memory(),
+            Self::Window(on) => on.out_of_memory(),
+            Self::Sliding(on) => on.out_of_memory(),
+            Self::Lease(on) => on.out_of_memory(),
+        }
+    }
+
+    #[inline(always)]
+    fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (reply, counts) = match self {
+            Self::Bucket(on) => (on.take(call)?, on.counts()),
+            Self::Window(on) => (on.take(call)?, on.counts()),
+            Self::Sliding(on) => (on.take(call)?, on.counts()),
+            Self::Lease(on) => return on.take(call),
+        };
+        counts.count_call(reply.taken);
+        Ok(reply)
+    }
+
+    fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (reply, counts) = match self {
+            Self::Bucket(on) => (on.deny(call)?, on.counts()),
+            Self::Window(on) => (on.deny(call)?, on.counts()),
+            Self::Sliding(on) => (on.deny(call)?, on.counts()),
+            Self::Lease(on) => return on.deny(call),
+        };
+        // One that has room was not asked in vain.
+        if reply.taken == 0 {
+            counts.count_call(0);
+        }
+        Ok(reply)
+    }
+}

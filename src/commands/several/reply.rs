@@ -1,0 +1,38 @@
+//! What the commands on several limits answer.
+
+use redis_rl_limits::kinds::decision::{Reply, NEVER};
+
+use super::small_vec::Few;
+use crate::commands::command::Answer;
+use crate::server::Call;
+
+/// `[taken, wait_ms, [[five integers] for each limit]]`.
+pub struct Replies {
+    /// What the whole call took; 0 is denied.
+    pub taken: i64,
+    /// Of each limit, in the order given.
+    pub each: Few<Reply>,
+}
+
+impl Answer for Replies {
+    fn send(&self, call: &Call<'_>) {
+        call.reply_array(3);
+        call.reply_integer(self.taken);
+        call.reply_integer(self.longest_wait());
+        call.reply_array(self.each.len());
+        for reply in self.each.iter() {
+            reply.send(call);
+        }
+    }
+}
+
+impl Replies {
+    /// A limit that will never have enough is waited for the longest.
+    fn longest_wait(&self) -> i64 {
+        let waits = || self.each.iter().map(|reply| reply.wait_ms);
+        if waits().any(|wait| wait == NEVER) {
+            return NEVER;
+        }
+        waits().max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,250 @@
+//! What the commands on one key share, whatever kind of limit its string is.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::bucket;
+use redis_rl_limits::kinds::decision::{
+    Ask, Change, Decision, Limit, Mode, Reply, Standing, State,
+};
+
+use super::expiries;
+use crate::server::{Argument, Call, Key, KeyName, Refusal};
+use crate::stats::{self, Takes};
+
+/// A kind of limit that is counted in `INFO`.
+pub trait Counted: Limit {
+    /// Where.
+    const COUNTS: &'static Takes;
+}
+
+impl Counted for bucket::Limit {
+    const COUNTS: &'static Takes = &stats::BUCKETS;
+}
+
+/// `key rate burst …`: the key, the limit, and what follows.
+#[inline(always)]
+pub fn key_and_bucket<'a>(
+    call: &Call<'a>,
+    syntax: &'static str,
+) -> Result<(KeyName<'a>, bucket::Limit, &'a [Argument<'a>]), Error<'a>> {
+    let [key, rate, burst, options @ ..] = call.arguments() else {
+        return Err(Error::Usage(syntax));
+    };
+    let limit = bucket::Limit::parse(rate.bytes(), burst.bytes())?;
+    Ok((KeyName::of(key), limit, options))
+}
+
+/// Takes what is asked for, or denies it.
+#[inline(always)]
+pub fn take<'a, L: Counted>(
+    call: &mut Call<'a>,
+    name: KeyName<'a>,
+    limit: L,
+    ask: &Ask,
+) -> Result<Reply, Error<'a>> {
+    let (mut open, standing) = Open::new(call, name, limit)?;
+    let decision = standing.take(ask)?;
+    open.store(decision.change)?;
+    drop(open);
+
+    let reply = decision.reply;
+    L::COUNTS.count_call(reply.taken);
+    if ask.mode == Mode::Force && !standing.has(ask) {
+        L::COUNTS.forced.add(reply.taken.unsigned_abs());
+    }
+    report(call, name, &reply, L::COUNTS);
+    Ok(reply)
+}
+
+/// Tells how a limit stands, changing nothing.
+pub fn look<'a, L: Counted>(
+    call: &mut Call<'a>,
+    name: KeyName<'a>,
+    limit: L,
+    ask: &Ask,
+) -> Result<Reply, Error<'a>> {
+    let held = call
+        .peek(name.argument, |len| len == L::State::SIZE)
+        .map_err(|refusal| refused::<L>(refusal, name))?;
+    let stored = match &held {
+        Some(copy) => {
+            let state = L::State::from_bytes(copy.bytes());
+            Some(state.ok_or_else(|| refused::<L>(Refusal::OtherLength, name))?)
+        }
+        None => None,
+    };
+    let reply = limit.stand(stored, call.now()).look(ask)?.reply;
+    L::COUNTS.peeks.add(1);
+    Ok(reply)
+}
+
+/// Gives back what `give` makes of how the limit stands.
+pub fn give<'a, L: Counted>(
+    call: &mut Call<'a>,
+    name: KeyName<'a>,
+    limit: L,
+    give: impl FnOnce(&L::Standing) -> Decision<L::State>,
+) -> Result<Reply, Error<'a>> {
+    let (mut open, standing) = Open::new(call, name, limit)?;
+    let decision = give(&standing);
+    open.store(decision.change)?;
+    drop(open);
+
+    if decision.reply.taken > 0 {
+        L::COUNTS.given.add(decision.reply.taken.unsigned_abs());
+        call.notify(c"rl.give", name.argument);
+    }
+    Ok(decision.reply)
+}
+
+/// An open key, to change what it holds of its limit.
+pub struct Open<'k, 'a, L> {
+    /// The key.
+    pub key: Key<'k>,
+    name: KeyName<'a>,
+    limit: L,
+    /// Whether the key is known to expire when this limit says.
+    pub expiry_is_known: bool,
+}
+
+impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
+    /// Opens a key, and tells how its limit stands now.
+    ///
+    /// # Errors
+    /// It holds something else than such a limit.
+    #[inline(always)]
+    pub fn new(
+        call: &'k mut Call<'_>,
+        name: KeyName<'a>,
+        limit: L,
+    ) -> Result<(Self, L::Standing), Error<'a>> {
+        let is_size = |len| len == L::State::SIZE;
+        Self::with(call, name, limit, is_size, L::State::from_bytes)
+    }
+
+    /// Opens a key once more, to change what [`new`](Self::new) told of.
+    ///
+    /// # Errors
+    /// It holds something else now.
+    pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>, limit: L) -> Result<Self, Error<'a>> {
+        let mut key = call.open(name.argument);
+        match key.read(|len| len == L::State::SIZE).map(drop) {
+            Err(Refusal::OtherLength) if key.has_expired() => {}
+            read => read.map_err(|refusal| refused::<L>(refusal, name))?,
+        }
+        Ok(Self {
+            key,
+            name,
+            limit,
+            expiry_is_known: false,
+        })
+    }
+
+    /// Opens a key whose string is read in a way of the caller's, if it has an accepted length.
+    ///
+    /// # Errors
+    /// It holds something else.
+    #[inline(always)]
+    pub fn with(
+        call: &'k mut Call<'_>,
+        name: KeyName<'a>,
+        limit: L,
+        accepted: impl Fn(usize) -> bool,
+        decode: impl FnOnce(&[u8]) -> Option<L::State>,
+    ) -> Result<(Self, L::Standing), Error<'a>> {
+        let now = call.now();
+        let mut key = call.open(name.argument);
+        let mut stored = match key.read(accepted).map(|held| held.map(decode)) {
+            Ok(None) => None,
+            Ok(Some(Some(state))) => Some(state),
+            Ok(Some(None)) | Err(Refusal::OtherLength) if key.has_expired() => None,
+            Ok(Some(None)) => return Err(refused::<L>(Refusal::OtherLength, name)),
+            Err(refusal) => return Err(refused::<L>(refusal, name)),
+        };
+        let hash = stored.and_then(|state| limit.expiry_hash(name.bytes, &state));
+        let expiry_is_known = hash.is_none_or(expiries::is_known);
+        // Under one limit a bucket is full when its key expires, whether it is still there or not.
+        if !expiry_is_known && key.has_expired() {
+            stored = None;
+        }
+        let open = Self {
+            key,
+            name,
+            limit,
+            expiry_is_known,
+        };
+        Ok((open, limit.stand(stored, now)))
+    }
+
+    /// Makes the change that was decided on, if there is memory for it.
+    ///
+    /// # Errors
+    /// There is not, or the server refuses the write.
+    #[inline(always)]
+    pub fn store(&mut self, change: Change<L::State>) -> Result<(), Error<'a>> {
+        if let Change::Write(..) = change {
+            self.key
+                .check_memory()
+                .map_err(|refusal| refused::<L>(refusal, self.name))?;
+        }
+        self.store_with_memory(change)
+    }
+
+    /// Makes the change that was decided on, of which is known that there is memory for it.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[inline(always)]
+    pub fn store_with_memory(&mut self, change: Change<L::State>) -> Result<(), Error<'a>> {
+        let stored = match change {
+            Change::Keep => return Ok(()),
+            Change::KeepAlive(_) if self.expiry_is_known => return Ok(()),
+            Change::KeepAlive(state) => {
+                self.remember_expiry(&state);
+                self.key.keep_until(self.limit.expires_at(&state));
+                return Ok(());
+            }
+            Change::Write(state, expire_ms) => {
+                self.remember_expiry(&state);
+                L::COUNTS.created.add((!self.key.exists()).into());
+                self.key.write(state.to_bytes().as_ref(), expire_ms)
+            }
+            Change::Remove => self.key.remove(),
+        };
+        stored.map_err(|refusal| refused::<L>(refusal, self.name))
+    }
+
+    #[inline(always)]
+    fn remember_expiry(&self, state: &L::State) {
+        if let Some(hash) = self.limit.expiry_hash(self.name.bytes, state) {
+            expiries::remember(hash);
+        }
+    }
+}
+
+/// Counts and tells that something was taken of a limit, or that it had too little.
+#[inline(always)]
+pub fn report(call: &Call<'_>, name: KeyName<'_>, reply: &Reply, counts: &Takes) {
+    if reply.taken > 0 {
+        counts.count_taken(reply);
+        call.notify(c"rl.take", name.argument);
+    } else {
+        stats::denied(name.bytes, call.now());
+        call.notify(c"rl.deny", name.argument);
+    }
+}
+
+/// A refusal of the server's, in the words of a command on this kind of limit.
+#[cold]
+pub fn refused<'a, L: Limit>(refusal: Refusal, name: KeyName<'a>) -> Error<'a> {
+    let key = name.bytes;
+    match refusal {
+        Refusal::WrongType => Error::WrongType(key),
+        Refusal::OtherLength => Error::Held {
+            key,
+            held: "another string",
+            wanted: L::State::NAME,
+        },
+        Refusal::OutOfMemory => Error::OutOfMemory(key),
+        Refusal::WriteFailed => Error::WriteFailed(key),
+    }
+}

@@ -1,0 +1,39 @@
+//! `RL.WPEEK key limit window [COST n]`: how a window stands,
+//! changing nothing.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::grammar::window::Quota;
+use redis_rl_limits::kinds::decision::{Ask, Reply};
+
+use super::arguments::{key_and_window, LIMIT, WINDOW, WINDOWS_VERSION};
+use crate::commands::command::{Command, COST, KEY};
+use crate::commands::string_key;
+use crate::server::{Access, Call, Description, Keys};
+
+/// The command.
+pub struct WPeek;
+
+impl Command for WPeek {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.WPEEK",
+        since: WINDOWS_VERSION,
+        access: Access::Read,
+        keys: Keys::First,
+        summary: c"Tells how a window stands, changing nothing.",
+        complexity: c"O(1)",
+        arguments: &[KEY, LIMIT, WINDOW, COST],
+        tips: Some(c"nondeterministic_output"),
+    };
+    const SYNTAX: &'static str = "RL.WPEEK key limit window [COST n]";
+    type Answer = Reply;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (key, quota, options) = key_and_window(call, Self::SYNTAX)?;
+        let ask = Ask::whole(Options::parse(options, Name::OF_COST)?.cost());
+        match quota {
+            Quota::Fixed(limit) => string_key::look(call, key, limit, &ask),
+            Quota::Sliding(limit) => string_key::look(call, key, limit, &ask),
+        }
+    }
+}

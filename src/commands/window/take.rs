@@ -1,0 +1,53 @@
+//! `RL.WTAKE key limit window [COST n] [KEEP n] [ATMOST | FORCE]`: charges
+//! `n` (1) to a window, or nothing.
+
+use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::grammar::window::Quota;
+use redis_rl_limits::kinds::decision::Reply;
+
+use super::arguments::{key_and_window, LIMIT, WINDOW, WINDOWS_VERSION};
+use crate::commands::command::{Command, COST, KEEP, KEY};
+use crate::commands::string_key;
+use crate::server::{Access, Call, Description, Doc, Keys};
+
+/// The command.
+pub struct WTake;
+
+impl Command for WTake {
+    const DESCRIPTION: Description = Description {
+        name: c"RL.WTAKE",
+        since: WINDOWS_VERSION,
+        access: Access::Write,
+        keys: Keys::First,
+        summary: c"Charges a window that tokens are taken in, or nothing if too few are left.",
+        complexity: c"O(1)",
+        arguments: &[
+            KEY,
+            LIMIT,
+            WINDOW,
+            COST,
+            KEEP,
+            Doc::one_of(
+                c"mode",
+                &[
+                    Doc::token(c"atmost", c"ATMOST"),
+                    Doc::token(c"force", c"FORCE"),
+                ],
+            )
+            .optional(),
+        ],
+        tips: None,
+    };
+    const SYNTAX: &'static str = "RL.WTAKE key limit window [COST n] [KEEP n] [ATMOST | FORCE]";
+    type Answer = Reply;
+
+    fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
+        let (key, quota, options) = key_and_window(call, Self::SYNTAX)?;
+        let ask = Options::parse(options, Name::OF_WINDOW_TAKE)?.ask();
+        match quota {
+            Quota::Fixed(limit) => string_key::take(call, key, limit, &ask),
+            Quota::Sliding(limit) => string_key::take(call, key, limit, &ask),
+        }
+    }
+}

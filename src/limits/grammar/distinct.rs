@@ -1,0 +1,86 @@
+//! Whether a call names a key twice.
+
+use crate::bounds::MAX_LIMITS;
+use crate::grammar::error::Error;
+use crate::hash::{hash, mark};
+
+/// So many keys are compared each with each, by their marks first, which for few is the cheapest.
+const FEW: usize = 8;
+
+/// Twice as many as there can be keys, so that a free one is near.
+const SLOTS: usize = 2 * MAX_LIMITS as usize;
+
+/// Makes sure that no key of a call, of at most [`MAX_LIMITS`], is given twice. The `seed` is any
+/// number that who chooses the keys cannot know.
+///
+/// # Errors
+/// One is.
+#[inline(always)]
+pub fn check_distinct<'a>(
+    seed: u64,
+    keys: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> Result<(), Error<'a>> {
+    if keys.len() > FEW {
+        let mut seen = Distinct::new(seed);
+        return keys.into_iter().try_for_each(|key| seen.insert(key));
+    }
+    let mut marks = [0; FEW];
+    for (n, key) in keys.clone().enumerate() {
+        let mark = mark(key);
+        let (before, rest) = marks.split_at_mut_checked(n).unwrap_or_default();
+        if before.contains(&mark) && keys.clone().take(n).any(|other| other == key) {
+            return Err(Error::RepeatedKey(key));
+        }
+        if let Some(slot) = rest.first_mut() {
+            *slot = mark;
+        }
+    }
+    Ok(())
+}
+
+/// The keys of a call seen so far: a hash table on the stack. Its time is linear in the bytes of
+/// the keys, whatever they have in common.
+struct Distinct<'a> {
+    seed: u64,
+    slots: [Option<Seen<'a>>; SLOTS],
+}
+
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    hash: u64,
+    key: &'a [u8],
+}
+
+impl<'a> Distinct<'a> {
+    /// None seen yet. The `seed` is any number that who chooses the keys cannot know.
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            slots: [None; SLOTS],
+        }
+    }
+
+    /// Sees one more of at most [`MAX_LIMITS`] keys.
+    ///
+    /// # Errors
+    /// It was seen before.
+    fn insert(&mut self, key: &'a [u8]) -> Result<(), Error<'a>> {
+        let hash = hash(self.seed, key);
+        let first = hash as usize % SLOTS;
+        let (before, from) = self.slots.split_at_mut_checked(first).unwrap_or_default();
+        for slot in from.iter_mut().chain(before) {
+            match slot {
+                Some(seen) if seen.hash == hash && seen.key == key => {
+                    return Err(Error::RepeatedKey(key));
+                }
+                Some(_) => {}
+                None => {
+                    *slot = Some(Seen { hash, key });
+                    return Ok(());
+                }
+            }
+        }
+        // More keys than there can be.
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Periods and durations: `m`, `15m`, `2weeks`.
+
+use crate::bounds::{
+    MAX_YEARS_MS, MILLIS_PER_DAY, MILLIS_PER_HOUR, MILLIS_PER_MINUTE, MILLIS_PER_SECOND,
+};
+use crate::grammar::number::Decimal;
+
+const MILLIS_PER_WEEK: u64 = 7 * MILLIS_PER_DAY;
+
+/// The units' long names, in any case and with a plural `s`: name, short form, milliseconds.
+pub(crate) const LONG_UNITS: [(&str, &str, u64); 8] = [
+    ("sec", "s", MILLIS_PER_SECOND),
+    ("second", "s", MILLIS_PER_SECOND),
+    ("min", "m", MILLIS_PER_MINUTE),
+    ("minute", "m", MILLIS_PER_MINUTE),
+    ("hr", "h", MILLIS_PER_HOUR),
+    ("hour", "h", MILLIS_PER_HOUR),
+    ("day", "d", MILLIS_PER_DAY),
+    ("week", "w", MILLIS_PER_WEEK),
+];
+
+/// Milliseconds of a unit. `M` and `MS` are none: they could be meant for something else.
+#[inline(always)]
+pub(crate) fn unit_millis(name: &[u8]) -> Option<u64> {
+    match name {
+        b"ms" => Some(1),
+        b"s" | b"S" => Some(MILLIS_PER_SECOND),
+        b"m" => Some(MILLIS_PER_MINUTE),
+        b"h" | b"H" => Some(MILLIS_PER_HOUR),
+        b"d" | b"D" => Some(MILLIS_PER_DAY),
+        b"w" | b"W" => Some(MILLIS_PER_WEEK),
+        _ => long_unit_millis(name),
+    }
+}
+
+#[cold]
+fn long_unit_millis(name: &[u8]) -> Option<u64> {
+    let singular = match name {
+        [singular @ .., b's' | b'S'] => singular,
+        _ => name,
+    };
+    let is = |long: &str| {
+        let long = long.as_bytes();
+        name.eq_ignore_ascii_case(long) || singular.eq_ignore_ascii_case(long)
+    };
+    let found = LONG_UNITS.iter().find(|(long, ..)| is(long));
+    found.map(|&(_, _, millis)| millis)
+}
+
+/// A rate's period in milliseconds: `m`, `15m`.
+#[inline(always)]
+pub(crate) fn period_millis(text: &[u8]) -> Option<u64> {
+    match text {
+        [b'0'..=b'9', ..] => counted_millis(text),
+        _ => unit_millis(text),
+    }
+}
+
+/// A duration in milliseconds, at most those of a hundred years: `15m`, `24h`, `2weeks`, `0s`.
+///
+/// `None` if it is none: both the count, a whole number, and the unit must be there.
+#[inline(always)]
+pub fn parse(text: &[u8]) -> Option<u64> {
+    counted_millis(text).filter(|&millis| millis <= MAX_YEARS_MS)
+}
+
+#[inline(always)]
+fn counted_millis(text: &[u8]) -> Option<u64> {
+    let (count, unit) = Decimal::read(text)?;
+    count.whole()?.checked_mul(unit_millis(unit)?)
+}

@@ -1,0 +1,242 @@
+//! Everything that can be wrong with a call, and the one place where it becomes text.
+
+use std::fmt;
+
+use crate::bounds::{
+    MARKER, MAX_RATE, MAX_TOKENS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MAX_USED,
+    MAX_YEARS, MIN_TTL_MS,
+};
+use crate::grammar::hint;
+pub use crate::grammar::parameter::Parameter;
+use crate::grammar::show::{Bound, Shown};
+use crate::grammar::words::{Name, ANCHOR, OFFSET};
+
+/// Why a call was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<'a> {
+    /// Too few or too many arguments; this is how it should look.
+    Usage(&'static str),
+    /// A parameter has a value that is not accepted.
+    Invalid(Parameter, &'a [u8]),
+    /// It is no rate that is accepted.
+    Rate(&'a [u8]),
+    /// It is no window that is accepted.
+    Window(&'a [u8]),
+    /// It is no distance from UTC.
+    Offset(&'a [u8]),
+    /// This unit of the calendar has no anchor.
+    Anchor(&'a [u8]),
+    /// A window would have ended, or end too late; both in milliseconds since 1970.
+    Until {
+        /// When it should end.
+        end: i64,
+        /// When that was asked.
+        now: i64,
+    },
+    /// No such option; the second says which there are.
+    UnknownOption(&'a [u8], &'static [Name]),
+    /// An option that must be followed by a value is last.
+    MissingValue(&'a [u8]),
+    /// An option is given twice.
+    RepeatedOption(&'a [u8]),
+    /// An option beside another that excludes it.
+    ExcludedOption(&'a [u8]),
+    /// Count and period make a rate above what is accepted.
+    TooFast,
+    /// Rate and burst make a bucket that takes over 100 years to fill.
+    TooSlow,
+    /// The bucket would owe more than is accepted.
+    Debt,
+    /// More would be used of the window than is accepted.
+    Used,
+    /// It is no kind of limit.
+    Kind(&'a [u8]),
+    /// There are more or fewer limits than keys.
+    LimitForEachKey {
+        /// How many keys there are.
+        keys: usize,
+    },
+    /// A key is given twice.
+    RepeatedKey(&'a [u8]),
+    /// The key holds another type than this needs.
+    WrongType(&'a [u8]),
+    /// The key holds another string: what, and what was looked for.
+    Held {
+        /// Its name.
+        key: &'a [u8],
+        /// What is there.
+        held: &'static str,
+        /// What the command is for.
+        wanted: &'static str,
+    },
+    /// The key holds a sorted set that is somebody else's.
+    ForeignSet(&'a [u8]),
+    /// It is no time that a lease may last.
+    Ttl(&'a [u8]),
+    /// It is no name that the holder of a lease may have.
+    Token(&'a [u8]),
+    /// More tokens than a call may name.
+    TooManyTokens,
+    /// The key would be new, and the server's memory is used up.
+    OutOfMemory(&'a [u8]),
+    /// A lease would be new, and the server's memory is used up.
+    NoMemoryForLease(&'a [u8]),
+    /// The server refused to write the key.
+    WriteFailed(&'a [u8]),
+}
+
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Usage(syntax) => write!(f, "ERR usage: {syntax}"),
+            Self::Invalid(Parameter::Burst, got) if got.contains(&b'/') => write!(
+                f,
+                "ERR burst must be a whole number; got '{}': the rate comes first, then the burst",
+                Shown(got)
+            ),
+            Self::Invalid(parameter, got) => {
+                let (least, most) = parameter.bounds().into_inner();
+                write!(
+                    f,
+                    "ERR {} must be a whole number from {least} to {}{}; got '{}'",
+                    parameter.name(),
+                    Bound(most),
+                    parameter.unit(),
+                    Shown(got)
+                )
+            }
+            Self::Rate(got) => write!(
+                f,
+                "ERR rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{}': {}",
+                Shown(got),
+                hint::Rate(got)
+            ),
+            Self::Window(got) => write!(
+                f,
+                "ERR window must be a duration such as 15m, SLIDING and a duration, HOUR, DAY, \
+                 WEEK, MONTH, YEAR, or UNTIL and a time; got '{}': {}",
+                Shown(got),
+                hint::Window(got)
+            ),
+            Self::Offset(got) => write!(
+                f,
+                "ERR {OFFSET} must be from -23:59 to +23:59, with a sign and two digits each, \
+                 such as +02:00; got '{}'",
+                Shown(got)
+            ),
+            Self::Anchor(unit) => write!(
+                f,
+                "ERR {ANCHOR} goes with WEEK and MONTH, not with '{}'",
+                Shown(unit)
+            ),
+            Self::Until { end, now } => write!(
+                f,
+                "ERR UNTIL must be later than now and at most {MAX_YEARS} years ahead, in \
+                 milliseconds since 1970; got {end}: {}",
+                hint::Until { end, now }
+            ),
+            Self::UnknownOption(got, _)
+                if [OFFSET, ANCHOR]
+                    .iter()
+                    .any(|w| got.eq_ignore_ascii_case(w.as_bytes())) =>
+            {
+                write!(
+                    f,
+                    "ERR syntax error: '{}' comes directly after HOUR, DAY, WEEK, MONTH or YEAR",
+                    Shown(got)
+                )
+            }
+            Self::UnknownOption(got, accepted) => {
+                let got = Shown(got);
+                write!(f, "ERR syntax error: unknown option '{got}'; accepted:")?;
+                for (n, name) in accepted.iter().enumerate() {
+                    write!(f, "{} {}", if n > 0 { "," } else { "" }, name.syntax())?;
+                }
+                Ok(())
+            }
+            Self::MissingValue(got) => {
+                write!(f, "ERR syntax error: option '{}' needs a value", Shown(got))
+            }
+            Self::RepeatedOption(got) => write!(
+                f,
+                "ERR syntax error: option '{}' is given twice",
+                Shown(got)
+            ),
+            Self::ExcludedOption(got) => write!(
+                f,
+                "ERR syntax error: option '{}' does not go with the others: a call has one of \
+                 ATMOST, MAXWAIT and FORCE, and KEEP goes with ATMOST alone",
+                Shown(got)
+            ),
+            Self::TooFast => write!(
+                f,
+                "ERR count and period make a rate above {} tokens a second",
+                Bound(MAX_RATE)
+            ),
+            Self::TooSlow => write!(
+                f,
+                "ERR rate and burst make a bucket that takes over {MAX_YEARS} years to fill"
+            ),
+            Self::Debt => write!(
+                f,
+                "ERR COST would make the bucket owe more than {} tokens",
+                Bound(MAX_TOKENS)
+            ),
+            Self::Used => write!(
+                f,
+                "ERR COST would bring what is used of the window above {}",
+                Bound(MAX_USED)
+            ),
+            Self::Kind(got) => write!(
+                f,
+                "ERR a limit begins with BUCKET, WINDOW or LEASE; got '{}'",
+                Shown(got)
+            ),
+            Self::LimitForEachKey { keys } => write!(
+                f,
+                "ERR numkeys says {keys}: as many keys must follow, and then as many limits"
+            ),
+            Self::RepeatedKey(key) => write!(f, "ERR key '{}' is given twice", Shown(key)),
+            Self::WrongType(key) => write!(
+                f,
+                "WRONGTYPE Operation against a key holding the wrong kind of value: '{}'",
+                Shown(key)
+            ),
+            Self::Held { key, held, wanted } => {
+                write!(f, "ERR key '{}' holds {held}, not {wanted}", Shown(key))
+            }
+            Self::ForeignSet(key) => write!(
+                f,
+                "ERR key '{}' holds a sorted set that is not leases",
+                Shown(key)
+            ),
+            Self::Ttl(got) => write!(
+                f,
+                "ERR ttl must be a duration from {MIN_TTL_MS}ms to {MAX_TTL_DAYS}d, such as 30s or \
+                 5m; got '{}'",
+                Shown(got)
+            ),
+            Self::Token(got) => write!(
+                f,
+                "ERR token must be 1 to {MAX_TOKEN_LEN} bytes other than '{}'; got '{}'",
+                Shown(MARKER),
+                Shown(got)
+            ),
+            Self::TooManyTokens => {
+                write!(f, "ERR a call names at most {MAX_TOKENS_A_CALL} tokens")
+            }
+            Self::NoMemoryForLease(key) => write!(
+                f,
+                "OOM command not allowed when used memory > 'maxmemory': a lease in key '{}' would \
+                 be new",
+                Shown(key)
+            ),
+            Self::OutOfMemory(key) => write!(
+                f,
+                "OOM command not allowed when used memory > 'maxmemory': key '{}' would be new",
+                Shown(key)
+            ),
+            Self::WriteFailed(key) => write!(f, "ERR key '{}' could not be written", Shown(key)),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What is wrong with a rate or a window, and what to write instead. Worked out only once one was
+//! refused, so that reading a right one stays fast.
+
+use std::fmt;
+
+use crate::bounds::{MAX_RATE, MAX_YEARS, MAX_YEARS_MS};
+use crate::grammar::duration::{unit_millis, LONG_UNITS};
+use crate::grammar::number::{Decimal, MAX_DIGITS, MAX_EXPONENT};
+use crate::grammar::show::{Bound, Shown};
+use crate::grammar::words::WINDOWS;
+
+/// A rate that was refused; its text is the advice.
+pub(crate) struct Rate<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Rate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        if text.is_empty() {
+            return f.write_str("it is empty");
+        }
+        if text.starts_with(b"-") {
+            return f.write_str("it must be above 0");
+        }
+        let Some((count, rest)) = Decimal::read(text) else {
+            return number(text, f);
+        };
+        match rest {
+            [] => bounds(count, f),
+            [b'/', period @ ..] => self.period(count, period, f),
+            // `10m`, `10rps`, `10 / s`.
+            unit => write!(
+                f,
+                "a period comes after a slash: write {}/{}",
+                Shown(self.before(unit)),
+                unit_meant(unit).unwrap_or("s")
+            ),
+        }
+    }
+}
+
+impl<'a> Rate<'a> {
+    /// What stands before `rest`, with which the text ends.
+    fn before(&self, rest: &[u8]) -> &'a [u8] {
+        let length = self.0.len().saturating_sub(rest.len());
+        self.0.get(..length).unwrap_or_default()
+    }
+
+    fn period(&self, count: Decimal, period: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count_text = Shown(self.before(period));
+        if period.is_empty() {
+            return f.write_str("the period is missing: s, m, h, d or w, or such as 15m");
+        }
+        let (count_of_it, unit) = match Decimal::read(period) {
+            Some((number, unit)) => (number.whole(), unit),
+            None if period.first().is_some_and(u8::is_ascii_digit) => (None, period),
+            None => (Some(1), period),
+        };
+        match (count_of_it, unit) {
+            (Some(_), []) => write!(
+                f,
+                "the period needs a unit: write {count_text}{}s",
+                Shown(period)
+            ),
+            (Some(0), _) => f.write_str("the period is 0"),
+            (None, unit) if unit_millis(unit).is_some() => f.write_str(
+                "the count of a period must be a whole number: a smaller unit says the same",
+            ),
+            (_, unit) if unit_millis(unit).is_some() => bounds(count, f),
+            // Its count has too many digits.
+            (None, [b'0'..=b'9', ..]) => number(period, f),
+            (_, unit) => unknown_unit(unit, f),
+        }
+    }
+}
+
+/// A window that was refused, or a sliding one's length.
+pub(crate) struct Window<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Window<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        match Decimal::read(text) {
+            _ if text.is_empty() => f.write_str("it is missing"),
+            _ if text.starts_with(b"-") => f.write_str("it must be above 0"),
+            Some((_, [])) => write!(f, "a duration needs a unit: write {}s", Shown(text)),
+            Some((count, unit)) if unit_millis(unit).is_some() => match count.whole() {
+                Some(0) => f.write_str("it must be above 0"),
+                None if count.exponent < 0 => f.write_str(
+                    "the count of a duration must be a whole number: a smaller unit says the same",
+                ),
+                _ => write!(f, "it is over {MAX_YEARS} years"),
+            },
+            Some((_, unit)) => unknown_unit(unit, f),
+            None if unit_millis(text).is_some() => {
+                write!(f, "a duration needs a count: write 1{}", Shown(text))
+            }
+            None if text.first().is_some_and(u8::is_ascii_digit) => number(text, f),
+            None if WINDOWS
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word.as_bytes())) =>
+            {
+                f.write_str("a duration follows SLIDING, such as 24h")
+            }
+            None => match nearest(text, &WINDOWS) {
+                Some(word) => write!(f, "did you mean {word}?"),
+                None => f.write_str("it is none of them"),
+            },
+        }
+    }
+}
+
+/// An end that was refused.
+pub(crate) struct Until {
+    pub(crate) end: i64,
+    pub(crate) now: i64,
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { end, now } = *self;
+        let accepted = |end: i64| end > now && end.abs_diff(now) <= MAX_YEARS_MS;
+        if end.checked_mul(1000).is_some_and(accepted) {
+            f.write_str("that looks like seconds")
+        } else if accepted(end / 1000) {
+            f.write_str("that looks like microseconds")
+        } else if accepted(end / 1_000_000) {
+            f.write_str("that looks like nanoseconds")
+        } else if end <= now {
+            write!(f, "now is {now}")
+        } else {
+            f.write_str("that is too far ahead")
+        }
+    }
+}
+
+fn number(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !text.iter().any(u8::is_ascii_digit) {
+        return f.write_str("it has no number");
+    }
+    if text.first().is_some_and(u8::is_ascii_digit) {
+        return write!(
+            f,
+            "a number has {MAX_DIGITS} digits at most, some behind a decimal point if there is \
+             one, and an exponent from -{MAX_EXPONENT} to {MAX_EXPONENT}"
+        );
+    }
+    f.write_str("it must begin with a digit")
+}
+
+fn bounds(count: Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if count.mantissa == 0 {
+        return f.write_str("it must be above 0; a burst of 0 denies everything");
+    }
+    if count.exponent < -18 {
+        return write!(f, "a bucket would take over {MAX_YEARS} years to fill");
+    }
+    write!(f, "it is above {} tokens a second", Bound(MAX_RATE))
+}
+
+fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if unit == b"M" || unit.eq_ignore_ascii_case(b"ms") {
+        return f.write_str("m (minute) and ms are written in small letters");
+    }
+    if unit.iter().any(u8::is_ascii_whitespace) {
+        return f.write_str("count and unit are written together, without a space: 15m");
+    }
+    let lower = unit.to_ascii_lowercase();
+    match lower.as_slice() {
+        b"mo" | b"mon" | b"month" | b"months" => {
+            f.write_str("a month has no fixed length: write 30d, or use RL.WTAKE with MONTH")
+        }
+        b"y" | b"yr" | b"year" | b"years" => {
+            f.write_str("a year has no fixed length: write 365d, or use RL.WTAKE with YEAR")
+        }
+        b"us" | b"ns" => f.write_str("the shortest period is 1ms"),
+        lower => {
+            f.write_str("the unit is none of ms, s, m, h, d and w")?;
+            match nearest(lower, &LONG_UNITS.map(|(name, ..)| name)) {
+                Some(name) => write!(f, ": did you mean {name}?"),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// The unit that somebody has in mind who writes it behind a number without a slash.
+fn unit_meant(text: &[u8]) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    let words = |c: &u8| !c.is_ascii_alphabetic();
+    let mut words = lower.split(words).filter(|word| !word.is_empty());
+    words.find_map(|word| match word {
+        b"rps" | b"qps" | b"tps" | b"s" => Some("s"),
+        b"rpm" | b"qpm" | b"tpm" | b"m" => Some("m"),
+        b"rph" | b"qph" | b"tph" | b"h" => Some("h"),
+        b"rpd" | b"qpd" | b"tpd" | b"d" => Some("d"),
+        b"ms" => Some("ms"),
+        b"w" => Some("w"),
+        word => LONG_UNITS
+            .iter()
+            .find(|(long, ..)| {
+                word == long.as_bytes() || word.strip_suffix(b"s") == Some(long.as_bytes())
+            })
+            .map(|&(_, short, _)| short),
+    })
+}
+
+/// The name that takes the fewest changes, if two are enough.
+fn nearest(word: &[u8], names: &[&'static str]) -> Option<&'static str> {
+    // Longer ones are no slip of a finger, and would take long.
+    if word.len() > 12 {
+        return None;
+    }
+    let word = word.to_ascii_lowercase();
+    let near = |&name: &&'static str| {
+        let lower = name.to_ascii_lowercase();
+        (distance(&word, lower.as_bytes()), name)
+    };
+    let (distance, name) = names.iter().map(near).min()?;
+    (distance <= 2 && distance < word.len()).then_some(name)
+}
+
+/// Letters to change, insert or delete (Levenshtein).
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            let changed = diagonal.saturating_add(usize::from(x != y));
+            diagonal = *cell;
+            left = changed
+                .min(left.saturating_add(1))
+                .min(diagonal.saturating_add(1));
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

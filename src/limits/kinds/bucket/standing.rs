@@ -1,0 +1,207 @@
+//! How a bucket stands at an instant, and what a call makes of it.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "no level is beyond 2^61, so three of them add up to no more than an i64 holds; what \
+              is subtracted from a time is no later than it"
+)]
+
+use super::{ceil_tokens, deficit, units, whole_tokens, Bucket, Limit, MAX_UNITS, ONE_TOKEN};
+use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
+use crate::grammar::error::Error;
+use crate::kinds::decision::{self, Ask, Change, Decision, Limit as _, Mode, Reply, NEVER};
+
+/// How a bucket stands at an instant, under a limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub(super) limit: Limit,
+    pub(super) now: u64,
+    /// The stored bucket if there is one, else a full one; cut to the burst, and not from the
+    /// future: where the clock stepped back, it refills from now on.
+    pub(super) seen: Bucket,
+    /// `min(burst, tokens + elapsed * rate)`, the product rounded down.
+    pub(super) level: i64,
+    /// The bucket as it is stored, had it been updated now: what a denied call has to write
+    /// where the clock stepped back, lest the caller wait until the clock is there again.
+    pub(super) rebased: Option<Bucket>,
+}
+
+impl decision::Standing for Standing {
+    type State = Bucket;
+
+    #[inline(always)]
+    fn take(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
+        let (taken, wait_ms) = self.charge(ask);
+        // Checked for every take, though only a debt can fail it.
+        if self.level - taken < -MAX_UNITS {
+            return Err(Error::Debt);
+        }
+        Ok(if taken > 0 {
+            self.moved(-taken, wait_ms)
+        } else {
+            self.denied(wait_ms)
+        })
+    }
+
+    fn look(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
+        let (taken, wait_ms) = self.charge(ask);
+        Ok(Decision {
+            reply: self.reply(whole_tokens(taken), wait_ms),
+            change: self.rebased_change().unwrap_or(Change::Keep),
+        })
+    }
+
+    #[inline(always)]
+    fn has(&self, ask: &Ask) -> bool {
+        self.level >= needed(ask)
+    }
+}
+
+impl Standing {
+    /// What is taken, and the wait.
+    #[inline(always)]
+    fn charge(&self, ask: &Ask) -> (i64, i64) {
+        let wanted = units(ask.cost);
+        if self.level >= wanted + units(ask.keep) {
+            (wanted, 0)
+        } else {
+            self.take_from_too_few(ask)
+        }
+    }
+
+    /// What is taken where there is less than was asked for, and the wait.
+    #[inline(always)]
+    fn take_from_too_few(&self, ask: &Ask) -> (i64, i64) {
+        let wait = self.wait_for(needed(ask));
+        match ask.mode {
+            Mode::Whole => (0, wait),
+            Mode::AtMost => match whole_tokens(self.level - units(ask.keep)) {
+                0 => (0, wait),
+                tokens => (tokens << UNIT_BITS, 0),
+            },
+            Mode::MaxWait(_) if wait == NEVER => (0, NEVER),
+            // From then on the same call need not wait longer than it is ready to.
+            Mode::MaxWait(most) if wait > saturating_i64(most) => (0, wait - saturating_i64(most)),
+            Mode::MaxWait(_) => (units(ask.cost), wait),
+            Mode::Force => (units(ask.cost), 0),
+        }
+    }
+
+    /// Gives `tokens` back, at most to full. The reply counts a part of a token as one. A bucket
+    /// with a burst of 0 takes nothing back.
+    pub fn give(&self, tokens: u64) -> Decision<Bucket> {
+        let room = self.limit.burst_units() - self.level;
+        match units(tokens).min(room) {
+            given if given > 0 && self.limit.burst > 0 => self.moved(given, 0),
+            _ => Decision {
+                reply: self.reply(0, 0),
+                change: self.rebased_change().unwrap_or(Change::Keep),
+            },
+        }
+    }
+
+    /// The level goes up or down by `units`.
+    #[inline(always)]
+    fn moved(&self, units: i64, wait_ms: i64) -> Decision<Bucket> {
+        let burst = self.limit.burst_units();
+        let left = self.level + units;
+        let fill = self.limit.rate.nanos_to_gain(deficit(burst, left));
+        let full_at = self.now.saturating_add(fill);
+        Decision {
+            reply: Reply::new(
+                ceil_tokens(units.abs()),
+                saturating_i64(self.limit.burst),
+                whole_tokens(left),
+                wait_ms,
+                ceil_millis(full_at - self.now),
+            ),
+            change: if left == burst {
+                Change::Remove
+            } else {
+                let bucket = Bucket {
+                    updated_at: self.now,
+                    tokens: left,
+                };
+                Change::Write(bucket, ceil_millis(full_at))
+            },
+        }
+    }
+
+    /// Nothing is taken.
+    #[inline(always)]
+    fn denied(&self, wait_ms: i64) -> Decision<Bucket> {
+        Decision {
+            reply: self.reply(0, wait_ms),
+            change: match self.rebased_change() {
+                Some(change) => change,
+                None if self.seen.tokens < self.limit.burst_units() => Change::KeepAlive(self.seen),
+                // It was full when it was stored, or is not there.
+                None => Change::Keep,
+            },
+        }
+    }
+
+    /// The level stays.
+    #[inline(always)]
+    fn reply(&self, taken: i64, wait_ms: i64) -> Reply {
+        Reply::new(
+            taken,
+            saturating_i64(self.limit.burst),
+            whole_tokens(self.level),
+            wait_ms,
+            self.reset_ms(),
+        )
+    }
+
+    #[inline(always)]
+    fn rebased_change(&self) -> Option<Change<Bucket>> {
+        let rebased = |bucket| Change::Write(bucket, self.limit.expires_at(&bucket));
+        self.rebased.map(rebased)
+    }
+
+    /// Milliseconds until the level is `target`, or [`NEVER`].
+    ///
+    /// Counted from the stored instant, where the level is exact, not from the rounded level of
+    /// now: so it is neither a millisecond short nor one long.
+    #[inline(always)]
+    fn wait_for(&self, target: i64) -> i64 {
+        if target > self.limit.burst_units() {
+            return NEVER;
+        }
+        ceil_millis(
+            self.nanos_since_stored(target)
+                .saturating_sub(self.elapsed()),
+        )
+    }
+
+    /// Milliseconds until the bucket is full, at most until the clock's 64 bits end (in 2554): as
+    /// long as its key lives.
+    #[inline(always)]
+    fn reset_ms(&self) -> i64 {
+        let nanos = self.nanos_since_stored(self.limit.burst_units());
+        let full_at = self.seen.updated_at.saturating_add(nanos);
+        ceil_millis(full_at.saturating_sub(self.now))
+    }
+
+    /// From the stored instant until the level is `target`.
+    #[inline(always)]
+    fn nanos_since_stored(&self, target: i64) -> u64 {
+        let missing = deficit(target, self.seen.tokens);
+        self.limit.rate.nanos_to_gain(missing)
+    }
+
+    #[inline(always)]
+    fn elapsed(&self) -> u64 {
+        self.now - self.seen.updated_at
+    }
+}
+
+/// The level from which on something is taken; [`Mode::Force`] apart.
+#[inline(always)]
+fn needed(ask: &Ask) -> i64 {
+    let least = match ask.mode {
+        Mode::AtMost => ONE_TOKEN,
+        Mode::Whole | Mode::MaxWait(_) | Mode::Force => units(ask.cost),
+    };
+    least + units(ask.keep)
+}

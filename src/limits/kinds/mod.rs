@@ -1,0 +1,13 @@
+//! The kinds of limit: what is stored, the time and what is asked come in, a decision comes out.
+
+pub mod bucket;
+pub mod calendar;
+pub mod decision;
+pub mod lease;
+pub mod rate;
+pub mod sliding;
+pub mod stored;
+mod sub_windows;
+mod tagged;
+pub mod usage;
+pub mod window;

@@ -1,0 +1,172 @@
+//! A rate: what is accepted, and how long tokens take at it.
+
+use std::num::{NonZeroU128, NonZeroU64};
+
+use crate::bounds::{MAX_RATE, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
+use crate::grammar::duration::period_millis;
+use crate::grammar::error::Error;
+use crate::grammar::number::Decimal;
+
+const MAX_TOKENS_PER_NANO: u64 = MAX_RATE / NANOS_PER_SECOND;
+
+/// `num / den` units of 2^-24 tokens a nanosecond: exactly the rate that was asked for, but for
+/// one of many digits, which is rounded down by less than a millionth.
+///
+/// Both fit 64 bits, so that their product with any time or level fits 128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    num: NonZeroU64,
+    den: NonZeroU64,
+}
+
+impl Rate {
+    /// Reads `N` (a second) or `N/P`.
+    ///
+    /// # Errors
+    /// It is none, or out of bounds.
+    #[inline(always)]
+    pub fn parse(text: &[u8]) -> Result<Self, Error<'_>> {
+        Self::read(text).ok_or(Error::Rate(text))
+    }
+
+    #[inline(always)]
+    fn read(text: &[u8]) -> Option<Self> {
+        let (count, text) = Decimal::read(text)?;
+        let period = match text {
+            [] => NANOS_PER_SECOND,
+            [b'/', period @ ..] => period_millis(period)?.checked_mul(NANOS_PER_MILLI)?,
+            _ => return None,
+        };
+        Self::new(count, period)
+    }
+
+    /// `count` tokens every `period` nanoseconds; `None` if that is out of bounds.
+    #[inline(always)]
+    pub(crate) fn new(count: Decimal, period: u64) -> Option<Self> {
+        match count.exponent {
+            0 => Self::ratio(count.mantissa, period.into()),
+            _ => Self::scaled(count, period),
+        }
+    }
+
+    fn scaled(count: Decimal, period: u64) -> Option<Self> {
+        let power = |exponent: u32| 10u128.checked_pow(exponent);
+        let (mantissa, period) = (count.mantissa, u128::from(period));
+        let places = count.exponent.unsigned_abs();
+        if count.exponent > 0 {
+            let mantissa = u128::from(mantissa).checked_mul(power(places)?)?;
+            return match u64::try_from(mantissa) {
+                Ok(mantissa) => Self::ratio(mantissa, period),
+                Err(_) => Self::large_ratio(mantissa, period),
+            };
+        }
+        // A number of so many places that this overflows is below every rate that fills a bucket
+        // in a hundred years.
+        Self::ratio(mantissa, power(places)?.checked_mul(period)?)
+    }
+
+    /// `tokens` every `period` nanoseconds.
+    #[inline(always)]
+    fn ratio(tokens: u64, period: u128) -> Option<Self> {
+        if tokens == 0 || u128::from(tokens.div_ceil(MAX_TOKENS_PER_NANO)) > period {
+            return None;
+        }
+        // Both are divided by the same power of two. The low word tells which: if it is zero, it
+        // counts 64, which is above what is wanted.
+        let shift = (period as u64).trailing_zeros().min(UNIT_BITS);
+        let num = u128::from(tokens) << UNIT_BITS.saturating_sub(shift);
+        let den = period >> shift;
+        match (u64::try_from(num), u64::try_from(den)) {
+            (Ok(num), Ok(den)) => Some(Self {
+                num: NonZeroU64::new(num)?,
+                den: NonZeroU64::new(den)?,
+            }),
+            _ => Self::rounded_down(num, den),
+        }
+    }
+
+    /// As [`ratio`](Self::ratio), for more tokens than 64 bits hold.
+    fn large_ratio(tokens: u128, period: u128) -> Option<Self> {
+        if tokens.div_ceil(MAX_TOKENS_PER_NANO.into()) > period {
+            return None;
+        }
+        // Below 2^75, as a period is below 2^64.
+        Self::rounded_down(tokens.checked_mul(1 << UNIT_BITS)?, period)
+    }
+
+    /// The fraction that fits 64 bits: reduced, and then halved above and below, as often as it
+    /// takes. As a rate is neither above 10^12 a second nor below one in 100 years, the smaller
+    /// of the two keeps 25 bits, and the rate all but 2^-24 of itself.
+    fn rounded_down(num: u128, den: u128) -> Option<Self> {
+        let common = greatest_common_divisor(num, den);
+        let (mut num, mut den) = (num.checked_div(common)?, den.checked_div(common)?);
+        loop {
+            if let (Ok(num), Ok(den)) = (u64::try_from(num), u64::try_from(den)) {
+                return Some(Self {
+                    num: NonZeroU64::new(num)?,
+                    den: NonZeroU64::new(den)?,
+                });
+            }
+            num /= 2;
+            den = den.div_ceil(2);
+        }
+    }
+
+    /// A number that is the same for the same rate, and hardly ever for two.
+    #[inline(always)]
+    pub(crate) fn bits(&self) -> u64 {
+        self.num.get() ^ self.den.get().rotate_left(16)
+    }
+
+    /// Whether `units` take no longer than `nanos`. Compares products, since a division costs
+    /// more than all the rest of reading a limit.
+    #[inline(always)]
+    pub(crate) fn gains_within(&self, units: u64, nanos: u64) -> bool {
+        product(units, self.den.get()) <= product(nanos, self.num.get())
+    }
+
+    /// Units gained in `nanos`, rounded down.
+    #[inline(always)]
+    pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
+        let product = product(nanos, self.num.get());
+        match u64::try_from(product) {
+            Ok(product) => u128::from(product / self.den),
+            Err(_) => product / NonZeroU128::from(self.den),
+        }
+    }
+
+    /// Units gained in `nanos`, rounded up.
+    pub(crate) fn units_owed(&self, nanos: u64) -> u128 {
+        divide_up(product(nanos, self.num.get()), self.den)
+    }
+
+    /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
+    #[inline(always)]
+    pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
+        let nanos = divide_up(product(units, self.den.get()), self.num);
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+}
+
+fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
+    while let Some(rest) = a.checked_rem(b) {
+        (a, b) = (b, rest);
+    }
+    a
+}
+
+#[inline(always)]
+#[expect(clippy::arithmetic_side_effects, reason = "64 bits by 64 bits fit 128")]
+fn product(a: u64, b: u64) -> u128 {
+    u128::from(a) * u128::from(b)
+}
+
+/// Most numbers here fit 64 bits, and a division by one costs a quarter then.
+#[inline(always)]
+fn divide_up(n: u128, by: NonZeroU64) -> u128 {
+    if let Ok(n) = u64::try_from(n) {
+        return u128::from((n / by).saturating_add(u64::from(n % by != 0)));
+    }
+    let by = NonZeroU128::from(by);
+    (n / by).saturating_add(u128::from(n % by != 0))
+}

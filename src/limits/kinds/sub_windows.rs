@@ -1,0 +1,184 @@
+//! What is stored of a sliding window: how much was taken in each of its sub-windows.
+//!
+//! Time is cut into sub-windows of a sixteenth of the length. Sub-window `k` of length `W` holds
+//! the milliseconds `t` with `⌊16·t/W⌋ = k`. An interval that ends now touches 17 of them at most;
+//! what was taken in any of these counts whole. So there is never more in an interval than the
+//! limit, and a token comes free at most a sub-window later than it could.
+
+use std::num::NonZeroU64;
+
+use crate::bounds::{MAX_USED, MAX_YEARS_MS};
+use crate::kinds::decision::State;
+use crate::kinds::tagged::{read_words, write_words, SLIDING_TAG};
+
+/// Sub-windows in a window.
+const PARTS: u64 = 16;
+/// Sub-windows that an interval of a window's length touches.
+const COUNTERS: usize = PARTS as usize + 1;
+
+/// What is stored of a sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sliding {
+    /// Milliseconds, from 1 to those of a hundred years.
+    length: NonZeroU64,
+    /// The sub-window that the first counter is of; each further one is of the one before.
+    newest: u64,
+    /// What was taken in each; at most [`MAX_USED`] in all.
+    counters: [u64; COUNTERS],
+}
+
+impl State for Sliding {
+    const NAME: &'static str = "a sliding window";
+    const SIZE: usize = 153;
+    type Bytes = [u8; 153];
+
+    #[inline(always)]
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let [length, newest, counters @ ..] = read_words::<{ COUNTERS + 2 }>(SLIDING_TAG, bytes)?;
+        let sliding = Self {
+            length: NonZeroU64::new(length)?,
+            newest,
+            counters,
+        };
+        let fits = length <= MAX_YEARS_MS && sliding.used() <= MAX_USED;
+        fits.then_some(sliding)
+    }
+
+    /// The tag and the words, little-endian.
+    #[inline(always)]
+    fn to_bytes(self) -> [u8; 153] {
+        let mut words = [0; COUNTERS + 2];
+        let fields = [self.length.get(), self.newest]
+            .into_iter()
+            .chain(self.counters);
+        for (word, field) in words.iter_mut().zip(fields) {
+            *word = field;
+        }
+        write_words(SLIDING_TAG, words)
+    }
+}
+
+impl Sliding {
+    pub(crate) fn length(&self) -> NonZeroU64 {
+        self.length
+    }
+
+    /// What was taken in all of its sub-windows.
+    pub(crate) fn used(&self) -> u64 {
+        self.counters.iter().fold(0, |n, c| n.saturating_add(*c))
+    }
+
+    /// Takes `tokens` in the newest sub-window.
+    #[inline(always)]
+    pub(crate) fn charge(&mut self, tokens: u64) {
+        if let Some(newest) = self.counters.first_mut() {
+            *newest = newest.saturating_add(tokens);
+        }
+    }
+
+    /// With all of `used` in the sub-window of now.
+    pub(crate) fn used_now(length: NonZeroU64, now: u64, used: u64) -> Self {
+        let mut counters = [0; COUNTERS];
+        if let Some(newest) = counters.first_mut() {
+            *newest = used;
+        }
+        Self {
+            length,
+            newest: sub_window(now, length),
+            counters,
+        }
+    }
+
+    /// The same at `now`: what no longer counts is gone.
+    ///
+    /// A sub-window that begins later than now was there before the clock stepped back. It goes
+    /// on being the newest if it may have been in force then, that is by no more than the length.
+    /// Else `None`.
+    #[inline(always)]
+    pub(crate) fn at(self, now: u64) -> Option<Self> {
+        let newest = sub_window(now, self.length);
+        if self.newest > newest {
+            let ahead = begin(self.newest, self.length).saturating_sub(now);
+            return (ahead <= self.length.get()).then_some(self);
+        }
+        let passed = newest.saturating_sub(self.newest);
+        if passed == 0 {
+            return Some(self);
+        }
+        let mut counters = [0; COUNTERS];
+        let passed = usize::try_from(passed).unwrap_or(COUNTERS);
+        let places = counters.iter_mut().skip(passed);
+        for (place, counter) in places.zip(self.counters) {
+            *place = counter;
+        }
+        Some(Self {
+            newest,
+            counters,
+            ..self
+        })
+    }
+
+    /// When the sub-window at that place no longer counts, in milliseconds since 1970.
+    fn free_at(&self, place: usize) -> u64 {
+        // The one that is 17 later has to begin.
+        let later = COUNTERS.saturating_sub(place) as u64;
+        begin(self.newest.saturating_add(later), self.length)
+    }
+
+    /// When so many no longer count, in milliseconds since 1970.
+    pub(crate) fn freed_at(&self, wanted: u64) -> u64 {
+        let mut freed = 0_u64;
+        for (place, counter) in self.counters.iter().enumerate().rev() {
+            freed = freed.saturating_add(*counter);
+            if freed >= wanted {
+                return self.free_at(place);
+            }
+        }
+        self.free_at(0)
+    }
+
+    /// When nothing counts any more, in milliseconds since 1970.
+    pub(crate) fn unused_at(&self) -> u64 {
+        match self.counters.iter().position(|&counter| counter > 0) {
+            Some(place) => self.free_at(place),
+            None => 0,
+        }
+    }
+
+    /// Takes `tokens` out of the counter of the instant they were taken at, or out of the oldest;
+    /// how many there were.
+    pub(crate) fn give(&mut self, tokens: u64, taken_at: Option<u64>) -> u64 {
+        let Some(at) = taken_at else {
+            let mut left = tokens;
+            for counter in self.counters.iter_mut().rev() {
+                left = left.saturating_sub(withdraw(counter, left));
+            }
+            return tokens.saturating_sub(left);
+        };
+        let counter = self
+            .newest
+            .checked_sub(sub_window(at, self.length))
+            .and_then(|place| usize::try_from(place).ok())
+            .and_then(|place| self.counters.get_mut(place));
+        counter.map_or(0, |counter| withdraw(counter, tokens))
+    }
+}
+
+/// Takes up to `most` out of a counter; how many there were.
+fn withdraw(counter: &mut u64, most: u64) -> u64 {
+    let given = most.min(*counter);
+    *counter = counter.saturating_sub(given);
+    given
+}
+
+/// `⌊16·t/W⌋`.
+#[inline(always)]
+fn sub_window(instant: u64, length: NonZeroU64) -> u64 {
+    instant.saturating_mul(PARTS) / length
+}
+
+/// `⌈k·W/16⌉`: the first millisecond of sub-window `k`.
+#[inline(always)]
+fn begin(sub_window: u64, length: NonZeroU64) -> u64 {
+    sub_window.saturating_mul(length.get()).div_ceil(PARTS)
+}

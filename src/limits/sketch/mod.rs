@@ -1,0 +1,3 @@
+//! The keys denied most.
+
+pub mod top;
