@@ -14,7 +14,7 @@ pub fn module() -> PathBuf {
     let root = root();
     if let Some(file) = std::env::var_os("REDIS_RL_MODULE") {
         let file = fs::canonicalize(root.join(file));
-        return file.expect("REDIS_RL_MODULE names a file");
+        return without_spaces(file.expect("REDIS_RL_MODULE names a file"));
     }
     let library = root.join(format!("target/release/{DLL_PREFIX}redis_rl{DLL_SUFFIX}"));
     assert!(
@@ -22,7 +22,21 @@ pub fn module() -> PathBuf {
         "{} is missing or older than the source: run `cargo build --release`",
         library.display()
     );
-    library
+    without_spaces(library)
+}
+
+/// The library under a path without spaces: servers write its path into their configuration without
+/// quotes.
+fn without_spaces(library: PathBuf) -> PathBuf {
+    if !library.to_string_lossy().contains(' ') {
+        return library;
+    }
+    let name = format!("redis-rl-{}{DLL_SUFFIX}", std::process::id());
+    let link = std::env::temp_dir().join(name);
+    // Another thread may have made the link.
+    let _ = std::os::unix::fs::symlink(&library, &link);
+    assert_eq!(fs::canonicalize(&link).ok(), fs::canonicalize(library).ok());
+    link
 }
 
 /// The repository, whose tests lie in more than one package.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::clock::{self, Looks};
 use super::server::{LOG, PRINTED};
-use super::{module, port, Server};
+use super::{module, port, root, Server};
 
 /// How to start a server. The default is the server under test with the module and no
 /// persistence.
@@ -36,10 +36,14 @@ impl Default for Launch {
 }
 
 impl Launch {
-    /// The server under test.
+    /// The server under test; a relative path is the repository's.
     pub fn under_test() -> PathBuf {
         let named = std::env::var_os("REDIS_RL_SERVER");
-        named.unwrap_or_else(|| "redis-server".into()).into()
+        let named = PathBuf::from(named.unwrap_or_else(|| "redis-server".into()));
+        match named.components().count() {
+            1 => named, // A program that the system finds.
+            _ => root().join(named),
+        }
     }
 
     /// More arguments for the server.
