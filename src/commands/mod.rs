@@ -4,7 +4,6 @@
 
 mod bucket;
 mod command;
-mod expiries;
 mod lease;
 mod several;
 mod string_key;

@@ -1,12 +1,13 @@
 //! What the commands on one key share, whatever kind of limit its string is.
 
+use std::marker::PhantomData;
+
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::bucket;
 use redis_rl_limits::kinds::decision::{
     Ask, Change, Decision, Limit, Mode, Reply, Standing, State,
 };
 
-use super::expiries;
 use crate::server::{Argument, Call, Key, KeyName, Refusal};
 use crate::stats::{self, Takes};
 
@@ -101,9 +102,7 @@ pub struct Open<'k, 'a, L> {
     /// The key.
     pub key: Key<'k>,
     name: KeyName<'a>,
-    limit: L,
-    /// Whether the key is known to expire when this limit says.
-    pub expiry_is_known: bool,
+    kind: PhantomData<L>,
 }
 
 impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
@@ -125,18 +124,13 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     ///
     /// # Errors
     /// It holds something else now.
-    pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>, limit: L) -> Result<Self, Error<'a>> {
+    pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>) -> Result<Self, Error<'a>> {
         let mut key = call.open(name.argument);
         match key.read(|len| len == L::State::SIZE).map(drop) {
             Err(Refusal::OtherLength) if key.has_expired() => {}
             read => read.map_err(|refusal| refused::<L>(refusal, name))?,
         }
-        Ok(Self {
-            key,
-            name,
-            limit,
-            expiry_is_known: false,
-        })
+        Ok(Self::of(key, name))
     }
 
     /// Opens a key whose string is read in a way of the caller's, if it has an accepted length.
@@ -160,19 +154,16 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
             Ok(Some(None)) => return Err(refused::<L>(Refusal::OtherLength, name)),
             Err(refusal) => return Err(refused::<L>(refusal, name)),
         };
-        let hash = stored.and_then(|state| limit.expiry_hash(name.bytes, &state));
-        let expiry_is_known = hash.is_none_or(expiries::is_known);
-        // Under one limit a bucket is full when its key expires, whether it is still there or not.
-        if !expiry_is_known && key.has_expired() {
+        // What has expired is unused, whether the server still has it or not.
+        if stored.is_some() && key.has_expired() {
             stored = None;
         }
-        let open = Self {
-            key,
-            name,
-            limit,
-            expiry_is_known,
-        };
-        Ok((open, limit.stand(stored, now)))
+        Ok((Self::of(key, name), limit.stand(stored, now)))
+    }
+
+    fn of(key: Key<'k>, name: KeyName<'a>) -> Self {
+        let kind = PhantomData;
+        Self { key, name, kind }
     }
 
     /// Makes the change that was decided on, if there is memory for it.
@@ -197,27 +188,17 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     pub fn store_with_memory(&mut self, change: Change<L::State>) -> Result<(), Error<'a>> {
         let stored = match change {
             Change::Keep => return Ok(()),
-            Change::KeepAlive(_) if self.expiry_is_known => return Ok(()),
-            Change::KeepAlive(state) => {
-                self.remember_expiry(&state);
-                self.key.keep_until(self.limit.expires_at(&state));
+            Change::KeepAlive(at_ms) => {
+                self.key.keep_until(at_ms);
                 return Ok(());
             }
             Change::Write(state, expire_ms) => {
-                self.remember_expiry(&state);
                 L::COUNTS.created.add((!self.key.exists()).into());
                 self.key.write(state.to_bytes().as_ref(), expire_ms)
             }
             Change::Remove => self.key.remove(),
         };
         stored.map_err(|refusal| refused::<L>(refusal, self.name))
-    }
-
-    #[inline(always)]
-    fn remember_expiry(&self, state: &L::State) {
-        if let Some(hash) = self.limit.expiry_hash(self.name.bytes, state) {
-            expiries::remember(hash);
-        }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Key<'k> {
     /// The string's bytes; null where there is nothing, or nothing was read.
     start: *mut u8,
     len: usize,
+    /// What the server said when the key expires; `None` if it was not asked yet.
+    expiry: Option<Option<i64>>,
 }
 
 impl<'a> Call<'a> {
@@ -39,6 +41,7 @@ impl<'a> Call<'a> {
             now: self.now(),
             start: ptr::null_mut(),
             len: 0,
+            expiry: None,
         }
     }
 }
@@ -121,20 +124,30 @@ impl Key<'_> {
     /// before, its expiry moves there, and that is replicated.
     #[inline(always)]
     pub fn keep_until(&mut self, at_ms: i64) {
-        if self.exists() && self.expires_at().is_some_and(|at| at < at_ms) {
+        if self.exists() && !self.lives_until(at_ms) {
             self.commit(at_ms);
         }
     }
 
-    /// When the key expires, in milliseconds since 1970; `None` if never, or if there is none.
-    pub fn expires_at(&self) -> Option<i64> {
+    /// Whether the key expires at this time, in milliseconds since 1970, or later.
+    #[inline(always)]
+    pub fn lives_until(&mut self, at_ms: i64) -> bool {
+        self.expires_at().is_none_or(|at| at >= at_ms)
+    }
+
+    /// When the key expires, in milliseconds since 1970; `None` if never, or if there is none. The
+    /// server is asked once.
+    #[inline(always)]
+    pub fn expires_at(&mut self) -> Option<i64> {
         // SAFETY: the key is open.
-        unsafe { expiry::get(self.key) }
+        let ask = || unsafe { expiry::get(self.key) };
+        *self.expiry.get_or_insert_with(ask)
     }
 
     /// Whether the key has expired as of the call, though the server, which keeps one time for a
     /// whole transaction or script, still has it.
-    pub fn has_expired(&self) -> bool {
+    #[inline(always)]
+    pub fn has_expired(&mut self) -> bool {
         let now_ms = i64::try_from(self.now / 1_000_000).unwrap_or(i64::MAX);
         self.expires_at().is_some_and(|at| at < now_ms)
     }
@@ -164,6 +177,7 @@ impl Key<'_> {
         unsafe {
             let bytes = std::slice::from_raw_parts(self.start, self.len);
             expiry::set(self.key, expire_ms);
+            self.expiry = Some(Some(expire_ms));
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
             replication::set(self.ctx, self.name, bytes, expire_ms);
         }
@@ -174,7 +188,7 @@ impl Key<'_> {
     /// # Errors
     /// The server refuses the write.
     pub fn remove(&mut self) -> Result<(), Refusal> {
-        (self.start, self.len) = (ptr::null_mut(), 0);
+        (self.start, self.len, self.expiry) = (ptr::null_mut(), 0, None);
         // SAFETY: the key is open for writing; ctx and name belong to the call in progress.
         unsafe {
             if api!(RedisModule_DeleteKey(self.key)) as isize != raw::REDISMODULE_OK {

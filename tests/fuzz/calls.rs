@@ -8,7 +8,8 @@ use crate::random::Random;
 use crate::window_calls;
 use crate::wire::Command;
 
-const KEYS: [&[u8]; 12] = [
+/// The last three are alike at both ends and of the same length.
+const KEYS: [&[u8]; 15] = [
     b"",
     b"user:42",
     b"\xff\xfe\x00\r\n",
@@ -21,10 +22,13 @@ const KEYS: [&[u8]; 12] = [
     b"COST",
     b"a rather long key, as long as those that are made of an address and a path and a token",
     b"12345678901234567890",
+    b"{acme42}:rpm:limit",
+    b"{acme42}:tpm:limit",
+    b"{acme42}:rpd:limit",
 ];
 
 /// One for each key, so that a bucket has a history; the others come between.
-const LIMITS: [[&str; 2]; 12] = [
+const LIMITS: [[&str; 2]; 15] = [
     ["10", "5"],
     ["100/m", "20"],
     ["0.5", "3"],
@@ -37,6 +41,9 @@ const LIMITS: [[&str; 2]; 12] = [
     ["3/ms", "10"],
     ["1/15m", "1"],
     ["999999999999", "12345678901"],
+    ["5/s", "10"],
+    ["5/s", "10"],
+    ["1/h", "10"],
 ];
 
 /// As programs and people write them.
@@ -103,7 +110,7 @@ fn limit(random: &mut Random, key: usize) -> [Vec<u8>; 2] {
         return random.one_of(&SPELLED).map(word);
     }
     let at = if random.once_in(6) {
-        random.below(12) as usize
+        random.below(KEYS.len() as u64) as usize
     } else {
         key
     };
@@ -192,12 +199,12 @@ pub fn bucket(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
 fn several(random: &mut Random, model: &Model) -> Words {
     let count = 1 + random.below(4);
     let mut words = vec![option(random, "RL.MTAKE"), number(count)];
-    let first = random.below(12) as usize;
+    let first = random.below(KEYS.len() as u64) as usize;
     for n in 0..count as usize {
         let key = if random.once_in(30) {
             first
         } else {
-            (first + n) % 12
+            (first + n) % KEYS.len()
         };
         words.push(KEYS[key].to_vec());
         words.extend(limit(random, key));

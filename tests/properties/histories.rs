@@ -236,7 +236,7 @@ proptest! {
             let call = aimed(call, aim, limit, world.stored(), world.now);
             let expected = call.expect(world.stored(), world.now, &limit.exact);
             let decision = call.decide(world.stored(), world.now, limit.real);
-            prop_assert_eq!(decision.as_ref().ok().map(|decision| outcome(decision, limit.real)), expected, "{:?}", call);
+            prop_assert_eq!(decision.as_ref().ok().map(outcome), expected, "{:?}", call);
             last = world.call(limit, call).ok();
         }
     }

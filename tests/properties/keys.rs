@@ -1,15 +1,10 @@
-//! Keys: that none is given twice, and by what it is known when they expire.
+//! Keys: that none is given twice.
 
 use std::collections::HashSet;
 
 use redis_rl_limits::grammar::distinct::check_distinct;
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::hash::{hash, mark, mix};
-use redis_rl_limits::kinds::bucket::Bucket;
-use redis_rl_limits::kinds::decision::{Limit as _, State as _};
-
-use crate::cases::{Pair, TODAY};
-use crate::oracle::State;
 
 /// Of every number of keys that a call may have, the one at each place against each other.
 #[test]
@@ -39,46 +34,6 @@ fn a_key_that_is_given_twice_is_found_wherever_it_is() {
             }
         }
     }
-}
-
-/// A key's expiry follows from its name, what it holds and the limit: of a few thousand of these no
-/// two have one hash, or one would be taken for known that is not.
-#[test]
-fn what_tells_when_a_key_expires_is_told_apart() {
-    let mut hashes = HashSet::new();
-    for key in [
-        "user:1",
-        "user:2",
-        "2:user",
-        "a-long-name-of-a-user:0000",
-        "a-long-name-of-a-user:0001",
-    ] {
-        for rate in ["1", "2", "1/m", "2/m", "1/h", "60/m", "3600/h", "7/3m"] {
-            for burst in [1, 2, 3, 20, 1 << 10] {
-                for (later, tokens) in [(0, 0), (0, 1), (1, 0), (1 << 20, 0)] {
-                    let limit = Pair::parse(rate, burst).real;
-                    let updated_at = TODAY + later;
-                    let bytes = State { updated_at, tokens }.bytes();
-                    let state = Bucket::from_bytes(&bytes).expect("a bucket");
-                    let hash = limit.expiry_hash(key.as_bytes(), &state).expect("a hash");
-                    hashes.insert(hash);
-                }
-            }
-        }
-    }
-    // The level has no part in it: of one instant there is but one.
-    assert_eq!(hashes.len(), 5 * 8 * 5 * 3);
-    let rates = (1..=200).map(|rate| {
-        let limit = Pair::parse(&rate.to_string(), 1).real;
-        let bytes = State {
-            updated_at: TODAY,
-            tokens: 0,
-        }
-        .bytes();
-        let state = Bucket::from_bytes(&bytes).expect("a bucket");
-        limit.expiry_hash(b"user:1", &state)
-    });
-    assert_eq!(rates.collect::<HashSet<_>>().len(), 200);
 }
 
 /// Who knows the seed can make keys whose hashes are the same.

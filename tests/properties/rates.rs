@@ -84,7 +84,7 @@ fn gained(limit: &Pair, nanos: u64) -> i64 {
         tokens,
     };
     let decision = Call::Take(1, Mode::Force).decide(Some(owing), nanos, limit.real);
-    match outcome(&decision.expect("the debt may be had"), limit.real).after {
+    match outcome(&decision.expect("the debt may be had")).after {
         oracle::After::Written(state, _) => {
             state.tokens - tokens + i64::try_from(UNIT).expect("small")
         }

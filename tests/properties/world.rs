@@ -57,12 +57,12 @@ impl Call {
 }
 
 /// What was decided, in the oracle's terms.
-pub fn outcome(decision: &Decision, limit: Limit) -> Outcome {
+pub fn outcome(decision: &Decision) -> Outcome {
     Outcome {
         reply: decision.reply.fields(),
         after: match decision.change {
             Change::Keep => After::Kept,
-            Change::KeepAlive(bucket) => After::KeptUntil(limit.expires_at(&bucket)),
+            Change::KeepAlive(at) => After::KeptUntil(at),
             Change::Remove => After::Removed,
             Change::Write(bucket, expires) => {
                 let state = State::read(&bucket.to_bytes()).expect("a bucket that is stored");
@@ -114,7 +114,7 @@ impl World {
         let state = self.stored();
         self.stored = self.stored.filter(|_| state.is_some());
         let decision = call.decide(state, self.now, limit.real)?;
-        self.apply(outcome(&decision, limit.real).after);
+        self.apply(outcome(&decision).after);
         Ok(decision.reply)
     }
 

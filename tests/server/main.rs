@@ -49,6 +49,7 @@ mod docs;
 mod effects;
 mod errors;
 mod events;
+mod expiry;
 mod failover;
 mod held;
 mod load;

@@ -11,11 +11,11 @@ use crate::stats::Takes;
 /// The limit.
 pub struct OnString<'a, L: Limit> {
     name: KeyName<'a>,
-    limit: L,
     ask: Ask,
     standing: L::Standing,
     is_new: bool,
-    expiry_is_known: bool,
+    /// When the key expires, in milliseconds since 1970, if it does.
+    expires_at: Option<i64>,
 }
 
 impl<'a, L: Counted> OnString<'a, L> {
@@ -30,15 +30,14 @@ impl<'a, L: Counted> OnString<'a, L> {
         limit: L,
         ask: Ask,
     ) -> Result<Self, Error<'a>> {
-        let (open, standing) = Open::new(call, name, limit)?;
+        let (mut open, standing) = Open::new(call, name, limit)?;
         standing.check()?;
         Ok(Self {
             name,
-            limit,
             ask,
             standing,
             is_new: !open.key.exists(),
-            expiry_is_known: open.expiry_is_known,
+            expires_at: open.key.exists().then(|| open.key.expires_at()).flatten(),
         })
     }
 
@@ -62,8 +61,8 @@ impl<'a, L: Counted> OnString<'a, L> {
     fn store(&self, call: &mut Call<'a>, change: Change<L::State>) -> Result<(), Error<'a>> {
         match change {
             Change::Keep => Ok(()),
-            Change::KeepAlive(_) if self.expiry_is_known => Ok(()),
-            change => Open::again(call, self.name, self.limit)?.store_with_memory(change),
+            Change::KeepAlive(at_ms) if self.expires_at.is_none_or(|at| at >= at_ms) => Ok(()),
+            change => Open::<L>::again(call, self.name)?.store_with_memory(change),
         }
     }
 }

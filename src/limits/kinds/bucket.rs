@@ -18,8 +18,7 @@ pub use standing::Standing;
 
 use crate::kinds::decision::{self, State};
 
-use crate::bounds::{ceil_millis, MAX_TOKENS, UNIT_BITS};
-use crate::hash::{mark, mix};
+use crate::bounds::{MAX_TOKENS, UNIT_BITS};
 
 const ONE_TOKEN: i64 = 1 << UNIT_BITS;
 const MAX_UNITS: i64 = (MAX_TOKENS << UNIT_BITS) as i64;
@@ -107,18 +106,6 @@ impl decision::Limit for Limit {
                 ..stored
             }),
         }
-    }
-
-    #[inline(always)]
-    fn expiry_hash(&self, key: &[u8], state: &Bucket) -> Option<u64> {
-        let limit = self.rate.bits() ^ self.burst.rotate_left(32);
-        Some(mix(limit ^ state.updated_at, mark(key)))
-    }
-
-    fn expires_at(&self, bucket: &Bucket) -> i64 {
-        let missing = deficit(self.burst_units(), bucket.tokens);
-        let fill = self.rate.nanos_to_gain(missing);
-        ceil_millis(bucket.updated_at.saturating_add(fill))
     }
 }
 

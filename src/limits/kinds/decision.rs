@@ -96,9 +96,9 @@ impl Reply {
 pub enum Change<S> {
     /// Nothing is written.
     Keep,
-    /// It stays this. Nothing is written, unless the key would expire before this means nothing any
-    /// more under the limit of this call: then its expiry moves there.
-    KeepAlive(S),
+    /// Keeps the state. Extends the key's expiry to this time, in milliseconds since 1970, if the key
+    /// would otherwise expire before the limit of this call is unused again.
+    KeepAlive(i64),
     /// It becomes this, which means nothing any more from then on, in milliseconds since 1970.
     Write(S, i64),
     /// It is removed: what is not there stands for the same.
@@ -140,14 +140,6 @@ pub trait Limit: Copy {
     /// How `stored` stands at `now`, in nanoseconds since 1970. Where nothing is stored, nothing
     /// has been taken.
     fn stand(self, stored: Option<Self::State>, now: u64) -> Self::Standing;
-
-    /// A hash of `key`, `state` and this limit, where the three tell when the key expires: then
-    /// under another limit it would have to expire at another time. `None` where the state itself
-    /// says until when it counts.
-    fn expiry_hash(&self, key: &[u8], state: &Self::State) -> Option<u64>;
-
-    /// From when on `state` means nothing any more under this limit, in milliseconds since 1970.
-    fn expires_at(&self, state: &Self::State) -> i64;
 }
 
 /// How a limit stands at an instant.

@@ -112,12 +112,6 @@ impl Rate {
         }
     }
 
-    /// A number that is the same for the same rate, and hardly ever for two.
-    #[inline(always)]
-    pub(crate) fn bits(&self) -> u64 {
-        self.num.get() ^ self.den.get().rotate_left(16)
-    }
-
     /// Whether `units` take no longer than `nanos`. Compares products, since a division costs
     /// more than all the rest of reading a limit.
     #[inline(always)]

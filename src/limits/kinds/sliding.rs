@@ -66,15 +66,6 @@ impl decision::Limit for Limit {
             rebased,
         }
     }
-
-    /// The state itself says until when it counts, whatever the limit.
-    fn expiry_hash(&self, _key: &[u8], _state: &Sliding) -> Option<u64> {
-        None
-    }
-
-    fn expires_at(&self, state: &Sliding) -> i64 {
-        saturating_i64(state.unused_at())
-    }
 }
 
 impl decision::Standing for Standing {

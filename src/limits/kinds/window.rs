@@ -133,15 +133,6 @@ impl decision::Limit for Limit {
             rebased,
         }
     }
-
-    /// The state itself says until when it counts, whatever the limit.
-    fn expiry_hash(&self, _key: &[u8], _state: &Window) -> Option<u64> {
-        None
-    }
-
-    fn expires_at(&self, state: &Window) -> i64 {
-        state.end
-    }
 }
 
 impl decision::Standing for Standing {

@@ -9,7 +9,7 @@
 use super::{ceil_tokens, deficit, units, whole_tokens, Bucket, Limit, MAX_UNITS, ONE_TOKEN};
 use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
 use crate::grammar::error::Error;
-use crate::kinds::decision::{self, Ask, Change, Decision, Limit as _, Mode, Reply, NEVER};
+use crate::kinds::decision::{self, Ask, Change, Decision, Mode, Reply, NEVER};
 
 /// How a bucket stands at an instant, under a limit.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +134,9 @@ impl Standing {
             reply: self.reply(0, wait_ms),
             change: match self.rebased_change() {
                 Some(change) => change,
-                None if self.seen.tokens < self.limit.burst_units() => Change::KeepAlive(self.seen),
+                None if self.seen.tokens < self.limit.burst_units() => {
+                    Change::KeepAlive(ceil_millis(self.full_at()))
+                }
                 // It was full when it was stored, or is not there.
                 None => Change::Keep,
             },
@@ -155,7 +157,11 @@ impl Standing {
 
     #[inline(always)]
     fn rebased_change(&self) -> Option<Change<Bucket>> {
-        let rebased = |bucket| Change::Write(bucket, self.limit.expires_at(&bucket));
+        let rebased = |bucket: Bucket| {
+            let missing = deficit(self.limit.burst_units(), bucket.tokens);
+            let fill = self.limit.rate.nanos_to_gain(missing);
+            Change::Write(bucket, ceil_millis(bucket.updated_at.saturating_add(fill)))
+        };
         self.rebased.map(rebased)
     }
 
@@ -178,9 +184,14 @@ impl Standing {
     /// long as its key lives.
     #[inline(always)]
     fn reset_ms(&self) -> i64 {
+        ceil_millis(self.full_at().saturating_sub(self.now))
+    }
+
+    /// When the bucket is full, in nanoseconds since 1970.
+    #[inline(always)]
+    fn full_at(&self) -> u64 {
         let nanos = self.nanos_since_stored(self.limit.burst_units());
-        let full_at = self.seen.updated_at.saturating_add(nanos);
-        ceil_millis(full_at.saturating_sub(self.now))
+        self.seen.updated_at.saturating_add(nanos)
     }
 
     /// From the stored instant until the level is `target`.
