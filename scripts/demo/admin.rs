@@ -13,14 +13,13 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use hyper::body::Bytes;
 use hyper::header::{
     HeaderName, HeaderValue, ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
 
 use crate::census::SharedCensus;
-use crate::http::{read, text, Body, Request, Response};
+use crate::http::{read, text, Request, Response};
 use crate::limiter::Limiter;
 use crate::metrics::Exposition;
 use crate::store::StoreError;
@@ -185,12 +184,6 @@ impl Admin {
             ),
         }
     }
-}
-
-fn done() -> Response {
-    let mut response = Response::new(Body::Text(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }
 
 fn failed(error: &StoreError) -> Response {

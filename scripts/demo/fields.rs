@@ -1,38 +1,51 @@
-//! The RateLimit fields, as draft-ietf-httpapi-ratelimit-headers-10 defines them.
+//! The RateLimit fields, as [`DRAFT`] defines them. This is the one place that interprets it.
 //!
-//! The draft speaks of a quota in a window. Of a bucket the quota `q` is the burst and the window
-//! `w` the time in which an empty one fills: `q / w` is the rate, and `q` is never exceeded at
-//! once. Of leases `q` are those that can be held at once, and there is no window.
+//! - `q` and `w` (sections 3.1.1 and 3.1.3): of a bucket, `q` is the burst and `w` the time in which
+//!   an empty bucket fills, so `q / w` is the rate. `w` must be a whole number of seconds above zero,
+//!   so a shorter window is left out.
+//! - `qu` (section 3.1.2): the quota of `--concurrent` is measured in `concurrent-requests`, and it
+//!   has no window.
+//! - `t` (section 4.1.2): "the number of seconds within which the client can use no more than the
+//!   available quota". With a bucket that is exactly the time until its next token: a moment later
+//!   the client can use `r + 1`. The time until the bucket is full would be too late: within it the
+//!   client can use more than `r`. Section 8.5 warns of a client that takes `r / t` for its rate;
+//!   here `r` can be used at once, so no such rate is an unwanted one.
+//! - `Retry-After` (section 6): it "SHOULD NOT reference a point in time earlier than the end of the
+//!   effective window". It is the time at which every limit that refused has the whole cost, which
+//!   is never before their `t`. A limit that did not refuse may have a later one; the optional `t`
+//!   is then left out.
 
 use std::time::Duration;
 
-use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_EXPOSE_HEADERS, RETRY_AFTER};
 use hyper::HeaderMap;
 
 use crate::limit::Limit;
 use crate::store::Answer;
 
+/// The revision that is followed.
+pub const DRAFT: &str = "draft-ietf-httpapi-ratelimit-headers-11";
+
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
+const EXPOSED: HeaderValue = HeaderValue::from_static("RateLimit, RateLimit-Policy, Retry-After");
 
 /// Writes RateLimit-Policy and RateLimit and, if the answer is a refusal, Retry-After.
-///
-/// Section 4.1.2: `t` is "the number of seconds until additional quota associated with the quota
-/// policy is made available", so each limit tells of its own next token. Section 6: "the
-/// Retry-After field value SHOULD NOT reference a point in time earlier than the reset
-/// parameter". Retry-After is when the whole cost is there in every limit that refused, so it is
-/// never before their `t`. A limit that did not refuse has quota left, and keeps its `t` even
-/// where that is later: it is no reason to stay away, and a caller can still see it.
 pub fn tell(headers: &mut HeaderMap, limits: &[Box<dyn Limit>], answer: &Answer) {
-    let policy = limits.iter().map(|limit| policy(limit.as_ref()));
-    let standings = limits.iter().zip(&answer.standings);
-    let state = standings.map(|(limit, &standing)| {
-        let t = match limit.until_more(standing) {
-            Some(time) => format!(";t={}", whole_seconds(time)),
-            None => String::new(),
-        };
+    let standings = || limits.iter().zip(&answer.standings);
+    let refusing = standings().filter(|(_, standing)| !answer.allowed && !standing.allows);
+    let retry_after = refusing.filter_map(|(limit, &standing)| limit.retry_after(standing));
+    let retry_after = retry_after.max().map(whole_seconds);
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    let state = standings().map(|(limit, &standing)| {
+        let t = limit.until_more(standing).map(whole_seconds);
+        let t = t.filter(|&t| retry_after.is_none_or(|after| t <= after));
+        let t = t.map_or(String::new(), |t| format!(";t={t}"));
         format!("\"{}\";r={}{t}", limit.name(), standing.remaining)
     });
+    let policy = limits.iter().map(|limit| policy(limit.as_ref()));
     for (name, items) in [
         (POLICY, policy.collect::<Vec<_>>()),
         (STATE, state.collect()),
@@ -41,22 +54,21 @@ pub fn tell(headers: &mut HeaderMap, limits: &[Box<dyn Limit>], answer: &Answer)
             headers.insert(name, value);
         }
     }
-    let refused = limits
-        .iter()
-        .zip(&answer.standings)
-        .filter(|(_, standing)| !standing.allows);
-    let waits = refused.filter_map(|(limit, &standing)| limit.retry_after(standing));
-    if let Some(wait) = waits.max().filter(|_| !answer.allowed) {
-        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
-    }
 }
 
-/// Section 3.1.3: `w` is in whole seconds and not zero, so a shorter window is left out.
+/// Lets the script of a page of another origin read these fields (Fetch, 3.2.5).
+pub fn expose(headers: &mut HeaderMap) {
+    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+}
+
 fn policy(limit: &dyn Limit) -> String {
-    let window = limit.window();
-    let window = window.filter(|window| *window >= Duration::from_secs(1));
-    let w = window.map_or(String::new(), |w| format!(";w={}", whole_seconds(w)));
-    format!("\"{}\";q={}{w}", limit.name(), limit.quota())
+    let unit = match limit.lease() {
+        Some(_) => ";qu=\"concurrent-requests\"",
+        None => "",
+    };
+    let window = limit.window().filter(|w| *w >= Duration::from_secs(1));
+    let window = window.map_or(String::new(), |w| format!(";w={}", whole_seconds(w)));
+    format!("\"{}\";q={}{unit}{window}", limit.name(), limit.quota())
 }
 
 /// Rounded up, so that nobody is told to come back too early.

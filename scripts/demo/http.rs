@@ -47,10 +47,17 @@ pub enum Body {
     },
 }
 
+/// A status and no body.
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::Text(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
 /// A plain text with its status.
 pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Body::Text(text.into()));
-    *response.status_mut() = status;
+    let mut response = empty(status);
+    *response.body_mut() = Body::Text(text.into());
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response

@@ -95,6 +95,10 @@ pub trait Limit: Send + Sync {
     /// The command that gives back to `key` what `ask` took.
     fn give_back(&self, key: &str, ask: &Ask) -> Command;
 
+    /// The command that gives back to `key` all that was taken, and refuses a key that is not of this
+    /// kind; `None` for slots, each of which is released by its own token.
+    fn reset(&self, key: &str) -> Option<Command>;
+
     /// How long until there is more to take than now; `None` if nothing is used, or nobody knows.
     fn until_more(&self, standing: Standing) -> Option<Duration>;
 

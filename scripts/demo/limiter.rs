@@ -12,8 +12,8 @@ use tokio::time::{timeout, Instant};
 
 use crate::caller::KeyBy;
 use crate::cost::Costs;
-use crate::fields::tell;
-use crate::http::{text, Body, Request, Response};
+use crate::fields::{expose, tell};
+use crate::http::{empty, text, Body, Request, Response};
 use crate::limit::{Ask, Demand, Tokens};
 use crate::log::{log, Warnings};
 use crate::metrics::{Metrics, Outcome};
@@ -44,8 +44,6 @@ pub struct Limiter {
     /// How long the store may take to answer.
     pub timeout: Duration,
     pub fail: Fail,
-    /// Whether a preflight is charged as any other request.
-    pub charge_preflight: bool,
     pub stopping: Stopping,
     pub warnings: Warnings,
     pub metrics: Metrics,
@@ -60,10 +58,23 @@ impl Limiter {
         request: Request,
         service: impl FnOnce(Request) -> F,
     ) -> Response {
-        if !self.charge_preflight && is_preflight(&request) {
+        if is_preflight(&request) {
             self.metrics.count(Outcome::Exempt);
-            return service(request).await;
+            return empty(StatusCode::NO_CONTENT);
         }
+        let from_page = request.headers().contains_key(ORIGIN);
+        let mut response = self.decide(request, service).await;
+        if from_page {
+            expose(response.headers_mut());
+        }
+        response
+    }
+
+    async fn decide<F: Future<Output = Response>>(
+        self: Arc<Self>,
+        request: Request,
+        service: impl FnOnce(Request) -> F,
+    ) -> Response {
         let ask = match self.ask_of(&request) {
             Ok(ask) => Arc::new(ask),
             Err(why) => {
@@ -193,7 +204,9 @@ fn unavailable(words: &'static str) -> Response {
     response
 }
 
-/// What a browser asks by itself before it lets a page send its request.
+/// Whether a browser asks by itself, before it lets a page send its request. The answer is always the
+/// limiter's own 204, which grants nothing: anybody can send these headers, so what they reach must
+/// not be the service. A service that lets other origins in has its CORS layer in front of this one.
 fn is_preflight(request: &Request) -> bool {
     let has = |name: &HeaderName| request.headers().contains_key(name);
     request.method() == Method::OPTIONS && has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)

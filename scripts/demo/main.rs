@@ -87,7 +87,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         tokens: Tokens::default(),
         timeout: options.timeout,
         fail: options.fail,
-        charge_preflight: options.charge_preflight,
         stopping: stopping.clone(),
         warnings: Warnings::default(),
         going_back: Count::default(),

@@ -24,7 +24,6 @@ pub struct Options {
     pub demand: Demand,
     pub costs: Costs,
     pub key_by: KeyBy,
-    pub charge_preflight: bool,
     pub timeout: Duration,
     pub grace: Duration,
     pub fail: Fail,
@@ -63,6 +62,12 @@ impl Options {
         if !(1..=128).contains(&ipv6_prefix) {
             return Err("--ipv6-prefix must be from 1 to 128".to_owned());
         }
+        let prefix = text(matches, "prefix").to_owned();
+        if prefix.is_empty() {
+            return Err(
+                "--prefix must not be empty: it marks the keys that are the demo's".to_owned(),
+            );
+        }
         let trusted = matches.get_many::<String>("trust-proxy");
         let trusted = trusted
             .unwrap_or_default()
@@ -77,7 +82,7 @@ impl Options {
             costs: costs(matches, &demand)?,
             demand,
             key_by: KeyBy {
-                prefix: text(matches, "prefix").to_owned(),
+                prefix,
                 by: parsed::<By>(matches, "key-by")?,
                 proxies: Proxies {
                     trusted: trusted.map_err(|why| format!("--trust-proxy: {why}"))?,
@@ -85,7 +90,6 @@ impl Options {
                 },
                 ipv6_prefix,
             },
-            charge_preflight: matches.get_flag("charge-preflight"),
             timeout: millis("timeout")?,
             grace: millis("grace")?,
             fail: match text(matches, "fail") {

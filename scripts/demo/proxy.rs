@@ -91,10 +91,8 @@ impl Proxies {
         let lines = lines.iter().rev().map(|line| line.as_bytes());
         let mut client = peer;
         let mut hops: Box<dyn Iterator<Item = Option<IpAddr>>> = match self.header.as_str() {
-            "x-forwarded-for" => {
-                Box::new(lines.flat_map(|line| line.rsplit(|&b| b == b',').map(address)))
-            }
-            "forwarded" => Box::new(lines.flat_map(|line| from_right(line, b',').map(forwarded))),
+            "x-forwarded-for" => Box::new(elements(lines).map(address)),
+            "forwarded" => Box::new(elements(lines).map(forwarded)),
             name if lines.len() > 1 => return Err(format!("The header {name} comes twice\n")),
             _ => Box::new(lines.map(address)),
         };
@@ -110,6 +108,12 @@ impl Proxies {
     fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(ip))
     }
+}
+
+/// The elements of a list, from right to left. Empty ones are ignored (RFC 9110, 5.6.1).
+fn elements<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    let elements = lines.flat_map(|line| from_right(line, b','));
+    elements.filter(|element| !element.trim_ascii().is_empty())
 }
 
 /// `192.0.2.1`, `192.0.2.1:54321`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::census::Census;
-use crate::limit::{Ask, Demand, Standing};
+use crate::limit::{Ask, Demand, Limit, Standing};
 
 pub use memory::Memory;
 pub use remote::{packed, Remote};
@@ -92,6 +92,7 @@ pub trait Store: Send + Sync {
     /// Frees what `token` holds at `key`; whether it held anything.
     fn free<'a>(&'a self, key: &'a str, token: &'a str) -> Answering<'a, bool>;
 
-    /// Forgets what was taken from `key`, as [`Census`] names it.
-    fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()>;
+    /// Gives back to `key` all that was taken of `limit`. A key that holds anything else is an error,
+    /// and is left alone.
+    fn reset<'a>(&'a self, key: &'a str, limit: &'a dyn Limit) -> Answering<'a, ()>;
 }

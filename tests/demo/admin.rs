@@ -164,6 +164,24 @@ fn only_what_the_limiter_writes_can_be_refilled() {
         assert_eq!(post("look", nonsense), 404, "{nonsense}");
     }
     assert_eq!(keys(&redis), ["precious", "rate:limiter:key:eve"]);
+    // What has the prefix but is no limit is left alone.
+    call::<()>(&redis, &["SET", "rate:limiter:key:ann", "data"]);
+    call::<()>(&redis, &["RPUSH", "rate:limiter:key:bob", "data"]);
+    for caller in ["ann", "bob"] {
+        let refused = reset(&format!("rate:limiter:key:{caller}"));
+        assert_eq!(refused, 502, "{caller}");
+    }
+    assert_eq!(
+        call::<u64>(
+            &redis,
+            &["EXISTS", "rate:limiter:key:ann", "rate:limiter:key:bob"]
+        ),
+        2
+    );
+    call::<()>(
+        &redis,
+        &["DEL", "rate:limiter:key:ann", "rate:limiter:key:bob"],
+    );
     assert_eq!(reset("rate:limiter:key:eve"), 204);
     assert_eq!(keys(&redis), ["precious"]);
     assert_eq!(ask(&demo, "eve"), 200);

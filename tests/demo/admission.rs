@@ -39,6 +39,11 @@ fn the_operators_pages_are_not_open_to_the_world() {
         (entry.status(), entry.header("location")),
         (303, Some("/dashboard"))
     );
+    // A path that is another host must not become the target.
+    for path in ["//evil.example", "/\\\\evil.example", "/metrics"] {
+        let answer = page(&closed, &format!("{path}?token={TOKEN}"), "");
+        assert_eq!((answer.status(), answer.header("location")), (401, None));
+    }
     let cookie = entry
         .header("set-cookie")
         .and_then(|c| c.split(';').next())

@@ -56,6 +56,10 @@ fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
         ("[2001:db8:0:1::1]:443", "2001:db8:0:1::/64"),
         ("[2001:db8:0:2::1]", "2001:db8:0:2::/64"),
         ("192.0.2.7, 192.0.2.9:80", "192.0.2.7"),
+        // Empty elements are ignored (RFC 9110, 5.6.1).
+        ("192.0.2.8,", "192.0.2.8"),
+        ("192.0.2.10, , ,192.0.2.9, ,\t", "192.0.2.10"),
+        ("192.0.2.11\r\nX-Forwarded-For:", "192.0.2.11"),
     ] {
         let header = format!("X-Forwarded-For: {header}\r\n");
         assert_eq!(demo.get_with(header.as_bytes()).status(), 200, "{header}");
@@ -182,6 +186,7 @@ fn the_header_that_proxies_write_can_be_chosen() {
         // What a caller leaves open hides nothing of what the proxy appended.
         "Forwarded: for=\"a, for=192.0.2.61",
         "Forwarded: for=1.1.1.1\r\nForwarded: proto=\"a;b,c\"; for=192.0.2.62",
+        "Forwarded: for=192.0.2.63,",
         // The proxy does not say, so it is the proxy that asks.
         "Forwarded: for=192.0.2.1, for=unknown",
     ];
@@ -191,6 +196,7 @@ fn the_header_that_proxies_write_can_be_chosen() {
         "ip:192.0.2.43",
         "ip:192.0.2.61",
         "ip:192.0.2.62",
+        "ip:192.0.2.63",
         "ip:127.0.0.1",
     ];
     assert_eq!(names(&forwarded, &redis, &headers), expected);

@@ -1,4 +1,4 @@
-//! RateLimit-Policy, RateLimit and Retry-After, as draft-ietf-httpapi-ratelimit-headers-10 has them.
+//! RateLimit-Policy, RateLimit and Retry-After, as draft-ietf-httpapi-ratelimit-headers-11 has them.
 
 use crate::common::Server;
 use crate::driver::{call, command, Demo, Response};
@@ -77,12 +77,15 @@ fn retry_after_is_when_the_whole_cost_is_there_and_t_the_first_of_it() {
 }
 
 #[test]
-fn each_limit_tells_of_its_own_reset_to_a_refused_caller() {
+fn each_limit_has_a_t_that_is_no_later_than_retry_after() {
     let redis = Server::start();
     let demo = demo(&redis, "--limit 1/m:1 --limit 3/d:9");
-    assert_eq!(demo.get().status(), 200);
+    let allowed = demo.get();
+    let expected = "\"1/m:1\";r=0;t=60, \"3/d:9\";r=8;t=28800";
+    assert_eq!((allowed.status(), state(&allowed)), (200, expected));
     let refused = demo.get();
-    assert_eq!(state(&refused), "\"1/m:1\";r=0;t=60, \"3/d:9\";r=8;t=28800");
+    // Retry-After must not be earlier than any t, so the later one is left out.
+    assert_eq!(state(&refused), "\"1/m:1\";r=0;t=60, \"3/d:9\";r=8");
     assert_eq!(retry_after(&refused), Some(60));
     // Of what is all there no more will come.
     call::<()>(&redis, &["DEL", "{rate:limiter:test-client}:3/d:9"]);
@@ -120,11 +123,25 @@ fn a_window_below_a_second_is_left_out() {
 }
 
 #[test]
+fn a_page_of_another_origin_may_read_the_fields() {
+    let redis = Server::start();
+    let demo = demo(&redis, "--rate 1/d --burst 1");
+    let exposed = "access-control-expose-headers";
+    assert_eq!(demo.get().header(exposed), None);
+    let refused = demo.get_with(b"Origin: https://app.example\r\n");
+    let fields = "RateLimit, RateLimit-Policy, Retry-After";
+    assert_eq!(
+        (refused.status(), refused.header(exposed)),
+        (429, Some(fields))
+    );
+}
+
+#[test]
 fn the_help_names_the_drafts_revision() {
     let output = command(&["--help"]).output().expect("the demo starts");
     let help = String::from_utf8(output.stdout).expect("text");
     assert!(
-        help.contains("draft-ietf-httpapi-ratelimit-headers-10"),
+        help.contains("draft-ietf-httpapi-ratelimit-headers-11"),
         "{help}"
     );
 }

@@ -55,7 +55,7 @@ fn no_more_are_served_at_once_and_who_hangs_up_makes_room() {
     assert_eq!(refused.status(), 429);
     assert_eq!(
         refused.header("ratelimit-policy"),
-        Some("\"2 at once\";q=2")
+        Some("\"2 at once\";q=2;qu=\"concurrent-requests\"")
     );
     assert_eq!(refused.header("ratelimit"), Some("\"2 at once\";r=0"));
     // When a request will be done nobody knows: not the hour that a slot may outlive its demo.

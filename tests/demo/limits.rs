@@ -80,6 +80,7 @@ fn what_cannot_work_is_refused_at_once() {
         (&["--trust-proxy", "10.0.0.1/8"], "bits beyond its prefix"),
         (&["--trust-proxy", "::ffff:10.0.0.0/95"], "no network"),
         (&["--ipv6-prefix", "129"], "from 1 to 128"),
+        (&["--prefix", ""], "--prefix must not be empty"),
         (&["--proxy-header", "a b"], "--proxy-header a b"),
         // The module's own bounds.
         (

@@ -44,13 +44,16 @@ fn a_request_without_one_valid_host_is_a_bad_request() {
 const PREFLIGHT: &[u8] = b"Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n";
 
 #[test]
-fn a_preflight_is_neither_charged_nor_refused() {
+fn a_preflight_is_answered_by_the_limiter_alone() {
     let redis = Server::start();
     let demo = demo(&redis, "--rate 1/d --burst 1");
     for _ in 0..3 {
-        assert_eq!(send(demo.port, "OPTIONS /", PREFLIGHT).status(), 200);
+        let answer = send(demo.port, "OPTIONS /", PREFLIGHT);
+        assert_eq!((answer.status(), answer.body()), (204, ""));
+        assert_eq!(answer.header("access-control-allow-origin"), None);
     }
     assert_eq!(keys(&redis), [""; 0]);
+    assert!(!demo.log().contains("Request allowed"), "{}", demo.log());
     assert!(demo
         .metrics()
         .contains("demo_requests_total{outcome=\"exempt\"} 3\n"));
@@ -58,13 +61,7 @@ fn a_preflight_is_neither_charged_nor_refused() {
     assert_eq!(send(demo.port, "OPTIONS /", b"").status(), 200);
     assert_eq!(send(demo.port, "OPTIONS /", b"").status(), 429);
     assert_eq!(send(demo.port, "GET /", PREFLIGHT).status(), 429);
-    assert_eq!(send(demo.port, "OPTIONS /", PREFLIGHT).status(), 200);
-}
-
-#[test]
-fn a_preflight_is_charged_if_asked() {
-    let redis = Server::start();
-    let demo = demo(&redis, "--rate 1/d --burst 1 --charge-preflight");
-    assert_eq!(send(demo.port, "OPTIONS /", PREFLIGHT).status(), 200);
-    assert_eq!(send(demo.port, "OPTIONS /", PREFLIGHT).status(), 429);
+    // Whoever is denied does not reach the service by asking as a browser would.
+    assert_eq!(send(demo.port, "OPTIONS /", PREFLIGHT).status(), 204);
+    assert_eq!(demo.log().matches("Request allowed").count(), 1);
 }

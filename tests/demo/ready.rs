@@ -167,7 +167,7 @@ fn a_redis_that_hangs_is_not_ready() {
 #[test]
 fn a_reset_that_redis_refuses_is_not_told_as_done() {
     let redis = Server::start();
-    let url = user(&redis, &["+@all", "-del", "~*"]);
+    let url = user(&redis, &["+@all", "-rl.give", "~*"]);
     let demo = Demo::start(&format!(
         "--redis {url} --timeout 5000 --rate 1/d --burst 1"
     ));

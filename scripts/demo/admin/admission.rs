@@ -12,6 +12,8 @@ use ring::digest::{digest, SHA256};
 use super::Admin;
 use crate::http::{text, Request, Response};
 
+/// The page on which a token may come in the address.
+const ENTRY: &str = "/dashboard";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
@@ -34,8 +36,8 @@ impl Admin {
             return refuse_if_lured(request);
         }
         let query = request.uri().query().unwrap_or("");
-        if is(token, query.strip_prefix("token=")) {
-            return Some(entry(token, request));
+        if request.uri().path() == ENTRY && is(token, query.strip_prefix("token=")) {
+            return Some(entry(token));
         }
         let hint = "A token is needed: /dashboard?token=TOKEN, or 'Authorization: Bearer TOKEN'\n";
         let mut refusal = text(StatusCode::UNAUTHORIZED, hint);
@@ -75,16 +77,14 @@ fn is_own(origin: &[u8], host: &str) -> bool {
 }
 
 /// Sets the cookie that lets the browser in from now on, and takes the token out of its address.
-fn entry(token: &str, request: &Request) -> Response {
+/// The target is fixed: a path from the request, such as `//evil.example`, may name another host.
+fn entry(token: &str) -> Response {
     let mut response = text(StatusCode::SEE_OTHER, "");
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::from_static(ENTRY));
     let cookie = format!("token={token}; HttpOnly; SameSite=Strict; Path=/");
-    for (name, value) in [
-        (SET_COOKIE, cookie),
-        (LOCATION, request.uri().path().to_owned()),
-    ] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(name, value);
-        }
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        headers.insert(SET_COOKIE, cookie);
     }
     response
 }

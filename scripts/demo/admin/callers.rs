@@ -5,8 +5,9 @@ use hyper::header::{HeaderValue, CONTENT_TYPE};
 use hyper::StatusCode;
 
 use super::snapshot::standings;
-use super::{done, failed, Admin};
-use crate::http::{text, Response};
+use super::{failed, Admin};
+use crate::http::{empty, text, Response};
+use crate::limit::Limit;
 use crate::log::log;
 
 impl Admin {
@@ -36,19 +37,19 @@ impl Admin {
 
     /// Forgets what a caller has used of a limit: `index`, a line's end, and its name.
     pub async fn refill(&self, asked: &str) -> Response {
-        let Some((key, _)) = self.key_of(asked) else {
+        let Some((key, limit, _)) = self.key_of(asked) else {
             return no_such_caller();
         };
-        if let Err(error) = self.limiter.store.reset(key.as_bytes()).await {
+        if let Err(error) = self.limiter.store.reset(&key, limit).await {
             return failed(&error);
         }
         log(&format!("Reset {}", key.escape_default()));
-        done()
+        empty(StatusCode::NO_CONTENT)
     }
 
     /// Frees a slot: the same, and then a line's end and the token that holds it.
     pub async fn free(&self, asked: &str) -> Response {
-        let Some((key, token)) = self.key_of(asked) else {
+        let Some((key, _, token)) = self.key_of(asked) else {
             return no_such_caller();
         };
         match self.limiter.store.free(&key, token).await {
@@ -57,7 +58,7 @@ impl Admin {
             Ok(true) => {
                 let (key, token) = (key.escape_default(), token.escape_default());
                 log(&format!("Freed {key} of {token}"));
-                done()
+                empty(StatusCode::NO_CONTENT)
             }
         }
     }
@@ -68,7 +69,7 @@ impl Admin {
             Err(error) => failed(&error),
             Ok(()) => {
                 log("Forgot who was denied most");
-                done()
+                empty(StatusCode::NO_CONTENT)
             }
         }
     }
@@ -79,12 +80,13 @@ impl Admin {
     }
 
     /// The key that is asked for, and what follows in the next line.
-    fn key_of<'a>(&self, asked: &'a str) -> Option<(String, &'a str)> {
+    fn key_of<'a>(&self, asked: &'a str) -> Option<(String, &dyn Limit, &'a str)> {
         let (index, rest) = asked.split_once('\n')?;
         let (caller, rest) = rest.split_once('\n').unwrap_or((rest, ""));
-        let mut keys = self.limiter.demand.keys(caller);
-        let key = keys.nth(index.parse().ok()?)?;
-        self.is_ours(caller).then_some((key, rest))
+        let demand = &self.limiter.demand;
+        let mut keys = demand.keys(caller).zip(&demand.limits);
+        let (key, limit) = keys.nth(index.parse().ok()?)?;
+        self.is_ours(caller).then_some((key, limit.as_ref(), rest))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing};
+use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing, MAX_TOKENS};
 
 pub const KIND: Kind = Kind {
     option: "limit",
@@ -98,6 +98,11 @@ impl Limit for Bucket {
         let mut give = command(["RL.GIVE", key]);
         give.extend(self.limit_and_cost(ask));
         give
+    }
+
+    fn reset(&self, key: &str) -> Option<Command> {
+        let (burst, all) = (self.quota().to_string(), MAX_TOKENS.to_string());
+        Some(command(["RL.GIVE", key, &self.rate, &burst, "COST", &all]))
     }
 
     /// `reset` is when the whole burst is there, so the next token is there earlier by the time

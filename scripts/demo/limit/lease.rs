@@ -105,6 +105,10 @@ impl Limit for Lease {
         self.release(key, &ask.token)
     }
 
+    fn reset(&self, _: &str) -> Option<Command> {
+        None
+    }
+
     fn until_more(&self, _: Standing) -> Option<Duration> {
         None
     }

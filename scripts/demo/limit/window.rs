@@ -7,7 +7,7 @@ use redis_rl_limits::grammar::duration;
 use redis_rl_limits::grammar::error::Parameter;
 use redis_rl_limits::grammar::window::Quota;
 
-use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing};
+use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing, MAX_TOKENS};
 
 pub const FIXED: Kind = Kind {
     option: "window",
@@ -147,6 +147,13 @@ impl Limit for Window {
         let (cost, at) = (ask.cost.to_string(), ask.asked_at.to_string());
         give.extend(command(["COST", &cost, "AT", &at]));
         give
+    }
+
+    fn reset(&self, key: &str) -> Option<Command> {
+        let mut give = command(["RL.WGIVE", key]);
+        give.extend(self.words.iter().cloned());
+        give.extend(command(["COST", &MAX_TOKENS.to_string()]));
+        Some(give)
     }
 
     /// When a window ends all is there again. Of a sliding one the answer tells only when the

@@ -2,15 +2,21 @@
 
 use clap::{Arg, ArgAction, Command};
 
+use crate::fields::DRAFT;
 use crate::limit::KINDS;
 
-const ABOUT: &str = "\
-Answers every request with the time, until a caller asks too often.
+const ABOUT: &str = "Answers every request with the time, until a caller asks too often.";
 
-200 'Request allowed: TIME' or 429 'Rate limit exceeded', decided by RL.TAKE, or with limits of other
-kinds by RL.ALL, in a Redis server with the module redis-rl. Replies tell how a caller stands in RateLimit-Policy and RateLimit, as
-draft-ietf-httpapi-ratelimit-headers-10 has them, and when to come back in Retry-After.
-scripts/demo/README.md tells more.";
+/// What `--help` says after it.
+fn more() -> String {
+    format!(
+        "{ABOUT}\n\n\
+         200 'Request allowed: TIME' or 429 'Rate limit exceeded', decided by RL.TAKE, or with limits \
+         of other kinds by RL.ALL, in a Redis server with the module redis-rl. RateLimit-Policy, \
+         RateLimit and Retry-After follow {DRAFT}.\n\
+         See scripts/demo/README.md."
+    )
+}
 
 const REDIS: &str = "\
 The Redis server to use; without it the demo starts one of its own
@@ -41,8 +47,8 @@ pub fn command() -> Command {
     };
     let mut command = Command::new("demo")
         .version(env!("CARGO_PKG_VERSION"))
-        .about(ABOUT.split("\n\n").next().unwrap_or(ABOUT))
-        .long_about(ABOUT)
+        .about(ABOUT)
+        .long_about(more())
         .args([
             one("listen", "ADDRESS:PORT", "Where to listen").default_value("127.0.0.1:8080"),
             one("admin", "ADDRESS:PORT", "Where to serve /dashboard, /metrics, /healthz and /readyz")
@@ -112,12 +118,6 @@ pub fn command() -> Command {
              with one address such as X-Real-IP or CF-Connecting-IP",
         )
         .default_value("X-Forwarded-For"),
-        one(
-            "charge-preflight",
-            "",
-            "Charge a browser's preflight (OPTIONS) as any other request",
-        )
-        .action(ArgAction::SetTrue),
         one("work", "MS", "Milliseconds that an answer takes, as if there were something to do")
             .default_value("0"),
         one("timeout", "MS", "Milliseconds that Redis has to answer in").default_value("50"),

@@ -302,11 +302,9 @@ impl Store for Memory {
         Box::pin(async { Ok(false) })
     }
 
-    fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()> {
+    fn reset<'a>(&'a self, key: &'a str, _: &'a dyn Limit) -> Answering<'a, ()> {
         Box::pin(async move {
-            if let Ok(key) = std::str::from_utf8(key) {
-                self.state().buckets.remove(key);
-            }
+            self.state().buckets.remove(key);
             Ok(())
         })
     }

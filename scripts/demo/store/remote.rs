@@ -10,7 +10,7 @@ use tokio::time::{timeout, Instant};
 use super::{Answer, Answering, Look, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
 use crate::connection::Link;
-use crate::limit::{Ask, Command, Demand, Standing};
+use crate::limit::{Ask, Command, Demand, Limit, Standing};
 
 /// How long a look at the servers may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -104,26 +104,30 @@ impl Remote {
     async fn look_at(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
         let mut looks = Vec::new();
         for (key, limit) in demand.keys(caller).zip(&demand.limits) {
-            let reply = self.0.call(packed(&limit.look(&key)), &key).await?;
-            let (remaining, wait, reset, holders) = match limit.lease() {
-                Some(_) => {
-                    let told =
-                        <(i64, i64, i64, i64, i64, Vec<(Vec<u8>, u64)>)>::from_redis_value(reply)?;
-                    (told.2, told.3, told.4, told.5)
-                }
-                None => {
-                    let told = Five::from_redis_value(reply)?;
-                    (told.2, told.3, told.4, Vec::new())
-                }
-            };
-            looks.push(Look {
-                remaining: remaining.unsigned_abs(),
-                wait_ms: u64::try_from(wait).ok(),
-                reset_ms: reset.unsigned_abs(),
-                holders,
-            });
+            looks.push(self.look_at_one(&key, limit.as_ref()).await?);
         }
         Ok(looks)
+    }
+
+    async fn look_at_one(&self, key: &str, limit: &dyn Limit) -> Result<Look, StoreError> {
+        let reply = self.0.call(packed(&limit.look(key)), key).await?;
+        let (remaining, wait, reset, holders) = match limit.lease() {
+            Some(_) => {
+                let told =
+                    <(i64, i64, i64, i64, i64, Vec<(Vec<u8>, u64)>)>::from_redis_value(reply)?;
+                (told.2, told.3, told.4, told.5)
+            }
+            None => {
+                let told = Five::from_redis_value(reply)?;
+                (told.2, told.3, told.4, Vec::new())
+            }
+        };
+        Ok(Look {
+            remaining: remaining.unsigned_abs(),
+            wait_ms: u64::try_from(wait).ok(),
+            reset_ms: reset.unsigned_abs(),
+            holders,
+        })
     }
 
     /// The server's name and version: asked once a minute, as it hardly ever changes.
@@ -233,12 +237,24 @@ impl Store for Remote {
         })
     }
 
-    fn reset<'a>(&'a self, key: &'a [u8]) -> Answering<'a, ()> {
+    fn reset<'a>(&'a self, key: &'a str, limit: &'a dyn Limit) -> Answering<'a, ()> {
         Box::pin(async move {
-            let mut delete = redis::cmd("DEL");
-            delete.arg(key);
-            self.0.call(delete, key).await?;
-            Ok(())
+            if let Some(reset) = limit.reset(key) {
+                self.0.call(packed(&reset), key).await?;
+                return Ok(());
+            }
+            loop {
+                let look = self.look_at_one(key, limit).await?;
+                if look.holders.is_empty() {
+                    return Ok(());
+                }
+                let mut release = redis::cmd("RL.RELEASE");
+                release.arg(key);
+                for (token, _) in look.holders {
+                    release.arg(token);
+                }
+                self.0.call(release, key).await?;
+            }
         })
     }
 }

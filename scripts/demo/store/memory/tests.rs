@@ -29,6 +29,9 @@ impl Limit for Other {
     fn give_back(&self, _: &str, _: &Ask) -> Command {
         Vec::new()
     }
+    fn reset(&self, _: &str) -> Option<Command> {
+        None
+    }
     fn until_more(&self, _: Standing) -> Option<Duration> {
         None
     }
