@@ -13,7 +13,7 @@ mod window;
 use crate::server::{Command, Group, SET_COMMANDS};
 use command::served;
 
-pub use lease::set::MARKER;
+pub use lease::occupancy::MARKER;
 
 /// The commands that every server has.
 pub const STANDARD: &[Command] = &[
@@ -35,7 +35,7 @@ pub const GROUPS: &[Group] = &[Group {
         served::<lease::acquire::Acquire>(),
         served::<lease::renew::Renew>(),
         served::<lease::release::Release>(),
-        served::<lease::list::Leases>(),
+        served::<lease::list::List>(),
         served::<several::all::All>(),
     ],
 }];

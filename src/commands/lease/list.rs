@@ -2,15 +2,14 @@
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
-use redis_rl_limits::kinds::decision::NEVER;
-use redis_rl_limits::kinds::lease::{Limit, Room, LEASES_TOLD};
+use redis_rl_limits::kinds::lease::{Limit, LEASES_TOLD};
 
 use super::look::Look;
 use crate::commands::command::{Answer, Command, KEY, LEASES_VERSION, LIMIT};
 use crate::server::{Access, Call, Description, Doc, Keys};
 
 /// The command.
-pub struct Leases;
+pub struct List;
 
 /// What it answers.
 pub struct Told {
@@ -20,7 +19,7 @@ pub struct Told {
     leases: Vec<(Vec<u8>, i64)>,
 }
 
-impl Command for Leases {
+impl Command for List {
     const DESCRIPTION: Description = Description {
         name: c"RL.LEASES",
         since: LEASES_VERSION,
@@ -48,11 +47,7 @@ impl Command for Leases {
 
         let mut look = Look::at(call, key)?;
         let live = look.held.live as u64;
-        let wait_ms = match limit.room(live) {
-            Room::Now => 0,
-            Room::After(ended) => look.wait_ms(ended),
-            Room::Never => NEVER,
-        };
+        let wait_ms = look.wait_ms(limit);
         let held = i64::try_from(live).unwrap_or(i64::MAX);
         let reply = limit.reply(held, live, wait_ms, look.reset_ms());
         let mut leases = Vec::new();

@@ -1,16 +1,16 @@
 //! Leases that are only looked at.
 
 use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::lease::End;
+use redis_rl_limits::kinds::lease::{End, Limit};
 
-use super::set::{check, count, millis, refused, reset_ms, wait_ms, Held};
+use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy};
 use crate::server::{Argument, Call, Scores};
 
 /// Leases that are only looked at.
 pub struct Look<'k> {
     set: Scores<'k>,
     /// How they stand.
-    pub held: Held,
+    pub held: Occupancy,
 }
 
 impl<'k> Look<'k> {
@@ -32,9 +32,9 @@ impl<'k> Look<'k> {
         Ok(Self { set, held })
     }
 
-    /// Milliseconds until so many of the live leases have ended.
-    pub fn wait_ms(&mut self, ended: u64) -> i64 {
-        wait_ms(&mut self.set, &self.held, ended)
+    /// Milliseconds until there is room for one more lease, or -1 for never.
+    pub fn wait_ms(&mut self, limit: Limit) -> i64 {
+        wait_ms(&mut self.set, self.held, limit)
     }
 
     /// Milliseconds until the last lease has ended.

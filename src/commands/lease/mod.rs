@@ -3,6 +3,8 @@
 pub mod acquire;
 pub mod list;
 pub mod look;
+pub mod occupancy;
 pub mod release;
 pub mod renew;
 pub mod set;
+pub mod slot;

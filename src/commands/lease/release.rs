@@ -3,7 +3,7 @@
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::lease::check_tokens;
 
-use super::set::Leases;
+use super::set::LeaseSet;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN};
 use crate::server::{Access, Call, Description, Keys};
 use crate::stats::LEASES;
@@ -36,9 +36,9 @@ impl Command for Release {
         }
         check_tokens(tokens)?;
 
-        let mut leases = Leases::open(call, key)?;
-        let released = leases.release_all(tokens);
-        drop(leases);
+        let mut set = LeaseSet::open(call, key)?;
+        let released = set.release_all(tokens);
+        drop(set);
 
         if released > 0 {
             LEASES.released.add(released);

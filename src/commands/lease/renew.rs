@@ -3,7 +3,8 @@
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::lease::{check_tokens, parse_ttl};
 
-use super::set::{refused, Leases};
+use super::occupancy::refused;
+use super::set::LeaseSet;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN, TTL};
 use crate::server::{Access, Call, Description, Keys};
 use crate::stats::LEASES;
@@ -37,11 +38,11 @@ impl Command for Renew {
         let ttl_ms = parse_ttl(ttl.bytes())?;
         check_tokens(tokens)?;
 
-        let mut leases = Leases::open(call, key)?;
-        let renewed = leases
+        let mut set = LeaseSet::open(call, key)?;
+        let renewed = set
             .renew_all(tokens, ttl_ms)
             .map_err(|refusal| refused(refusal, key))?;
-        drop(leases);
+        drop(set);
 
         if renewed > 0 {
             LEASES.renewed.add(renewed);

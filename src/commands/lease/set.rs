@@ -1,46 +1,26 @@
-//! What the commands on leases share: the sorted set that holds them, token → when it ends.
+//! An open key that holds leases, to be changed.
 //!
-//! A call reads ([`Leases::held`]), decides, and writes ([`Leases::grant`], [`Leases::renew`]). In
-//! between the key may be closed, as it must be where a call has several.
+//! A call reads ([`LeaseSet::occupancy`]), decides, and writes ([`LeaseSet::grant`],
+//! [`LeaseSet::renew`]). In between the key may be closed, as it must be where a call has several.
 
-use redis_rl_limits::bounds::NANOS_PER_MILLI;
 use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::lease::{self, renewed, End};
+use redis_rl_limits::kinds::lease::{self, renewed, End, Limit};
 
-use crate::server::{Argument, Call, Name, Raised, Refusal, Scores, SortedSet};
+use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy, MARKER};
+use crate::server::{Argument, Call, Raised, Refusal, SortedSet};
 use crate::stats::LEASES;
-
-/// The member by which a set is known to be ours, as the server keeps it.
-pub static MARKER: Name = Name::new(lease::MARKER);
 
 /// The most ended leases that a call takes out, so that its time is bounded. More than one, so
 /// that they become fewer.
 const TRIMMED_A_CALL: usize = 16;
 
-/// How the leases at a key stand.
-#[derive(Clone, Copy, Debug)]
-pub struct Held {
-    /// Leases that have not ended.
-    pub live: usize,
-    /// Members that do not count: the marker, and leases that ended and were not trimmed.
-    pub dead: usize,
-    pub(super) now_ms: i64,
-}
-
-impl Held {
-    /// Whether all members but the marker are live.
-    pub fn none_has_ended(&self) -> bool {
-        self.dead == 1
-    }
-}
-
 /// An open key with leases, or none.
-pub struct Leases<'k> {
+pub struct LeaseSet<'k> {
     set: SortedSet<'k>,
     now_ms: i64,
 }
 
-impl<'k> Leases<'k> {
+impl<'k> LeaseSet<'k> {
     /// Opens a key.
     ///
     /// # Errors
@@ -57,17 +37,17 @@ impl<'k> Leases<'k> {
 
     /// How they stand.
     #[inline(always)]
-    pub fn held(&mut self) -> Held {
+    pub fn occupancy(&mut self) -> Occupancy {
         count(&mut self.set, self.now_ms)
     }
 
     /// How they stand now that the key is open once more. That is what was `held` before, unless
     /// another module changed the set when it heard that one of the call's other keys expired.
     #[inline(always)]
-    pub fn held_again(&mut self, held: &Held) -> Held {
+    pub fn occupancy_again(&mut self, held: Occupancy) -> Occupancy {
         match held.live.saturating_add(held.dead) == self.set.len() {
-            true => *held,
-            false => self.held(),
+            true => held,
+            false => self.occupancy(),
         }
     }
 
@@ -99,7 +79,7 @@ impl<'k> Leases<'k> {
         self.set.score(token).map(End)
     }
 
-    /// A slot for a token that has none, where [`held`](Self::held) found room. Tells when the last
+    /// A slot for a token that has none, where [`occupancy`](Self::occupancy) found room. Tells when the last
     /// of all leases ends.
     ///
     /// # Errors
@@ -107,7 +87,7 @@ impl<'k> Leases<'k> {
     #[inline(always)]
     pub fn grant(
         &mut self,
-        held: &Held,
+        held: Occupancy,
         token: &Argument<'k>,
         ttl_ms: u64,
     ) -> Result<End, Refusal> {
@@ -127,7 +107,7 @@ impl<'k> Leases<'k> {
     /// The server refuses the write.
     pub fn renew(
         &mut self,
-        held: &Held,
+        held: Occupancy,
         own: End,
         token: &Argument<'k>,
         ttl_ms: u64,
@@ -193,7 +173,7 @@ impl<'k> Leases<'k> {
 
     /// Takes out leases that ended, if there are any.
     #[inline(always)]
-    fn trim(&mut self, held: &Held) {
+    fn trim(&mut self, held: Occupancy) {
         if held.dead > 1 {
             let most = TRIMMED_A_CALL;
             let trimmed = self.set.trim(self.now_ms as f64, lease::MARKER, most);
@@ -241,59 +221,13 @@ impl<'k> Leases<'k> {
         last
     }
 
-    /// Milliseconds until so many of the live leases have ended.
-    pub fn wait_ms(&mut self, held: &Held, ended: u64) -> i64 {
-        wait_ms(&mut self.set, held, ended)
+    /// Milliseconds until there is room for one more lease; [`NEVER`] under this limit.
+    pub fn wait_ms(&mut self, held: Occupancy, limit: Limit) -> i64 {
+        wait_ms(&mut self.set, held, limit)
     }
 
     /// Milliseconds until the last lease has ended.
     pub fn reset_ms(&mut self) -> i64 {
         reset_ms(&mut self.set, self.now_ms)
-    }
-}
-
-/// How the leases in a set stand, whoever asks.
-#[inline(always)]
-pub(super) fn count(set: &mut Scores<'_>, now_ms: i64) -> Held {
-    let dead = set.count_up_to(now_ms);
-    Held {
-        live: set.len().saturating_sub(dead),
-        dead,
-        now_ms,
-    }
-}
-
-pub(super) fn wait_ms(set: &mut Scores<'_>, held: &Held, ended: u64) -> i64 {
-    let nth = usize::try_from(ended).unwrap_or(usize::MAX);
-    set.nth_above(held.now_ms as f64, held.dead, nth)
-        .map_or(0, |score| End(score).millis_left(held.now_ms))
-}
-
-pub(super) fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
-    set.last().map_or(0, |score| End(score).millis_left(now_ms))
-}
-
-/// Makes sure that a set is ours.
-#[inline(always)]
-pub(super) fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
-    match set.score(&MARKER.argument()) == Some(0.0) || set.len() == 0 {
-        true => Ok(()),
-        false => Err(Error::ForeignSet(name.bytes())),
-    }
-}
-
-/// The millisecond of a call.
-pub(super) fn millis(call: &Call<'_>) -> i64 {
-    i64::try_from(call.now() / NANOS_PER_MILLI).unwrap_or(i64::MAX)
-}
-
-/// A refusal of the server's, in the words of a command on leases.
-#[cold]
-pub fn refused<'a>(refusal: Refusal, name: &Argument<'a>) -> Error<'a> {
-    let key = name.bytes();
-    match refusal {
-        Refusal::WrongType | Refusal::OtherLength => Error::WrongType(key),
-        Refusal::OutOfMemory => Error::NoMemoryForLease(key),
-        Refusal::WriteFailed => Error::WriteFailed(key),
     }
 }

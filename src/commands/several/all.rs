@@ -3,7 +3,7 @@
 use redis_rl_limits::grammar::distinct::check_distinct;
 use redis_rl_limits::grammar::error::Error;
 
-use super::lease_part::OnSet;
+use super::lease_part::LeasePart;
 use super::limit_spec::Spec;
 use super::numkeys::split;
 use super::part::Mixed;
@@ -99,5 +99,5 @@ fn parse<'a>(
 /// by its token.
 fn was_made_before(parts: &Few<Mixed<'_>>) -> bool {
     let mut leases = parts.iter().filter_map(Mixed::lease).peekable();
-    leases.peek().is_some() && leases.all(OnSet::was_made_before)
+    leases.peek().is_some() && leases.all(LeasePart::was_made_before)
 }

@@ -1,24 +1,25 @@
-//! A lease of a call on several keys, which is kept in a sorted set, with how it stands.
+//! A lease of a call on several keys, with how its key stands.
 
 use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::decision::{Reply, NEVER};
+use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::lease::{End, Verdict};
 
-use super::limit_spec::Lease;
+use super::limit_spec::LeaseSpec;
 use super::take_all::Part;
-use crate::commands::lease::set::{self, Held, Leases};
+use crate::commands::lease::occupancy::{refused, Occupancy};
+use crate::commands::lease::set::LeaseSet;
+use crate::commands::lease::slot::{report, Outcome};
 use crate::server::{Call, KeyName};
-use crate::stats::{self, LEASES};
 
 /// The lease.
-pub struct OnSet<'a> {
+pub struct LeasePart<'a> {
     name: KeyName<'a>,
-    lease: Lease<'a>,
-    held: Held,
+    spec: LeaseSpec<'a>,
+    held: Occupancy,
     own: Option<End>,
 }
 
-impl<'a> OnSet<'a> {
+impl<'a> LeasePart<'a> {
     /// Reads how it stands.
     ///
     /// # Errors
@@ -26,30 +27,26 @@ impl<'a> OnSet<'a> {
     pub fn read(
         call: &mut Call<'a>,
         name: KeyName<'a>,
-        lease: Lease<'a>,
+        spec: LeaseSpec<'a>,
     ) -> Result<Self, Error<'a>> {
-        let mut leases = Leases::open(call, name.argument)?;
+        let mut set = LeaseSet::open(call, name.argument)?;
         Ok(Self {
             name,
-            lease,
-            held: leases.held(),
-            own: leases.own(lease.token),
+            spec,
+            held: set.occupancy(),
+            own: set.own(spec.request.token),
         })
     }
 
     /// Whether it says ONCE, and its token holds a slot already.
     pub fn was_made_before(&self) -> bool {
-        self.lease.once && self.own.is_some()
-    }
-
-    fn verdict(&self) -> Verdict {
-        self.lease.limit.acquire(self.held.live as u64, self.own)
+        self.spec.once && self.own.is_some()
     }
 }
 
-impl<'a> Part<'a> for OnSet<'a> {
+impl<'a> Part<'a> for LeasePart<'a> {
     fn has_room(&self) -> bool {
-        !matches!(self.verdict(), Verdict::Deny(_))
+        self.spec.request.verdict(self.held, self.own) != Verdict::Deny
     }
 
     fn out_of_memory(&self) -> Option<Error<'a>> {
@@ -58,47 +55,28 @@ impl<'a> Part<'a> for OnSet<'a> {
     }
 
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        let Self { name, lease, .. } = self;
-        let mut leases = Leases::open(call, name.argument)?;
-        let held = leases.held_again(&self.held);
-        let (live, last) = match leases.own(lease.token) {
-            Some(own) => {
-                LEASES.renewed.add(1);
-                let last = leases.renew(&held, own, lease.token, lease.ttl_ms);
-                (held.live, last)
-            }
-            None => {
-                LEASES.acquired.add(1);
-                let last = leases.grant(&held, lease.token, lease.ttl_ms);
-                (held.live.saturating_add(1), last)
-            }
-        };
-        let last = last.map_err(|refusal| set::refused(refusal, name.argument))?;
-        let reset_ms = last.millis_left(leases.now_ms());
-        drop(leases);
-        call.notify(c"rl.acquire", name.argument);
-        Ok(lease.limit.reply(1, live as u64, 0, reset_ms))
+        let request = self.spec.request;
+        let mut set = LeaseSet::open(call, self.name.argument)?;
+        let held = set.occupancy_again(self.held);
+        let own = set.own(request.token);
+        let (outcome, reply) = request
+            .take(&mut set, held, own)
+            .map_err(|refusal| refused(refusal, self.name.argument))?;
+        drop(set);
+        report(call, self.name.argument, outcome);
+        Ok(reply)
     }
 
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        // As it was read, since a look may take for gone what was added by hand.
-        let mut leases = Leases::open(call, self.name.argument)?;
-        let held = leases.held_again(&self.held);
-        let (taken, wait_ms) = match self.verdict() {
-            Verdict::Deny(ended) => {
-                let wait_ms = ended.map_or(NEVER, |ended| leases.wait_ms(&held, ended));
-                (0, wait_ms)
-            }
-            Verdict::Grant | Verdict::Renew(_) => (1, 0),
-        };
-        let reset_ms = leases.reset_ms();
-        drop(leases);
-        if taken == 0 {
-            LEASES.denied.add(1);
-            stats::denied(self.name.bytes, call.now());
-            call.notify(c"rl.deny", self.name.argument);
+        // Opened as it was read: a peek would ignore members added by hand to an expired key.
+        let mut set = LeaseSet::open(call, self.name.argument)?;
+        let held = set.occupancy_again(self.held);
+        if self.has_room() {
+            return Ok(self.spec.request.passed_over(&mut set, held));
         }
-        let live = self.held.live as u64;
-        Ok(self.lease.limit.reply(taken, live, wait_ms, reset_ms))
+        let reply = self.spec.request.denied(&mut set, held);
+        drop(set);
+        report(call, self.name.argument, Outcome::Denied);
+        Ok(reply)
     }
 }

@@ -4,9 +4,9 @@ use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::Ask;
-use redis_rl_limits::kinds::lease::{self, check_token, parse_ttl};
 use redis_rl_limits::kinds::{bucket, sliding, window};
 
+use crate::commands::lease::slot::SlotRequest;
 use crate::server::Argument;
 
 /// A limit as a call names it.
@@ -18,15 +18,14 @@ pub enum Spec<'a> {
     /// The same with a window that slides.
     Sliding(sliding::Limit, Ask),
     /// `LEASE limit ttl token [KEEP n] [ONCE]`
-    Lease(Lease<'a>),
+    Lease(LeaseSpec<'a>),
 }
 
 /// A lease as a call names it.
 #[derive(Clone, Copy)]
-pub struct Lease<'a> {
-    pub(super) limit: lease::Limit,
-    pub(super) ttl_ms: u64,
-    pub(super) token: &'a Argument<'a>,
+pub struct LeaseSpec<'a> {
+    /// The slot asked for.
+    pub request: SlotRequest<'a>,
     /// Whether a call that was made before with this token is not made again.
     pub once: bool,
 }
@@ -65,15 +64,10 @@ impl<'a> Spec<'a> {
             let [limit, ttl, token, words @ ..] = words else {
                 return Err(usage);
             };
-            check_token(token.bytes())?;
             let (options, rest) = options(words, Name::OF_MIXED_LEASE)?;
-            let lease = Lease {
-                limit: lease::Limit::parse(limit.bytes(), options.keep())?,
-                ttl_ms: parse_ttl(ttl.bytes())?,
-                token,
-                once: options.once(),
-            };
-            Ok((Self::Lease(lease), rest))
+            let request = SlotRequest::parse(limit, ttl, token, options.keep())?;
+            let once = options.once();
+            Ok((Self::Lease(LeaseSpec { request, once }), rest))
         } else {
             Err(Error::Kind(kind.bytes()))
         }

@@ -9,7 +9,7 @@ use redis_rl_limits::kinds::bucket::Limit;
 use super::numkeys::split;
 use super::reply::Replies;
 use super::small_vec::Few;
-use super::string_part::OnString;
+use super::string_part::StringPart;
 use super::take_all::take_all_or_none;
 use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
 use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
@@ -55,7 +55,7 @@ impl Command for MTake {
         }
         let mut parts = Few::new();
         for &(name, limit) in limits.iter() {
-            parts.push(OnString::read(call, name, limit, ask)?);
+            parts.push(StringPart::read(call, name, limit, ask)?);
         }
         let replies = take_all_or_none(call, &parts, ask.cost as i64)?;
         BUCKETS.count_call(replies.taken);

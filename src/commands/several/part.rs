@@ -4,22 +4,22 @@ use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::{bucket, sliding, window};
 
-use super::lease_part::OnSet;
+use super::lease_part::LeasePart;
 use super::limit_spec::Spec;
-use super::string_part::OnString;
+use super::string_part::StringPart;
 use super::take_all::Part;
 use crate::server::{Call, KeyName};
 
 /// The limit, with how it stands.
 pub enum Mixed<'a> {
     /// `BUCKET …`
-    Bucket(OnString<'a, bucket::Limit>),
+    Bucket(StringPart<'a, bucket::Limit>),
     /// `WINDOW …`
-    Window(OnString<'a, window::Limit>),
+    Window(StringPart<'a, window::Limit>),
     /// `WINDOW limit SLIDING …`
-    Sliding(OnString<'a, sliding::Limit>),
+    Sliding(StringPart<'a, sliding::Limit>),
     /// `LEASE …`
-    Lease(OnSet<'a>),
+    Lease(LeasePart<'a>),
 }
 
 impl<'a> Mixed<'a> {
@@ -34,15 +34,15 @@ impl<'a> Mixed<'a> {
         spec: &Spec<'a>,
     ) -> Result<Self, Error<'a>> {
         Ok(match *spec {
-            Spec::Bucket(limit, ask) => Self::Bucket(OnString::read(call, name, limit, ask)?),
-            Spec::Window(limit, ask) => Self::Window(OnString::read(call, name, limit, ask)?),
-            Spec::Sliding(limit, ask) => Self::Sliding(OnString::read(call, name, limit, ask)?),
-            Spec::Lease(lease) => Self::Lease(OnSet::read(call, name, lease)?),
+            Spec::Bucket(limit, ask) => Self::Bucket(StringPart::read(call, name, limit, ask)?),
+            Spec::Window(limit, ask) => Self::Window(StringPart::read(call, name, limit, ask)?),
+            Spec::Sliding(limit, ask) => Self::Sliding(StringPart::read(call, name, limit, ask)?),
+            Spec::Lease(lease) => Self::Lease(LeasePart::read(call, name, lease)?),
         })
     }
 
     /// The lease, if it is one.
-    pub fn lease(&self) -> Option<&OnSet<'a>> {
+    pub fn lease(&self) -> Option<&LeasePart<'a>> {
         match self {
             Self::Lease(on) => Some(on),
             _ => None,

@@ -9,7 +9,7 @@ use crate::server::{Call, KeyName};
 use crate::stats::Takes;
 
 /// The limit.
-pub struct OnString<'a, L: Limit> {
+pub struct StringPart<'a, L: Limit> {
     name: KeyName<'a>,
     ask: Ask,
     standing: L::Standing,
@@ -18,7 +18,7 @@ pub struct OnString<'a, L: Limit> {
     expires_at: Option<i64>,
 }
 
-impl<'a, L: Counted> OnString<'a, L> {
+impl<'a, L: Counted> StringPart<'a, L> {
     /// Reads how it stands.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl<'a, L: Counted> OnString<'a, L> {
     }
 }
 
-impl<'a, L: Counted> Part<'a> for OnString<'a, L> {
+impl<'a, L: Counted> Part<'a> for StringPart<'a, L> {
     #[inline(always)]
     fn has_room(&self) -> bool {
         self.standing.has(&self.ask)

@@ -76,8 +76,8 @@ pub enum Verdict {
     Grant,
     /// The token has one already, of which this is the end.
     Renew(End),
-    /// It gets none. The wait is until so many of the live leases have ended; `None`: for ever.
-    Deny(Option<u64>),
+    /// It gets none: [`Limit::room`] has the wait.
+    Deny,
 }
 
 impl Limit {
@@ -107,8 +107,7 @@ impl Limit {
         match (own, self.room(live)) {
             (Some(end), _) => Verdict::Renew(end),
             (None, Room::Now) => Verdict::Grant,
-            (None, Room::After(ended)) => Verdict::Deny(Some(ended)),
-            (None, Room::Never) => Verdict::Deny(None),
+            (None, Room::After(_) | Room::Never) => Verdict::Deny,
         }
     }
 

@@ -183,10 +183,16 @@ fn acquire(
             let held = world.live().len() as u64;
             prop_assert!(held + keep <= slots, "{} of {} keep {}", held, slots, keep);
         }
-        Verdict::Deny(None) => prop_assert!(own.is_none() && keep + 1 > slots),
-        Verdict::Deny(Some(ended)) => {
+        Verdict::Deny if keep >= slots => {
+            prop_assert_eq!(own, None);
+            prop_assert_eq!(limit(slots, keep).room(count), Room::Never);
+        }
+        Verdict::Deny => {
             prop_assert_eq!(own, None);
             prop_assert!(count + 1 + keep > slots, "there was room");
+            let Room::After(ended) = limit(slots, keep).room(count) else {
+                return Err(TestCaseError::fail("a denial without a wait"));
+            };
             prop_assert!((1..=count).contains(&ended));
             // At that end there is room, a millisecond before there is not.
             let at = live[ended as usize - 1].1;
