@@ -1,10 +1,10 @@
 //! Rate limiting as a native command of Redis and Valkey.
 //!
-//! The crate `redis-rl-limits` decides. `commands` holds one file per command, `server` everything
-//! that touches the server and the only unsafe code. `MODULE` is what a server is told when it
-//! loads the library.
+//! The crate `redis-rl-limits` decides. `commands` holds one file per command; `server` holds
+//! everything that touches the server, and the only unsafe code. `MODULE` declares the module to a
+//! server.
 
-// A panic would take the server and everybody's data with it.
+// A panic would crash the server and lose everybody's data.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

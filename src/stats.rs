@@ -1,4 +1,4 @@
-//! What has happened since the module was loaded: for `INFO rl` and `RL.TOP`.
+//! Counters since the module was loaded, for `INFO rl` and `RL.TOP`.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::sketch::top::Top;
 
-/// A number that only grows.
+/// A number that only increases.
 pub struct Counter(AtomicU64);
 
 impl Counter {
@@ -18,10 +18,10 @@ impl Counter {
         Self(AtomicU64::new(0))
     }
 
-    /// Counts `n`.
+    /// Adds `n`.
     #[inline(always)]
     pub fn add(&self, n: u64) {
-        // Two steps rather than an atomic one, which costs more: commands run on one thread.
+        // Two steps are cheaper than an atomic addition, and commands run on one thread.
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
@@ -30,23 +30,23 @@ impl Counter {
     }
 }
 
-/// What happened to one kind of limit that tokens are taken from.
+/// The counters of buckets or windows.
 pub struct Takes {
     /// Calls that took tokens.
     allowed: Counter,
-    /// Calls that wanted to.
+    /// Calls that were denied.
     denied: Counter,
-    /// Calls that looked.
+    /// Peeks.
     pub peeks: Counter,
     /// Tokens taken, from all limits of a call.
     taken: Counter,
-    /// Of these, by calls that insisted though there were too few.
+    /// Tokens taken by FORCE although there were too few.
     pub forced: Counter,
-    /// Of these, by calls that have to wait for them.
+    /// Tokens reserved by MAXWAIT.
     reserved: Counter,
-    /// Tokens given back.
+    /// Tokens refunded.
     pub given: Counter,
-    /// Limits that were not there.
+    /// Limits created.
     pub created: Counter,
 }
 
@@ -64,7 +64,7 @@ impl Takes {
         }
     }
 
-    /// Counts a call that took so many tokens.
+    /// Counts a call that took `taken` tokens.
     #[inline(always)]
     pub fn count_call(&self, taken: i64) {
         if taken > 0 {
@@ -74,7 +74,7 @@ impl Takes {
         }
     }
 
-    /// Counts tokens that were taken from a limit.
+    /// Counts the tokens taken from a limit.
     #[inline(always)]
     pub fn count_taken(&self, reply: &Reply) {
         let taken = reply.taken.unsigned_abs();
@@ -85,26 +85,26 @@ impl Takes {
     }
 }
 
-/// Of buckets.
+/// The counters of buckets.
 pub static BUCKETS: Takes = Takes::new();
-/// Of windows, fixed and sliding.
+/// The counters of windows, fixed and sliding.
 pub static WINDOWS: Takes = Takes::new();
 
-/// What happened to leases.
+/// The type of the counters of leases.
 pub struct LeaseCounts {
-    /// Slots given to tokens that had none.
+    /// Slots acquired.
     pub acquired: Counter,
-    /// Calls that wanted one.
+    /// Calls that were denied.
     pub denied: Counter,
     /// Leases extended.
     pub renewed: Counter,
-    /// Leases given back.
+    /// Leases released.
     pub released: Counter,
-    /// Leases that had ended and were taken out.
+    /// Expired leases removed.
     pub trimmed: Counter,
 }
 
-/// Of leases.
+/// The counters of leases.
 pub static LEASES: LeaseCounts = LeaseCounts {
     acquired: Counter::new(),
     denied: Counter::new(),
@@ -113,16 +113,16 @@ pub static LEASES: LeaseCounts = LeaseCounts {
     trimmed: Counter::new(),
 };
 
-/// Calls that were wrong.
+/// Calls with invalid arguments.
 static ERRORS_CALL: Counter = Counter::new();
 /// Calls on keys that hold something else.
 static ERRORS_KEY: Counter = Counter::new();
-/// Calls that found no memory.
+/// Calls denied because memory is used up.
 static ERRORS_MEMORY: Counter = Counter::new();
-/// Calls that would have made a limit owe too much.
+/// Calls that would have exceeded the bound of a debt or of a window.
 static ERRORS_DEBT: Counter = Counter::new();
 
-/// Every counter, by the name that `INFO` shows behind the module's.
+/// Returns every counter with its name in `INFO`, without the module's prefix.
 pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
     [
         (c"takes_allowed", &BUCKETS.allowed),
@@ -154,7 +154,7 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
     .map(|(name, counter)| (name, counter.get()))
 }
 
-/// Counts a call's error.
+/// Counts an error of a call.
 pub fn failed(error: &Error<'_>) {
     let kind = match error {
         Error::WrongType(_) | Error::Held { .. } | Error::ForeignSet(_) => &ERRORS_KEY,
@@ -169,19 +169,19 @@ pub fn failed(error: &Error<'_>) {
 
 static TOP: Mutex<Option<Top>> = Mutex::new(None);
 
-/// Counts a denial of `key` at `now`, in nanoseconds since 1970, among the keys denied most.
+/// Counts a denial of `key` at `now`, in nanoseconds since 1970, in the sketch of RL.TOP.
 #[inline(never)]
 pub fn denied(key: &[u8], now: u64) {
     with_top(|top| top.denied(key, now));
 }
 
-/// Lets `f` at the keys denied most, if they are kept.
+/// Calls `f` with the sketch of the top denied keys, if it is kept.
 #[inline(always)]
 pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> Option<T> {
     top().as_mut().map(f)
 }
 
-/// How many keys denied most are kept. Redis also calls this while writing a crash report; the
+/// Returns the capacity of the sketch. Redis also calls this while writing a crash report; the
 /// crashed thread may hold the lock, so never wait.
 pub fn top_keys() -> i64 {
     let top = TOP.try_lock().ok();
@@ -189,9 +189,9 @@ pub fn top_keys() -> i64 {
     kept.map_or(0, |keys| keys.try_into().unwrap_or(i64::MAX))
 }
 
-/// Keeps so many from now on; of those kept so far, the ones denied most that fit.
+/// Sets the capacity of the sketch; keeps the top denied keys that fit.
 pub fn keep_top_keys(keys: i64) {
-    // Where the library was loaded differs from run to run.
+    // The library's address differs from run to run.
     let seed = std::ptr::from_ref(&TOP) as usize as u64;
     let keys = usize::try_from(keys).ok().filter(|&keys| keys > 0);
     let mut top = top();

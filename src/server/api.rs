@@ -1,5 +1,5 @@
-//! The functions of the server's module API that may be called: [`missing`] makes sure at load that
-//! the server has them, and what is not listed here `api!` does not compile for.
+//! The functions of the server's module API that may be called. [`missing`] checks at load that the
+//! server has them; `api!` does not compile for a function that is not listed here.
 
 use std::ffi::CStr;
 
@@ -7,15 +7,15 @@ use redis_module::raw;
 
 macro_rules! list {
     ($($function:ident)*) => {
-        /// A constant for each listed function: `api!` names it.
+        /// One constant per listed function, which `api!` names.
         #[allow(non_upper_case_globals)]
         pub(in crate::server) mod listed {
             $(pub(in crate::server) const $function: () = ();)*
         }
 
-        /// The first listed function that this server lacks.
+        /// Returns the first listed function that this server lacks.
         pub(super) fn missing() -> Option<&'static CStr> {
-            // SAFETY: reads of function pointers that the load has filled in.
+            // SAFETY: reads function pointers that the load has filled in.
             unsafe { $(if { raw::$function }.is_none() {
                 const NAME: &CStr = super::c_str(concat!(stringify!($function), "\0"));
                 return Some(NAME);
@@ -89,7 +89,8 @@ macro_rules! api {
         let () = $crate::server::api::listed::$function;
         match redis_module::raw::$function {
             Some(function) => function($($argument),*),
-            // SAFETY: it is listed, and the library does not load where a listed one is missing.
+            // SAFETY: the function is listed, and the library does not load if a listed one is
+            // missing.
             None => std::hint::unreachable_unchecked(),
         }
     }};

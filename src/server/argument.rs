@@ -1,4 +1,4 @@
-//! An argument of a call, or of the module's load.
+//! An argument of a call or of the module's load.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -17,20 +17,20 @@ pub struct Argument<'a> {
 
 impl<'a> Argument<'a> {
     /// # Safety
-    /// `argv` must hold `argc` strings that live and stay as they are for `'a`.
+    /// `argv` must hold `argc` strings that live and stay unchanged for `'a`.
     pub(super) unsafe fn list(
         argv: *mut *mut raw::RedisModuleString,
         argc: c_int,
     ) -> &'a [Argument<'a>] {
         match usize::try_from(argc) {
-            // SAFETY: the caller's promise, and an Argument is one pointer (repr(transparent)).
+            // SAFETY: guaranteed by the caller; an Argument is one pointer (repr(transparent)).
             Ok(argc) if argc > 0 => unsafe { std::slice::from_raw_parts(argv.cast(), argc) },
             _ => &[],
         }
     }
 
     /// # Safety
-    /// The string must live and stay as it is for `'a`.
+    /// The string must live and stay unchanged for `'a`.
     pub(super) unsafe fn new(string: *mut raw::RedisModuleString) -> Self {
         Self {
             string,
@@ -38,7 +38,7 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// The bytes as they were sent.
+    /// Returns the bytes as they were sent.
     pub fn bytes(&self) -> &'a [u8] {
         let mut len = 0;
         // SAFETY: the server keeps the strings of a call alive and unchanged until the command
@@ -49,13 +49,13 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// Whether it is this word, in any case.
+    /// Returns whether the argument is `word`, in any case.
     pub(super) fn is(&self, word: &CStr) -> bool {
         self.bytes().eq_ignore_ascii_case(word.to_bytes())
     }
 }
 
-/// A key's name, with its bytes, so that the server is asked for them once.
+/// A key's name together with its bytes, so that the server is asked for them once.
 #[derive(Clone, Copy)]
 pub struct KeyName<'a> {
     /// The argument.
@@ -65,7 +65,7 @@ pub struct KeyName<'a> {
 }
 
 impl<'a> KeyName<'a> {
-    /// The name that an argument is.
+    /// Reads the name from an argument.
     #[inline(always)]
     pub fn of(argument: &'a Argument<'a>) -> Self {
         Self {

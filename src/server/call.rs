@@ -1,4 +1,4 @@
-//! One call of a command: its arguments, its clock, its reply.
+//! One call of a command: its arguments, its clock and its reply.
 
 use std::ffi::CStr;
 use std::fmt::{Display, Write};
@@ -10,7 +10,7 @@ use super::api::api;
 use super::argument::Argument;
 use super::clock;
 
-/// A call in progress. Lives as long as the server waits for the command to return.
+/// A call in progress. It lives until the command returns to the server.
 pub struct Call<'a> {
     pub(super) ctx: *mut raw::RedisModuleCtx,
     arguments: &'a [Argument<'a>],
@@ -19,13 +19,13 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// # Safety
-    /// The three must be what the server passed to a command, which must not have returned.
+    /// The arguments must be those that the server passed to a command that has not returned yet.
     pub(super) unsafe fn new(
         ctx: *mut raw::RedisModuleCtx,
         argv: *mut *mut raw::RedisModuleString,
         argc: c_int,
     ) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         let words = unsafe { Argument::list(argv, argc) };
         Self {
             ctx,
@@ -34,18 +34,18 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What follows the command's name.
+    /// Returns the arguments that follow the command's name.
     pub fn arguments(&self) -> &'a [Argument<'a>] {
         self.arguments
     }
 
-    /// When the call began, on the server's clock, in nanoseconds since 1970.
+    /// Returns the time at which the call began, by the server's clock, in nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// Tells those who subscribed to events of modules: other modules, and clients where
-    /// `notify-keyspace-events` has `d`.
+    /// Sends a keyspace event of the module class: to other modules, and to clients if
+    /// `notify-keyspace-events` contains `d`.
     pub fn notify(&self, event: &CStr, name: &Argument<'_>) {
         // SAFETY: ctx and name are this call's; the server copies the event.
         unsafe {
@@ -66,7 +66,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Begins a reply of so many elements, which must follow.
+    /// Begins a reply of `elements` elements, which must follow.
     pub fn reply_array(&self, elements: usize) {
         // SAFETY: ctx is this call's.
         unsafe { api!(RedisModule_ReplyWithArray(self.ctx, elements as c_long)) };
@@ -91,16 +91,16 @@ impl<'a> Call<'a> {
         };
     }
 
-    /// Replies that all is well.
+    /// Replies with OK.
     pub fn reply_ok(&self) {
         // SAFETY: ctx is this call's, and the server copies the text.
         unsafe { api!(RedisModule_ReplyWithSimpleString(self.ctx, c"OK".as_ptr())) };
     }
 
-    /// Replies with an error, whose text begins with a code such as `ERR`.
+    /// Replies with an error. Its text must begin with a code such as `ERR`.
     pub fn reply_error(&self, error: impl Display) {
         let mut text = Text::default();
-        // A text that is too long is cut, which is all that can go wrong here.
+        // The only possible failure is a text that is too long, which is cut.
         let _ = write!(text, "{error}");
         // SAFETY: ctx is this call's; the last byte of the text is never written, so it is
         // NUL-terminated, and the server copies it.
@@ -112,18 +112,20 @@ impl<'a> Call<'a> {
         };
     }
 
-    /// Whether the server only asks where the keys are, as those do that keep no description.
+    /// Returns whether the server only asks for the key positions, as servers without key
+    /// specifications do.
     pub(super) fn wants_key_positions(&self) -> bool {
         // SAFETY: ctx is this call's.
         (unsafe { api!(RedisModule_IsKeysPositionRequest(self.ctx)) }) != 0
     }
 
-    /// Says where the keys are: the first argument tells how many, and one is every `step`.
+    /// Reports the key positions: the first argument is the number of keys, and every `step`-th
+    /// argument after it is a key.
     pub(super) fn name_key_positions(&self, step: usize) {
         let count = self.arguments.first().map(Argument::bytes);
         let count = count.and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
         let last = count.and_then(|count: usize| count.checked_mul(step));
-        // Where fewer arguments follow the call is wrong, and is told so when it runs.
+        // With fewer arguments the call is invalid, and gets its error when it runs.
         let last = last.filter(|&last| last < self.arguments.len());
         for at in (1..=last.unwrap_or(0)).step_by(step) {
             let position = at.saturating_add(1) as c_int;

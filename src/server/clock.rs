@@ -11,9 +11,9 @@ static SERVERS: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Finds the server's `clock_gettime`.
 ///
-/// It is the system's, unless something was preloaded that keeps another time. Some servers load
-/// a module so that it goes past that (Valkey, with RTLD_DEEPBIND): expiry and refill would then
-/// go by two clocks.
+/// It is the system's, unless a preloaded library replaces it. Some servers load modules in a way
+/// that bypasses preloaded libraries (Valkey, with RTLD_DEEPBIND): expiry and refill would then
+/// follow two different clocks.
 pub(super) fn find() {
     // SAFETY: a NULL name asks for the running program, which is never unloaded.
     let found = unsafe {
@@ -27,8 +27,8 @@ pub(super) fn find() {
     SERVERS.store(found, Ordering::Relaxed);
 }
 
-/// Nanoseconds since 1970. Asked of the system because the standard library's way to the same
-/// number costs four times as much.
+/// Returns the nanoseconds since 1970. It calls the system directly, because the standard library's
+/// way to the same number costs four times as much.
 #[inline(always)]
 pub(super) fn now() -> u64 {
     let found = SERVERS.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A command as the server knows it: its name, its flags, its entry.
+//! Registers commands: name, flags and entry point.
 
 use std::os::raw::c_int;
 
@@ -11,7 +11,7 @@ use super::{docs, OK};
 
 /// A command's code and its description.
 pub trait Handler {
-    /// What the server is told of it.
+    /// Describes the command to the server.
     const DESCRIPTION: Description;
 
     /// Answers one call.
@@ -29,7 +29,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// The command that `H` handles.
+    /// Returns the command that `H` handles.
     pub const fn of<H: Handler>() -> Self {
         Self {
             description: &H::DESCRIPTION,
@@ -37,7 +37,7 @@ impl Command {
         }
     }
 
-    /// Tells the server of it; `false` if the name is taken, or the description is refused.
+    /// Registers the command. Returns `false` if the name is taken or the description is refused.
     ///
     /// # Safety
     /// `ctx` must be that of the module's load in progress.
@@ -45,7 +45,7 @@ impl Command {
         let Description {
             name, access, keys, ..
         } = *self.description;
-        // `fast` is what takes no longer for more keys.
+        // `fast` marks commands whose time does not grow with the number of keys.
         let flags = match (access, keys) {
             (Access::Write, Keys::Counted { .. }) => c"write getkeys-api",
             (Access::Write, _) => c"write fast",
@@ -75,7 +75,7 @@ unsafe extern "C" fn entry<H: Handler>(
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
-    // SAFETY: the server calls this with a call's three.
+    // SAFETY: the server calls this with the arguments of a call.
     let mut call = unsafe { Call::new(ctx, argv, argc) };
     if let Keys::Counted { step } = H::DESCRIPTION.keys {
         if call.wants_key_positions() {

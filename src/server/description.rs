@@ -1,4 +1,4 @@
-//! What a command says of itself: name, keys, arguments.
+//! The description of a command: name, keys and arguments.
 
 use std::ffi::CStr;
 
@@ -6,47 +6,47 @@ use redis_module::raw;
 
 /// A command's description.
 pub struct Description {
-    /// As clients write it.
+    /// The name as clients write it.
     pub name: &'static CStr,
-    /// The version that brought it.
+    /// The version that introduced the command.
     pub since: &'static CStr,
-    /// What it does to its keys.
+    /// How the command uses its keys.
     pub access: Access,
-    /// Where its keys are.
+    /// The position of its keys.
     pub keys: Keys,
-    /// One sentence.
+    /// A summary in one sentence.
     pub summary: &'static CStr,
-    /// How its time grows.
+    /// The time complexity.
     pub complexity: &'static CStr,
-    /// In order.
+    /// The arguments in order.
     pub arguments: &'static [Doc],
-    /// What proxies and cluster clients should know, in the server's words for it.
+    /// Tips for proxies and cluster clients, in the server's notation.
     pub tips: Option<&'static CStr>,
 }
 
-/// What a command does to its keys.
+/// How a command uses its keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reads.
+    /// It reads them.
     Read,
-    /// Reads, and takes longer the more it tells.
+    /// It reads them, and its time grows with the length of its reply.
     List,
-    /// Reads and updates.
+    /// It reads and updates them.
     Write,
-    /// Has none, and is for administrators.
+    /// It has no keys and is for administrators.
     Admin,
 }
 
-/// Where a command's keys are.
+/// The position of a command's keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
-    /// Nowhere.
+    /// It has no keys.
     None,
-    /// The first argument.
+    /// The first argument is the key.
     First,
-    /// The first argument says how many; from the second on, one every `step`.
+    /// The first argument is the number of keys; from the second on, every `step`-th is a key.
     Counted {
-        /// From one key to the next.
+        /// The distance from one key to the next.
         step: usize,
     },
 }
@@ -72,7 +72,7 @@ impl Doc {
         }
     }
 
-    /// A key.
+    /// Describes a key.
     pub const fn key(name: &'static CStr) -> Self {
         Self::new(
             name,
@@ -80,7 +80,7 @@ impl Doc {
         )
     }
 
-    /// Text.
+    /// Describes a string.
     pub const fn string(name: &'static CStr) -> Self {
         Self::new(
             name,
@@ -88,7 +88,7 @@ impl Doc {
         )
     }
 
-    /// A number.
+    /// Describes an integer.
     pub const fn integer(name: &'static CStr) -> Self {
         Self::new(
             name,
@@ -96,7 +96,7 @@ impl Doc {
         )
     }
 
-    /// A word that stands for itself.
+    /// Describes a keyword without a value.
     pub const fn token(name: &'static CStr, token: &'static CStr) -> Self {
         Self::new(
             name,
@@ -105,7 +105,7 @@ impl Doc {
         .after(token)
     }
 
-    /// One of several.
+    /// Describes a choice of one of `parts`.
     pub const fn one_of(name: &'static CStr, parts: &'static [Doc]) -> Self {
         Self {
             parts,
@@ -116,7 +116,7 @@ impl Doc {
         }
     }
 
-    /// Several that go together.
+    /// Describes arguments that belong together.
     pub const fn block(name: &'static CStr, parts: &'static [Doc]) -> Self {
         Self {
             parts,
@@ -127,7 +127,7 @@ impl Doc {
         }
     }
 
-    /// It follows this word.
+    /// Puts the keyword `token` before the argument.
     pub const fn after(self, token: &'static CStr) -> Self {
         Self {
             token: Some(token),
@@ -135,7 +135,7 @@ impl Doc {
         }
     }
 
-    /// It may be left out.
+    /// Makes the argument optional.
     pub const fn optional(self) -> Self {
         Self {
             flags: self.flags | raw::REDISMODULE_CMD_ARG_OPTIONAL,
@@ -143,7 +143,7 @@ impl Doc {
         }
     }
 
-    /// It may be repeated.
+    /// Lets the argument be repeated.
     pub const fn multiple(self) -> Self {
         Self {
             flags: self.flags | raw::REDISMODULE_CMD_ARG_MULTIPLE,

@@ -1,4 +1,4 @@
-//! What `COMMAND DOCS` and `COMMAND INFO` tell of a command, on servers that have a place for it.
+//! `COMMAND DOCS` and `COMMAND INFO`, on servers that support them.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -9,8 +9,8 @@ use redis_module::raw;
 use super::description::{Access, Description, Doc, Keys};
 use super::OK;
 
-/// Documents a command, where the server has a place for that (7.0), and puts it into categories
-/// of access control, where it can (7.2); `false` if either is refused.
+/// Documents a command (on servers from 7.0 on) and assigns its ACL categories (from 7.2 on).
+/// Returns `false` if the server refuses either.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress, in which the command was registered.
@@ -41,8 +41,8 @@ pub(super) unsafe fn describe(ctx: *mut raw::RedisModuleCtx, description: &Descr
         since: description.since.as_ptr(),
         history: ptr::null_mut(),
         tips: description.tips.map_or(ptr::null(), CStr::as_ptr),
-        // Any number of words reaches the command, which tells how it should look: the server
-        // would say only that their number is wrong.
+        // Any number of arguments reaches the command, which replies with its syntax. The server
+        // would report only a wrong number of arguments.
         arity: -1,
         key_specs: key_specs.as_mut_ptr(),
         args: Doc::to_raw(description.arguments, &mut lists),
@@ -69,10 +69,10 @@ impl Description {
         }
     }
 
-    /// Where the keys are and what becomes of them, ended by a zeroed entry.
+    /// Returns the key specifications, terminated by a zeroed entry.
     fn key_specs(&self) -> [raw::RedisModuleCommandKeySpec; 2] {
-        // SAFETY: a struct of numbers, nullable pointers and unions of such, for which zero is a
-        // value.
+        // SAFETY: a struct of numbers, nullable pointers and unions of these, for which all-zero
+        // bytes are valid.
         let (mut spec, end): (raw::RedisModuleCommandKeySpec, _) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         spec.flags = match self.access {
@@ -96,8 +96,8 @@ impl Description {
                 spec.fk.range.keystep = 1;
             }
             Keys::Counted { step } => {
-                // Redis 7.0 forgets the step when it looks for keys by a description like this
-                // one. It asks the command instead if the flags are said to vary.
+                // Redis 7.0 ignores the step of a specification like this one. With variable flags
+                // it asks the command for the positions instead.
                 spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_VARIABLE_FLAGS);
                 spec.find_keys_type =
                     raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
@@ -139,7 +139,7 @@ impl Doc {
                 display_text: ptr::null(),
             });
         }
-        // SAFETY: a struct of numbers and nullable pointers, for which zero is a value.
+        // SAFETY: a struct of numbers and nullable pointers, for which all-zero bytes are valid.
         list.push(unsafe { std::mem::zeroed() });
         let mut list = list.into_boxed_slice();
         let start = list.as_mut_ptr();

@@ -1,4 +1,4 @@
-//! What the server notes of a key's use, so that a look can leave no trace.
+//! The server's record of a key's use, so that a peek can leave it unchanged.
 
 use std::os::raw::{c_int, c_longlong};
 
@@ -6,14 +6,14 @@ use redis_module::raw;
 
 use super::api::api;
 
-/// Leaves no trace: no time of last use, no event of a miss and, where the server can (7.2), no
-/// removal of a key that has expired. Servers ignore what they do not know.
+/// Opens a key without side effects: it leaves the time of last use, sends no event for a miss and,
+/// from 7.2 on, does not remove an expired key. Servers ignore flags that they do not know.
 pub(super) const UNSEEN: c_int = (raw::REDISMODULE_READ
     | raw::REDISMODULE_OPEN_KEY_NOTOUCH
     | raw::REDISMODULE_OPEN_KEY_NONOTIFY
     | raw::REDISMODULE_OPEN_KEY_NOEXPIRE) as c_int;
 
-/// What the server notes of a key's use: idle time or frequency, by its eviction policy.
+/// The server's record of a key's use: idle time or frequency, depending on its eviction policy.
 pub(super) struct Usage {
     idle_ms: c_longlong,
     frequency: c_longlong,
@@ -27,7 +27,7 @@ impl Usage {
             idle_ms: -1,
             frequency: -1,
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             api!(RedisModule_GetLRU(key, &mut usage.idle_ms));
             api!(RedisModule_GetLFU(key, &mut usage.frequency));
@@ -35,17 +35,17 @@ impl Usage {
         usage
     }
 
-    /// Whether it was used so lately that one more use leaves no mark.
+    /// Returns whether the key was used so recently that another use changes nothing.
     pub(super) fn is_recent(&self) -> bool {
         self.idle_ms <= 0 && self.frequency < 0
     }
 
-    /// Puts back what the server noted.
+    /// Restores the record.
     ///
     /// # Safety
     /// As for [`of`](Self::of).
     pub(super) unsafe fn restore(&self, key: *mut raw::RedisModuleKey) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if self.idle_ms > 0 {
                 set_idle(key, self.idle_ms);
@@ -57,15 +57,16 @@ impl Usage {
     }
 }
 
-/// Sets since when a key is idle.
+/// Sets the idle time of a key.
 ///
-/// Valkey 9.1 makes more of it by orders of magnitude. So what it took is looked at, and if that is
-/// wrong the key counts as just used: evicted later than it might be, rather than before others.
+/// Valkey 9.1 stores a value that is too large by orders of magnitude. Read it back and, if it is
+/// wrong, mark the key as just used: it is then evicted later than necessary, rather than before
+/// others.
 ///
 /// # Safety
 /// `key` must be open and hold something.
 unsafe fn set_idle(key: *mut raw::RedisModuleKey, idle_ms: c_longlong) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         api!(RedisModule_SetLRU(key, idle_ms));
         let mut taken = -1;

@@ -1,7 +1,7 @@
-//! When a key expires, in milliseconds since 1970.
+//! Reads and sets the expiry of a key, in milliseconds since 1970.
 //!
-//! Redis 6.2 knows only the time that is left by its own clock; what is written here says how
-//! that comes to the same, to the millisecond, since replicas are told the time itself.
+//! The API of Redis 6.2 has only the time left by the server's own clock. This file converts it to
+//! the absolute time exactly, because replicas receive the absolute time.
 
 use std::os::raw::c_longlong;
 
@@ -9,16 +9,16 @@ use redis_module::raw;
 
 use super::api::api;
 
-/// What 6.2 gives as the time that is left where there is no expiry.
+/// The time left that 6.2 returns for a key without an expiry.
 const NO_EXPIRE: c_longlong = raw::REDISMODULE_NO_EXPIRE as c_longlong;
 
-/// Sets when the key expires.
+/// Sets the expiry of the key.
 ///
 /// # Safety
 /// `key` must be open for writing and hold something.
 #[inline(always)]
 pub(super) unsafe fn set(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
-    // SAFETY: the caller's promise; a function pointer that the load has filled in.
+    // SAFETY: guaranteed by the caller; a function pointer that the load has filled in.
     unsafe {
         match raw::RedisModule_SetAbsExpire {
             Some(set) => {
@@ -29,9 +29,9 @@ pub(super) unsafe fn set(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
     }
 }
 
-/// How often it is tried to see the same millisecond before and after. A key of megabytes takes
-/// longer than one to be looked up, so it may never be seen; then the expiry is later by as long as
-/// that takes.
+/// Maximum attempts to set the expiry within one millisecond of the server's clock. Looking up a
+/// key of several megabytes takes longer than that, so every attempt may fail; the expiry is then
+/// late by the duration of the lookup.
 const TRIES: u32 = 3;
 
 /// # Safety
@@ -39,13 +39,13 @@ const TRIES: u32 = 3;
 #[cold]
 unsafe fn set_by_time_left(key: *mut raw::RedisModuleKey, expire_ms: c_longlong) {
     for _ in 0..TRIES {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let now_ms = api!(RedisModule_Milliseconds());
-            // Below 0 would mean never.
+            // A negative value would mean no expiry.
             let left = expire_ms.saturating_sub(now_ms).max(0);
             api!(RedisModule_SetExpire(key, left));
-            // The server counted from its clock as it stood in between.
+            // The server added the time left to its clock as read in between.
             if api!(RedisModule_Milliseconds()) == now_ms {
                 return;
             }
@@ -53,26 +53,26 @@ unsafe fn set_by_time_left(key: *mut raw::RedisModuleKey, expire_ms: c_longlong)
     }
 }
 
-/// Lets the key never expire.
+/// Removes the expiry of the key.
 ///
 /// # Safety
 /// As for [`set`].
 pub(super) unsafe fn remove(key: *mut raw::RedisModuleKey) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { api!(RedisModule_SetExpire(key, NO_EXPIRE)) };
 }
 
-/// When the key expires; `None` if never. Of a key that has expired already, 6.2 says only that: then
-/// it is 0.
+/// Returns the expiry of the key, or `None` if it has none. On 6.2 it is 0 for a key that has
+/// already expired.
 ///
 /// # Safety
 /// `key` must be open.
 #[inline(always)]
 pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
-    // SAFETY: the caller's promise; a function pointer that the load has filled in.
+    // SAFETY: guaranteed by the caller; a function pointer that the load has filled in.
     unsafe {
         match raw::RedisModule_GetAbsExpire {
-            // Negative means never.
+            // A negative value means no expiry.
             Some(get) => Some(get(key)).filter(|&at| at >= 0),
             None => get_by_time_left(key),
         }
@@ -85,7 +85,7 @@ pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
 unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
     let mut at = 0;
     for _ in 0..TRIES {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let before_ms = api!(RedisModule_Milliseconds());
             let left = api!(RedisModule_GetExpire(key));
@@ -105,12 +105,12 @@ unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> 
     Some(at)
 }
 
-/// Whether the key has expired at `now`, in nanoseconds since 1970.
+/// Returns whether the key has expired at `now`, in nanoseconds since 1970.
 ///
 /// # Safety
 /// `key` must be open and hold something.
 pub(super) unsafe fn has_passed(key: *mut raw::RedisModuleKey, now: u64) -> bool {
     let now_ms = c_longlong::try_from(now / 1_000_000).unwrap_or(c_longlong::MAX);
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { get(key) }.is_some_and(|at| at < now_ms)
 }

@@ -14,7 +14,7 @@ use super::OK;
 pub struct InfoSection(*mut raw::RedisModuleInfoCtx);
 
 impl InfoSection {
-    /// A line with a number.
+    /// Writes a line with a number.
     pub fn number(&self, name: &CStr, value: u64) {
         // SAFETY: the server's request is in progress, and it copies the name.
         unsafe {
@@ -26,7 +26,7 @@ impl InfoSection {
         };
     }
 
-    /// A line with a text.
+    /// Writes a line with a text.
     pub fn text(&self, name: &CStr, value: &CStr) {
         // SAFETY: the server's request is in progress, and it copies both.
         unsafe {
@@ -39,18 +39,18 @@ impl InfoSection {
     }
 }
 
-/// What the module's section of `INFO` holds.
+/// The content of the module's section of `INFO`.
 pub struct Section {
     /// The module's version, such as `1.2.3`.
     pub version: &'static CStr,
-    /// Writes the lines behind it.
+    /// Writes the lines after the version.
     pub write: fn(&InfoSection),
 }
 
-/// The section, for the callback, to which the server passes nothing.
+/// The section, for the callback, which receives no arguments of ours.
 static SECTION: AtomicPtr<Section> = AtomicPtr::new(ptr::null_mut());
 
-/// Makes the section a part of `INFO`.
+/// Adds the section to `INFO`.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
@@ -61,7 +61,7 @@ pub(super) unsafe fn register(ctx: *mut raw::RedisModuleCtx, section: &'static S
 }
 
 unsafe extern "C" fn write(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
-    // SAFETY: null, or what `register` put there: a static, of which nothing is ever changed.
+    // SAFETY: null, or the static that `register` stored, which never changes.
     let Some(section) = (unsafe { SECTION.load(Ordering::Relaxed).as_ref() }) else {
         return;
     };

@@ -15,14 +15,14 @@ const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_
 
 /// An open key that holds a string or nothing. Closed when dropped.
 ///
-/// Opening a key may expire it, and other modules that hear of that may remove any other. So only
-/// one key is open at a time: it borrows the call for itself.
+/// Opening a key may expire it, and other modules may react to that event by removing any other
+/// key. Only one key is open at a time, therefore: it borrows the call.
 pub struct Key<'k> {
     ctx: *mut raw::RedisModuleCtx,
     name: &'k Argument<'k>,
     key: *mut raw::RedisModuleKey,
     now: u64,
-    /// The string's bytes; null where there is nothing, or nothing was read.
+    /// The string's bytes; null if there is no string, or it was not read.
     start: *mut u8,
     len: usize,
     /// What the server said when the key expires; `None` if it was not asked yet.
@@ -47,7 +47,7 @@ impl<'a> Call<'a> {
 }
 
 impl Call<'_> {
-    /// Makes sure that a new key finds memory.
+    /// Checks that there is memory for a new key.
     ///
     /// # Errors
     /// The server's memory is used up.
@@ -59,14 +59,15 @@ impl Call<'_> {
         }
     }
 
-    /// A number that clients cannot know: where the library was loaded, and when this call came.
+    /// Returns a number that clients cannot know, from the library's address and the time of the
+    /// call.
     pub fn seed(&self) -> u64 {
         (memory::is_used_up as *const () as u64) ^ self.now()
     }
 }
 
 impl Key<'_> {
-    /// What is stored here, if anything.
+    /// Returns the stored string, or `None` if the key does not exist.
     ///
     /// # Errors
     /// It is of another type than a string, or of a length that is not accepted.
@@ -89,13 +90,14 @@ impl Key<'_> {
         }))
     }
 
-    /// Finds the string's bytes, where there is a string.
+    /// Locates the string's bytes, if the key holds a string.
     ///
     /// # Safety
     /// The key must hold something.
     unsafe fn locate(&mut self) {
         let mut len = 0;
-        // SAFETY: the key is open for reading and writing. Of what is no string it gives NULL.
+        // SAFETY: the key is open for reading and writing. StringDMA returns NULL if the key does
+        // not hold a string.
         self.start = unsafe { api!(RedisModule_StringDMA(self.key, &mut len, READ_WRITE)) }.cast();
         self.len = len;
     }
@@ -109,19 +111,19 @@ impl Key<'_> {
         }
     }
 
-    /// Whether [`read`](Self::read) found a string, or one was written.
+    /// Returns whether [`read`](Self::read) found a string, or one was written.
     #[inline(always)]
     pub fn exists(&self) -> bool {
         !self.start.is_null()
     }
 
-    /// Bytes of the string that [`read`](Self::read) found; 0 if there is none.
+    /// Returns the length of the string that [`read`](Self::read) found; 0 if there is none.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Makes sure that what is stored lives until `at_ms` (since 1970): if the key would expire
-    /// before, its expiry moves there, and that is replicated.
+    /// Extends the key's expiry to `at_ms` (since 1970) if it would expire earlier, and replicates
+    /// that.
     #[inline(always)]
     pub fn keep_until(&mut self, at_ms: i64) {
         if self.exists() && !self.lives_until(at_ms) {
@@ -135,8 +137,8 @@ impl Key<'_> {
         self.expires_at().is_none_or(|at| at >= at_ms)
     }
 
-    /// When the key expires, in milliseconds since 1970; `None` if never, or if there is none. The
-    /// server is asked once.
+    /// Returns the key's expiry in milliseconds since 1970, or `None` if it has none or does not
+    /// exist.
     #[inline(always)]
     pub fn expires_at(&mut self) -> Option<i64> {
         // SAFETY: the key is open.
@@ -144,16 +146,16 @@ impl Key<'_> {
         *self.expiry.get_or_insert_with(ask)
     }
 
-    /// Whether the key has expired as of the call, though the server, which keeps one time for a
-    /// whole transaction or script, still has it.
+    /// Returns whether the key has expired at the time of the call. The server, which uses one time
+    /// for a whole transaction or script, may still have it.
     #[inline(always)]
     pub fn has_expired(&mut self) -> bool {
         let now_ms = i64::try_from(self.now / 1_000_000).unwrap_or(i64::MAX);
         self.expires_at().is_some_and(|at| at < now_ms)
     }
 
-    /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that. Whether there is
-    /// memory for it [`check_memory`](Self::check_memory) tells.
+    /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that. The caller must
+    /// have called [`check_memory`](Self::check_memory).
     ///
     /// # Errors
     /// The server refuses the write.
@@ -162,14 +164,14 @@ impl Key<'_> {
         if self.start.is_null() || self.len != bytes.len() {
             self.resize(bytes.len())?;
         }
-        // SAFETY: `start` is where the string has that many bytes: `locate` found them since the key
-        // was opened, and while it is borrowed nothing else is called that might change it.
+        // SAFETY: `start` points to that many bytes of the string: `locate` found them since the
+        // key was opened, and nothing that could change it is called while the key is borrowed.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len()) };
         self.commit(expire_ms);
         Ok(())
     }
 
-    /// Lets what is stored expire then, tells who watches the key, and replicates both.
+    /// Sets the expiry, signals the key as modified, and replicates the value with its expiry.
     #[inline(always)]
     fn commit(&mut self, expire_ms: i64) {
         // SAFETY: the key is open for writing and holds `len` bytes at `start`, as above. ctx and
@@ -183,7 +185,7 @@ impl Key<'_> {
         }
     }
 
-    /// Removes the key, and replicates that.
+    /// Removes the key and replicates that.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -200,7 +202,7 @@ impl Key<'_> {
         Ok(())
     }
 
-    /// Makes sure that a write finds memory: a key that exists is always written.
+    /// Checks that there is memory for a write. A key that exists can always be written.
     ///
     /// # Errors
     /// The key would be new, and the server's memory is used up.
@@ -213,14 +215,14 @@ impl Key<'_> {
         Ok(())
     }
 
-    /// Makes the string so long, or makes one.
+    /// Sets the length of the string, creating it if necessary.
     fn resize(&mut self, len: usize) -> Result<(), Refusal> {
         // SAFETY: the key is open for writing, and empty or a string.
         let status = unsafe { api!(RedisModule_StringTruncate(self.key, len)) };
         if status as isize != raw::REDISMODULE_OK {
             return Err(Refusal::WriteFailed);
         }
-        // SAFETY: it holds a string now.
+        // SAFETY: the key holds a string now.
         unsafe { self.locate() };
         match self.len == len && !self.start.is_null() {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! Loading: what the server is told of the module.
+//! Loading: registers the module with the server.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -16,45 +16,46 @@ use super::{clock, replication, replication_needed, OK};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
-/// Commands that are there if the server has the commands that their effects replicate as.
+/// Commands that are registered only if the server has the commands that their effects replicate
+/// as.
 pub struct Group {
-    /// Their names in words, for the log.
+    /// Their names, for the log.
     pub name: &'static CStr,
-    /// What the server must have.
+    /// The server commands that they need.
     pub needs: &'static [&'static CStr],
     /// The commands.
     pub commands: &'static [Command],
 }
 
-/// What the library is to the server.
+/// The module as the server sees it.
 pub struct Module {
     /// The module's name.
     pub name: &'static CStr,
     /// Its commands.
     pub commands: &'static [Command],
-    /// More of them, each with what it needs.
+    /// Further commands, each group with its needs.
     pub groups: &'static [Group],
-    /// Commands that are there only if the module is loaded with their name as an argument.
+    /// Commands that are registered only if the module is loaded with their name as an argument.
     pub optional_commands: &'static [Command],
-    /// The arguments it may be loaded with, in words.
+    /// The accepted load arguments, for the log.
     pub arguments: &'static CStr,
-    /// What its operator may choose.
+    /// The settings of an operator.
     pub settings: &'static [Setting],
     /// Its section of `INFO`, with its version.
     pub info: Section,
-    /// Names that commands keep.
+    /// Names that commands keep as server strings.
     pub names: &'static [&'static Name],
-    /// Frees what was kept.
+    /// Frees all state.
     pub unload: fn(),
 }
 
-/// Makes a static [`Module`] what a server finds in this library.
+/// Defines the entry points through which a server loads a static [`Module`].
 macro_rules! entry_points {
     ($module:expr) => {
-        /// The server's way in.
+        /// The entry point of the module's load.
         ///
         /// # Safety
-        /// Only the server may call it, with what it passes to a module's load.
+        /// Only the server may call it, with the arguments of a module's load.
         #[no_mangle]
         #[allow(non_snake_case)] // The name is the server's.
         pub unsafe extern "C" fn RedisModule_OnLoad(
@@ -62,12 +63,12 @@ macro_rules! entry_points {
             argv: *mut *mut redis_module::raw::RedisModuleString,
             argc: std::os::raw::c_int,
         ) -> std::os::raw::c_int {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe { $crate::server::Module::load(&$module, ctx, argv, argc) }
         }
 
-        /// The server's way out: the library's memory outlives it, since the allocator is the
-        /// process's.
+        /// The entry point of the module's unload. Memory of the library may outlive it, because
+        /// the allocator is the process's.
         ///
         /// # Safety
         /// Only the server may call it, when it unloads the module.
@@ -76,7 +77,7 @@ macro_rules! entry_points {
         pub unsafe extern "C" fn RedisModule_OnUnload(
             _ctx: *mut redis_module::raw::RedisModuleCtx,
         ) -> std::os::raw::c_int {
-            // SAFETY: the server unloads no module of which a call is in progress.
+            // SAFETY: the server unloads no module while one of its calls is in progress.
             unsafe { $crate::server::Module::free(&$module) };
             redis_module::raw::REDISMODULE_OK as std::os::raw::c_int
         }
@@ -88,7 +89,7 @@ impl Module {
     /// Loads the module.
     ///
     /// # Safety
-    /// The arguments must be what the server passes to a module's load.
+    /// The arguments must be those that the server passes to a module's load.
     pub(crate) unsafe fn load(
         &'static self,
         ctx: *mut raw::RedisModuleCtx,
@@ -105,37 +106,37 @@ impl Module {
             )
         };
         if initialised != OK {
-            // The one reason that a server has.
+            // This is the only reason for which a server refuses.
             let text = c"a module of the name %s is loaded already; to change its arguments, \
                          unload it first";
             log(ctx, WARNING, text, self.name);
             return ERR;
         }
-        // SAFETY: ctx is the load's, and so are the arguments, which live as long.
+        // SAFETY: ctx and the arguments belong to the load, and live as long.
         let done = unsafe { self.set_up(ctx, Argument::list(argv, argc)) };
         if done {
             log(ctx, NOTICE, c"redis-rl %s loaded", self.info.version);
             OK
         } else {
-            // SAFETY: there was no call yet.
+            // SAFETY: no call has been made yet.
             unsafe { self.free() };
             ERR
         }
     }
 
-    /// Frees what was kept.
+    /// Frees all state.
     ///
     /// # Safety
     /// No call may be in progress.
     pub(crate) unsafe fn free(&self) {
         (self.unload)();
         for name in self.names.iter().chain(&[&replication::PXAT]) {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe { name.free() };
         }
     }
 
-    /// 1.2.3 is 10203.
+    /// Returns the version as a number: 10203 for 1.2.3.
     fn version_number(&self) -> c_int {
         let parts = self.info.version.to_bytes().split(|&byte| byte == b'.');
         parts.fold(0, |number, part| {
@@ -148,7 +149,8 @@ impl Module {
         })
     }
 
-    /// Registers what the arguments ask for; `false`, with a line in the log, if that cannot be.
+    /// Registers everything that the arguments select. Returns `false`, with a line in the log, if
+    /// that fails.
     ///
     /// # Safety
     /// `ctx` must be that of the module's load in progress.
@@ -190,8 +192,8 @@ impl Module {
                 return false;
             }
             info::register(ctx, &self.info);
-            // Last, when nothing can fail any more: up to Redis 7.0 a load that failed leaves its
-            // subscriptions behind, and the server would call into a library that is gone.
+            // This comes last, when nothing can fail any more: up to Redis 7.0 a failed load leaves
+            // its subscriptions behind, and the server would call into a library that is gone.
             replication_needed::watch(ctx);
         }
         true
@@ -223,7 +225,7 @@ impl Module {
                 log(
                     ctx,
                     WARNING,
-                    c"%s is another module's here and stays that",
+                    c"%s is already registered by another module; skipped",
                     name,
                 );
             }
@@ -254,12 +256,13 @@ impl Module {
     }
 }
 
-/// Whether the server has what a group of commands needs. If not, the log tells so.
+/// Returns whether the server has the commands that a group needs; if not, logs which one is
+/// missing.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
 unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let Some(missing) = (unsafe { replication::missing_command(ctx, group.needs) }) else {
         return true;
     };
@@ -277,17 +280,19 @@ unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
     false
 }
 
-/// Valkey 9 moves slots in one step only if every module says that it bears that. In ordinary keys
-/// there is nothing to bear. The crate's header does not know it.
+/// Valkey 9 uses atomic slot migration only if every module declares support for it. This module
+/// stores only built-in types, so no further handling is needed. The crate's header lacks the
+/// constant.
 const HANDLES_ATOMIC_SLOT_MIGRATION: c_int = 1 << 5;
 
-/// How the server is to treat the module.
+/// Returns the module's options.
 fn options() -> c_int {
-    // SAFETY: a function pointer that the load has filled in, of a function without conditions.
+    // SAFETY: a function pointer that the load has filled in; the function has no preconditions.
     let known = unsafe { raw::RedisModule_GetModuleOptionsAll.map_or(0, |known| known()) };
-    // Without the first opening a key for writing would count as changing it, denied or not.
-    // The second lets a replica load its master's data beside its own (diskless, `swapdb`), which
-    // it does only if every module bears that: nothing is kept here that belongs to either.
+    // Without the first option, opening a key for writing would count as changing it, even if the
+    // call is denied. The second lets a replica load its master's data while it serves its own
+    // (diskless, `swapdb`). The server does so only if every module declares support; this module
+    // keeps no state of either data set.
     raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
         | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD as c_int
         | HANDLES_ATOMIC_SLOT_MIGRATION & known

@@ -7,7 +7,7 @@ use redis_module::raw;
 pub(super) const NOTICE: &CStr = c"notice";
 pub(super) const WARNING: &CStr = c"warning";
 
-/// Writes a line; `format` must hold one `%s`, which stands for `text`.
+/// Writes a line. `format` must contain exactly one `%s`, which `text` replaces.
 pub(super) fn log(ctx: *mut raw::RedisModuleCtx, level: &CStr, format: &'static CStr, text: &CStr) {
     debug_assert_eq!(format.to_bytes().iter().filter(|&&b| b == b'%').count(), 1);
     // SAFETY: ctx is the load's; every server has Log; the format holds one %s.

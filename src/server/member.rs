@@ -1,4 +1,4 @@
-//! Strings that are no arguments of a call: members of a set, and names that never change.
+//! Server strings that are not arguments of a call: members of a set, and names that never change.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -8,18 +8,18 @@ use redis_module::raw;
 use super::api::api;
 use super::argument::Argument;
 
-/// A string that is ours. Freed when dropped.
+/// A string that this module owns. Freed when dropped.
 pub(super) struct Member {
     ctx: *mut raw::RedisModuleCtx,
     string: *mut raw::RedisModuleString,
 }
 
 impl Member {
-    /// `None` if there is no string.
+    /// Takes ownership of a string; `None` if it is null.
     ///
     /// # Safety
-    /// `ctx` must be that of the call in progress, which this must not outlive, and the string
-    /// ours to free.
+    /// `ctx` must be that of the call in progress, which this value must not outlive, and the
+    /// string must be ours to free.
     pub(super) unsafe fn own(
         ctx: *mut raw::RedisModuleCtx,
         string: *mut raw::RedisModuleString,
@@ -27,29 +27,29 @@ impl Member {
         (!string.is_null()).then_some(Self { ctx, string })
     }
 
-    /// The string, as an argument.
+    /// Returns the string as an argument.
     pub(super) fn name(&self) -> Argument<'_> {
-        // SAFETY: the string lives and stays as it is until this is dropped.
+        // SAFETY: the string lives and stays unchanged until this value is dropped.
         unsafe { Argument::new(self.string) }
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // SAFETY: the string is ours, and nobody has it any more.
+        // SAFETY: the string is ours, and there is no other reference to it.
         unsafe { api!(RedisModule_FreeString(self.ctx, self.string)) };
     }
 }
 
-/// A name that is the same in every call. The server's form of it is made when it is first asked
-/// for, and freed when the module is unloaded.
+/// A name that is the same in every call. Its server string is created on first use and freed when
+/// the module is unloaded.
 pub struct Name {
     text: &'static [u8],
     string: AtomicPtr<raw::RedisModuleString>,
 }
 
 impl Name {
-    /// One of these bytes.
+    /// Creates a name from these bytes.
     pub const fn new(text: &'static [u8]) -> Self {
         Self {
             text,
@@ -57,7 +57,7 @@ impl Name {
         }
     }
 
-    /// The name, as an argument.
+    /// Returns the name as an argument.
     #[inline(always)]
     pub fn argument(&'static self) -> Argument<'static> {
         let mut string = self.string.load(Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Name {
         unsafe { Argument::new(string) }
     }
 
-    /// Frees the server's form.
+    /// Frees the server string.
     ///
     /// # Safety
     /// No call may be in progress.

@@ -1,4 +1,4 @@
-//! Whether there is memory for a new key.
+//! Checks for the memory of a new key.
 
 use std::ffi::CStr;
 
@@ -6,37 +6,37 @@ use redis_module::raw;
 
 use super::api::api;
 
-/// Whether the server would refuse a `SET` of a new key for want of memory.
+/// Returns whether the server would refuse a `SET` of a new key because memory is used up.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress.
 pub(super) unsafe fn is_used_up(ctx: *mut raw::RedisModuleCtx) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let flags = unsafe { api!(RedisModule_GetContextFlags(ctx)) } as u32;
     let full = flags & raw::REDISMODULE_CTX_FLAGS_OOM != 0;
     let evicts = flags & raw::REDISMODULE_CTX_FLAGS_EVICT != 0;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     full && !(evicts && unsafe { can_evict(ctx) })
 }
 
-/// Whether there is a key that the eviction policy may remove.
+/// Returns whether there is a key that the eviction policy may remove.
 ///
-/// The server evicts before it runs a command. Above the limit it then either has no such key
-/// left, and refuses a `SET`, or ran out of time, and accepts it. What it decided it does not tell
-/// modules, but how many keys there are it does.
+/// The server evicts before it runs a command. Above the limit it then either has no such key left,
+/// and refuses a `SET`, or ran out of time, and accepts it. It does not expose that decision to
+/// modules, but it does expose the number of keys.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress.
 unsafe fn can_evict(ctx: *mut raw::RedisModuleCtx) -> bool {
     const VOLATILE: &[u8] = b"maxmemory_policy:volatile";
     let is_volatile = |info: &[u8]| info.windows(VOLATILE.len()).any(|part| part == VOLATILE);
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let volatile_only = unsafe { info(ctx, c"memory", is_volatile) };
     // `db0:keys=1,expires=0,…`
     let count: &[u8] = if volatile_only { b"expires=" } else { b"keys=" };
     let is_some = |part: &[u8]| matches!(part.strip_prefix(count), Some([b'1'..=b'9']));
     let counts = |info: &[u8]| info.windows(count.len().saturating_add(1)).any(is_some);
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { info(ctx, c"keyspace", counts) }
 }
 
@@ -49,7 +49,7 @@ unsafe fn info(
     section: &CStr,
     look: impl FnOnce(&[u8]) -> bool,
 ) -> bool {
-    // SAFETY: the caller's promise; `c` stands for one C string. The reply's bytes live until it
+    // SAFETY: guaranteed by the caller; `c` stands for one C string. The reply's bytes live until it
     // is freed, which is after they were looked at.
     unsafe {
         let (info, section) = (c"INFO".as_ptr(), section.as_ptr());

@@ -1,5 +1,5 @@
-//! Everything that touches the server, in safe types that cost nothing: the only unsafe code. It
-//! knows nothing of limits, and could serve another module.
+//! Safe, zero-cost types around the server's module API: the only unsafe code. It knows nothing of
+//! limits and could serve another module.
 
 mod api;
 mod argument;
@@ -42,10 +42,10 @@ pub use settings::Setting;
 pub use sorted_set::read::Scores;
 pub use sorted_set::write::{Raised, SortedSet};
 
-/// What the server's functions return where all is well.
+/// The status of a successful call of the module API.
 const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;
 
-/// A text that ends in NUL as what it is; empty if it does not.
+/// Converts a text that ends in NUL to a C string; returns an empty string if it does not.
 pub(crate) const fn c_str(text: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(text.as_bytes()) {
         Ok(text) => text,

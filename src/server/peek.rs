@@ -1,4 +1,4 @@
-//! A look at a key that leaves no trace.
+//! Reads a key without side effects.
 
 use redis_module::raw;
 
@@ -9,7 +9,7 @@ use super::eviction_stats::{Usage, UNSEEN};
 use super::expiry;
 use super::refusal::Refusal;
 
-/// The longest string that is looked at.
+/// The maximum length of a string that is read.
 pub const MAX_LEN: usize = 160;
 
 /// A copy of a short string.
@@ -19,17 +19,17 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// The string.
+    /// Returns the string.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
 impl Call<'_> {
-    /// What a key holds as of the call, if anything.
+    /// Returns the string that a key holds at the time of the call, or `None`.
     ///
-    /// A copy made by `GET`, since reading in place unpacks a string that the server keeps packed
-    /// (as it does after a load, or on a replica): that takes memory, and its time of last use.
+    /// It is a copy made by `GET`. Reading in place unpacks a string that the server keeps packed
+    /// (after a load, or on a replica), which takes memory and changes its time of last use.
     ///
     /// # Errors
     /// It is of another type than a string, or of a length that is not accepted.
@@ -48,7 +48,7 @@ impl Call<'_> {
         Ok(copy)
     }
 
-    /// Whether there is such a string, and how it was used.
+    /// Returns the usage record of such a string, or `None` if there is none.
     fn look_at(
         &mut self,
         name: &Argument<'_>,
@@ -75,7 +75,7 @@ impl Call<'_> {
         key: *mut raw::RedisModuleKey,
         accepted: impl Fn(usize) -> bool,
     ) -> Result<Option<Usage>, Refusal> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if expiry::has_passed(key, self.now()) {
                 return Ok(None);
@@ -114,7 +114,7 @@ impl Call<'_> {
         }
     }
 
-    /// `GET` counts as a use; this makes it none.
+    /// Restores the usage record, which `GET` has changed.
     fn restore(&mut self, name: &Argument<'_>, usage: &Usage) {
         // SAFETY: ctx and name belong to the call in progress; the key is closed again at once.
         unsafe {

@@ -1,14 +1,14 @@
-//! Why a key cannot be read or written.
+//! The reasons for which a key cannot be read or written.
 
-/// Why a key cannot be read or written.
+/// The reason for which a key cannot be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It holds another type than a string.
+    /// It does not hold a string (or, for a lease set, a sorted set).
     WrongType,
-    /// It holds a string of another length than was looked for.
+    /// It holds a string of a length that is not accepted.
     OtherLength,
-    /// It would be new, and the server's memory is used up.
+    /// It would be a new key, and the server's memory is used up.
     OutOfMemory,
-    /// The server refused to write.
+    /// The server refused the write.
     WriteFailed,
 }

@@ -1,5 +1,6 @@
-//! What replicas and the AOF are told: the effects of calls, as ordinary commands. Where nobody can
-//! read it, the call is only marked: see [`replication_needed`](super::replication_needed).
+//! Replication of effects to replicas and the AOF, as ordinary commands. If there is no AOF and no
+//! replica, the call is only flagged as dirty: see
+//! [`replication_needed`](super::replication_needed).
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_longlong};
@@ -11,13 +12,13 @@ use super::argument::Argument;
 use super::member::Name;
 use super::replication_needed::is_unread;
 
-/// The commands that effects are made of, but for those of sorted sets.
+/// The commands that effects consist of, except for those of sorted sets.
 pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];
 
-/// The commands that the effects on sorted sets are made of, beside those.
+/// The additional commands that effects on sorted sets consist of.
 pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
 
-/// Made once: the server would make it anew for each call.
+/// Created once; the server would otherwise create it for each call.
 pub(super) static PXAT: Name = Name::new(b"PXAT");
 
 /// Replicates that `name` was set to `value`, to expire at `expire_ms` (since 1970).
@@ -30,9 +31,9 @@ pub(super) unsafe fn set(
     value: &[u8],
     expire_ms: c_longlong,
 ) {
-    // SAFETY: the caller's promise; the variadic arguments are those of the format: string
-    // object, buffer with its length, string object, buffer with its length. The server keeps
-    // what it needs of them: it copies the buffers, and counts who holds the objects.
+    // SAFETY: guaranteed by the caller; the variadic arguments match the format: string object,
+    // buffer with its length, string object, buffer with its length. The server copies the buffers
+    // and counts references to the objects.
     unsafe {
         if is_unread(ctx) {
             api!(RedisModule_ReplicateVerbatim(ctx));
@@ -55,7 +56,7 @@ pub(super) unsafe fn set(
     }
 }
 
-/// A number in decimal. Of a number the server would make an object that it has to write out again
+/// A number in decimal. From a number the server would create an object that it must format again
 /// for every reader.
 struct Digits {
     bytes: [u8; 20],
@@ -89,7 +90,7 @@ impl Digits {
 /// # Safety
 /// As for [`set`].
 pub(super) unsafe fn remove(ctx: *mut raw::RedisModuleCtx, name: &Argument<'_>) {
-    // SAFETY: the caller's promise; the one variadic argument is the format's string object.
+    // SAFETY: guaranteed by the caller; the one variadic argument is the format's string object.
     unsafe {
         let status = api!(RedisModule_Replicate(
             ctx,
@@ -101,31 +102,32 @@ pub(super) unsafe fn remove(ctx: *mut raw::RedisModuleCtx, name: &Argument<'_>) 
     }
 }
 
-/// The server refuses what it has no command for, which the load has ruled out. Were it to refuse
-/// all the same, the call itself is replicated: charged on another clock rather than lost.
+/// Replicates the call itself if the server refused the effect. The server refuses only commands
+/// that it lacks, which the load has ruled out; if it did, charging by another clock is better than
+/// losing the change.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress.
 unsafe fn or_verbatim(ctx: *mut raw::RedisModuleCtx, status: c_int) {
     if status as isize != raw::REDISMODULE_OK {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { api!(RedisModule_ReplicateVerbatim(ctx)) };
     }
 }
 
-/// What a call has changed of a sorted set.
+/// The changes of one call to a sorted set.
 pub(super) struct SetChanges {
-    /// Nobody reads what they are, only that there are some.
+    /// There is no reader: only whether there are changes matters.
     unread: bool,
     any: bool,
     cleared: bool,
     removed: Vec<*mut raw::RedisModuleString>,
     added: Vec<(*mut raw::RedisModuleString, i64)>,
-    /// When the key expires from now on, if that was changed.
+    /// The key's new expiry, if it was changed.
     pub(super) expiry: Option<Expiry>,
 }
 
-/// When a key expires.
+/// The expiry of a key.
 pub(super) enum Expiry {
     /// In milliseconds since 1970.
     At(i64),
@@ -133,13 +135,13 @@ pub(super) enum Expiry {
 }
 
 impl SetChanges {
-    /// None yet.
+    /// Creates an empty record of changes.
     ///
     /// # Safety
     /// `ctx` must be that of the call in progress.
     pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx) -> Self {
         Self {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unread: unsafe { is_unread(ctx) },
             any: false,
             cleared: false,
@@ -149,13 +151,13 @@ impl SetChanges {
         }
     }
 
-    /// The key was removed.
+    /// Records that the key was removed.
     pub(super) fn cleared(&mut self) {
         self.any = true;
         self.cleared = true;
     }
 
-    /// A member was taken out. The string must live until the changes are replicated.
+    /// Records that a member was removed. The string must live until the changes are replicated.
     pub(super) fn removed(&mut self, member: *mut raw::RedisModuleString) {
         self.any = true;
         if !self.unread {
@@ -163,7 +165,7 @@ impl SetChanges {
         }
     }
 
-    /// A member has this score. Its string must live until the changes are replicated.
+    /// Records that a member has this score. Its string must live until the changes are replicated.
     pub(super) fn added(&mut self, member: &Argument<'_>, score: i64) {
         self.any = true;
         if !self.unread {
@@ -171,14 +173,13 @@ impl SetChanges {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no changes.
     pub(super) fn is_none(&self) -> bool {
         !self.any && self.expiry.is_none()
     }
 }
 
-/// Replicates what has changed of the sorted set at `name`: what was taken out, what was added,
-/// when the key expires.
+/// Replicates the changes of the sorted set at `name`: removed members, added members, expiry.
 ///
 /// # Safety
 /// As for [`set`]; the strings of the changes must be alive.
@@ -187,7 +188,7 @@ pub(super) unsafe fn set_changes(
     name: &Argument<'_>,
     changes: &SetChanges,
 ) {
-    // SAFETY: the caller's promise; the variadic arguments are those of the formats: string
+    // SAFETY: guaranteed by the caller; the variadic arguments are those of the formats: string
     // object, vector of string objects with its length, long long.
     unsafe {
         if changes.unread {
@@ -245,8 +246,8 @@ unsafe fn add(
 ) {
     let null = std::ptr::null_mut();
     let mut words = Vec::with_capacity(added.len().saturating_mul(2));
-    // SAFETY: the caller's promise; the format is that of the arguments. What is made here is freed
-    // here, when the server has its own copy.
+    // SAFETY: guaranteed by the caller; the format matches the arguments. Strings created here are
+    // freed here, after the server has made its own copy.
     unsafe {
         for &(member, score) in added {
             words.push(api!(RedisModule_CreateStringFromLongLong(null, score)));
@@ -269,7 +270,7 @@ unsafe fn add(
     }
 }
 
-/// The first of these commands that this server does not have under its name.
+/// Returns the first of these commands that this server does not have under its name.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
@@ -278,8 +279,8 @@ pub(super) unsafe fn missing_command(
     commands: &[&'static CStr],
 ) -> Option<&'static CStr> {
     commands.iter().copied().find(|command| {
-        // SAFETY: ctx is the load's. A call without arguments never runs: it has the wrong arity
-        // (EINVAL), or there is no such command (ENOENT).
+        // SAFETY: ctx is the load's. A call without arguments never runs: it fails because of its
+        // arity (EINVAL) or because there is no such command (ENOENT).
         unsafe {
             let reply = api!(RedisModule_Call(ctx, command.as_ptr(), c"".as_ptr()));
             let error = std::io::Error::last_os_error().raw_os_error();

@@ -1,28 +1,28 @@
-//! Whether anybody can read what is replicated.
+//! Decides whether anybody can read replicated effects.
 //!
-//! Building the effect of a call costs a third of a take, so where nobody can read it the call is
-//! only marked for replication as it came: that counts as a change for `save` points, and the
-//! server drops it.
+//! Building the effect of a call costs a third of a take. If there is no reader, the call is only
+//! flagged for verbatim replication: that counts as a change for `save` points, and the server
+//! discards it.
 //!
-//! Who can read it: the AOF, or a replica, for which the server keeps a backlog. Neither begins to
-//! read at just any moment. It begins with a copy of the data, and from then on needs every change
-//! as an effect: so what matters is that the server is asked anew, at the latest, by the first
-//! change after a copy was made. A copy is made
+//! A reader is the AOF, or a replica, for which the server keeps a backlog. Neither begins to read
+//! at an arbitrary moment. It begins with a copy of the data, and from then on needs every change
+//! as an effect. The server must therefore be asked again, at the latest, by the first change after
+//! a copy was made. A copy is made
 //!
-//! - by a fork: BGSAVE, a replica's full sync, an AOF that is turned on or rewritten;
-//! - without one, by SAVE, whose file holds the replication ID and offset, so that a node started
-//!   from it continues there;
+//! - by a fork: BGSAVE, a full sync of a replica, an AOF that is turned on or rewritten;
+//! - without a fork, by SAVE, whose file contains the replication ID and offset, so that a node
+//!   started from it continues from there;
 //! - by another server, whose replica this one was until its role changed;
-//! - by loading the files at a start, while which the AOF counts as off.
+//! - by loading the files at startup, during which the AOF counts as off.
 //!
-//! The server tells of each of these before the next command runs, and then it is asked afresh. In
-//! a cluster slots migrate too, so there changes always count as read.
+//! The server reports each of these events before the next command runs, and the state is then read
+//! again. In a cluster slots migrate too, so changes there always count as read.
 //!
-//! One case is left, in which no copy is made: somebody who read the ID and the offset from INFO
-//! asks for the changes since (`PSYNC` by hand), after a first replica has attached and before the
-//! server forks for it. The server tells of nothing then. So what it answered is forgotten at each
-//! tick of its timer too (ten a second), which bounds that case to a tenth of a second, and with
-//! it any that this argument has missed.
+//! In one remaining case no copy is made: somebody who read the ID and the offset from INFO
+//! requests the changes since then (`PSYNC` by hand), after a first replica has attached and before
+//! the server forks for it. The server reports no event for it. The cached answer is therefore also
+//! discarded at each tick of the server's timer (ten per second), which limits that case, and any
+//! that this argument has missed, to a tenth of a second.
 
 use std::os::raw::{c_int, c_void};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -37,7 +37,7 @@ const UNREAD: u8 = 2;
 
 static READERS: AtomicU8 = AtomicU8::new(READ);
 
-/// Asks the server to tell of what may bring readers.
+/// Subscribes to the events that may bring readers.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
@@ -76,7 +76,7 @@ pub(super) unsafe fn is_unread(ctx: *mut raw::RedisModuleCtx) -> bool {
         UNREAD => true,
         READ => false,
         _ => {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             let unread = unsafe { has_no_readers(ctx) };
             READERS.store(if unread { UNREAD } else { READ }, Ordering::Relaxed);
             unread

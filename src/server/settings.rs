@@ -1,4 +1,4 @@
-//! Settings: as arguments of the module and, on servers that have it (7.0), in `CONFIG`.
+//! Settings: arguments of the module and, on servers from 7.0 on, parameters of `CONFIG`.
 
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
 use std::ops::RangeInclusive;
@@ -8,28 +8,28 @@ use redis_module::raw;
 use super::argument::Argument;
 use super::OK;
 
-/// A number that an operator may choose.
+/// A numeric setting.
 pub struct Setting {
-    /// As an argument; in `CONFIG` the module's name and a dot come before it.
+    /// The name as an argument; in `CONFIG` it is prefixed with the module's name and a dot.
     pub name: &'static CStr,
-    /// Where nobody chose.
+    /// The default value.
     pub default: i64,
-    /// What may be chosen.
+    /// The accepted values.
     pub accepted: RangeInclusive<i64>,
-    /// Tells the number in force.
+    /// Returns the current value.
     pub get: fn() -> i64,
-    /// Puts one in force.
+    /// Applies a value.
     pub set: fn(i64),
 }
 
 impl Setting {
-    /// The number that an argument stands for.
+    /// Parses a value; `None` if it is not accepted.
     fn parse(&self, argument: &[u8]) -> Option<i64> {
         let number = std::str::from_utf8(argument).ok()?.parse().ok()?;
         self.accepted.contains(&number).then_some(number)
     }
 
-    /// Puts `value` in force, unless the server's configuration has another.
+    /// Applies `value`, unless the server's configuration has another one.
     ///
     /// # Safety
     /// `ctx` must be that of the module's load in progress.
@@ -63,8 +63,8 @@ impl Setting {
     }
 }
 
-/// The settings with the values that the module's arguments give them; `None` if one is wrong. An
-/// argument may also be another word, which `is_other` knows.
+/// Returns the settings with the values from the module's arguments, or `None` if an argument is
+/// wrong. An argument may also be another word, which `is_other` recognises.
 pub(super) fn choose(
     settings: &'static [Setting],
     mut arguments: &[Argument<'_>],
@@ -87,7 +87,7 @@ pub(super) fn choose(
     Some(chosen)
 }
 
-/// Puts in force what the server's configuration has for the settings that were registered.
+/// Applies the values that the server's configuration has for the registered settings.
 ///
 /// # Safety
 /// `ctx` must be that of the module's load in progress.
@@ -110,7 +110,7 @@ unsafe extern "C" fn set(
 ) -> c_int {
     // SAFETY: the server passes what it was registered with, a static setting.
     let setting = unsafe { &*setting.cast::<Setting>() };
-    // Setting it afresh would forget what was kept under it.
+    // Applying the same value again would discard the kept data.
     if (setting.get)() != value {
         (setting.set)(value);
     }

@@ -1,4 +1,4 @@
-//! What of a sorted set is too far to be walked to: the server's own commands are asked.
+//! Finds what is too far away to walk to, through the server's own commands.
 
 use std::ptr;
 
@@ -8,7 +8,7 @@ use crate::server::eviction_stats::{Usage, UNSEEN};
 use crate::server::member::Member;
 
 impl Scores<'_> {
-    /// How many have a score up to this, by the server's command.
+    /// Returns the number of members with a score ≤ `score`, through the server's command.
     pub(in crate::server) fn ask_count(&mut self, score: i64) -> Option<usize> {
         // SAFETY: ctx and name belong to the call in progress; the format is that of the
         // arguments: string object, C string, integer. The key is closed.
@@ -30,10 +30,10 @@ impl Scores<'_> {
         })
     }
 
-    /// The score at a rank, from 0 on: the server's command tells the member.
+    /// Returns the score at a 0-based rank, through the server's command.
     pub(in crate::server) fn ask_score(&mut self, rank: usize) -> Option<f64> {
         let rank = i64::try_from(rank).ok()?;
-        // SAFETY: as above, with two integers. The string that is made of the reply is ours.
+        // SAFETY: as above, with two integers. The string created from the reply is ours.
         let member = self.ask(|scores| unsafe {
             let (zrange, format) = (c"ZRANGE".as_ptr(), c"sll".as_ptr());
             let name = scores.name.string;
@@ -54,10 +54,10 @@ impl Scores<'_> {
         self.score(&member.name())
     }
 
-    /// Closes the key while a command of the server's is asked, which may expire it. A look
-    /// leaves the key's time of last use as it was.
+    /// Closes the key while a command of the server runs, because the command may expire it. A peek
+    /// preserves the key's time of last use.
     fn ask<T>(&mut self, ask: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
-        // SAFETY: the key is open, and holds something: it was found too long to walk through.
+        // SAFETY: the key is open and not empty: it was too long to walk through.
         let usage = (self.mode == UNSEEN).then(|| unsafe { Usage::of(self.key) });
         self.close();
         let answer = ask(self);

@@ -1,7 +1,7 @@
 //! A key that holds a sorted set, read through the module API.
 //!
-//! The API has no count and no rank by score. What is near either end is walked to, a step at a
-//! time; what is further off the server's own commands find in O(log n).
+//! The API has no count and no rank by score. Members near either end are found by walking; others
+//! through the server's own commands in O(log n).
 
 use std::os::raw::c_int;
 use std::ptr;
@@ -16,7 +16,7 @@ use crate::server::member::Member;
 use crate::server::refusal::Refusal;
 use crate::server::{expiry, OK};
 
-/// So many steps cost less than a command of the server's.
+/// Maximum steps of a walk. Up to this number a walk costs less than a server command.
 const MAX_STEPS: usize = 64;
 
 /// An open key that holds a sorted set or nothing, to be read. Closed when dropped.
@@ -25,14 +25,14 @@ const MAX_STEPS: usize = 64;
 pub struct Scores<'k> {
     pub(in crate::server) ctx: *mut raw::RedisModuleCtx,
     pub(in crate::server) name: &'k Argument<'k>,
-    /// Null if there is nothing and it is only read.
+    /// Null if the key does not exist and is only read.
     pub(in crate::server) key: *mut raw::RedisModuleKey,
     pub(in crate::server) mode: c_int,
     pub(in crate::server) now: u64,
 }
 
 impl<'a> Call<'a> {
-    /// Opens a key for reading that leaves no trace.
+    /// Opens a key for reading without side effects.
     ///
     /// # Errors
     /// It is of another type than a sorted set.
@@ -54,7 +54,7 @@ impl<'a> Call<'a> {
             now: self.now(),
         };
         scores.open();
-        // SAFETY: the key is open, or null, of which the server says that it is empty.
+        // SAFETY: the key is open, or null, which the server reports as empty.
         match unsafe { api!(RedisModule_KeyType(scores.key)) } as isize {
             raw::REDISMODULE_KEYTYPE_EMPTY | raw::REDISMODULE_KEYTYPE_ZSET => Ok(scores),
             _ => Err(Refusal::WrongType),
@@ -78,7 +78,7 @@ impl Scores<'_> {
         }
     }
 
-    /// Members of the set; 0 if there is none.
+    /// Returns the number of members; 0 if the key does not exist.
     #[inline(always)]
     pub fn len(&self) -> usize {
         if self.key.is_null() {
@@ -88,14 +88,15 @@ impl Scores<'_> {
         unsafe { api!(RedisModule_ValueLength(self.key)) }
     }
 
-    /// Whether the key has expired as of the call, though the server still has it: as a replica
-    /// does until its master removes it.
+    /// Returns whether the key has expired at the time of the call. The server may still have it: a
+    /// replica keeps it until its master removes it.
     pub fn has_expired(&self) -> bool {
         // SAFETY: the key is open and holds something.
         self.len() > 0 && unsafe { expiry::has_passed(self.key, self.now) }
     }
 
-    /// When the key expires, in milliseconds since 1970; `None` if never, or if there is none.
+    /// Returns the key's expiry in milliseconds since 1970, or `None` if it has none or does not
+    /// exist.
     pub fn expires_at(&self) -> Option<i64> {
         if self.key.is_null() {
             return None;
@@ -104,7 +105,7 @@ impl Scores<'_> {
         unsafe { expiry::get(self.key) }
     }
 
-    /// A member's score.
+    /// Returns a member's score.
     #[inline(always)]
     pub fn score(&self, member: &Argument<'_>) -> Option<f64> {
         if self.key.is_null() {
@@ -116,13 +117,13 @@ impl Scores<'_> {
         (status == OK).then_some(score)
     }
 
-    /// How many members have a score up to this.
+    /// Returns the number of members with a score ≤ `score`.
     pub fn count_up_to(&mut self, score: i64) -> usize {
         match self.walk(f64::NEG_INFINITY, score as f64, MAX_STEPS) {
             Some(steps) => steps,
             None => match self.ask_count(score) {
                 Some(count) => count,
-                // The server has no such command (rename-command?).
+                // The server lacks the command (rename-command?).
                 None => self
                     .walk(f64::NEG_INFINITY, score as f64, usize::MAX)
                     .unwrap_or(usize::MAX),
@@ -130,16 +131,16 @@ impl Scores<'_> {
         }
     }
 
-    /// Whether a member has a score above this.
+    /// Returns whether a member has a score above `score`.
     ///
-    /// Looks from the greatest on: in a short set, which the server keeps as a list, that is the
-    /// nearer end.
+    /// It starts from the greatest: in a short set, which the server keeps as a list, that end is
+    /// nearer.
     #[inline(always)]
     pub fn has_above(&mut self, score: f64) -> bool {
         self.start_from_last(score, Bound::Excluded)
     }
 
-    /// The greatest score.
+    /// Returns the greatest score.
     pub fn last(&mut self) -> Option<f64> {
         self.start_from_last(f64::NEG_INFINITY, Bound::Included)
             .then(|| self.current())
@@ -147,7 +148,7 @@ impl Scores<'_> {
             .map(|(_, score)| score)
     }
 
-    /// Goes to the last with at least that score; `false` if there is none.
+    /// Moves to the last member with a score of at least `least`. Returns `false` if there is none.
     #[inline(always)]
     fn start_from_last(&mut self, least: f64, bound: Bound) -> bool {
         if self.key.is_null() {
@@ -161,8 +162,8 @@ impl Scores<'_> {
         }
     }
 
-    /// The `n`-th score, from 1 on, above `score`, of which is known how many members have it or
-    /// less.
+    /// Returns the n-th (1-based) score above `score`, given that `below` members have a score ≤
+    /// `score`.
     pub fn nth_above(&mut self, score: f64, below: usize, n: usize) -> Option<f64> {
         if n > MAX_STEPS {
             if let Some(found) = self.ask_score(below.saturating_add(n).saturating_sub(1)) {
@@ -179,7 +180,8 @@ impl Scores<'_> {
             .map(|(_, score)| score)
     }
 
-    /// Shows members with a score above `score`, lowest first, `most` of them at most.
+    /// Calls `show` for the members with a score above `score`, lowest first, at most `most` of
+    /// them.
     pub fn each_above(&mut self, score: f64, most: usize, mut show: impl FnMut(&[u8], f64)) {
         let mut there = self.start(score, f64::INFINITY, Bound::Excluded);
         for _ in 0..most {
@@ -191,8 +193,8 @@ impl Scores<'_> {
         }
     }
 
-    /// Steps through all with a score from `least` to `greatest`, and counts them; `None` if there
-    /// are more than `most`.
+    /// Counts the members with a score from `least` to `greatest` by walking; `None` if there are
+    /// more than `most`.
     fn walk(&mut self, least: f64, greatest: f64, most: usize) -> Option<usize> {
         if !self.start(least, greatest, Bound::Included) {
             return Some(0);
@@ -207,14 +209,14 @@ impl Scores<'_> {
         Some(count)
     }
 
-    /// Goes to the first with a score in that range; `false` if there is none.
+    /// Moves to the first member with a score in the range. Returns `false` if there is none.
     #[inline(always)]
     pub(in crate::server) fn start(&mut self, least: f64, greatest: f64, bound: Bound) -> bool {
         if self.key.is_null() {
             return false;
         }
-        // SAFETY: the key is open. Whether it holds a sorted set the first tells, and only then the
-        // second is asked.
+        // SAFETY: the key is open. The first function reports whether it holds a sorted set, and
+        // only then the second is called.
         unsafe {
             let (key, bound) = (self.key, bound as c_int);
             let begun = api!(RedisModule_ZsetFirstInScoreRange(
@@ -224,17 +226,17 @@ impl Scores<'_> {
         }
     }
 
-    /// One further; `false` if there is none.
+    /// Moves to the next member. Returns `false` if there is none.
     pub(in crate::server) fn next(&mut self) -> bool {
-        // SAFETY: the key is open and holds a sorted set, in which a range was begun.
+        // SAFETY: the key is open and holds a sorted set, and a range was begun.
         unsafe { api!(RedisModule_ZsetRangeNext(self.key)) != 0 }
     }
 
-    /// Where the walk is.
+    /// Returns the member at which the walk is, with its score.
     pub(in crate::server) fn current(&mut self) -> Option<(Member, f64)> {
         let mut score = 0.0;
-        // SAFETY: the key is open and holds a sorted set, in which a range was begun. The string
-        // is ours.
+        // SAFETY: the key is open and holds a sorted set, and a range was begun. The string is
+        // ours.
         unsafe {
             let string = api!(RedisModule_ZsetRangeCurrentElement(self.key, &mut score));
             Member::own(self.ctx, string).map(|member| (member, score))
@@ -242,7 +244,7 @@ impl Scores<'_> {
     }
 }
 
-/// Whether a range has its lowest score.
+/// Whether a range includes its lowest score.
 #[derive(Clone, Copy)]
 pub(in crate::server) enum Bound {
     Included = 0,

@@ -16,20 +16,20 @@ use crate::server::{expiry, memory, OK};
 
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
 
-/// What raising a member's score came to.
+/// The result of raising a member's score.
 pub enum Raised {
-    /// There was no such member.
+    /// The member was added.
     Added,
-    /// There was, and now its score is at least that.
+    /// The member existed, and its score is now at least the given one.
     WasThere,
 }
 
-/// An open key that holds a sorted set or nothing, to be read and written. Replicates what was
-/// changed when it is closed, which is when it is dropped.
+/// An open key that holds a sorted set or nothing, for reading and writing. When it is dropped, it
+/// is closed and its changes are replicated.
 pub struct SortedSet<'k> {
     scores: Scores<'k>,
     changes: SetChanges,
-    /// Names that the changes hold.
+    /// Members that the changes refer to.
     removed: Vec<Member>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Call<'a> {
 }
 
 impl<'k> SortedSet<'k> {
-    /// Makes sure that a new member finds memory.
+    /// Checks that there is memory for a new member.
     ///
     /// # Errors
     /// The server's memory is used up.
@@ -64,7 +64,7 @@ impl<'k> SortedSet<'k> {
         }
     }
 
-    /// Whether anything was changed.
+    /// Returns whether anything was changed.
     pub fn is_changed(&self) -> bool {
         !self.changes.is_none()
     }
@@ -91,7 +91,7 @@ impl<'k> SortedSet<'k> {
         })
     }
 
-    /// Writes as the flags say; what came of it comes back.
+    /// Writes a score under the given flags and returns the resulting flags.
     #[inline(always)]
     fn write(&mut self, member: &Argument<'k>, score: i64, flags: u32) -> Result<u32, Refusal> {
         let mut flags = flags as c_int;
@@ -110,14 +110,14 @@ impl<'k> SortedSet<'k> {
         Ok(flags)
     }
 
-    /// Takes a member out, if it is there.
+    /// Removes a member, if it exists.
     #[inline(always)]
     pub fn remove(&mut self, member: &Argument<'k>) {
         self.take_out(member.string);
     }
 
-    /// Takes out members with a score up to this, lowest first, but for one that is to stay: so
-    /// many at most. Tells how many it were.
+    /// Removes at most `most` members with a score ≤ `score`, lowest first, skipping `stays`.
+    /// Returns the number removed.
     #[cold]
     pub fn trim(&mut self, score: f64, stays: &[u8], most: usize) -> usize {
         let mut members = Vec::with_capacity(most);
@@ -138,8 +138,8 @@ impl<'k> SortedSet<'k> {
 
     fn take_out(&mut self, member: *mut raw::RedisModuleString) {
         let mut deleted: c_int = 0;
-        // SAFETY: the key is open for writing; the string is alive, and stays so until the changes
-        // are replicated: the call's own for `'k`, others in `removed`.
+        // SAFETY: the key is open for writing; the string lives until the changes are replicated:
+        // the call's own for `'k`, others in `removed`.
         unsafe {
             let status = api!(RedisModule_ZsetRem(self.scores.key, member, &mut deleted));
             if status == OK && deleted != 0 {
@@ -148,14 +148,14 @@ impl<'k> SortedSet<'k> {
         }
     }
 
-    /// Removes the key. What it held is freed in the background if it was much.
+    /// Removes the key. A large value is freed in the background.
     pub fn clear(&mut self) {
         // SAFETY: the key is open for writing.
         unsafe { api!(RedisModule_UnlinkKey(self.scores.key)) };
         self.changes.cleared();
     }
 
-    /// Lets the key expire then, in milliseconds since 1970; `None`: never.
+    /// Sets the key's expiry in milliseconds since 1970; `None` removes it.
     #[inline(always)]
     pub fn expire_at(&mut self, at: Option<i64>) {
         // SAFETY: the key is open for writing and holds something.
