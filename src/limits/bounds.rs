@@ -1,24 +1,23 @@
-//! The bounds of what is accepted, and the constants and roundings that every kind of limit shares.
+//! The accepted ranges, and the constants and roundings that all kinds of limit share.
 
-/// Fractions of a token are kept to 2^-24: the unit of every level of a bucket.
+/// Bits of a token's fraction: levels of a bucket are in units of 2^-24 token.
 pub const UNIT_BITS: u32 = 24;
 
 /// The largest burst, limit, cost or debt, in tokens.
 pub const MAX_TOKENS: u64 = 100_000_000_000;
-/// The most that may be used of a window: a limit, and as much by force.
+/// The largest usage of a window: a limit, and as much again by FORCE.
 pub const MAX_USED: u64 = 2 * MAX_TOKENS;
-/// The fastest rate, in tokens a second.
+/// The fastest rate, in tokens per second.
 pub const MAX_RATE: u64 = 1_000_000_000_000;
-/// The longest that a caller may be ready to wait, in milliseconds: some 31 years.
+/// The longest MAXWAIT in milliseconds, about 31 years.
 pub const MAX_WAIT_MS: u64 = 1_000_000_000_000;
-/// The longest time in which a bucket may fill, and the longest window, in years of 365.25 days.
+/// The longest time to fill a bucket, and the longest window, in years of 365.25 days.
 pub const MAX_YEARS: u64 = 100;
-/// The first instant that something can have been taken at, in milliseconds since 1970: in 1973. The
-/// seconds of today are below it.
+/// The earliest AT, in milliseconds since 1970 (in 1973). A current time in seconds is below it.
 pub const MIN_AT_MS: u64 = 100_000_000_000;
-/// The last one, in the year 5138: the microseconds of today are above it.
+/// The latest AT, in the year 5138. A current time in microseconds is above it.
 pub const MAX_AT_MS: u64 = 100_000_000_000_000;
-/// The most limits in a call: what bounds its memory and its time.
+/// The most limits in a call. It bounds the call's memory and time.
 pub const MAX_LIMITS: u64 = 128;
 
 /// Nanoseconds in a millisecond.
@@ -36,7 +35,7 @@ pub const MILLIS_PER_DAY: u64 = 24 * MILLIS_PER_HOUR;
 /// [`MAX_YEARS`] in milliseconds.
 pub const MAX_YEARS_MS: u64 = MAX_YEARS * (365 * MILLIS_PER_DAY + 6 * MILLIS_PER_HOUR);
 
-/// The member, with score 0, by which a sorted set is known to hold leases.
+/// The member, with score 0, that identifies a sorted set of leases.
 pub const MARKER: &[u8] = b"rl:leases";
 
 /// The largest limit.
@@ -51,20 +50,20 @@ pub const MAX_TTL_MS: u64 = MAX_TTL_DAYS * MILLIS_PER_DAY;
 pub const MAX_TOKEN_LEN: usize = 128;
 /// The most tokens in a call.
 pub const MAX_TOKENS_A_CALL: usize = 128;
-/// How many leases are told of where the call does not say.
+/// The default number of leases that RL.LEASES returns.
 pub const LEASES_TOLD: u64 = 100;
 
-/// Nanoseconds as milliseconds, rounded up.
+/// Converts nanoseconds to milliseconds, rounded up.
 pub fn ceil_millis(nanos: u64) -> i64 {
     saturating_i64(nanos.div_ceil(NANOS_PER_MILLI))
 }
 
-/// Nanoseconds as milliseconds, rounded down.
+/// Converts nanoseconds to milliseconds, rounded down.
 pub fn floor_millis(nanos: u64) -> u64 {
     nanos / NANOS_PER_MILLI
 }
 
-/// The number, or the largest that fits.
+/// Converts to an `i64`, or returns the largest one.
 pub fn saturating_i64(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -9,8 +9,8 @@ pub fn mix(hash: u64, word: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-/// A seeded hash of all of a key, eight bytes at a time. Keys can be made to collide by who knows
-/// the seed: let it be a number that who chooses the keys cannot know.
+/// Returns a seeded hash of the whole key, eight bytes at a time. Anyone who knows the seed can
+/// construct colliding keys, so it must be unpredictable to whoever chooses the keys.
 pub fn hash(seed: u64, key: &[u8]) -> u64 {
     let mut hash = mix(seed, key.len() as u64);
     let mut rest = key;
@@ -19,13 +19,13 @@ pub fn hash(seed: u64, key: &[u8]) -> u64 {
         rest = behind;
     }
     match key.last_chunk() {
-        // What is left, and what was mixed in already of the eight bytes that it is the end of.
+        // The last eight bytes: the rest, and some bytes that were mixed in already.
         Some(word) => mix(hash, u64::from_le_bytes(*word)),
         None => rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into())),
     }
 }
 
-/// The ends of a key and its length: what most keys differ in, in a few instructions.
+/// Combines both ends of a key and its length, in which most keys differ, in a few instructions.
 #[inline(always)]
 pub fn mark(key: &[u8]) -> u64 {
     match (key.first_chunk(), key.last_chunk()) {

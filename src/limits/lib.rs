@@ -1,13 +1,13 @@
-//! The limits of redis-rl as pure functions: what is stored, the time and what is asked come in, a
+//! The limits of redis-rl as pure functions: the stored state, the time and the request go in, a
 //! decision comes out. Nothing here knows a server or a clock.
 //!
-//! - [`bounds`]: what is accepted, and the constants that every kind shares.
-//! - [`kinds`]: the kinds of limit, and what they have in common.
-//! - [`grammar`]: a call as text, everything that can be wrong with it, and the words for that.
-//! - [`sketch`]: the keys denied most; [`hash`]: how keys are told apart fast.
+//! - [`bounds`]: the accepted ranges, and the constants that all kinds share.
+//! - [`kinds`]: the kinds of limit, and their common traits.
+//! - [`grammar`]: the text of a call, its errors and their texts.
+//! - [`sketch`]: the top denied keys; [`hash`]: fast hashes of keys.
 
 #![forbid(unsafe_code)]
-// A panic would take the server and everybody's data with it.
+// A panic would crash the server and lose everybody's data.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

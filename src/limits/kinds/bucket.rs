@@ -1,8 +1,9 @@
-//! The token bucket: (state, now, limit, what is asked) → decision, in exact integer arithmetic.
+//! The token bucket: (state, now, limit, request) → decision, in exact integer arithmetic.
 //!
-//! No server, no clock: time is an argument, in nanoseconds since 1970.
+//! Time is an argument, in nanoseconds since 1970.
 //!
-//! What is `inline(always)`, here and in what it calls, makes a denied take 2 % cheaper.
+//! Functions are `inline(always)`, here and in those that they call, because that makes a denied
+//! take 2 % cheaper.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -23,13 +24,13 @@ use crate::bounds::{MAX_TOKENS, UNIT_BITS};
 const ONE_TOKEN: i64 = 1 << UNIT_BITS;
 const MAX_UNITS: i64 = (MAX_TOKENS << UNIT_BITS) as i64;
 
-/// What is stored of a bucket: its level, and when it had it.
+/// The stored state of a bucket: its level and the time of that level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// Nanoseconds since 1970.
     updated_at: u64,
-    /// Level at that instant in units of 2^-24 tokens; negative when the bucket owes.
-    /// Never beyond ±[`MAX_TOKENS`], so sums and differences of two levels fit an `i64`.
+    /// The level at that time in units of 2^-24 token; negative when the bucket owes. Never beyond
+    /// ±[`MAX_TOKENS`], so sums and differences of two levels fit an `i64`.
     tokens: i64,
 }
 
@@ -38,8 +39,8 @@ impl State for Bucket {
     const SIZE: usize = 16;
     type Bytes = [u8; 16];
 
-    /// The bound on the level also tells buckets from text: the last byte of 16 printable
-    /// characters would be a level beyond it.
+    /// Parses the stored form. The bound on the level also distinguishes buckets from text: the
+    /// last byte of 16 printable characters would be a level beyond it.
     #[inline(always)]
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (updated_at, tokens) = bytes.split_first_chunk::<8>()?;
@@ -50,7 +51,7 @@ impl State for Bucket {
             .then_some(Self { updated_at, tokens })
     }
 
-    /// Both words, little-endian.
+    /// Returns both words, little-endian.
     #[inline(always)]
     fn to_bytes(self) -> [u8; 16] {
         let words = u128::from(self.updated_at) | u128::from(self.tokens as u64) << 64;
@@ -59,8 +60,8 @@ impl State for Bucket {
 }
 
 impl Bucket {
-    /// The bucket that a theoretical arrival time stands for: what GCRA keeps, as redis-cell
-    /// does, in nanoseconds since 1970. The time until then is what has yet to flow in.
+    /// Converts a theoretical arrival time, as GCRA and redis-cell store it, in nanoseconds since
+    /// 1970. The time until then is the time in which the missing tokens refill.
     pub fn from_arrival_time(arrival: u64, now: u64, limit: &Limit) -> Self {
         let missing = limit.rate.units_owed(arrival.saturating_sub(now));
         let most = limit.burst_units() + MAX_UNITS;
@@ -109,7 +110,7 @@ impl decision::Limit for Limit {
     }
 }
 
-/// Units from `level` up to `target`; 0 if it is there already.
+/// Returns the units from `level` up to `target`; 0 if it is reached already.
 fn deficit(target: i64, level: i64) -> u64 {
     u64::try_from(target - level).unwrap_or(0)
 }
@@ -118,12 +119,12 @@ fn units(tokens: u64) -> i64 {
     (tokens.min(MAX_TOKENS) << UNIT_BITS) as i64
 }
 
-/// Rounded down, and never below 0.
+/// Converts units to whole tokens, rounded down and never below 0.
 fn whole_tokens(units: i64) -> i64 {
     units.max(0) >> UNIT_BITS
 }
 
-/// Rounded up; of no negative number.
+/// Converts units to whole tokens, rounded up. The units must not be negative.
 fn ceil_tokens(units: i64) -> i64 {
     (units + (ONE_TOKEN - 1)) >> UNIT_BITS
 }

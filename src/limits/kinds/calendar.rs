@@ -1,7 +1,7 @@
-//! The calendar's windows: the hour, day, week, month or year that holds an instant, in UTC plus
-//! an offset. The Gregorian calendar, also for times before it was introduced.
+//! Calendar windows: the hour, day, week, month or year that contains an instant, in UTC plus an
+//! offset. The Gregorian calendar also applies to times before its introduction.
 //!
-//! An instant is in milliseconds since 1970, below zero before; a day is in days since 1970.
+//! An instant is in milliseconds since 1970, negative before; a day is in days since 1970.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -10,13 +10,13 @@
 
 use crate::bounds::{MILLIS_PER_DAY, MILLIS_PER_HOUR, MILLIS_PER_MINUTE};
 
-/// Minutes of the largest offset, east or west: 23:59.
+/// The largest offset in minutes, east or west: 23:59.
 pub const MAX_OFFSET: i64 = 24 * 60 - 1;
 
 const HOUR: i64 = MILLIS_PER_HOUR as i64;
 const DAY: i64 = MILLIS_PER_DAY as i64;
 const MINUTE: i64 = MILLIS_PER_MINUTE as i64;
-/// Later than any clock can be: nanoseconds in 64 bits end in the year 2554, this in 36 million.
+/// Later than any clock: nanoseconds in 64 bits end in the year 2554, this in the year 36 million.
 const LAST_INSTANT: i64 = 1 << 60;
 
 /// Days in the 400 years after which the calendar repeats.
@@ -24,27 +24,27 @@ const DAYS_PER_ERA: i64 = 400 * 365 + 97;
 const DAYS_PER_YEAR: i64 = 365;
 const DAYS_PER_4_YEARS: i64 = 4 * DAYS_PER_YEAR + 1;
 const DAYS_PER_CENTURY: i64 = 25 * DAYS_PER_4_YEARS - 1;
-/// From 1 March of the year 0, where an era begins, to 1970.
+/// Days from 1 March of the year 0, where an era begins, to 1970.
 const DAYS_TO_1970: i64 = 719_468;
-/// From Monday to the weekday of 1 January 1970: a Thursday.
+/// Days from Monday to the weekday of 1 January 1970, a Thursday.
 const WEEKDAY_OF_1970: i64 = 3;
 
-/// Which windows the calendar is cut into.
+/// The length of a calendar window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Each hour.
+    /// An hour.
     Hour,
-    /// Each day.
+    /// A day.
     Day,
-    /// Seven days from a weekday on: 1 for Monday to 7 for Sunday.
+    /// Seven days that begin on a weekday: 1 (Monday) to 7 (Sunday).
     Week(u8),
-    /// From a day of the month on, 1 to 31: the month's last where it has fewer.
+    /// A month that begins on a day from 1 to 31, clamped to the month's last day.
     Month(u8),
-    /// Each year.
+    /// A year.
     Year,
 }
 
-/// A unit of the calendar, at a distance from UTC.
+/// A calendar unit with an offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calendar {
     unit: Unit,
@@ -52,8 +52,8 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// `offset` is in minutes, positive to the east. `None` if it, a weekday or a day of the month
-    /// is out of bounds.
+    /// Creates a calendar. `offset` is in minutes, positive to the east. Returns `None` if the
+    /// offset, the weekday or the day of the month is out of bounds.
     pub fn new(unit: Unit, offset: i64) -> Option<Self> {
         let unit_exists = match unit {
             Unit::Week(weekday) => (1..=7).contains(&weekday),
@@ -64,7 +64,8 @@ impl Calendar {
         (unit_exists && offset_exists).then_some(Self { unit, offset })
     }
 
-    /// The window that holds `instant`: its start, and its end, which is the next one's start.
+    /// Returns the window that contains `instant`: its start, and its end, which is the next one's
+    /// start.
     pub fn window(&self, instant: i64) -> (i64, i64) {
         let offset = self.offset * MINUTE;
         let local = instant.clamp(-LAST_INSTANT, LAST_INSTANT) + offset;
@@ -81,7 +82,7 @@ impl Calendar {
         (start - offset, end - offset)
     }
 
-    /// The first day of the window that holds `day`, and of the next one.
+    /// Returns the first day of the window that contains `day`, and the first day of the next one.
     fn days(&self, day: i64) -> (i64, i64) {
         match self.unit {
             Unit::Hour | Unit::Day => (day, day + 1),
@@ -117,15 +118,15 @@ struct Month {
 }
 
 impl Month {
-    /// The month that holds a day.
+    /// Returns the month that contains a day.
     ///
-    /// Years are counted from March on, so that a leap day is the last of its year.
+    /// Years begin in March, so that a leap day is the last day of its year.
     fn of(day: i64) -> Self {
         let day = day + DAYS_TO_1970;
         let era = day.div_euclid(DAYS_PER_ERA);
         let day_of_era = day.rem_euclid(DAYS_PER_ERA);
-        // The last day of a century, and of four years, would else begin another: it is one that
-        // only the leap years at their ends have.
+        // Without `min`, the last day of a leap century or leap year would count as the first of
+        // the next.
         let century = (day_of_era / DAYS_PER_CENTURY).min(3);
         let day_of_century = day_of_era - century * DAYS_PER_CENTURY;
         let four_years = day_of_century / DAYS_PER_4_YEARS;
@@ -144,7 +145,8 @@ impl Month {
         }
     }
 
-    /// A month 13 is the January after, whose days are counted from the March before as well.
+    /// Returns the next month. Month 13 is the following January, whose days are also counted from
+    /// the previous March.
     fn after(self) -> Self {
         Self {
             month: self.month + 1,
@@ -174,7 +176,7 @@ impl Month {
         year * DAYS_PER_YEAR + leap_days + days_before(since_march) - DAYS_TO_1970
     }
 
-    /// The day of that number, or the month's last if it has fewer.
+    /// Returns the day with number `anchor`, or the month's last day if the month is shorter.
     fn anchored(self, anchor: u8) -> i64 {
         let first = self.first_day();
         let last = self.after().first_day() - 1;
@@ -182,8 +184,8 @@ impl Month {
     }
 }
 
-/// Days from 1 March to the first of the month that comes so many months later. From March on,
-/// every five months have 31, 30, 31, 30 and 31 days: 153.
+/// Returns the days from 1 March to the first day of the month that comes `since_march` months
+/// later. From March on, every five months have 31, 30, 31, 30 and 31 days: 153.
 fn days_before(since_march: i64) -> i64 {
     (153 * since_march + 2) / 5
 }

@@ -1,34 +1,33 @@
-//! What every kind of limit has in common: what is asked of it, what comes of that, and what is
-//! told.
+//! The common parts of all kinds of limit: the request, the decision and the reply.
 
 use crate::grammar::error::Error;
 
-/// How much a caller wants, and what is to happen where there is less.
+/// The amount that a caller requests, and what happens if there is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Tokens, from 1 to [`MAX_TOKENS`](crate::bounds::MAX_TOKENS).
+    /// Tokens to take, at most [`MAX_TOKENS`](crate::bounds::MAX_TOKENS).
     pub cost: u64,
-    /// Tokens that must be left afterwards, up to as many.
+    /// Tokens that must remain afterwards, at most as many.
     pub keep: u64,
-    /// What to do where there are fewer.
+    /// What happens if there are fewer.
     pub mode: Mode,
 }
 
-/// What to do where there are fewer tokens than asked for.
+/// What happens if there are fewer tokens than requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Deny.
     Whole,
-    /// Take the whole tokens that are there.
+    /// Take the whole tokens that are available.
     AtMost,
-    /// Reserve those that will be there within so many milliseconds, else deny.
+    /// Reserve the tokens if they will be available within this many milliseconds, otherwise deny.
     MaxWait(u64),
-    /// Take them all the same.
+    /// Take them anyway, into debt.
     Force,
 }
 
 impl Ask {
-    /// So many tokens or none.
+    /// Requests `cost` tokens or none.
     pub fn whole(cost: u64) -> Self {
         Self {
             cost,
@@ -37,7 +36,8 @@ impl Ask {
         }
     }
 
-    /// The fewest tokens that must be there for any to be taken: [`Mode::Force`] apart.
+    /// Returns the fewest tokens that must be available for any to be taken, except with
+    /// [`Mode::Force`].
     pub fn needed(&self) -> u64 {
         let least = match self.mode {
             Mode::AtMost => 1,
@@ -47,27 +47,28 @@ impl Ask {
     }
 }
 
-/// The wait for more tokens than there can ever be.
+/// The wait for more tokens than the limit can hold.
 pub const NEVER: i64 = -1;
 
-/// The five integers that tell a caller how it stands.
+/// The five integers of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// Tokens taken by this call; 0 is denied.
+    /// Tokens taken by this call; 0 if denied.
     pub taken: i64,
-    /// The most that there can be: a bucket's burst, a window's limit.
+    /// The burst of a bucket, or the limit of a window.
     pub limit: i64,
-    /// Whole tokens that are left.
+    /// Whole tokens left.
     pub remaining: i64,
-    /// Milliseconds: after which to go on if taken, else to ask again; [`NEVER`] if the cost can
-    /// never be met.
+    /// If taken, the milliseconds to wait before proceeding; if denied, until a retry; [`NEVER`] if
+    /// the cost can never be met.
     pub wait_ms: i64,
-    /// Milliseconds until all are there again.
+    /// Milliseconds until the limit is unused.
     pub reset_ms: i64,
 }
 
 impl Reply {
-    /// The one place that a reply is made: what follows from these five belongs here.
+    /// Creates a reply. This is the only place that does, so anything that follows from the five
+    /// integers belongs here.
     pub fn new(taken: i64, limit: i64, remaining: i64, wait_ms: i64, reset_ms: i64) -> Self {
         Self {
             taken,
@@ -78,7 +79,7 @@ impl Reply {
         }
     }
 
-    /// In the order in which they are sent.
+    /// Returns the integers in the order of the reply.
     pub fn fields(&self) -> [i64; 5] {
         let Self {
             taken,
@@ -91,83 +92,83 @@ impl Reply {
     }
 }
 
-/// What becomes of the stored state.
+/// The change of the stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<S> {
-    /// Nothing is written.
+    /// Writes nothing.
     Keep,
     /// Keeps the state. Extends the key's expiry to this time, in milliseconds since 1970, if the key
     /// would otherwise expire before the limit of this call is unused again.
     KeepAlive(i64),
-    /// It becomes this, which means nothing any more from then on, in milliseconds since 1970.
+    /// Stores this state, to expire at the given Unix time in milliseconds.
     Write(S, i64),
-    /// It is removed: what is not there stands for the same.
+    /// Removes the state: a missing key means the same.
     Remove,
 }
 
-/// What a call comes to.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<S> {
-    /// The answer to the caller.
+    /// The reply to the caller.
     pub reply: Reply,
-    /// What to store.
+    /// The change to store.
     pub change: Change<S>,
 }
 
-/// What an ordinary string holds for one kind of limit.
+/// The state of one kind of limit, stored in an ordinary string.
 pub trait State: Copy {
-    /// What it is called in errors: `a rate-limit bucket`.
+    /// Its name in errors: `a rate-limit bucket`.
     const NAME: &'static str;
-    /// Bytes of the stored form.
+    /// The length of the stored form.
     const SIZE: usize;
     /// The stored form: an array of [`SIZE`](Self::SIZE) bytes.
     type Bytes: AsRef<[u8]>;
 
-    /// Reads the stored form; `None` if the bytes are something else.
+    /// Parses the stored form; `None` if the bytes are something else.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 
-    /// The stored form.
+    /// Returns the stored form.
     fn to_bytes(self) -> Self::Bytes;
 }
 
-/// A validated limit, as it comes with a call.
+/// A validated limit of a call.
 pub trait Limit: Copy {
-    /// What is stored of it.
+    /// Its stored state.
     type State: State;
-    /// How it stands at an instant.
+    /// Its standing at one time.
     type Standing: Standing<State = Self::State> + Copy;
 
-    /// How `stored` stands at `now`, in nanoseconds since 1970. Where nothing is stored, nothing
-    /// has been taken.
+    /// Returns the standing of `stored` at `now`, in nanoseconds since 1970. Without a stored
+    /// state, nothing has been taken.
     fn stand(self, stored: Option<Self::State>, now: u64) -> Self::Standing;
 }
 
-/// How a limit stands at an instant.
+/// The standing of a limit at one time.
 pub trait Standing {
-    /// What is stored of it.
+    /// Its stored state.
     type State: State;
 
-    /// Makes sure that the limit is one at this instant.
+    /// Checks that the limit is valid at this time.
     ///
     /// # Errors
-    /// It is a window that is to end, and has ended.
+    /// It is an UNTIL window whose end has passed.
     fn check(&self) -> Result<(), Error<'static>> {
         Ok(())
     }
 
-    /// Takes what is asked for, or denies it.
+    /// Takes the requested tokens, or denies the request.
     ///
     /// # Errors
     /// [`Mode::Force`] would go beyond what is accepted, or [`check`](Self::check) has one.
     fn take(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
-    /// Takes nothing. The reply says in `taken` and `wait_ms` whether, or when, this would be
-    /// taken; `remaining` and `reset_ms` are those of now.
+    /// Takes nothing. In the reply, `taken` and `wait_ms` indicate whether, or when, a take would
+    /// succeed; `remaining` and `reset_ms` describe the state as it is now.
     ///
     /// # Errors
-    /// That of [`check`](Self::check).
+    /// As for [`check`](Self::check).
     fn look(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
-    /// Whether [`take`](Self::take) would take all that is asked for.
+    /// Returns whether [`take`](Self::take) would take the whole request.
     fn has(&self, ask: &Ask) -> bool;
 }

@@ -1,4 +1,4 @@
-//! The kinds of limit: what is stored, the time and what is asked come in, a decision comes out.
+//! The kinds of limit: the stored state, the time and the request go in, a decision comes out.
 
 pub mod bucket;
 pub mod calendar;

@@ -1,4 +1,4 @@
-//! A rate: what is accepted, and how long tokens take at it.
+//! A rate: its accepted forms, and the time that tokens take at it.
 
 use std::num::{NonZeroU128, NonZeroU64};
 
@@ -9,10 +9,10 @@ use crate::grammar::number::Decimal;
 
 const MAX_TOKENS_PER_NANO: u64 = MAX_RATE / NANOS_PER_SECOND;
 
-/// `num / den` units of 2^-24 tokens a nanosecond: exactly the rate that was asked for, but for
-/// one of many digits, which is rounded down by less than a millionth.
+/// `num / den` units of 2^-24 token per nanosecond: exactly the requested rate. A rate too precise
+/// for 64 bits is rounded down, by less than one part in a million.
 ///
-/// Both fit 64 bits, so that their product with any time or level fits 128.
+/// Both fit 64 bits, so their product with any time or level fits 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     num: NonZeroU64,
@@ -20,10 +20,10 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Reads `N` (a second) or `N/P`.
+    /// Parses `N` (per second) or `N/P`.
     ///
     /// # Errors
-    /// It is none, or out of bounds.
+    /// It is not a rate, or is out of bounds.
     #[inline(always)]
     pub fn parse(text: &[u8]) -> Result<Self, Error<'_>> {
         Self::read(text).ok_or(Error::Rate(text))
@@ -40,7 +40,7 @@ impl Rate {
         Self::new(count, period)
     }
 
-    /// `count` tokens every `period` nanoseconds; `None` if that is out of bounds.
+    /// Creates a rate of `count` tokens per `period` nanoseconds; `None` if it is out of bounds.
     #[inline(always)]
     pub(crate) fn new(count: Decimal, period: u64) -> Option<Self> {
         match count.exponent {
@@ -60,19 +60,19 @@ impl Rate {
                 Err(_) => Self::large_ratio(mantissa, period),
             };
         }
-        // A number of so many places that this overflows is below every rate that fills a bucket
-        // in a hundred years.
+        // A number with so many decimal places that this overflows is below every rate that fills a
+        // bucket in a hundred years.
         Self::ratio(mantissa, power(places)?.checked_mul(period)?)
     }
 
-    /// `tokens` every `period` nanoseconds.
+    /// Creates a rate of `tokens` per `period` nanoseconds.
     #[inline(always)]
     fn ratio(tokens: u64, period: u128) -> Option<Self> {
         if tokens == 0 || u128::from(tokens.div_ceil(MAX_TOKENS_PER_NANO)) > period {
             return None;
         }
-        // Both are divided by the same power of two. The low word tells which: if it is zero, it
-        // counts 64, which is above what is wanted.
+        // Divides both by the same power of two. A zero low word counts as 64 zeros, which is more
+        // than needed.
         let shift = (period as u64).trailing_zeros().min(UNIT_BITS);
         let num = u128::from(tokens) << UNIT_BITS.saturating_sub(shift);
         let den = period >> shift;
@@ -85,18 +85,18 @@ impl Rate {
         }
     }
 
-    /// As [`ratio`](Self::ratio), for more tokens than 64 bits hold.
+    /// Does the same as [`ratio`](Self::ratio) for tokens that do not fit 64 bits.
     fn large_ratio(tokens: u128, period: u128) -> Option<Self> {
         if tokens.div_ceil(MAX_TOKENS_PER_NANO.into()) > period {
             return None;
         }
-        // Below 2^75, as a period is below 2^64.
+        // It is below 2^75, because a period is below 2^64.
         Self::rounded_down(tokens.checked_mul(1 << UNIT_BITS)?, period)
     }
 
-    /// The fraction that fits 64 bits: reduced, and then halved above and below, as often as it
-    /// takes. As a rate is neither above 10^12 a second nor below one in 100 years, the smaller
-    /// of the two keeps 25 bits, and the rate all but 2^-24 of itself.
+    /// Reduces the fraction, then halves both parts until they fit 64 bits. Because a rate is
+    /// neither above 10^12 per second nor below one in 100 years, the smaller part keeps 25 bits,
+    /// and the error is below 2^-24.
     fn rounded_down(num: u128, den: u128) -> Option<Self> {
         let common = greatest_common_divisor(num, den);
         let (mut num, mut den) = (num.checked_div(common)?, den.checked_div(common)?);
@@ -112,14 +112,14 @@ impl Rate {
         }
     }
 
-    /// Whether `units` take no longer than `nanos`. Compares products, since a division costs
-    /// more than all the rest of reading a limit.
+    /// Returns whether `units` are gained within `nanos`. It compares products, because a division
+    /// costs more than the rest of parsing a limit.
     #[inline(always)]
     pub(crate) fn gains_within(&self, units: u64, nanos: u64) -> bool {
         product(units, self.den.get()) <= product(nanos, self.num.get())
     }
 
-    /// Units gained in `nanos`, rounded down.
+    /// Returns the units gained in `nanos`, rounded down.
     #[inline(always)]
     pub(crate) fn units_gained(&self, nanos: u64) -> u128 {
         let product = product(nanos, self.num.get());
@@ -129,12 +129,13 @@ impl Rate {
         }
     }
 
-    /// Units gained in `nanos`, rounded up.
+    /// Returns the units gained in `nanos`, rounded up.
     pub(crate) fn units_owed(&self, nanos: u64) -> u128 {
         divide_up(product(nanos, self.num.get()), self.den)
     }
 
-    /// The first nanosecond at which `units` have been gained; `u64::MAX` if that is beyond it.
+    /// Returns the nanoseconds in which `units` are gained, rounded up, or `u64::MAX` if they do
+    /// not fit.
     #[inline(always)]
     pub(crate) fn nanos_to_gain(&self, units: u64) -> u64 {
         let nanos = divide_up(product(units, self.den.get()), self.num);
@@ -155,7 +156,8 @@ fn product(a: u64, b: u64) -> u128 {
     u128::from(a) * u128::from(b)
 }
 
-/// Most numbers here fit 64 bits, and a division by one costs a quarter then.
+/// Divides, rounding up. Most numbers here fit 64 bits, which makes the division four times as
+/// fast.
 #[inline(always)]
 fn divide_up(n: u128, by: NonZeroU64) -> u128 {
     if let Ok(n) = u64::try_from(n) {

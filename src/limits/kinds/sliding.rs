@@ -1,7 +1,7 @@
-//! The sliding window: at most so many in any interval of a length: (state, now, limit, what is
-//! asked) → decision.
+//! The sliding window: at most `limit` in any interval of a length. (state, now, limit, request) →
+//! decision.
 //!
-//! It is counted in sub-windows of a sixteenth of the length: see [`Sliding`].
+//! It counts in sub-windows of one sixteenth of the length: see [`Sliding`].
 
 use std::num::NonZeroU64;
 
@@ -12,32 +12,33 @@ use crate::kinds::usage::{Usage, WindowStanding};
 
 pub use crate::kinds::sub_windows::Sliding;
 
-/// How much may be used in any interval of a length.
+/// The limit for any interval of a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     limit: u64,
-    /// Milliseconds, from 1 to those of a hundred years.
+    /// Milliseconds, from 1 to 100 years.
     length: NonZeroU64,
 }
 
 impl Limit {
-    /// At most `limit` in any `length` milliseconds.
+    /// Creates a limit of at most `limit` in any `length` milliseconds.
     pub(crate) fn new(limit: u64, length: NonZeroU64) -> Self {
         Self { limit, length }
     }
 }
 
-/// How a sliding window stands at an instant.
+/// The standing of a sliding window at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     limit: Limit,
     /// Milliseconds since 1970.
     now: u64,
-    /// As it is stored, at this instant; still of the length that it is stored with.
+    /// The stored state advanced to now, still with its stored length.
     seen: Sliding,
     used: u64,
-    /// All counts as used now, since it lay in the future: the clock stepped back by more than a
-    /// window. A denied call has to write that, lest the caller wait for an end that moves.
+    /// All usage counts as used now, because the stored state was in the future: the clock stepped
+    /// back by more than a window. A denied call must write that, otherwise the caller would wait
+    /// for an end that keeps moving.
     rebased: bool,
 }
 
@@ -97,9 +98,9 @@ impl decision::Standing for Standing {
 }
 
 impl WindowStanding for Standing {
-    /// From the sub-window of that instant what it holds. Without `taken_at` from the oldest on:
-    /// what stays is the youngest, which counts longest, so nothing comes free too early. The
-    /// window keeps the length that it is stored with.
+    /// Refunds from the sub-window of `taken_at`, at most what it holds. Without `taken_at` it
+    /// refunds from the oldest on: the youngest usage, which counts longest, stays, so nothing is
+    /// freed too early. The window keeps its stored length.
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Sliding> {
         let mut next = self.seen;
         match next.give(tokens, taken_at.map(|at| at.min(self.now))) {
@@ -117,9 +118,9 @@ impl Standing {
         }
     }
 
-    /// With the length of the call: if it is another, all that is used counts as used now. Only
-    /// what takes something converts: one that is denied would else put off, for ever, what another
-    /// length waits for, or free what a longer one still counts.
+    /// Returns the state with the length of the call; if that differs, all usage counts as used
+    /// now. Only a take that succeeds converts. Otherwise denied calls could postpone for ever what
+    /// another length waits for, or free usage that a longer one still counts.
     #[inline(always)]
     fn converted(&self) -> Sliding {
         if self.seen.length() == self.limit.length {
@@ -129,18 +130,18 @@ impl Standing {
         }
     }
 
-    /// Until enough is free, in the length that is stored.
+    /// Returns the wait until enough is free, by the stored length.
     fn wait(&self, ask: &Ask) -> i64 {
         self.usage()
             .wait(ask, |excess| self.until(self.seen.freed_at(excess)))
     }
 
-    /// Milliseconds until then.
+    /// Returns the milliseconds until `instant`.
     fn until(&self, instant: u64) -> i64 {
         saturating_i64(instant.saturating_sub(self.now))
     }
 
-    /// Nothing is taken or given.
+    /// Replies without a change.
     #[inline(always)]
     fn unchanged(&self, taken: u64, wait_ms: i64) -> Decision<Sliding> {
         Decision {
@@ -153,7 +154,7 @@ impl Standing {
         }
     }
 
-    /// So many were taken or given, which makes it `next`, with `used` in all.
+    /// Stores `next`, with `used` in all, after `taken` units were taken or refunded.
     #[inline(always)]
     fn changed(&self, taken: u64, next: Sliding, used: u64) -> Decision<Sliding> {
         Decision {
@@ -179,7 +180,7 @@ impl Standing {
     }
 }
 
-/// The key expires when nothing is used any more.
+/// Stores a state whose key expires when nothing is used any more.
 #[inline(always)]
 fn written(sliding: Sliding) -> Change<Sliding> {
     Change::Write(sliding, saturating_i64(sliding.unused_at()))

@@ -1,9 +1,9 @@
-//! What is stored of a sliding window: how much was taken in each of its sub-windows.
+//! The stored state of a sliding window: the usage of each of its sub-windows.
 //!
-//! Time is cut into sub-windows of a sixteenth of the length. Sub-window `k` of length `W` holds
-//! the milliseconds `t` with `⌊16·t/W⌋ = k`. An interval that ends now touches 17 of them at most;
-//! what was taken in any of these counts whole. So there is never more in an interval than the
-//! limit, and a token comes free at most a sub-window later than it could.
+//! Time is divided into sub-windows of one sixteenth of the length. Sub-window `k` of length `W`
+//! contains the milliseconds `t` with `⌊16·t/W⌋ = k`. An interval that ends now overlaps at most 17
+//! of them, and all of their usage counts. So no interval has more than the limit, and a unit is
+//! freed at most one sub-window later than with an exact log.
 
 use std::num::NonZeroU64;
 
@@ -13,17 +13,17 @@ use crate::kinds::tagged::{read_words, write_words, SLIDING_TAG};
 
 /// Sub-windows in a window.
 const PARTS: u64 = 16;
-/// Sub-windows that an interval of a window's length touches.
+/// Sub-windows that an interval of the window's length can overlap.
 const COUNTERS: usize = PARTS as usize + 1;
 
-/// What is stored of a sliding window.
+/// The stored state of a sliding window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sliding {
-    /// Milliseconds, from 1 to those of a hundred years.
+    /// Milliseconds, from 1 to 100 years.
     length: NonZeroU64,
-    /// The sub-window that the first counter is of; each further one is of the one before.
+    /// The sub-window of the first counter; each further counter belongs to the one before.
     newest: u64,
-    /// What was taken in each; at most [`MAX_USED`] in all.
+    /// The usage of each; at most [`MAX_USED`] in all.
     counters: [u64; COUNTERS],
 }
 
@@ -44,7 +44,7 @@ impl State for Sliding {
         fits.then_some(sliding)
     }
 
-    /// The tag and the words, little-endian.
+    /// Returns the tag and the words, little-endian.
     #[inline(always)]
     fn to_bytes(self) -> [u8; 153] {
         let mut words = [0; COUNTERS + 2];
@@ -63,12 +63,12 @@ impl Sliding {
         self.length
     }
 
-    /// What was taken in all of its sub-windows.
+    /// Returns the usage of all sub-windows.
     pub(crate) fn used(&self) -> u64 {
         self.counters.iter().fold(0, |n, c| n.saturating_add(*c))
     }
 
-    /// Takes `tokens` in the newest sub-window.
+    /// Charges `tokens` to the newest sub-window.
     #[inline(always)]
     pub(crate) fn charge(&mut self, tokens: u64) {
         if let Some(newest) = self.counters.first_mut() {
@@ -76,7 +76,7 @@ impl Sliding {
         }
     }
 
-    /// With all of `used` in the sub-window of now.
+    /// Creates a state with all of `used` in the sub-window of now.
     pub(crate) fn used_now(length: NonZeroU64, now: u64, used: u64) -> Self {
         let mut counters = [0; COUNTERS];
         if let Some(newest) = counters.first_mut() {
@@ -89,11 +89,11 @@ impl Sliding {
         }
     }
 
-    /// The same at `now`: what no longer counts is gone.
+    /// Returns the state advanced to `now`, with expired sub-windows cleared.
     ///
-    /// A sub-window that begins later than now was there before the clock stepped back. It goes
-    /// on being the newest if it may have been in force then, that is by no more than the length.
-    /// Else `None`.
+    /// A sub-window that begins later than now was stored before the clock stepped back. It remains
+    /// the newest if it may have been in force then, that is, if it begins at most one length
+    /// later. Otherwise returns `None`.
     #[inline(always)]
     pub(crate) fn at(self, now: u64) -> Option<Self> {
         let newest = sub_window(now, self.length);
@@ -118,14 +118,15 @@ impl Sliding {
         })
     }
 
-    /// When the sub-window at that place no longer counts, in milliseconds since 1970.
+    /// Returns the time at which the sub-window at `place` no longer counts, in milliseconds since
+    /// 1970.
     fn free_at(&self, place: usize) -> u64 {
-        // The one that is 17 later has to begin.
+        // That is the start of the sub-window 17 later.
         let later = COUNTERS.saturating_sub(place) as u64;
         begin(self.newest.saturating_add(later), self.length)
     }
 
-    /// When so many no longer count, in milliseconds since 1970.
+    /// Returns the time at which `wanted` units no longer count, in milliseconds since 1970.
     pub(crate) fn freed_at(&self, wanted: u64) -> u64 {
         let mut freed = 0_u64;
         for (place, counter) in self.counters.iter().enumerate().rev() {
@@ -137,7 +138,7 @@ impl Sliding {
         self.free_at(0)
     }
 
-    /// When nothing counts any more, in milliseconds since 1970.
+    /// Returns the time at which nothing counts any more, in milliseconds since 1970.
     pub(crate) fn unused_at(&self) -> u64 {
         match self.counters.iter().position(|&counter| counter > 0) {
             Some(place) => self.free_at(place),
@@ -145,8 +146,8 @@ impl Sliding {
         }
     }
 
-    /// Takes `tokens` out of the counter of the instant they were taken at, or out of the oldest;
-    /// how many there were.
+    /// Refunds `tokens` from the counter of `taken_at`, or from the oldest on. Returns the number
+    /// refunded.
     pub(crate) fn give(&mut self, tokens: u64, taken_at: Option<u64>) -> u64 {
         let Some(at) = taken_at else {
             let mut left = tokens;
@@ -164,20 +165,20 @@ impl Sliding {
     }
 }
 
-/// Takes up to `most` out of a counter; how many there were.
+/// Subtracts up to `most` from a counter. Returns the number subtracted.
 fn withdraw(counter: &mut u64, most: u64) -> u64 {
     let given = most.min(*counter);
     *counter = counter.saturating_sub(given);
     given
 }
 
-/// `⌊16·t/W⌋`.
+/// Returns the sub-window of an instant, `⌊16·t/W⌋`.
 #[inline(always)]
 fn sub_window(instant: u64, length: NonZeroU64) -> u64 {
     instant.saturating_mul(PARTS) / length
 }
 
-/// `⌈k·W/16⌉`: the first millisecond of sub-window `k`.
+/// Returns the first millisecond of a sub-window, `⌈k·W/16⌉`.
 #[inline(always)]
 fn begin(sub_window: u64, length: NonZeroU64) -> u64 {
     sub_window.saturating_mul(length.get()).div_ceil(PARTS)

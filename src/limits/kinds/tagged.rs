@@ -1,13 +1,13 @@
-//! The stored form of windows: a tag, and words behind it.
+//! The stored form of windows: a tag followed by words.
 //!
-//! No text begins with a tag, in any encoding that holds ASCII: UTF-8 has no byte from 0xF8 on.
+//! No text begins with a tag, in any encoding that contains ASCII: UTF-8 has no byte from 0xF8 on.
 
 /// The first byte of a fixed window.
 pub(crate) const WINDOW_TAG: u8 = 0xF8;
 /// The first byte of a sliding window.
 pub(crate) const SLIDING_TAG: u8 = 0xF9;
 
-/// `N` words behind a tag; `None` if the bytes are something else.
+/// Parses `N` words after a tag; `None` if the bytes are something else.
 #[inline(always)]
 pub(crate) fn read_words<const N: usize>(tag: u8, bytes: &[u8]) -> Option<[u64; N]> {
     let (&first, rest) = bytes.split_first()?;
@@ -18,7 +18,7 @@ pub(crate) fn read_words<const N: usize>(tag: u8, bytes: &[u8]) -> Option<[u64; 
     (first == tag).then(|| words.map(u64::from_le_bytes))
 }
 
-/// `words` behind a tag, little-endian: `SIZE` bytes.
+/// Returns `words` after a tag, little-endian: `SIZE` bytes.
 #[inline(always)]
 pub(crate) fn write_words<const SIZE: usize, const N: usize>(
     tag: u8,

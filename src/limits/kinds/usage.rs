@@ -1,17 +1,17 @@
-//! What the two kinds of window have in common: a limit, and how much of it is used.
+//! The common part of both kinds of window: a limit and its usage.
 
 use crate::bounds::MAX_USED;
 use crate::grammar::error::Error;
 use crate::kinds::decision::{Ask, Decision, Mode, Standing, NEVER};
 
-/// How a window of either kind stands at an instant.
+/// The standing of a window of either kind.
 pub trait WindowStanding: Standing {
-    /// Gives back `tokens` that were taken at `taken_at`, in milliseconds since 1970 (later than
-    /// now is now). Never more than is used.
+    /// Refunds `tokens` that were taken at `taken_at`, in milliseconds since 1970 (a later time
+    /// means now). Never refunds more than is used.
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Self::State>;
 }
 
-/// How much may be used in a window, and how much is.
+/// The limit of a window, and its usage.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) limit: u64,
@@ -23,17 +23,17 @@ impl Usage {
         self.limit.saturating_sub(self.used)
     }
 
-    /// Whether as much is left as is needed.
+    /// Returns whether enough is left.
     #[inline(always)]
     pub(crate) fn has(self, ask: &Ask) -> bool {
         self.remaining() >= ask.needed()
     }
 
-    /// How much is taken; 0 is denied. A window has nothing to reserve, so [`Mode::MaxWait`]
-    /// is [`Mode::Whole`].
+    /// Returns the amount taken; 0 if denied. A window has nothing to reserve, so [`Mode::MaxWait`]
+    /// acts as [`Mode::Whole`].
     ///
     /// # Errors
-    /// [`Mode::Force`] would use more than is accepted.
+    /// [`Mode::Force`] would raise the usage above the bound.
     #[inline(always)]
     pub(crate) fn charge(self, ask: &Ask) -> Result<u64, Error<'static>> {
         let left = self.remaining().saturating_sub(ask.keep);
@@ -46,13 +46,14 @@ impl Usage {
         }
     }
 
-    /// How much has to come free first; `None` if there can never be enough.
+    /// Returns the amount that must be freed first; `None` if there can never be enough.
     pub(crate) fn excess(self, ask: &Ask) -> Option<u64> {
         let room = self.limit.checked_sub(ask.needed())?;
         Some(self.used.saturating_sub(room))
     }
 
-    /// The wait until `freed(n)`, in milliseconds, with the `n` that have to come free.
+    /// Returns the wait in milliseconds; `until_free` returns the time until the given amount is
+    /// free.
     #[inline(always)]
     pub(crate) fn wait(self, ask: &Ask, until_free: impl FnOnce(u64) -> i64) -> i64 {
         self.excess(ask).map_or(NEVER, until_free)

@@ -1,9 +1,8 @@
-//! The fixed window: one that opens, holds a limit, and ends: (state, now, limit, what is asked)
-//! → decision.
+//! The fixed window: it opens, has a limit, and ends. (state, now, limit, request) → decision.
 //!
-//! A stored window stays in force until its end, whatever a call names: so nothing is gained by
-//! naming another, and every wait that was told holds. Only where none is in force is it worked
-//! out which one holds the instant.
+//! A stored window stays in force until its end, whatever window a call names, so naming another
+//! one gains nothing and every reported wait holds. Only if none is in force, the window that
+//! contains the instant is computed.
 
 use crate::bounds::{floor_millis, saturating_i64, MAX_USED, MAX_YEARS_MS};
 use crate::grammar::error::Error;
@@ -12,31 +11,31 @@ use crate::kinds::decision::{self, Ask, Change, Decision, Reply, State};
 use crate::kinds::tagged::{read_words, write_words, WINDOW_TAG};
 use crate::kinds::usage::{Usage, WindowStanding};
 
-/// How much may be used in a window, and which one opens where none is in force.
+/// The limit of a window, and the window that opens if none is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     limit: u64,
     opens: Opens,
 }
 
-/// The window that opens where none is in force.
+/// The window that opens if none is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
-    /// From now on, for so many milliseconds.
+    /// From now on, for this many milliseconds.
     For(u64),
-    /// The one of the calendar that holds now.
+    /// The calendar window that contains now.
     Calendar(Calendar),
-    /// From now on, until that time in milliseconds since 1970.
+    /// From now on, until this time in milliseconds since 1970.
     Until(i64),
 }
 
 impl Limit {
-    /// At most `limit` in a window.
+    /// Creates a limit of at most `limit` in a window.
     pub(crate) fn new(limit: u64, opens: Opens) -> Self {
         Self { limit, opens }
     }
 
-    /// The unused window of now.
+    /// Returns the unused window that opens now.
     fn open(&self, now: i64) -> Window {
         let (start, end) = match self.opens {
             Opens::For(length) => (now, now.saturating_add_unsigned(length)),
@@ -47,8 +46,8 @@ impl Limit {
         Window { start, end, used }
     }
 
-    /// Refuses an end that has passed, or is over a hundred years ahead: most likely it is in
-    /// seconds, or in microseconds.
+    /// Rejects an end that has passed, or that is over a hundred years ahead and therefore most
+    /// likely in seconds or microseconds.
     fn check_end(&self, now: i64) -> Result<(), Error<'static>> {
         match self.opens {
             Opens::Until(end) if end <= now || end.abs_diff(now) > MAX_YEARS_MS => {
@@ -59,12 +58,12 @@ impl Limit {
     }
 }
 
-/// What is stored of a window.
+/// The stored state of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// When it began, in milliseconds since 1970.
+    /// Its start, in milliseconds since 1970.
     start: i64,
-    /// When the next one may begin; later than `start`.
+    /// Its end, at which the next one may begin; later than `start`.
     end: i64,
     /// At most [`MAX_USED`].
     used: u64,
@@ -82,7 +81,7 @@ impl State for Window {
         (start < end && used <= MAX_USED).then_some(Self { start, end, used })
     }
 
-    /// The tag and the three words, little-endian.
+    /// Returns the tag and the three words, little-endian.
     #[inline(always)]
     fn to_bytes(self) -> [u8; 25] {
         let (start, end) = (self.start.cast_unsigned(), self.end.cast_unsigned());
@@ -91,23 +90,24 @@ impl State for Window {
 }
 
 impl Window {
-    /// One that begins later than now was there before the clock stepped back. It stays if it
-    /// may have been in force then: nobody waits longer than two windows, and nobody gets a
-    /// second limit.
+    /// Returns whether the window is in force at `now`. One that begins later was stored before the
+    /// clock stepped back. It stays in force if it may have been then: nobody waits longer than two
+    /// windows, and nobody gets a second quota.
     fn in_force(&self, now: i64) -> bool {
         self.start <= now || self.start.abs_diff(now) <= self.end.abs_diff(self.start)
     }
 }
 
-/// How a window stands at an instant.
+/// The standing of a window at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     limit: Limit,
     now: i64,
-    /// The one in force, else the one that opens.
+    /// The window in force, otherwise the one that opens.
     window: Window,
-    /// It has what was used of one that lies in the future, where the clock stepped back by more
-    /// than a window. A denied call has to write that, lest the caller wait for an end that moves.
+    /// The window took over the usage of one in the future: the clock stepped back by more than a
+    /// window. A denied call must write that, otherwise the caller would wait for an end that keeps
+    /// moving.
     rebased: bool,
 }
 
@@ -167,8 +167,8 @@ impl decision::Standing for Standing {
 }
 
 impl WindowStanding for Standing {
-    /// What was taken before the window in force is not of it and does not come back. Without
-    /// `taken_at` it is, also where the clock stepped back to before the window.
+    /// Refunds only what was taken in the window in force. Without `taken_at` everything was, also
+    /// after the clock stepped back to a time before the window.
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Window> {
         let of_it = match taken_at {
             Some(at) => saturating_i64(at).min(self.now) >= self.window.start,
@@ -192,12 +192,12 @@ impl Standing {
         }
     }
 
-    /// Nothing comes free before the window ends, and then everything.
+    /// Returns the wait: everything is freed at the window's end, and nothing before.
     fn wait(&self, ask: &Ask) -> i64 {
         self.usage().wait(ask, |_| self.left(&self.window))
     }
 
-    /// Milliseconds until a window ends; 0 if nothing is used.
+    /// Returns the milliseconds until a window ends; 0 if nothing is used.
     fn left(&self, window: &Window) -> i64 {
         match window.used {
             0 => 0,
@@ -205,7 +205,7 @@ impl Standing {
         }
     }
 
-    /// So many are taken or given, which makes `used` of them.
+    /// Stores `used`, after `taken` units were taken or refunded.
     #[inline(always)]
     fn changed(&self, taken: u64, used: u64) -> Decision<Window> {
         let window = Window {

@@ -1,3 +1,3 @@
-//! The keys denied most.
+//! The sketch of the top denied keys.
 
 pub mod top;

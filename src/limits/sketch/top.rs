@@ -1,81 +1,81 @@
-//! The keys denied most: a Space-Saving sketch (Metwally, Agrawal and El Abbadi, "Efficient
-//! computation of frequent and top-k elements in data streams", 2005).
+//! The top denied keys (heavy hitters): a Space-Saving sketch (Metwally, Agrawal and El Abbadi,
+//! "Efficient computation of frequent and top-k elements in data streams", 2005).
 //!
-//! It keeps a fixed number of keys. A key that is not among them takes the place of the one with
-//! the fewest denials and starts from that one's count, which bounds by how much it is counted too
-//! high. So no key with more than N / entries of N denials is missed.
+//! It keeps a fixed number of keys. A new key replaces the one with the fewest denials and starts
+//! from that count, which bounds the error of its own. So no key with more than N / entries of N
+//! denials is missed.
 
 use std::collections::BinaryHeap;
 
 use crate::hash::hash;
 
-/// The most keys that can be kept.
+/// The largest capacity.
 pub const MAX_KEYS: usize = 4096;
-/// Of a longer key, so many bytes are kept to show; all of it counts for telling keys apart.
+/// Bytes kept of a longer key for display. The whole key counts for identity.
 const SHOWN: usize = 256;
 
-/// An index that is none.
+/// The index of no entry.
 const NONE: u16 = u16::MAX;
 const _: () = assert!(MAX_KEYS < NONE as usize, "every entry needs an index");
 
 /// The sketch.
 ///
-/// The entries are in no order: they are counted far oftener than they are shown. Which of them
-/// have the fewest denials is looked for once for all that have as few, so that a new key finds its
-/// place in a few steps, unless most keys are denied again and again in between.
+/// The entries are unordered, because they are counted far more often than displayed. The entries
+/// with the fewest denials are searched once for all that share that count, so that a new key finds
+/// its place in a few steps, unless most keys are denied again and again in between.
 pub struct Top {
     capacity: usize,
     entries: Vec<Entry>,
-    /// First entry of each chain of those whose hashes end alike.
+    /// The first entry of each chain of entries whose hashes end alike.
     chains: Vec<u16>,
     fewest: Fewest,
     seed: u64,
 }
 
-/// A key and how often it was denied.
+/// A key and its denials.
 #[derive(Debug)]
 pub struct Entry {
-    /// The key's first bytes: all of it, but for very long ones.
+    /// The key, cut if it is very long.
     pub key: Vec<u8>,
-    /// Denials, `error` too many at most.
+    /// Denials, at most `error` too many.
     pub denials: u64,
-    /// See `denials`.
+    /// The largest possible overcount of `denials`.
     pub error: u64,
-    /// When the last one was, in nanoseconds since 1970.
+    /// The time of the last denial, in nanoseconds since 1970.
     pub last: u64,
     hash: u64,
     len: usize,
     next: u16,
 }
 
-/// The entries with the fewest denials, when they were last looked for.
+/// The entries that had the fewest denials at the last search.
 struct Fewest {
     entries: Vec<u16>,
-    /// How many denials they had. One that has more by now is passed over.
+    /// Their number of denials at that time. Entries that have more by now are skipped.
     denials: u64,
-    /// How many of them have been looked at since.
+    /// Number of these entries examined since.
     seen: usize,
-    /// The fewest denials that any other entry had. As counts only grow, none has fewer now.
+    /// The fewest denials of any other entry. As counts only grow, none has fewer now.
     others: u64,
 }
 
 impl Top {
-    /// One that keeps so many keys, [`MAX_KEYS`] at most; none turns it off.
+    /// Creates a sketch of `capacity` keys, at most [`MAX_KEYS`]; 0 turns it off.
     ///
-    /// The `seed` is any number that who chooses the keys cannot know.
+    /// The `seed` must be unpredictable to whoever chooses the keys.
     pub fn new(capacity: usize, seed: u64) -> Self {
         let capacity = capacity.min(MAX_KEYS);
         Self {
             capacity,
             entries: Vec::with_capacity(capacity),
-            // Twice as many as entries, so that most are short.
+            // Twice the number of entries, so that most chains are short.
             chains: vec![NONE; capacity.saturating_mul(2).next_power_of_two()],
             fewest: Fewest::none(capacity),
             seed,
         }
     }
 
-    /// One that keeps so many keys, and of those kept here the ones denied most that fit.
+    /// Returns a sketch of `capacity` keys with the top denied keys of this one that fit.
     pub fn resized(&self, capacity: usize) -> Self {
         let mut top = Self::new(capacity, self.seed);
         for entry in self.entries().take(top.capacity) {
@@ -83,28 +83,29 @@ impl Top {
                 key: entry.key.clone(),
                 ..*entry
             };
-            // `None` would mean an index that leads nowhere.
+            // `None` would mean an invalid index.
             let pushed = top.push(copy);
             debug_assert!(pushed.is_some(), "an index is wrong");
         }
         top
     }
 
-    /// How many keys it keeps.
+    /// Returns the capacity.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Forgets what was counted.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.chains.fill(NONE);
         self.fewest.clear();
     }
 
-    /// The keys that it has, most denials first, and of as many the ones denied last.
+    /// Returns the entries, most denials first, and those with equal counts by their last denial.
     ///
-    /// A heap sorts them, as it cannot panic; what slices are sorted by can, if the order is none.
+    /// A heap sorts them because it cannot panic; the sort of a slice can, if the order is
+    /// inconsistent.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         let ids = (0..).zip(&self.entries);
         let heap: BinaryHeap<_> = ids
@@ -123,7 +124,8 @@ impl Top {
         }
     }
 
-    /// `None` would mean an index that leads nowhere, so the `?`s here and below are never taken.
+    /// Counts a denial. `None` would mean an invalid index, so the `?`s here and below never
+    /// return.
     #[inline(always)]
     fn count(&mut self, key: &[u8], now: u64) -> Option<()> {
         let hash = hash(self.seed, key);
@@ -153,7 +155,7 @@ impl Top {
     #[inline(always)]
     fn find(&mut self, key: &[u8], hash: u64) -> Option<&mut Entry> {
         let mut id = *self.chains.get(chain(&self.chains, hash))?;
-        // Ends at NONE, which is beyond every entry.
+        // The chain ends at NONE, which is beyond every entry.
         while let Some(entry) = self.entries.get(usize::from(id)) {
             if entry.hash == hash && entry.len == key.len() && entry.key == shown(key) {
                 return self.entries.get_mut(usize::from(id));
@@ -163,7 +165,7 @@ impl Top {
         None
     }
 
-    /// Adds a key that was denied for the first time.
+    /// Adds a key on its first denial.
     #[cold]
     fn push_new(&mut self, key: &[u8], hash: u64, now: u64) -> Option<()> {
         self.push(Entry {
@@ -177,7 +179,7 @@ impl Top {
         })
     }
 
-    /// Adds one more entry.
+    /// Appends an entry.
     fn push(&mut self, entry: Entry) -> Option<()> {
         let id = u16::try_from(self.entries.len()).ok()?;
         let at = chain(&self.chains, entry.hash);
@@ -187,7 +189,7 @@ impl Top {
         Some(())
     }
 
-    /// Takes an entry out of its chain.
+    /// Removes an entry from its chain.
     #[inline(always)]
     fn unlink(&mut self, id: u16) -> Option<()> {
         let Entry { hash, next, .. } = *self.entries.get(usize::from(id))?;
@@ -224,7 +226,7 @@ impl Fewest {
         (self.denials, self.seen, self.others) = (0, 0, 0);
     }
 
-    /// An entry with the fewest denials, which is to have one more.
+    /// Returns an entry with the fewest denials, which will get one more.
     #[inline(always)]
     fn take(&mut self, entries: &[Entry]) -> Option<u16> {
         loop {
@@ -238,7 +240,7 @@ impl Fewest {
         }
     }
 
-    /// Looks for them: first among those of before, which often still are the ones.
+    /// Searches them, first among the previous ones, which often still have the fewest.
     #[cold]
     fn look(&mut self, entries: &[Entry]) -> Option<()> {
         self.seen = 0;
@@ -266,7 +268,7 @@ fn shown(key: &[u8]) -> &[u8] {
     key.get(..SHOWN).unwrap_or(key)
 }
 
-/// Which chain a hash belongs to; there are a power of two.
+/// Returns the chain of a hash; the number of chains is a power of two.
 fn chain(chains: &[u16], hash: u64) -> usize {
     hash as usize & chains.len().wrapping_sub(1)
 }

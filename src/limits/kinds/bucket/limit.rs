@@ -1,4 +1,4 @@
-//! A bucket's rate and burst: what is accepted of the two together.
+//! A bucket's rate and burst, and their combined bounds.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Reads `rate` (`N` or `N/P`) and `burst`.
+    /// Parses `rate` (`N` or `N/P`) and `burst`.
     ///
     /// # Errors
-    /// Whatever of the two is not accepted, or that the bucket would take over 100 years to fill.
+    /// Either is not accepted, or the bucket would take over 100 years to fill.
     #[inline(always)]
     pub fn parse<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Self, Error<'a>> {
         Self::new(
@@ -30,7 +30,7 @@ impl Limit {
         )
     }
 
-    /// `burst` tokens at most, and `count` of them every `seconds`.
+    /// Creates a limit of `count` tokens per `seconds` with bursts of `burst`.
     ///
     /// # Errors
     /// The rate is out of bounds, or the bucket would take over 100 years to fill.
@@ -43,7 +43,7 @@ impl Limit {
     #[inline(always)]
     fn new(rate: Rate, burst: u64) -> Result<Self, Error<'static>> {
         let limit = Self { rate, burst };
-        // A burst of 0 holds nothing, but what FORCE took has to be repaid as well.
+        // A burst of 0 holds nothing, but a debt by FORCE must be repaid too.
         let fill = limit.burst_units().max(ONE_TOKEN);
         if rate.gains_within(fill as u64, MAX_FILL_NANOS) {
             Ok(limit)
@@ -52,12 +52,12 @@ impl Limit {
         }
     }
 
-    /// The burst in tokens.
+    /// Returns the burst in tokens.
     pub fn burst(&self) -> u64 {
         self.burst
     }
 
-    /// How long an empty bucket takes to fill.
+    /// Returns the time in which an empty bucket fills.
     pub fn fill_time(&self) -> Duration {
         Duration::from_nanos(self.rate.nanos_to_gain(self.burst_units() as u64))
     }

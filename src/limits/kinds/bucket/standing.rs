@@ -1,4 +1,4 @@
-//! How a bucket stands at an instant, and what a call makes of it.
+//! The standing of a bucket at one time, and the decisions that follow from it.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -11,18 +11,18 @@ use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
 use crate::grammar::error::Error;
 use crate::kinds::decision::{self, Ask, Change, Decision, Mode, Reply, NEVER};
 
-/// How a bucket stands at an instant, under a limit.
+/// The standing of a bucket at one time, under a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     pub(super) limit: Limit,
     pub(super) now: u64,
-    /// The stored bucket if there is one, else a full one; cut to the burst, and not from the
-    /// future: where the clock stepped back, it refills from now on.
+    /// The stored bucket if there is one, otherwise a full one. It is capped at the burst. Its time
+    /// is never in the future: after a clock step back it refills from now on.
     pub(super) seen: Bucket,
     /// `min(burst, tokens + elapsed * rate)`, the product rounded down.
     pub(super) level: i64,
-    /// The bucket as it is stored, had it been updated now: what a denied call has to write
-    /// where the clock stepped back, lest the caller wait until the clock is there again.
+    /// The stored bucket with its time set to now. A denied call must write it after a clock step
+    /// back; otherwise the caller would wait until the clock has caught up.
     pub(super) rebased: Option<Bucket>,
 }
 
@@ -32,7 +32,7 @@ impl decision::Standing for Standing {
     #[inline(always)]
     fn take(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
         let (taken, wait_ms) = self.charge(ask);
-        // Checked for every take, though only a debt can fail it.
+        // Checked for every take, although only a debt can fail it.
         if self.level - taken < -MAX_UNITS {
             return Err(Error::Debt);
         }
@@ -58,7 +58,7 @@ impl decision::Standing for Standing {
 }
 
 impl Standing {
-    /// What is taken, and the wait.
+    /// Returns the units taken, and the wait.
     #[inline(always)]
     fn charge(&self, ask: &Ask) -> (i64, i64) {
         let wanted = units(ask.cost);
@@ -69,7 +69,7 @@ impl Standing {
         }
     }
 
-    /// What is taken where there is less than was asked for, and the wait.
+    /// Returns the units taken if there are fewer than requested, and the wait.
     #[inline(always)]
     fn take_from_too_few(&self, ask: &Ask) -> (i64, i64) {
         let wait = self.wait_for(needed(ask));
@@ -80,15 +80,15 @@ impl Standing {
                 tokens => (tokens << UNIT_BITS, 0),
             },
             Mode::MaxWait(_) if wait == NEVER => (0, NEVER),
-            // From then on the same call need not wait longer than it is ready to.
+            // After this delay, the remaining wait fits within MAXWAIT.
             Mode::MaxWait(most) if wait > saturating_i64(most) => (0, wait - saturating_i64(most)),
             Mode::MaxWait(_) => (units(ask.cost), wait),
             Mode::Force => (units(ask.cost), 0),
         }
     }
 
-    /// Gives `tokens` back, at most to full. The reply counts a part of a token as one. A bucket
-    /// with a burst of 0 takes nothing back.
+    /// Refunds `tokens`, at most up to full. The reply rounds part of a token up. A burst of 0
+    /// refunds nothing.
     pub fn give(&self, tokens: u64) -> Decision<Bucket> {
         let room = self.limit.burst_units() - self.level;
         match units(tokens).min(room) {
@@ -100,7 +100,7 @@ impl Standing {
         }
     }
 
-    /// The level goes up or down by `units`.
+    /// Changes the level by `units`.
     #[inline(always)]
     fn moved(&self, units: i64, wait_ms: i64) -> Decision<Bucket> {
         let burst = self.limit.burst_units();
@@ -127,7 +127,7 @@ impl Standing {
         }
     }
 
-    /// Nothing is taken.
+    /// Takes nothing.
     #[inline(always)]
     fn denied(&self, wait_ms: i64) -> Decision<Bucket> {
         Decision {
@@ -137,13 +137,13 @@ impl Standing {
                 None if self.seen.tokens < self.limit.burst_units() => {
                     Change::KeepAlive(ceil_millis(self.full_at()))
                 }
-                // It was full when it was stored, or is not there.
+                // It was full when it was stored, or does not exist.
                 None => Change::Keep,
             },
         }
     }
 
-    /// The level stays.
+    /// Replies without changing the level.
     #[inline(always)]
     fn reply(&self, taken: i64, wait_ms: i64) -> Reply {
         Reply::new(
@@ -165,10 +165,10 @@ impl Standing {
         self.rebased.map(rebased)
     }
 
-    /// Milliseconds until the level is `target`, or [`NEVER`].
+    /// Returns the milliseconds until the level is `target`, or [`NEVER`].
     ///
-    /// Counted from the stored instant, where the level is exact, not from the rounded level of
-    /// now: so it is neither a millisecond short nor one long.
+    /// They are counted from the stored time, where the level is exact, not from the rounded level
+    /// of now, and are therefore exact to the millisecond.
     #[inline(always)]
     fn wait_for(&self, target: i64) -> i64 {
         if target > self.limit.burst_units() {
@@ -180,21 +180,21 @@ impl Standing {
         )
     }
 
-    /// Milliseconds until the bucket is full, at most until the clock's 64 bits end (in 2554): as
-    /// long as its key lives.
+    /// Returns the milliseconds until the bucket is full, at most until the 64-bit clock ends (in
+    /// 2554), as its key expires then.
     #[inline(always)]
     fn reset_ms(&self) -> i64 {
         ceil_millis(self.full_at().saturating_sub(self.now))
     }
 
-    /// When the bucket is full, in nanoseconds since 1970.
+    /// Returns the time at which the bucket is full, in nanoseconds since 1970.
     #[inline(always)]
     fn full_at(&self) -> u64 {
         let nanos = self.nanos_since_stored(self.limit.burst_units());
         self.seen.updated_at.saturating_add(nanos)
     }
 
-    /// From the stored instant until the level is `target`.
+    /// Returns the nanoseconds from the stored time until the level is `target`.
     #[inline(always)]
     fn nanos_since_stored(&self, target: i64) -> u64 {
         let missing = deficit(target, self.seen.tokens);
@@ -207,7 +207,7 @@ impl Standing {
     }
 }
 
-/// The level from which on something is taken; [`Mode::Force`] apart.
+/// Returns the lowest level at which something is taken, except with [`Mode::Force`].
 #[inline(always)]
 fn needed(ask: &Ask) -> i64 {
     let least = match ask.mode {
