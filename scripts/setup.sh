@@ -11,14 +11,14 @@
 #   c++         a compiler for what the fuzzer's build needs
 #   faketime    moves a server's clock in tests
 #   valgrind    watches a server's memory
-#   clients     redis-py, node-redis and ioredis, with FastAPI and Express, in target/clients
+#   clients     redis-py, node-redis and ioredis, web frameworks and test tools, in target/clients
 #   prometheus  scrapes the demo in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
 #   release     makes folders with a Debian of their own, looks into libraries, runs arm64 programs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-python_packages="redis==8.1.0 fastapi==0.165.0 uvicorn==0.54.0"
+python_packages="redis==8.1.0 fastapi==0.165.0 uvicorn==0.54.0 flask==3.1.3 flit_core==4.2.0 mypy==2.4.1 pytest==9.2.0"
 node_packages="redis@6.3.1 ioredis@6.0.0 express@5.3.0"
 browser_packages="playwright-core@1.65.1 axe-core@4.14.1"
 

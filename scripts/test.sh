@@ -31,6 +31,7 @@ whole() {
   scripts/memcheck.sh
   scripts/fuzz.sh 30
   cargo test --workspace --exclude redis-rl-tests --no-fail-fast
+  scripts/clients/test.sh
   cargo test -p redis-rl-tests --test fuzz
   on_every_server "$servers"
 }
