@@ -10,6 +10,7 @@ mod window;
 use std::time::Duration;
 
 use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds;
 
 pub use bucket::Bucket;
 pub use demand::Demand;
@@ -63,6 +64,15 @@ pub struct Standing {
     pub reset: Duration,
 }
 
+/// The limit as the module itself reads it, to be decided in this process.
+pub enum Exact {
+    Bucket(kinds::bucket::Limit),
+    Fixed(kinds::window::Limit),
+    Sliding(kinds::sliding::Limit),
+    /// Number of slots.
+    Slots(u64),
+}
+
 /// One limit: what the store is asked for it, and what its answers mean.
 pub trait Limit: Send + Sync {
     /// What clients see of it, and its key's end.
@@ -70,6 +80,9 @@ pub trait Limit: Send + Sync {
 
     /// What it is called beside other kinds.
     fn kind(&self) -> &'static str;
+
+    /// The limit itself, for a store that decides in this process.
+    fn exact(&self) -> Exact;
 
     /// The command that tells how `key` stands, and changes nothing.
     fn look(&self, key: &str) -> Command;

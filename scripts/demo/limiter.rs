@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use hyper::{Method, StatusCode};
+use tokio::task::JoinHandle;
 use tokio::time::{timeout, Instant};
 
 use crate::caller::KeyBy;
@@ -28,7 +29,7 @@ const SOON: HeaderValue = HeaderValue::from_static("1");
 /// What becomes of a request that the store gives no answer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fail {
-    /// It goes through.
+    /// The same limits hold it, kept in this process.
     Open,
     /// It is refused with 503.
     Closed,
@@ -37,6 +38,8 @@ pub enum Fail {
 /// One shared limiter.
 pub struct Limiter {
     pub store: Arc<dyn Store>,
+    /// Decides while the store gives no answer, by the same limits for this process alone.
+    pub fallback: Arc<dyn Store>,
     pub demand: Demand,
     pub key_by: KeyBy,
     pub costs: Costs,
@@ -82,21 +85,18 @@ impl Limiter {
                 return text(StatusCode::BAD_REQUEST, why);
             }
         };
-        let (mut answer, grant) = match self.ask(ask).await {
-            Ok((answer, Some(grant))) => (answer, grant),
-            Ok((answer, None)) => return self.refuse(&answer),
-            Err(reason) => {
-                return match self.fails(&reason) {
-                    Fail::Closed => unavailable("Rate limiter unavailable\n"),
-                    Fail::Open => service(request).await,
-                };
-            }
+        let (mut answer, grant, outcome) = match self.ask(&ask).await {
+            Ok((answer, grant)) => (answer, grant, Outcome::Allowed),
+            Err(failure) => match self.fall_back(&ask, failure).await {
+                Ok((answer, grant)) => (answer, grant, Outcome::FailedOpen),
+                Err(refusal) => return refusal,
+            },
         };
-        let outcome = match answer.wait {
-            Duration::ZERO => Outcome::Allowed,
-            _ => Outcome::Delayed,
+        let Some(grant) = grant else {
+            return self.refuse(&answer);
         };
-        if outcome == Outcome::Delayed {
+        let delayed = !answer.wait.is_zero();
+        if delayed {
             if !grant.turn_comes_after(answer.wait).await {
                 self.metrics.count(Outcome::Stopped);
                 return unavailable("The server is stopping\n");
@@ -106,7 +106,10 @@ impl Limiter {
                 *standing = limit.later(*standing, answer.wait);
             }
         }
-        self.metrics.count(outcome);
+        self.metrics.count(match outcome {
+            Outcome::Allowed if delayed => Outcome::Delayed,
+            outcome => outcome,
+        });
         let held = grant.spend();
         let mut response = service(request).await;
         if let Some(held) = held {
@@ -137,35 +140,62 @@ impl Limiter {
 
     /// The store's answer in time, and what it granted; or why there is no answer.
     ///
-    /// What a take got that comes too late goes back. Where the request went through without an
-    /// answer, its cost does not: it was served.
-    async fn ask(self: &Arc<Self>, ask: Arc<Ask>) -> Result<(Answer, Option<Grant>), String> {
+    /// What a take got that comes too late goes back, unless [`Failure::served`] is called.
+    async fn ask(self: &Arc<Self>, ask: &Arc<Ask>) -> Result<Taken, Failure> {
         let start = Instant::now();
-        let limiter = self.clone();
+        let (limiter, asked) = (self.clone(), ask.clone());
         // Goes on after this is dropped, and then drops the grant.
         let mut take = tokio::spawn(async move {
-            let answer = limiter.store.take(&limiter.demand, &ask).await?;
-            let grant = answer.allowed.then(|| Grant::new(limiter, ask));
+            let answer = limiter.store.take(&limiter.demand, &asked).await?;
+            let store = limiter.store.clone();
+            let grant = answer.allowed.then(|| Grant::new(limiter, store, asked));
             Ok::<_, StoreError>((answer, grant))
         });
         let taken = timeout(self.timeout, &mut take).await;
         if !matches!(taken, Ok(Ok(Err(_)))) {
             self.metrics.took(start.elapsed());
         }
-        match taken {
-            Ok(Ok(taken)) => taken.map_err(|error| error.to_string()),
-            Ok(Err(broken)) => Err(broken.to_string()),
-            Err(_) => {
-                if self.fail == Fail::Open {
-                    tokio::spawn(async move {
-                        if let Ok(Ok((_, Some(grant)))) = take.await {
-                            drop(grant.spend());
-                        }
-                    });
-                }
-                Err(format!("no answer within {:?}", self.timeout))
-            }
+        let (reason, late) = match taken {
+            Ok(Ok(Ok(taken))) => return Ok(taken),
+            Ok(Ok(Err(error))) => (error.to_string(), None),
+            Ok(Err(broken)) => (broken.to_string(), None),
+            Err(_) => (format!("no answer within {:?}", self.timeout), Some(take)),
+        };
+        Err(Failure { reason, late })
+    }
+
+    /// What becomes of a request that the store gives no answer for: with [`Fail::Open`] the same
+    /// limits, kept in this process, decide.
+    ///
+    /// # Errors
+    /// The request is refused; with this answer.
+    async fn fall_back(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        failure: Failure,
+    ) -> Result<Taken, Response> {
+        let failed = match self.fail {
+            Fail::Open => "failed open",
+            Fail::Closed => "failed closed",
+        };
+        let reason = &failure.reason;
+        self.warnings.warn(&format!("limiter {failed}: {reason}"));
+        let taken = match self.fail {
+            Fail::Open => self.fallback.take(&self.demand, ask).await,
+            Fail::Closed => Err(StoreError::Unavailable(String::new())),
+        };
+        let Ok(answer) = taken else {
+            self.metrics.count(Outcome::FailedClosed);
+            return Err(unavailable("Rate limiter unavailable\n"));
+        };
+        let store = self.fallback.clone();
+        let grant = answer
+            .allowed
+            .then(|| Grant::new(self.clone(), store, ask.clone()));
+        if grant.is_some() {
+            failure.served();
         }
+        Ok((answer, grant))
     }
 
     /// Tells whoever asks, and the log and the metrics, which limits denied it.
@@ -184,17 +214,27 @@ impl Limiter {
         tell(response.headers_mut(), &self.demand.limits, answer);
         response
     }
+}
 
-    /// Counts and logs that the store gave no answer.
-    fn fails(&self, reason: &str) -> Fail {
-        let outcome = match self.fail {
-            Fail::Open => Outcome::FailedOpen,
-            Fail::Closed => Outcome::FailedClosed,
-        };
-        self.metrics.count(outcome);
-        let failed = outcome.name().replace('_', " ");
-        self.warnings.warn(&format!("limiter {failed}: {reason}"));
-        self.fail
+/// An answer, and what it granted if it allowed the request.
+type Taken = (Answer, Option<Grant>);
+
+/// Why the store gave no answer.
+struct Failure {
+    reason: String,
+    /// A take that may still come.
+    late: Option<JoinHandle<Result<Taken, StoreError>>>,
+}
+
+impl Failure {
+    /// The request is served all the same, so a late take keeps its cost and only frees its slots.
+    fn served(self) {
+        let Some(late) = self.late else { return };
+        tokio::spawn(async move {
+            if let Ok(Ok((_, Some(grant)))) = late.await {
+                drop(grant.spend());
+            }
+        });
     }
 }
 

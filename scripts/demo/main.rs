@@ -80,6 +80,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let limiter = Arc::new(Limiter {
         store,
+        fallback: Arc::new(Memory::default()),
         metrics: Metrics::of(&options.demand.limits),
         demand: options.demand,
         key_by: options.key_by,
@@ -118,7 +119,7 @@ async fn listen(address: &str) -> Result<TcpListener, String> {
 /// The store that is asked for, and the demo's own server if it had to start one.
 async fn open(options: &Options) -> Result<(Arc<dyn Store>, Option<OwnServer>), String> {
     let (url, own) = match &options.store {
-        Place::Memory => return Ok((Arc::new(Memory::new(&options.demand.limits)?), None)),
+        Place::Memory => return Ok((Arc::new(Memory::default()), None)),
         Place::Redis(url) => (url.clone(), None),
         Place::OwnRedis { program, module } => {
             let own = start(program, module.as_deref()).await?;

@@ -63,7 +63,8 @@ impl Demo {
         Self::run(&flags.split_whitespace().collect::<Vec<_>>(), environment)
     }
 
-    fn run(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// With flags of which some have spaces.
+    pub fn run(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut process = command(flags)
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())

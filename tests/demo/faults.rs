@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::common::{wait_until, Server};
-use crate::driver::{call, pid, signal, Demo};
+use crate::common::{until, wait_until, Server};
+use crate::driver::{call, keys, pid, signal, Demo};
 
 #[test]
 fn requests_are_answered_while_redis_dies_and_comes_back() {
@@ -27,6 +27,7 @@ fn requests_are_answered_while_redis_dies_and_comes_back() {
             );
         }
     });
+    wait_until("Redis is asked again", || demo.page("/readyz") == 200);
     demo.wait_for(429);
     let warnings = demo.log().matches("warning: limiter").count();
     assert!(warnings < 200, "{warnings} warnings");
@@ -37,31 +38,67 @@ fn nothing_waits_for_a_redis_that_was_never_there() {
     let mut redis = Server::start();
     redis.kill();
     let demo = Demo::with(&redis, "--rate 1/d --burst 1");
-    for _ in 0..3 {
-        assert_eq!(demo.get().status(), 200);
+    for status in [200, 429, 429] {
+        assert_eq!(demo.get().status(), status);
     }
     redis.restart();
-    demo.wait_for(429);
+    wait_until("Redis is asked", || {
+        demo.get();
+        keys(&redis) == ["rate:limiter:test-client"]
+    });
+}
+
+/// Whether it hangs or is gone, this process lets no more through than Redis would have.
+#[test]
+fn without_an_answer_the_same_limits_hold_in_the_process() {
+    for limit in [
+        ["--limit", "1/d:3"],
+        ["--window", "3 YEAR"],
+        ["--sliding", "3/52w"],
+    ] {
+        let redis = Server::start();
+        let demo = Demo::connected(&redis, &[&limit[..], &["--timeout", "50"]].concat());
+        let process = pid(&redis);
+        signal(process, "STOP");
+        let statuses: Vec<_> = (0..9).map(|_| demo.get().status()).collect();
+        assert_eq!(
+            statuses,
+            [200, 200, 200, 429, 429, 429, 429, 429, 429],
+            "{limit:?}"
+        );
+        let refused = demo.get();
+        assert!(refused.header("ratelimit").is_some(), "{}", refused.0);
+        demo.wait_for_log("warning: limiter failed open: no answer within 50ms");
+        demo.wait_for_log("lost the connection");
+        assert_eq!(demo.get().status(), 429);
+        let metrics = demo.metrics();
+        assert!(
+            metrics.contains("{outcome=\"failed_open\"} 3\n"),
+            "{metrics}"
+        );
+        signal(process, "CONT");
+        wait_until("Redis is asked", || demo.page("/readyz") == 200);
+        // What was served is charged, late as it is; what was refused is not.
+        wait_until("the late takes are settled", || demo.get().status() == 429);
+    }
 }
 
 #[test]
-fn a_redis_that_hangs_lets_requests_through() {
-    let redis = Server::start();
-    let demo = Demo::start(&format!("--redis {} --rate 1/d --burst 1", redis.url()));
-    demo.wait_for_log("Connected");
+fn without_an_answer_no_more_slots_are_held_in_the_process() {
+    let mut redis = Server::start();
+    let flags = ["--concurrent", "2", "--work", "100000000"];
+    let demo = Demo::connected(&redis, &flags);
+    redis.kill();
+    let (first, _second) = (crate::leases::ask(&demo), crate::leases::ask(&demo));
     demo.wait_for(429);
-    let process = pid(&redis);
-    wait_until("the log tells why", || {
-        signal(process, "STOP");
-        for _ in 0..20 {
-            assert_eq!(demo.get().status(), 200);
-        }
-        signal(process, "CONT");
-        demo.wait_for(429);
-        // After a second without an answer, there is no connection any more.
-        let line = "warning: limiter failed open: no answer within 50ms";
-        demo.log().contains(line)
+    drop(first);
+    let _third = until("there is room again", || {
+        let failed = |demo: &Demo| demo.metrics().contains("{outcome=\"failed_open\"} 3\n");
+        let third = crate::leases::ask(&demo);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        failed(&demo).then_some(third)
     });
+    assert_eq!(demo.get().status(), 429);
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn nobody_is_refused_because_redis_talks_nonsense() {
         b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
     ] {
         let url = format!("redis://127.0.0.1:{}", parrot(words));
-        let open = Demo::start(&format!("--redis {url}"));
+        let open = Demo::start(&format!("--redis {url} --burst 9"));
         let closed = Demo::start(&format!("--redis {url} --fail closed"));
         for demo in [&open, &closed] {
             wait_until("the demo has tried to connect", || {

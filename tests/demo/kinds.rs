@@ -293,17 +293,3 @@ fn a_limit_that_the_module_would_not_take_is_refused_at_once() {
     let said = refusal(&["--concurrent", "8", "--concurrent", "8/5s"]);
     assert!(said.contains("8 at once is given twice"), "{said}");
 }
-
-#[test]
-fn the_memory_of_the_demo_has_buckets_only() {
-    for (flags, name) in [
-        (["--window", "5 DAY"], "5 DAY"),
-        (["--sliding", "5/1m"], "5/1m"),
-        (["--concurrent", "5"], "5 at once"),
-    ] {
-        let flags = [&["--store", "memory", "--limit", "1:1"], &flags[..]].concat();
-        let said = refusal(&flags);
-        let words = format!("--store memory has buckets only, which {name} is not");
-        assert!(said.contains(&words), "{said}");
-    }
-}

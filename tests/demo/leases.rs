@@ -17,7 +17,7 @@ fn demo(redis: &Server, concurrent: &str, more: &[&str]) -> Demo {
 }
 
 /// A request whose answer is not waited for.
-fn ask(demo: &Demo) -> TcpStream {
+pub fn ask(demo: &Demo) -> TcpStream {
     let mut stream = connect(demo.port);
     let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).expect("a request");

@@ -96,7 +96,7 @@ fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
     let rules = ["~rate:limiter:*", "-@all", "+rl.take", "+rl.give"];
     let url = user(&redis, &rules);
     let demo = Demo::start(&format!(
-        "--redis {url} --timeout 5000 --rate 1/d --burst 1"
+        "--redis {url} --timeout 5000 --rate 1/d --burst 1 --fail closed"
     ));
     is_ready(&demo);
     assert!(
@@ -110,13 +110,13 @@ fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
         &["~{rate:limiter:*", "-@all", "+rl.all", "+rl.give"],
     );
     let several = Demo::start(&format!(
-        "--redis {url} --timeout 5000 --limit 1/d:1 --limit 1/h:1"
+        "--redis {url} --timeout 5000 --limit 1/d:1 --limit 1/h:1 --fail closed"
     ));
     several.wait_for(429);
     let every = "~{rate:limiter:* -@all +rl.all +rl.give +rl.wgive +rl.renew +rl.release";
     let every: Vec<_> = every.split(' ').collect();
     user(&redis, &every);
-    let flags = "--timeout 5000 --limit 1/d:9 --sliding 1/1h --concurrent 9";
+    let flags = "--timeout 5000 --limit 1/d:9 --sliding 1/1h --concurrent 9 --fail closed";
     let every = Demo::start(&format!("--redis {url} {flags}"));
     every.wait_for(429);
     wait_until("the slot is free", || {
@@ -169,7 +169,7 @@ fn a_reset_that_redis_refuses_is_not_told_as_done() {
     let redis = Server::start();
     let url = user(&redis, &["+@all", "-rl.give", "~*"]);
     let demo = Demo::start(&format!(
-        "--redis {url} --timeout 5000 --rate 1/d --burst 1"
+        "--redis {url} --timeout 5000 --rate 1/d --burst 1 --fail closed"
     ));
     demo.wait_for(429);
     let key = "0\nrate:limiter:test-client";

@@ -86,6 +86,24 @@ fn every_limit_is_charged_or_none() {
     }
 }
 
+/// Of those in Redis `kinds.rs` tells.
+#[test]
+fn the_memory_of_the_demo_has_every_kind_of_limit() {
+    for (flag, limit) in [("--window", "2 YEAR"), ("--sliding", "2/52w")] {
+        let demo = Demo::run(&["--store", "memory", flag, limit], &[]);
+        let statuses: Vec<_> = answers(&demo, 3).into_iter().map(|(s, _)| s).collect();
+        assert_eq!(statuses, [200, 200, 429], "{flag}");
+    }
+    let demo = Demo::start("--store memory --concurrent 1 --work 100000000");
+    let held = crate::leases::ask(&demo);
+    demo.wait_for(429);
+    drop(held);
+    wait_until("the slot is free", || {
+        demo.metrics()
+            .contains("demo_leases_held{kind=\"lease\",limit=\"1 at once\"} 0\n")
+    });
+}
+
 #[test]
 fn a_request_waits_for_its_turn() {
     for store in STORES {

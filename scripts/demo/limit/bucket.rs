@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing, MAX_TOKENS};
+use super::{command, counted, refusal, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS};
 
 pub const KIND: Kind = Kind {
     option: "limit",
@@ -20,8 +20,7 @@ pub const KIND: Kind = Kind {
 pub struct Bucket {
     name: String,
     rate: String,
-    /// As the module itself reads it.
-    pub exact: redis_rl_limits::kinds::bucket::Limit,
+    exact: redis_rl_limits::kinds::bucket::Limit,
 }
 
 impl Bucket {
@@ -59,6 +58,10 @@ impl Limit for Bucket {
 
     fn kind(&self) -> &'static str {
         "bucket"
+    }
+
+    fn exact(&self) -> Exact {
+        Exact::Bucket(self.exact)
     }
 
     fn look(&self, key: &str) -> Command {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis_rl_limits::grammar::error::Parameter;
 use redis_rl_limits::kinds::lease::parse_ttl;
 
-use super::{command, refusal, Ask, Command, Kind, Limit, Standing};
+use super::{command, refusal, Ask, Command, Exact, Kind, Limit, Standing};
 
 /// How long a slot outlives a demo that was killed, unless said otherwise.
 const TTL: &str = "10s";
@@ -72,6 +72,10 @@ impl Limit for Lease {
 
     fn kind(&self) -> &'static str {
         "lease"
+    }
+
+    fn exact(&self) -> Exact {
+        Exact::Slots(self.limit)
     }
 
     fn look(&self, key: &str) -> Command {

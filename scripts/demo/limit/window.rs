@@ -7,7 +7,7 @@ use redis_rl_limits::grammar::duration;
 use redis_rl_limits::grammar::error::Parameter;
 use redis_rl_limits::grammar::window::Quota;
 
-use super::{command, counted, refusal, Ask, Command, Kind, Limit, Standing, MAX_TOKENS};
+use super::{command, counted, refusal, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS};
 
 pub const FIXED: Kind = Kind {
     option: "window",
@@ -62,6 +62,7 @@ pub struct Window {
     name: String,
     /// The limit and the window, as commands name them.
     words: Command,
+    exact: Quota,
     limit: u64,
     length: Option<Duration>,
     /// The window as people say it.
@@ -73,7 +74,7 @@ impl Window {
     /// The module would not accept it; then with the module's words.
     fn new(name: String, words: Command, period: String) -> Result<Self, String> {
         let bytes: Vec<_> = words.iter().map(String::as_bytes).collect();
-        let (_, rest) = Quota::parse(&bytes).map_err(refusal)?;
+        let (exact, rest) = Quota::parse(&bytes).map_err(refusal)?;
         if let [word, ..] = rest {
             let word = word.escape_ascii();
             return Err(format!("'{word}' is none of OFFSET and ANCHOR"));
@@ -83,6 +84,7 @@ impl Window {
         let length = bytes.iter().skip(1).find_map(|word| length(word));
         Ok(Self {
             name,
+            exact,
             limit,
             length: length.map(Duration::from_millis),
             words,
@@ -107,9 +109,16 @@ impl Limit for Window {
     }
 
     fn kind(&self) -> &'static str {
-        match self.words.get(1) {
-            Some(word) if word == "SLIDING" => "sliding",
-            _ => "window",
+        match self.exact {
+            Quota::Sliding(_) => "sliding",
+            Quota::Fixed(_) => "window",
+        }
+    }
+
+    fn exact(&self) -> Exact {
+        match self.exact {
+            Quota::Fixed(limit) => Exact::Fixed(limit),
+            Quota::Sliding(limit) => Exact::Sliding(limit),
         }
     }
 

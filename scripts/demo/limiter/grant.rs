@@ -11,7 +11,7 @@ use tokio::time::{sleep, sleep_until, timeout, Instant};
 
 use super::Limiter;
 use crate::limit::Ask;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// How long a store that is away is waited for, to give something back.
 const GIVING_BACK: Duration = Duration::from_secs(10);
@@ -22,6 +22,8 @@ const LAST: Duration = Duration::from_secs(3);
 /// gone or the request is done, what is owed then goes back.
 pub struct Grant {
     limiter: Arc<Limiter>,
+    /// The store that gave it.
+    store: Arc<dyn Store>,
     ask: Arc<Ask>,
     owed: Owed,
     renewal: Option<JoinHandle<()>>,
@@ -37,10 +39,11 @@ enum Owed {
 }
 
 impl Grant {
-    pub fn new(limiter: Arc<Limiter>, ask: Arc<Ask>) -> Self {
+    pub fn new(limiter: Arc<Limiter>, store: Arc<dyn Store>, ask: Arc<Ask>) -> Self {
         limiter.metrics.holds();
         Self {
             limiter,
+            store,
             ask,
             owed: Owed::Everything,
             renewal: None,
@@ -62,10 +65,9 @@ impl Grant {
     pub fn spend(mut self) -> Option<Self> {
         self.owed = Owed::Leases;
         let every = self.limiter.demand.renew_every()?;
-        let (limiter, ask) = (self.limiter.clone(), self.ask.clone());
-        self.renewal = Some(tokio::spawn(
-            async move { limiter.renew(&ask, every).await },
-        ));
+        let (limiter, store, ask) = (self.limiter.clone(), self.store.clone(), self.ask.clone());
+        let renewal = async move { limiter.renew(&*store, &ask, every).await };
+        self.renewal = Some(tokio::spawn(renewal));
         Some(self)
     }
 }
@@ -78,22 +80,22 @@ impl Drop for Grant {
         let has_leases = self.limiter.demand.renew_every().is_some();
         if has_leases || matches!(self.owed, Owed::Everything) {
             let back = GoingBack::begins(self.limiter.clone());
-            let (ask, owed) = (self.ask.clone(), self.owed);
-            tokio::spawn(async move { back.0.give_back(&ask, owed).await });
+            let (store, ask, owed) = (self.store.clone(), self.ask.clone(), self.owed);
+            tokio::spawn(async move { back.0.give_back(&*store, &ask, owed).await });
         }
     }
 }
 
 impl Limiter {
     /// A store that is not there is waited for, but not for ever.
-    async fn give_back(&self, ask: &Ask, owed: Owed) {
+    async fn give_back(&self, store: &dyn Store, ask: &Ask, owed: Owed) {
         let start = Instant::now();
-        while !self.store.is_up() && start.elapsed() < GIVING_BACK {
+        while !store.is_up() && start.elapsed() < GIVING_BACK {
             sleep(Duration::from_millis(50)).await;
         }
         let back = match owed {
-            Owed::Everything => self.store.give_back(&self.demand, ask),
-            Owed::Leases => self.store.release(&self.demand, ask),
+            Owed::Everything => store.give_back(&self.demand, ask),
+            Owed::Leases => store.release(&self.demand, ask),
         };
         if let Err(error) = back.await {
             let what = "what was taken could not be given back";
@@ -102,10 +104,10 @@ impl Limiter {
     }
 
     /// Renews what a request holds for as long as it holds it all.
-    async fn renew(&self, ask: &Ask, every: Duration) {
+    async fn renew(&self, store: &dyn Store, ask: &Ask, every: Duration) {
         loop {
             sleep(every).await;
-            match self.store.renew(&self.demand, ask).await {
+            match store.renew(&self.demand, ask).await {
                 Ok(true) => {}
                 Ok(false) => {
                     return self

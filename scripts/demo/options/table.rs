@@ -120,7 +120,7 @@ pub fn command() -> Command {
         .default_value("X-Forwarded-For"),
         one("work", "MS", "Milliseconds that an answer takes, as if there were something to do")
             .default_value("0"),
-        one("timeout", "MS", "Milliseconds that Redis has to answer in").default_value("50"),
+        one("timeout", "MS", "Milliseconds that Redis has to answer in").default_value("500"),
         one(
             "grace",
             "MS",
@@ -131,7 +131,7 @@ pub fn command() -> Command {
         one(
             "fail",
             "HOW",
-            "When Redis does not answer: let requests through (open) or refuse them with 503 (closed)",
+            "When Redis does not answer: apply the same limits in this process (open) or answer 503 (closed)",
         )
         .value_parser(["open", "closed"])
         .default_value("open"),

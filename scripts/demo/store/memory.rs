@@ -1,28 +1,29 @@
-//! Buckets in this process: no Redis is needed, and nobody else sees them.
+//! Limits of every kind in this process, decided by the code that the module itself runs. No Redis is
+//! needed, and nobody else sees them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use redis_rl_limits::kinds::bucket::{self, Bucket};
 use redis_rl_limits::kinds::decision::{
-    self, Change, Decision, Limit as _, Mode, Reply, Standing as _,
+    self, Change, Decision, Mode, Reply, Standing as _, State as _, NEVER,
 };
+use redis_rl_limits::kinds::usage::WindowStanding as _;
 use redis_rl_limits::sketch::top::Top;
 
 use super::{Answer, Answering, Look, Store, StoreError};
 use crate::census::{Census, Offender, TOP};
-use crate::limit::{Ask, Demand, Limit, Standing};
+use crate::limit::{Ask, Demand, Exact, Limit, Standing};
 
-/// So many buckets at most; another is an error until some of these are full again.
-const MAX_BUCKETS: usize = 1_000_000;
-/// With fewer buckets it is not worth looking for those that are full.
-const FEW_BUCKETS: usize = 1024;
-/// The least time between two such looks.
+/// Maximum number of keys. A take that needs another is an error until some of them expire.
+const MAX_KEYS: usize = 1_000_000;
+/// With fewer keys, none is swept.
+const FEW_KEYS: usize = 1024;
+/// Minimum time between two sweeps of a full store.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Buckets in this process.
+/// Limits in this process.
 pub struct Memory {
     /// When it began, in nanoseconds since 1970 and on the clock that never steps.
     began: (u64, Instant),
@@ -30,54 +31,54 @@ pub struct Memory {
 }
 
 struct State {
-    buckets: HashMap<String, Held>,
-    /// How many buckets there may be before those that are full are looked for.
+    /// Buckets and windows.
+    held: HashMap<String, Held>,
+    /// The tokens that hold the slots of a key.
+    slots: HashMap<String, HashSet<String>>,
+    /// Number of keys at which expired ones are swept.
     sweep_at: usize,
     swept: Instant,
     top: Top,
-    allowed: u64,
-    denied: u64,
-    taken: u64,
-    given: u64,
+    counters: BTreeMap<String, u64>,
 }
 
-/// A bucket that is not full yet.
+/// What Redis would store for a bucket or a window.
 struct Held {
-    bucket: Bucket,
-    /// Milliseconds since 1970.
-    full_at: i64,
+    bytes: Vec<u8>,
+    /// When it expires, in milliseconds since 1970.
+    until: i64,
 }
 
-impl Memory {
-    /// # Errors
-    /// A limit is no bucket: this store knows no others.
-    pub fn new(limits: &[Box<dyn Limit>]) -> Result<Self, String> {
-        if let Some(other) = limits.iter().find(|limit| limit.bucket().is_none()) {
-            let name = other.name();
-            return Err(format!(
-                "--store memory has buckets only, which {name} is not"
-            ));
-        }
+/// What a decision stores.
+enum New {
+    Same,
+    Held(Held),
+    Nothing,
+    Slot,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_nanos();
         let began = (u64::try_from(now).unwrap_or(u64::MAX), Instant::now());
         let seed = RandomState::new().hash_one(began.0);
         let state = State {
-            buckets: HashMap::new(),
-            sweep_at: FEW_BUCKETS,
+            held: HashMap::new(),
+            slots: HashMap::new(),
+            sweep_at: FEW_KEYS,
             swept: began.1,
             top: Top::new(128, seed),
-            allowed: 0,
-            denied: 0,
-            taken: 0,
-            given: 0,
+            counters: BTreeMap::new(),
         };
-        Ok(Self {
+        Self {
             began,
             state: Mutex::new(state),
-        })
+        }
     }
+}
 
+impl Memory {
     /// Nanoseconds since 1970.
     fn now(&self) -> u64 {
         let passed = u64::try_from(self.began.1.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -88,77 +89,75 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each limit's key and how its bucket stands.
-    fn standings(
-        state: &State,
-        demand: &Demand,
-        caller: &str,
-        now: u64,
-    ) -> Vec<(String, bucket::Standing)> {
-        let buckets = demand.limits.iter().filter_map(|limit| limit.bucket());
-        let limits = buckets.map(|bucket| bucket.exact);
-        let standing = |(key, limit): (String, bucket::Limit)| {
-            let held = state.buckets.get(&key);
-            let held = held.filter(|held| held.full_at > millis(now));
-            let stored = held.map(|held| held.bucket);
-            (key, limit.stand(stored, now))
-        };
-        demand.keys(caller).zip(limits).map(standing).collect()
-    }
-
     fn take_now(&self, demand: &Demand, ask: &Ask) -> Result<Answer, StoreError> {
         let now = self.now();
         let mut state = self.state();
         state.sweep(now)?;
-        let standings = Self::standings(&state, demand, &ask.caller, now);
-        let cost = ask.cost;
         let mode = match ask.max_wait {
             Some(wait) => Mode::MaxWait(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             None => Mode::Whole,
         };
-        let ask = decision::Ask {
+        let cost = decision::Ask {
             mode,
-            ..decision::Ask::whole(cost)
+            ..decision::Ask::whole(ask.cost)
         };
-        let every = standings.len() == 1 || standings.iter().all(|(_, s)| s.has(&ask));
-        let mut replies = Vec::with_capacity(standings.len());
-        for (key, standing) in standings {
-            let decision = if every {
-                standing.take(&ask)
-            } else {
-                standing.look(&ask)
-            };
-            let decision = decision.map_err(|error| StoreError::Refused(error.to_string()))?;
-            if decision.reply.taken == 0 {
-                state.top.denied(key.as_bytes(), now);
-            }
-            replies.push(decision.reply);
-            state.apply(key, decision);
+        let keys: Vec<_> = demand.keys(&ask.caller).collect();
+        let decide = |state: &State, take| {
+            let limits = keys.iter().zip(&demand.limits);
+            let each =
+                limits.map(|(key, limit)| state.decide(key, &limit.exact(), now, &cost, take));
+            each.collect::<Result<Vec<_>, _>>()
+        };
+        let mut decided = decide(&state, false)?;
+        let allowed = decided.iter().all(|(reply, _)| reply.taken > 0);
+        if allowed {
+            decided = decide(&state, true)?;
         }
-        let allowed = every && replies.iter().all(|reply| reply.taken > 0);
-        state.count(allowed, cost);
+        let mut replies = Vec::with_capacity(keys.len());
+        for ((reply, new), (key, limit)) in decided.into_iter().zip(keys.iter().zip(&demand.limits))
+        {
+            if allowed || reply.taken == 0 {
+                state.count(key, &limit.exact(), allowed, now);
+            }
+            state.store(key, new, &ask.token);
+            replies.push(reply);
+        }
         Ok(answer(allowed, &replies))
     }
 
     fn give_now(&self, demand: &Demand, ask: &Ask) {
         let now = self.now();
         let mut state = self.state();
-        for (key, standing) in Self::standings(&state, demand, &ask.caller, now) {
-            let decision = standing.give(ask.cost);
-            state.given += decision.reply.taken.unsigned_abs();
-            state.apply(key, decision);
+        for (key, limit) in demand.keys(&ask.caller).zip(&demand.limits) {
+            let held = state.held.get(&key);
+            let (cost, at) = (ask.cost, Some(ask.asked_at));
+            let (_, new) = match limit.exact() {
+                Exact::Bucket(limit) => outcome(stand(limit, held, now).give(cost)),
+                Exact::Fixed(limit) => outcome(stand(limit, held, now).give(cost, at)),
+                Exact::Sliding(limit) => outcome(stand(limit, held, now).give(cost, at)),
+                Exact::Slots(_) => continue,
+            };
+            state.store(&key, new, "");
+        }
+        drop(state);
+        self.release_now(demand, ask);
+    }
+
+    fn release_now(&self, demand: &Demand, ask: &Ask) {
+        let mut state = self.state();
+        for key in demand.keys(&ask.caller) {
+            if let Some(tokens) = state.slots.get_mut(&key) {
+                tokens.remove(&ask.token);
+                if tokens.is_empty() {
+                    state.slots.remove(&key);
+                }
+            }
         }
     }
 
     fn count_all(&self) -> Census {
         let now = self.now();
         let state = self.state();
-        let counters = [
-            ("rl_takes_allowed", state.allowed),
-            ("rl_takes_denied", state.denied),
-            ("rl_tokens_taken", state.taken),
-            ("rl_tokens_given", state.given),
-        ];
         let offender = |entry: &redis_rl_limits::sketch::top::Entry| Offender {
             key: entry.key.clone(),
             denials: entry.denials,
@@ -166,54 +165,138 @@ impl Memory {
             since: now.saturating_sub(entry.last) / 1_000_000,
         };
         Census {
-            counters: BTreeMap::from(counters.map(|(name, n)| (name.to_owned(), n))),
+            counters: state.counters.clone(),
             top: state.top.entries().take(TOP).map(offender).collect(),
             nodes: 0,
             module: String::new(),
             server: "the demo's own memory".to_owned(),
         }
     }
+
+    fn look_now(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
+        let (now, one, state) = (self.now(), decision::Ask::whole(1), self.state());
+        let look = |(key, exact): (String, Exact)| {
+            let (reply, _) = state.decide(&key, &exact, now, &one, false)?;
+            Ok(Look {
+                remaining: reply.remaining.unsigned_abs(),
+                wait_ms: u64::try_from(reply.wait_ms).ok(),
+                reset_ms: reply.reset_ms.unsigned_abs(),
+                holders: Vec::new(),
+            })
+        };
+        let limits = demand.limits.iter().map(|limit| limit.exact());
+        demand.keys(caller).zip(limits).map(look).collect()
+    }
 }
 
 impl State {
-    fn apply(&mut self, key: String, decision: Decision<Bucket>) {
-        match decision.change {
-            // A bucket's limit never changes here, so nor does the time when it is full.
-            Change::Keep | Change::KeepAlive(_) => {}
-            Change::Write(bucket, full_at) => {
-                self.buckets.insert(key, Held { bucket, full_at });
-            }
-            Change::Remove => {
-                self.buckets.remove(&key);
+    /// What the module would reply and store for a take, or for a peek.
+    fn decide(
+        &self,
+        key: &str,
+        limit: &Exact,
+        now: u64,
+        ask: &decision::Ask,
+        take: bool,
+    ) -> Result<(Reply, New), StoreError> {
+        let held = self.held.get(key);
+        match *limit {
+            Exact::Bucket(limit) => decide(limit, held, now, ask, take),
+            Exact::Fixed(limit) => decide(limit, held, now, ask, take),
+            Exact::Sliding(limit) => decide(limit, held, now, ask, take),
+            Exact::Slots(limit) => {
+                let held = self.slots.get(key).map_or(0, HashSet::len) as u64;
+                let free = limit.saturating_sub(held);
+                let (taken, wait) = if free > 0 { (1, 0) } else { (0, NEVER) };
+                let new = if take { New::Slot } else { New::Same };
+                let integers = [limit, free].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+                Ok((Reply::new(taken, integers[0], integers[1], wait, 0), new))
             }
         }
     }
 
-    fn count(&mut self, allowed: bool, cost: u64) {
-        if allowed {
-            self.allowed += 1;
-            self.taken += cost;
-        } else {
-            self.denied += 1;
+    fn store(&mut self, key: &str, new: New, token: &str) {
+        match new {
+            New::Same => {}
+            New::Held(held) => drop(self.held.insert(key.to_owned(), held)),
+            New::Nothing => drop(self.held.remove(key)),
+            New::Slot => {
+                let tokens = self.slots.entry(key.to_owned()).or_default();
+                tokens.insert(token.to_owned());
+            }
         }
     }
 
-    /// Forgets buckets that are full again, which is what one that is not there stands for.
+    /// Counts as the module does, under the names of `INFO rl`.
+    fn count(&mut self, key: &str, limit: &Exact, allowed: bool, now: u64) {
+        if !allowed {
+            self.top.denied(key.as_bytes(), now);
+        }
+        let name = match (limit, allowed) {
+            (Exact::Bucket(_), true) => "rl_takes_allowed",
+            (Exact::Bucket(_), false) => "rl_takes_denied",
+            (Exact::Slots(_), true) => "rl_lease_acquired",
+            (Exact::Slots(_), false) => "rl_lease_denied",
+            (_, true) => "rl_window_takes_allowed",
+            (_, false) => "rl_window_takes_denied",
+        };
+        *self.counters.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// Removes expired keys.
     fn sweep(&mut self, now: u64) -> Result<(), StoreError> {
-        if self.buckets.len() < self.sweep_at {
+        if self.held.len() < self.sweep_at {
             return Ok(());
         }
-        if self.sweep_at < MAX_BUCKETS || self.swept.elapsed() > SWEEP {
-            self.buckets.retain(|_, held| held.full_at > millis(now));
-            self.sweep_at = (2 * self.buckets.len()).clamp(FEW_BUCKETS, MAX_BUCKETS);
+        if self.sweep_at < MAX_KEYS || self.swept.elapsed() > SWEEP {
+            self.held.retain(|_, held| held.until > millis(now));
+            self.sweep_at = (2 * self.held.len()).clamp(FEW_KEYS, MAX_KEYS);
             self.swept = Instant::now();
         }
-        if self.buckets.len() < MAX_BUCKETS {
+        if self.held.len() < MAX_KEYS {
             return Ok(());
         }
-        let why = format!("there are {MAX_BUCKETS} buckets in memory already");
+        let why = format!("there are {MAX_KEYS} keys in memory already");
         Err(StoreError::Refused(why))
     }
+}
+
+fn stand<L: decision::Limit>(limit: L, held: Option<&Held>, now: u64) -> L::Standing {
+    let held = held.filter(|held| held.until > millis(now));
+    limit.stand(held.and_then(|held| L::State::from_bytes(&held.bytes)), now)
+}
+
+fn decide<L: decision::Limit>(
+    limit: L,
+    held: Option<&Held>,
+    now: u64,
+    ask: &decision::Ask,
+    take: bool,
+) -> Result<(Reply, New), StoreError> {
+    let standing = stand(limit, held, now);
+    let decision = if take {
+        standing.take(ask)
+    } else {
+        standing.look(ask)
+    };
+    match decision {
+        Ok(decision) if take => Ok(outcome(decision)),
+        Ok(decision) => Ok((decision.reply, New::Same)),
+        Err(error) => Err(StoreError::Refused(error.to_string())),
+    }
+}
+
+fn outcome<S: decision::State>(decision: Decision<S>) -> (Reply, New) {
+    let new = match decision.change {
+        // A limit never changes here, so neither does the time at which its state expires.
+        Change::Keep | Change::KeepAlive(_) => New::Same,
+        Change::Write(state, until) => New::Held(Held {
+            bytes: state.to_bytes().as_ref().to_owned(),
+            until,
+        }),
+        Change::Remove => New::Nothing,
+    };
+    (decision.reply, new)
 }
 
 fn millis(nanos: u64) -> i64 {
@@ -248,11 +331,14 @@ impl Store for Memory {
         })
     }
 
-    /// There are no leases here.
-    fn release<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, ()> {
-        Box::pin(async { Ok(()) })
+    fn release<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
+        Box::pin(async move {
+            self.release_now(demand, ask);
+            Ok(())
+        })
     }
 
+    /// A slot is held until it is released.
     fn renew<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, bool> {
         Box::pin(async { Ok(true) })
     }
@@ -270,24 +356,7 @@ impl Store for Memory {
     }
 
     fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>> {
-        Box::pin(async move {
-            let state = self.state();
-            let standings = Self::standings(&state, demand, caller, self.now());
-            let one = decision::Ask::whole(1);
-            let looks = standings.iter().map(|(_, standing)| {
-                let decision = standing.look(&one);
-                let reply = decision
-                    .map_err(|error| StoreError::Refused(error.to_string()))?
-                    .reply;
-                Ok(Look {
-                    remaining: reply.remaining.unsigned_abs(),
-                    wait_ms: u64::try_from(reply.wait_ms).ok(),
-                    reset_ms: reply.reset_ms.unsigned_abs(),
-                    holders: Vec::new(),
-                })
-            });
-            looks.collect()
-        })
+        Box::pin(async move { self.look_now(demand, caller) })
     }
 
     fn forget_denied(&self) -> Answering<'_, ()> {
@@ -297,18 +366,45 @@ impl Store for Memory {
         })
     }
 
-    /// There are no leases here.
     fn free<'a>(&'a self, _: &'a str, _: &'a str) -> Answering<'a, bool> {
         Box::pin(async { Ok(false) })
     }
 
     fn reset<'a>(&'a self, key: &'a str, _: &'a dyn Limit) -> Answering<'a, ()> {
         Box::pin(async move {
-            self.state().buckets.remove(key);
+            let mut state = self.state();
+            state.held.remove(key);
+            state.slots.remove(key);
             Ok(())
         })
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::{Ask, Demand, Memory, FEW_KEYS};
+    use crate::limit::Bucket;
+
+    #[test]
+    fn expired_keys_take_no_memory() {
+        let bucket = Bucket::new("b", "1000000", "1").expect("a limit");
+        let demand = Demand {
+            limits: vec![Box::new(bucket)],
+            max_wait: None,
+        };
+        let memory = Memory::default();
+        for i in 0..10 * FEW_KEYS {
+            let ask = Ask {
+                caller: i.to_string(),
+                cost: 1,
+                max_wait: None,
+                token: String::new(),
+                asked_at: 0,
+            };
+            let taken = memory.take_now(&demand, &ask);
+            assert!(taken.is_ok_and(|answer| answer.allowed));
+        }
+        // Each expires a millisecond later, and those of the last milliseconds are few.
+        assert!(memory.state().held.len() <= 8 * FEW_KEYS);
+    }
+}
