@@ -1,20 +1,21 @@
-//! Whether a call names a key twice.
+//! Finds a key that a call names twice.
 
 use crate::bounds::MAX_LIMITS;
 use crate::grammar::error::Error;
 use crate::hash::{hash, mark};
 
-/// So many keys are compared each with each, by their marks first, which for few is the cheapest.
+/// Up to this number keys are compared in pairs, by their marks first, which is the cheapest way
+/// for few keys.
 const FEW: usize = 8;
 
-/// Twice as many as there can be keys, so that a free one is near.
+/// Twice the maximum number of keys, so that a free slot is near.
 const SLOTS: usize = 2 * MAX_LIMITS as usize;
 
-/// Makes sure that no key of a call, of at most [`MAX_LIMITS`], is given twice. The `seed` is any
-/// number that who chooses the keys cannot know.
+/// Checks that no key of a call (at most [`MAX_LIMITS`] keys) is given twice. The `seed` must be
+/// unpredictable to whoever chooses the keys.
 ///
 /// # Errors
-/// One is.
+/// A key is given twice.
 #[inline(always)]
 pub fn check_distinct<'a>(
     seed: u64,
@@ -39,7 +40,7 @@ pub fn check_distinct<'a>(
 }
 
 /// The keys of a call seen so far: a hash table on the stack. Its time is linear in the bytes of
-/// the keys, whatever they have in common.
+/// the keys, even if they are alike.
 struct Distinct<'a> {
     seed: u64,
     slots: [Option<Seen<'a>>; SLOTS],
@@ -52,7 +53,7 @@ struct Seen<'a> {
 }
 
 impl<'a> Distinct<'a> {
-    /// None seen yet. The `seed` is any number that who chooses the keys cannot know.
+    /// Creates an empty table. The `seed` must be unpredictable to whoever chooses the keys.
     fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -60,10 +61,10 @@ impl<'a> Distinct<'a> {
         }
     }
 
-    /// Sees one more of at most [`MAX_LIMITS`] keys.
+    /// Adds one of at most [`MAX_LIMITS`] keys.
     ///
     /// # Errors
-    /// It was seen before.
+    /// The key was added before.
     fn insert(&mut self, key: &'a [u8]) -> Result<(), Error<'a>> {
         let hash = hash(self.seed, key);
         let first = hash as usize % SLOTS;
@@ -80,7 +81,7 @@ impl<'a> Distinct<'a> {
                 }
             }
         }
-        // More keys than there can be.
+        // There are more keys than a call can have.
         Ok(())
     }
 }

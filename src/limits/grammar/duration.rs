@@ -19,7 +19,8 @@ pub(crate) const LONG_UNITS: [(&str, &str, u64); 8] = [
     ("week", "w", MILLIS_PER_WEEK),
 ];
 
-/// Milliseconds of a unit. `M` and `MS` are none: they could be meant for something else.
+/// Returns the milliseconds of a unit. `M` and `MS` are rejected, because they could mean something
+/// else.
 #[inline(always)]
 pub(crate) fn unit_millis(name: &[u8]) -> Option<u64> {
     match name {

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a call, and the one place where it becomes text.
+//! The errors of a call, and the only place where they become text.
 
 use std::fmt;
 
@@ -11,75 +11,75 @@ pub use crate::grammar::parameter::Parameter;
 use crate::grammar::show::{Bound, Shown};
 use crate::grammar::words::{Name, ANCHOR, OFFSET};
 
-/// Why a call was refused.
+/// The reason for which a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
-    /// Too few or too many arguments; this is how it should look.
+    /// Too few or too many arguments; contains the syntax.
     Usage(&'static str),
     /// A parameter has a value that is not accepted.
     Invalid(Parameter, &'a [u8]),
-    /// It is no rate that is accepted.
+    /// The rate is invalid.
     Rate(&'a [u8]),
-    /// It is no window that is accepted.
+    /// The window is invalid.
     Window(&'a [u8]),
-    /// It is no distance from UTC.
+    /// The offset from UTC is invalid.
     Offset(&'a [u8]),
-    /// This unit of the calendar has no anchor.
+    /// The calendar unit has no anchor.
     Anchor(&'a [u8]),
-    /// A window would have ended, or end too late; both in milliseconds since 1970.
+    /// The end of a window has passed or is too far ahead; both in milliseconds since 1970.
     Until {
-        /// When it should end.
+        /// The requested end.
         end: i64,
-        /// When that was asked.
+        /// The time of the call.
         now: i64,
     },
-    /// No such option; the second says which there are.
+    /// The option is unknown; contains the accepted ones.
     UnknownOption(&'a [u8], &'static [Name]),
-    /// An option that must be followed by a value is last.
+    /// An option lacks its value.
     MissingValue(&'a [u8]),
     /// An option is given twice.
     RepeatedOption(&'a [u8]),
-    /// An option beside another that excludes it.
+    /// An option conflicts with another.
     ExcludedOption(&'a [u8]),
-    /// Count and period make a rate above what is accepted.
+    /// Count and period make a rate that is too high.
     TooFast,
     /// Rate and burst make a bucket that takes over 100 years to fill.
     TooSlow,
-    /// The bucket would owe more than is accepted.
+    /// The bucket's debt would exceed the bound.
     Debt,
-    /// More would be used of the window than is accepted.
+    /// The window's usage would exceed the bound.
     Used,
-    /// It is no kind of limit.
+    /// The kind of limit is unknown.
     Kind(&'a [u8]),
-    /// There are more or fewer limits than keys.
+    /// The number of limits differs from the number of keys.
     LimitForEachKey {
-        /// How many keys there are.
+        /// The number of keys.
         keys: usize,
     },
     /// A key is given twice.
     RepeatedKey(&'a [u8]),
-    /// The key holds another type than this needs.
+    /// The key holds a value of another type.
     WrongType(&'a [u8]),
-    /// The key holds another string: what, and what was looked for.
+    /// The key holds another kind of string.
     Held {
-        /// Its name.
+        /// The key.
         key: &'a [u8],
-        /// What is there.
+        /// The name of what it holds.
         held: &'static str,
-        /// What the command is for.
+        /// The name of what the command expects.
         wanted: &'static str,
     },
-    /// The key holds a sorted set that is somebody else's.
+    /// The key holds a sorted set that was not created by RL.ACQUIRE.
     ForeignSet(&'a [u8]),
-    /// It is no time that a lease may last.
+    /// The ttl is invalid.
     Ttl(&'a [u8]),
-    /// It is no name that the holder of a lease may have.
+    /// The token is invalid.
     Token(&'a [u8]),
-    /// More tokens than a call may name.
+    /// The call names too many tokens.
     TooManyTokens,
-    /// The key would be new, and the server's memory is used up.
+    /// The key does not exist, and the server's memory is used up.
     OutOfMemory(&'a [u8]),
-    /// A lease would be new, and the server's memory is used up.
+    /// The lease is new, and the server's memory is used up.
     NoMemoryForLease(&'a [u8]),
     /// The server refused to write the key.
     WriteFailed(&'a [u8]),

@@ -1,5 +1,5 @@
-//! What is wrong with a rate or a window, and what to write instead. Worked out only once one was
-//! refused, so that reading a right one stays fast.
+//! Hints: what to write instead of an invalid rate or window. They are computed only after an
+//! error, so that parsing a valid one stays fast.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::grammar::number::{Decimal, MAX_DIGITS, MAX_EXPONENT};
 use crate::grammar::show::{Bound, Shown};
 use crate::grammar::words::WINDOWS;
 
-/// A rate that was refused; its text is the advice.
+/// An invalid rate; it formats as the hint.
 pub(crate) struct Rate<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Rate<'_> {
@@ -39,7 +39,7 @@ impl fmt::Display for Rate<'_> {
 }
 
 impl<'a> Rate<'a> {
-    /// What stands before `rest`, with which the text ends.
+    /// Returns the part before `rest`, the end of the text.
     fn before(&self, rest: &[u8]) -> &'a [u8] {
         let length = self.0.len().saturating_sub(rest.len());
         self.0.get(..length).unwrap_or_default()
@@ -66,14 +66,14 @@ impl<'a> Rate<'a> {
                 "the count of a period must be a whole number: a smaller unit says the same",
             ),
             (_, unit) if unit_millis(unit).is_some() => bounds(count, f),
-            // Its count has too many digits.
+            // The count has too many digits.
             (None, [b'0'..=b'9', ..]) => number(period, f),
             (_, unit) => unknown_unit(unit, f),
         }
     }
 }
 
-/// A window that was refused, or a sliding one's length.
+/// An invalid window, or an invalid length of a sliding one.
 pub(crate) struct Window<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Window<'_> {
@@ -109,7 +109,7 @@ impl fmt::Display for Window<'_> {
     }
 }
 
-/// An end that was refused.
+/// An invalid end of a window.
 pub(crate) struct Until {
     pub(crate) end: i64,
     pub(crate) now: i64,
@@ -183,7 +183,7 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// The unit that somebody has in mind who writes it behind a number without a slash.
+/// Returns the unit that was probably meant by a suffix of a number without a slash.
 fn unit_meant(text: &[u8]) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     let words = |c: &u8| !c.is_ascii_alphabetic();
@@ -204,9 +204,9 @@ fn unit_meant(text: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The name that takes the fewest changes, if two are enough.
+/// Returns the name with the fewest changes, if there are at most two.
 fn nearest(word: &[u8], names: &[&'static str]) -> Option<&'static str> {
-    // Longer ones are no slip of a finger, and would take long.
+    // A longer word is not a typing error, and the comparison would take long.
     if word.len() > 12 {
         return None;
     }
@@ -219,7 +219,7 @@ fn nearest(word: &[u8], names: &[&'static str]) -> Option<&'static str> {
     (distance <= 2 && distance < word.len()).then_some(name)
 }
 
-/// Letters to change, insert or delete (Levenshtein).
+/// Returns the number of letters to change, insert or delete (Levenshtein distance).
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

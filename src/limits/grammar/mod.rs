@@ -1,4 +1,4 @@
-//! The grammar of a call, and what can be wrong with it.
+//! The grammar of a call, and its errors.
 
 pub mod distinct;
 pub mod duration;

@@ -2,23 +2,23 @@
 
 use std::ops::RangeInclusive;
 
-/// The largest exponent, and the smallest below zero.
+/// The largest absolute exponent.
 pub const MAX_EXPONENT: i32 = 30;
-/// So many digits always fit a [`Decimal`].
+/// The number of digits that always fit a [`Decimal`].
 pub const MAX_DIGITS: usize = 19;
 
 /// `mantissa * 10^exponent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
-    /// All digits, as one whole number.
+    /// All digits, as an integer.
     pub mantissa: u64,
-    /// Where the decimal point is: so many places behind the last digit.
+    /// The power of ten by which the mantissa is multiplied.
     pub exponent: i32,
 }
 
 impl Decimal {
-    /// Reads the number that `text` begins with; `None` if there is none or it has too many digits.
-    /// What follows it comes back as well.
+    /// Parses the number at the beginning of `text`, and returns it with the rest. Returns `None`
+    /// if there is none or it has too many digits.
     #[inline(always)]
     pub fn read(text: &[u8]) -> Option<(Self, &[u8])> {
         let (whole, text) = leading_digits(0, text)?;
@@ -63,9 +63,9 @@ impl Decimal {
         Some((Self { exponent, ..self }, text))
     }
 
-    /// The same number with no zeros at the end of its digits.
+    /// Removes the trailing zeros of the digits.
     pub fn reduced(mut self) -> Self {
-        // Zero has zeros without end.
+        // Bounded, because zero is divisible by 10 forever.
         for _ in 0..MAX_DIGITS {
             if !self.mantissa.is_multiple_of(10) {
                 break;
@@ -76,7 +76,7 @@ impl Decimal {
         self
     }
 
-    /// Its value, if that is whole and fits.
+    /// Returns the value, if it is an integer and fits.
     pub fn whole(self) -> Option<u64> {
         if self.mantissa == 0 {
             return Some(0);
@@ -96,7 +96,7 @@ impl From<u64> for Decimal {
     }
 }
 
-/// A whole number in a range, in any form whose value is whole: `100`, `1e2`, `100.0`.
+/// Parses an integer in a range, in any form with an integer value: `100`, `1e2`, `100.0`.
 #[inline(always)]
 pub fn integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
     let n = match leading_digits(0, text)? {
@@ -106,7 +106,7 @@ pub fn integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
     accepted.contains(&n).then_some(n)
 }
 
-/// A whole number in a range: ASCII digits only.
+/// Parses an integer in a range: ASCII digits only.
 pub fn plain_integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> {
     match leading_digits(0, text)? {
         (n, []) if accepted.contains(&n) => Some(n),
@@ -122,8 +122,8 @@ fn whole(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// `12/m` → (12, `/m`): the number that the digits make, put behind those of `number`, and what
-/// follows them; `None` if there is no digit, or a number that does not fit 64 bits.
+/// Appends the leading digits of `text` to those of `number`, and returns the result with the rest:
+/// `12/m` → (12, `/m`). Returns `None` if there is no digit, or if the number does not fit 64 bits.
 #[inline(always)]
 pub(crate) fn leading_digits(number: u64, text: &[u8]) -> Option<(u64, &[u8])> {
     let mut made = 0u64;
@@ -143,7 +143,7 @@ pub(crate) fn leading_digits(number: u64, text: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// The same where so many digits may be too many.
+/// Does the same with a check for overflow at each digit.
 #[cold]
 fn all_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
     while let [digit @ b'0'..=b'9', rest @ ..] = text {
@@ -155,7 +155,7 @@ fn all_digits(mut number: u64, mut text: &[u8]) -> Option<(u64, &[u8])> {
     Some((number, text))
 }
 
-/// `500` → `5`.
+/// Removes trailing zeros: `500` → `5`.
 fn without_trailing_zeros(mut digits: &[u8]) -> &[u8] {
     while let [rest @ .., b'0'] = digits {
         digits = rest;

@@ -1,4 +1,4 @@
-//! What may follow a command's fixed arguments, in any order.
+//! The options that may follow a command's fixed arguments, in any order.
 
 use crate::grammar::error::{Error, Parameter};
 use crate::grammar::number::integer;
@@ -7,7 +7,7 @@ use crate::kinds::decision::{Ask, Mode};
 
 /// An argument of a call: any bytes.
 pub trait Word<'a> {
-    /// The bytes as they were sent.
+    /// Returns the bytes as they were sent.
     fn bytes(&self) -> &'a [u8];
 }
 
@@ -29,10 +29,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads all of `words`, of which a command knows those that are `accepted`.
+    /// Parses all of `words` as options, of which those in `accepted` are allowed.
     ///
     /// # Errors
-    /// An option that there is not, twice, without its value, or beside one that excludes it.
+    /// An option is unknown, is repeated, lacks its value, or conflicts with another.
     #[inline(always)]
     pub fn parse<'a, W: Word<'a>>(
         words: &[W],
@@ -45,11 +45,11 @@ impl Options {
         }
     }
 
-    /// Reads the options that `words` begin with, up to a word that is none; what follows comes
-    /// back as well.
+    /// Parses the options at the beginning of `words`, up to the first word that is not one, and
+    /// returns them with the rest.
     ///
     /// # Errors
-    /// An option twice, without its value, or beside one that excludes it.
+    /// An option is repeated, lacks its value, or conflicts with another.
     #[inline(always)]
     pub fn parse_prefix<'s, 'a, W: Word<'a>>(
         mut words: &'s [W],
@@ -68,7 +68,7 @@ impl Options {
         Ok((options, words))
     }
 
-    /// Reads the option that `word` named; what follows it comes back.
+    /// Parses the option that `word` names, and returns the rest.
     fn read<'s, 'a, W: Word<'a>>(
         &mut self,
         name: Name,
@@ -129,7 +129,7 @@ impl Options {
         }
     }
 
-    /// What is asked for.
+    /// Returns the request.
     pub fn ask(&self) -> Ask {
         Ask {
             cost: self.cost(),
@@ -138,27 +138,27 @@ impl Options {
         }
     }
 
-    /// When they were taken, in milliseconds since 1970, if that was said.
+    /// Returns AT, in milliseconds since 1970, if given.
     pub fn taken_at(&self) -> Option<u64> {
         self.at
     }
 
-    /// How many must be left: none unless said otherwise.
+    /// Returns KEEP, 0 by default.
     pub fn keep(&self) -> u64 {
         self.keep.unwrap_or(0)
     }
 
-    /// How many to tell, if said.
+    /// Returns COUNT, if given.
     pub fn count(&self) -> Option<u64> {
         self.count
     }
 
-    /// Whether a call that was made before with this token changes nothing.
+    /// Returns whether ONCE is given.
     pub fn once(&self) -> bool {
         self.once
     }
 
-    /// How many tokens: 1 unless said otherwise.
+    /// Returns COST, 1 by default.
     pub fn cost(&self) -> u64 {
         self.cost.unwrap_or(1)
     }
@@ -176,10 +176,10 @@ fn same_option(a: Mode, b: Mode) -> bool {
 }
 
 impl Parameter {
-    /// Reads a value of this parameter.
+    /// Parses a value of this parameter.
     ///
     /// # Errors
-    /// It is no whole number, or out of bounds.
+    /// It is not an integer, or is out of bounds.
     #[inline(always)]
     pub fn integer(self, text: &[u8]) -> Result<u64, Error<'_>> {
         integer(text, self.bounds()).ok_or(Error::Invalid(self, text))

@@ -1,46 +1,46 @@
-//! The numbers that a call may have: what each is called, and what is accepted.
+//! The numeric parameters of a call: their names and accepted ranges.
 
 use std::ops::RangeInclusive;
 
 use crate::bounds::{MAX_AT_MS, MAX_LIMITS, MAX_SLOTS, MAX_TOKENS, MAX_WAIT_MS, MIN_AT_MS};
 use crate::sketch::top;
 
-/// What a value in a call is for.
+/// A numeric parameter of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
-    /// The most that a bucket holds.
+    /// The burst of a bucket.
     Burst,
-    /// Tokens to take or give.
+    /// Tokens to take or refund.
     Cost,
-    /// Tokens that must be left.
+    /// Tokens that must remain.
     Keep,
-    /// Milliseconds that the caller is ready to wait.
+    /// Milliseconds that the caller accepts to wait.
     MaxWait,
-    /// The most that is used in a window.
+    /// The limit of a window.
     Limit,
-    /// The weekday that a week begins on.
+    /// The first weekday of a week.
     Weekday,
-    /// The day that a month begins on.
+    /// The first day of a month.
     MonthDay,
-    /// When a window ends, in milliseconds since 1970.
+    /// The end of a window, in milliseconds since 1970.
     Until,
-    /// When something was taken, in milliseconds since 1970.
+    /// The time of a take, in milliseconds since 1970.
     At,
-    /// How many keys follow.
+    /// The number of keys that follow.
     NumKeys,
-    /// The burst less one, as redis-cell counts.
+    /// The burst minus one, as redis-cell counts.
     MaxBurst,
-    /// Tokens a period.
+    /// Tokens per period.
     Count,
-    /// Seconds.
+    /// The period in seconds.
     Period,
-    /// Tokens to take; 0 only looks.
+    /// Tokens to take; 0 peeks.
     Quantity,
-    /// How many keys to tell.
+    /// The number of keys to return.
     TopCount,
     /// Leases held at once.
     Slots,
-    /// How many leases to tell.
+    /// The number of leases to return.
     LeaseCount,
 }
 
@@ -66,7 +66,7 @@ impl Parameter {
         }
     }
 
-    /// What is accepted.
+    /// Returns the accepted range.
     pub const fn bounds(self) -> RangeInclusive<u64> {
         match self {
             Self::Burst | Self::Limit | Self::Quantity => 0..=MAX_TOKENS,

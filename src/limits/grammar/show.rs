@@ -1,8 +1,8 @@
-//! Input and bounds as errors show them.
+//! Formats input and bounds for errors.
 
 use std::fmt;
 
-/// Input as it may be shown: printable ASCII, 64 bytes at most.
+/// Input in an error: printable ASCII, at most 64 bytes.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -14,8 +14,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A bound as one reads it: powers of ten from a million on, such twice, and such less one, by
-/// their exponent.
+/// A bound in an error: powers of ten from a million on, twice such a power, and such a power minus
+/// one are written with their exponent.
 pub(crate) struct Bound(pub(crate) u64);
 
 impl fmt::Display for Bound {

@@ -1,11 +1,11 @@
-//! A limit and a window as a call names them: `limit window…`, where `window` is one of
+//! Parses a limit and a window of a call: `limit window…`, where `window` is one of
 //!
 //! - a duration: `15m`
 //! - `SLIDING` and a duration
 //! - `HOUR`, `DAY`, `WEEK`, `MONTH` or `YEAR`, then `[OFFSET ±hh:mm]` and `[ANCHOR n]`
 //! - `UNTIL` and milliseconds since 1970
 //!
-//! All words in any case.
+//! All words are case-insensitive.
 
 use std::num::NonZeroU64;
 
@@ -19,17 +19,17 @@ use crate::kinds::calendar::{Calendar, Unit};
 use crate::kinds::sliding;
 use crate::kinds::window::{self, Opens};
 
-/// Either kind of window, with its limit.
+/// A window of either kind, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
-    /// One that opens and ends.
+    /// A window that opens and ends.
     Fixed(window::Limit),
-    /// Any interval of a length.
+    /// A sliding window.
     Sliding(sliding::Limit),
 }
 
 impl Quota {
-    /// Reads the limit and the window that `words` begin with; what follows comes back as well.
+    /// Parses the limit and the window at the beginning of `words`, and returns them with the rest.
     ///
     /// # Errors
     /// Either is missing or not accepted.
@@ -68,7 +68,7 @@ fn length(text: &[u8]) -> Result<NonZeroU64, Error<'_>> {
     millis.ok_or(Error::Window(text))
 }
 
-/// What must follow `word`.
+/// Returns the value that must follow `word`.
 #[inline(always)]
 fn value<'s, 'a, W: Word<'a>>(
     word: &'a [u8],
@@ -109,7 +109,7 @@ fn calendar<'s, 'a, W: Word<'a>>(
     Ok((calendar.ok_or(Error::Window(window))?, words))
 }
 
-/// With its anchor as it is unless said otherwise.
+/// Parses a calendar unit, with its default anchor.
 fn unit(word: &[u8]) -> Option<Unit> {
     let is = |unit: &str| word.eq_ignore_ascii_case(unit.as_bytes());
     match word {
@@ -122,7 +122,7 @@ fn unit(word: &[u8]) -> Option<Unit> {
     }
 }
 
-/// The unit from that day on; `None` if it has no anchor.
+/// Parses the anchor of a unit; `None` if the unit has no anchor.
 fn anchor(unit: Unit, text: &[u8]) -> Result<Option<Unit>, Error<'_>> {
     let (parameter, anchored): (_, fn(u8) -> Unit) = match unit {
         Unit::Week(_) => (Parameter::Weekday, Unit::Week),
@@ -133,7 +133,7 @@ fn anchor(unit: Unit, text: &[u8]) -> Result<Option<Unit>, Error<'_>> {
     Ok(u8::try_from(day).ok().map(anchored))
 }
 
-/// `±hh:mm` in minutes, to the east.
+/// Parses `±hh:mm` in minutes, positive to the east.
 fn read_offset(text: &[u8]) -> Option<i64> {
     let &[sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] = text else {
         return None;

@@ -1,28 +1,28 @@
-//! The words of the grammar: options, and what windows begin with. All in any case.
+//! The words of the grammar: options, and the first words of windows. All are case-insensitive.
 
-/// An option's name, in any case.
+/// The name of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// How many tokens.
+    /// The number of tokens.
     Cost,
-    /// How many must be left.
+    /// The number of tokens that must remain.
     Keep,
-    /// As many as there are.
+    /// Take as many as there are.
     AtMost,
-    /// Wait for them for so many milliseconds.
+    /// Wait for them for at most this many milliseconds.
     MaxWait,
-    /// Whether they are there or not.
+    /// Take them even if there are too few.
     Force,
-    /// When they were taken.
+    /// The time of the take.
     At,
-    /// How many to tell.
+    /// The number of items to return.
     Count,
-    /// A call that was made before with this token changes nothing.
+    /// A repeated call with the same token charges nothing.
     Once,
 }
 
 impl Name {
-    /// Those of RL.TAKE.
+    /// The options of RL.TAKE.
     pub const OF_TAKE: &'static [Self] = &[
         Self::Cost,
         Self::Keep,
@@ -30,23 +30,23 @@ impl Name {
         Self::MaxWait,
         Self::Force,
     ];
-    /// Those of RL.WTAKE.
+    /// The options of RL.WTAKE.
     pub const OF_WINDOW_TAKE: &'static [Self] =
         &[Self::Cost, Self::Keep, Self::AtMost, Self::Force];
-    /// Those of RL.WGIVE.
+    /// The options of RL.WGIVE.
     pub const OF_WINDOW_GIVE: &'static [Self] = &[Self::Cost, Self::At];
-    /// Those of commands that know but one.
+    /// The options of commands that only accept COST.
     pub const OF_COST: &'static [Self] = &[Self::Cost];
-    /// Those of RL.ACQUIRE.
+    /// The options of RL.ACQUIRE.
     pub const OF_ACQUIRE: &'static [Self] = &[Self::Keep];
-    /// Those of a bucket or a window in RL.ALL.
+    /// The options of a bucket or a window in RL.ALL.
     pub const OF_MIXED: &'static [Self] = &[Self::Cost, Self::Keep];
-    /// Those of a lease in RL.ALL.
+    /// The options of a lease in RL.ALL.
     pub const OF_MIXED_LEASE: &'static [Self] = &[Self::Keep, Self::Once];
-    /// Those of RL.LEASES.
+    /// The options of RL.LEASES.
     pub const OF_LEASES: &'static [Self] = &[Self::Count];
 
-    /// As one writes it.
+    /// Returns the word.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Cost => "COST",
@@ -60,7 +60,7 @@ impl Name {
         }
     }
 
-    /// The option as one writes it.
+    /// Returns the option with its value, as in a syntax line.
     pub const fn syntax(self) -> &'static str {
         match self {
             Self::Cost => "COST n",
@@ -73,9 +73,9 @@ impl Name {
     }
 }
 
-/// The words that windows begin with; durations apart.
+/// The words with which windows begin, except durations.
 pub(crate) const WINDOWS: [&str; 7] = ["SLIDING", "HOUR", "DAY", "WEEK", "MONTH", "YEAR", "UNTIL"];
-/// What may follow a unit of the calendar.
+/// May follow a calendar unit.
 pub(crate) const OFFSET: &str = "OFFSET";
-/// What may follow a week or a month.
+/// May follow WEEK or MONTH.
 pub(crate) const ANCHOR: &str = "ANCHOR";
