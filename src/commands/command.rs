@@ -1,4 +1,5 @@
-//! What a command is, what it answers, and the documentation of the arguments that most have.
+//! The traits of a command and of its reply, and the documentation of the arguments that most
+//! commands share.
 
 use std::marker::PhantomData;
 
@@ -10,34 +11,34 @@ use redis_rl_limits::kinds::stored;
 use crate::server::{self, Argument, Call, Description, Doc, Handler, MAX_LEN};
 use crate::stats;
 
-/// A command: its description, and what it answers.
+/// A command: its description, its syntax and its code.
 pub trait Command {
-    /// What the server is told of it.
+    /// Describes the command to the server.
     const DESCRIPTION: Description;
-    /// How a call looks, for those that do not.
+    /// The syntax, for the error of a call with the wrong number of arguments.
     const SYNTAX: &'static str;
-    /// What it answers.
+    /// The type of its reply.
     type Answer: Answer;
 
-    /// Does what a call asks for.
+    /// Runs one call.
     ///
     /// # Errors
-    /// Anything that is wrong with the call or the key.
+    /// The call is invalid, or the key cannot be used.
     fn run<'a>(call: &mut Call<'a>) -> Result<Self::Answer, Error<'a>>;
 }
 
-/// What a command answers.
+/// A reply.
 pub trait Answer {
-    /// Sends it.
+    /// Sends the reply.
     fn send(&self, call: &Call<'_>);
 }
 
-/// The entry of a command in the list.
+/// Returns the entry of a command for the list.
 pub const fn served<C: Command>() -> server::Command {
     server::Command::of::<Served<C>>()
 }
 
-/// A command as the server calls it.
+/// A command, as the server calls it.
 pub struct Served<C>(PhantomData<C>);
 
 impl<C: Command> Handler for Served<C> {
@@ -55,7 +56,7 @@ impl<C: Command> Handler for Served<C> {
     }
 }
 
-/// The error that says what the key holds, if it is about that.
+/// Completes an error about a key's content with the name of that content.
 #[cold]
 fn with_what_is_held<'a>(call: &mut Call<'a>, error: Error<'a>) -> Error<'a> {
     let Error::Held { key, wanted, .. } = error else {
@@ -91,7 +92,7 @@ impl<'a> Word<'a> for Argument<'a> {
     }
 }
 
-// The arguments that most commands have.
+// The arguments that most commands share.
 pub const KEY: Doc = Doc::key(c"key");
 pub const RATE: Doc = Doc::string(c"rate");
 pub const BURST: Doc = Doc::integer(c"burst");
@@ -101,7 +102,7 @@ pub const LIMIT: Doc = Doc::integer(c"limit");
 pub const TTL: Doc = Doc::string(c"ttl");
 pub const TOKEN: Doc = Doc::string(c"token");
 
-/// The version that brought most commands.
+/// The version that introduced most commands.
 pub const FIRST_VERSION: &std::ffi::CStr = c"0.1.0";
-/// The version that brought leases.
+/// The version that introduced leases.
 pub const LEASES_VERSION: &std::ffi::CStr = c"0.2.0";

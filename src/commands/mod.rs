@@ -15,7 +15,7 @@ use command::served;
 
 pub use lease::occupancy::MARKER;
 
-/// The commands that every server has.
+/// The commands for every server.
 pub const STANDARD: &[Command] = &[
     served::<bucket::take::Take>(),
     served::<bucket::peek::Peek>(),
@@ -27,7 +27,7 @@ pub const STANDARD: &[Command] = &[
     served::<top::Top>(),
 ];
 
-/// Those that need more of the server.
+/// The commands that need more commands of the server.
 pub const GROUPS: &[Group] = &[Group {
     name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
     needs: SET_COMMANDS,
@@ -40,5 +40,5 @@ pub const GROUPS: &[Group] = &[Group {
     ],
 }];
 
-/// Those that are there only if the module is loaded with their name as an argument.
+/// The commands that are registered only if the module is loaded with their name as an argument.
 pub const OPTIONAL: &[Command] = &[served::<bucket::throttle::Throttle>()];

@@ -1,4 +1,4 @@
-//! What the commands on one key share, whatever kind of limit its string is.
+//! The common part of the commands on one string key, for every kind of limit that it may hold.
 
 use std::marker::PhantomData;
 
@@ -11,9 +11,9 @@ use redis_rl_limits::kinds::decision::{
 use crate::server::{Argument, Call, Key, KeyName, Refusal};
 use crate::stats::{self, Takes};
 
-/// A kind of limit that is counted in `INFO`.
+/// A kind of limit with counters in `INFO`.
 pub trait Counted: Limit {
-    /// Where.
+    /// Its counters.
     const COUNTS: &'static Takes;
 }
 
@@ -21,7 +21,7 @@ impl Counted for bucket::Limit {
     const COUNTS: &'static Takes = &stats::BUCKETS;
 }
 
-/// `key rate burst …`: the key, the limit, and what follows.
+/// Parses `key rate burst …` and returns the key, the limit and the rest.
 #[inline(always)]
 pub fn key_and_bucket<'a>(
     call: &Call<'a>,
@@ -34,7 +34,7 @@ pub fn key_and_bucket<'a>(
     Ok((KeyName::of(key), limit, options))
 }
 
-/// Takes what is asked for, or denies it.
+/// Takes the requested tokens, or denies the call.
 #[inline(always)]
 pub fn take<'a, L: Counted>(
     call: &mut Call<'a>,
@@ -56,7 +56,7 @@ pub fn take<'a, L: Counted>(
     Ok(reply)
 }
 
-/// Tells how a limit stands, changing nothing.
+/// Replies with the standing of a limit, without changing anything.
 pub fn look<'a, L: Counted>(
     call: &mut Call<'a>,
     name: KeyName<'a>,
@@ -78,7 +78,7 @@ pub fn look<'a, L: Counted>(
     Ok(reply)
 }
 
-/// Gives back what `give` makes of how the limit stands.
+/// Refunds; `give` decides, given the standing of the limit.
 pub fn give<'a, L: Counted>(
     call: &mut Call<'a>,
     name: KeyName<'a>,
@@ -97,7 +97,7 @@ pub fn give<'a, L: Counted>(
     Ok(decision.reply)
 }
 
-/// An open key, to change what it holds of its limit.
+/// An open key with the standing of its limit, to be changed.
 pub struct Open<'k, 'a, L> {
     /// The key.
     pub key: Key<'k>,
@@ -106,10 +106,10 @@ pub struct Open<'k, 'a, L> {
 }
 
 impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
-    /// Opens a key, and tells how its limit stands now.
+    /// Opens a key and reads the standing of its limit.
     ///
     /// # Errors
-    /// It holds something else than such a limit.
+    /// It does not hold such a limit.
     #[inline(always)]
     pub fn new(
         call: &'k mut Call<'_>,
@@ -120,10 +120,10 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         Self::with(call, name, limit, is_size, L::State::from_bytes)
     }
 
-    /// Opens a key once more, to change what [`new`](Self::new) told of.
+    /// Opens a key again, to apply the decision made from [`new`](Self::new).
     ///
     /// # Errors
-    /// It holds something else now.
+    /// It no longer holds such a limit.
     pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>) -> Result<Self, Error<'a>> {
         let mut key = call.open(name.argument);
         match key.read(|len| len == L::State::SIZE).map(drop) {
@@ -133,7 +133,8 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         Ok(Self::of(key, name))
     }
 
-    /// Opens a key whose string is read in a way of the caller's, if it has an accepted length.
+    /// Opens a key and parses its string with the caller's function, if the string has an accepted
+    /// length.
     ///
     /// # Errors
     /// It holds something else.
@@ -154,7 +155,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
             Ok(Some(None)) => return Err(refused::<L>(Refusal::OtherLength, name)),
             Err(refusal) => return Err(refused::<L>(refusal, name)),
         };
-        // What has expired is unused, whether the server still has it or not.
+        // An expired limit is unused, even if the server still has it.
         if stored.is_some() && key.has_expired() {
             stored = None;
         }
@@ -166,10 +167,10 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         Self { key, name, kind }
     }
 
-    /// Makes the change that was decided on, if there is memory for it.
+    /// Stores the decided change, if there is memory for it.
     ///
     /// # Errors
-    /// There is not, or the server refuses the write.
+    /// There is no memory, or the server refuses the write.
     #[inline(always)]
     pub fn store(&mut self, change: Change<L::State>) -> Result<(), Error<'a>> {
         if let Change::Write(..) = change {
@@ -180,7 +181,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         self.store_with_memory(change)
     }
 
-    /// Makes the change that was decided on, of which is known that there is memory for it.
+    /// Stores the decided change. The caller must have checked the memory.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -202,7 +203,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     }
 }
 
-/// Counts and tells that something was taken of a limit, or that it had too little.
+/// Counts a take or a denial of a limit, and sends its event.
 #[inline(always)]
 pub fn report(call: &Call<'_>, name: KeyName<'_>, reply: &Reply, counts: &Takes) {
     if reply.taken > 0 {
@@ -214,7 +215,7 @@ pub fn report(call: &Call<'_>, name: KeyName<'_>, reply: &Reply, counts: &Takes)
     }
 }
 
-/// A refusal of the server's, in the words of a command on this kind of limit.
+/// Converts a refusal to the error of a command on this kind of limit.
 #[cold]
 pub fn refused<'a, L: Limit>(refusal: Refusal, name: KeyName<'a>) -> Error<'a> {
     let key = name.bytes;

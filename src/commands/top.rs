@@ -1,4 +1,4 @@
-//! `RL.TOP [count | RESET]`: the keys denied most.
+//! `RL.TOP [count | RESET]`: returns the top denied keys.
 
 use redis_rl_limits::bounds::NANOS_PER_MILLI;
 use redis_rl_limits::grammar::error::{Error, Parameter};
@@ -11,11 +11,11 @@ use crate::stats::with_top;
 /// The command.
 pub struct Top;
 
-/// What it answers.
+/// The reply.
 pub enum Answered {
-    /// It has forgotten them.
+    /// The sketch was reset.
     Reset,
-    /// So many of them, at most.
+    /// Reply with at most this many keys.
     Keys(usize),
 }
 
@@ -25,8 +25,8 @@ impl Command for Top {
         since: FIRST_VERSION,
         access: Access::Admin,
         keys: Keys::None,
-        summary: c"Tells which keys were denied most, or forgets them.",
-        complexity: c"O(N) where N is the number of keys told",
+        summary: c"Returns the keys with the most denials, or resets the counts.",
+        complexity: c"O(N) where N is the number of keys returned",
         arguments: &[Doc::one_of(
             c"what",
             &[Doc::integer(c"count"), Doc::token(c"reset", c"RESET")],

@@ -1,4 +1,4 @@
-//! `RL.GIVE key rate burst [COST n]`: gives `n` tokens (1) back, at most to full.
+//! `RL.GIVE key rate burst [COST n]`: refunds `n` tokens (default 1), at most up to full.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -17,7 +17,7 @@ impl Command for Give {
         since: FIRST_VERSION,
         access: Access::Write,
         keys: Keys::First,
-        summary: c"Gives tokens back to a rate-limit bucket, at most to full.",
+        summary: c"Refunds tokens to a rate-limit bucket, at most up to full.",
         complexity: c"O(1)",
         arguments: &[KEY, RATE, BURST, COST],
         tips: None,

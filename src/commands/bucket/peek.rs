@@ -1,4 +1,4 @@
-//! `RL.PEEK key rate burst [COST n]`: how a bucket stands, changing nothing.
+//! `RL.PEEK key rate burst [COST n]`: returns the state of a bucket without changing it.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -17,7 +17,7 @@ impl Command for Peek {
         since: FIRST_VERSION,
         access: Access::Read,
         keys: Keys::First,
-        summary: c"Tells how a rate-limit bucket stands, changing nothing.",
+        summary: c"Returns the state of a rate-limit bucket without changing it.",
         complexity: c"O(1)",
         arguments: &[KEY, RATE, BURST, COST],
         tips: Some(c"nondeterministic_output"),

@@ -11,13 +11,13 @@ use crate::commands::string_key::{refused, report, Open};
 use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys, Refusal};
 use crate::stats::BUCKETS;
 
-/// Digits of an arrival time that redis-cell wrote in this century: nanoseconds since 1970.
+/// Digits of an arrival time written by redis-cell in this century: nanoseconds since 1970.
 const ARRIVAL_TIME_DIGITS: usize = 19;
 
 /// The command.
 pub struct Throttle;
 
-/// What it answers: redis-cell's five integers, in seconds.
+/// The reply: redis-cell's five integers, in seconds.
 pub struct Answered([i64; 5]);
 
 impl Command for Throttle {
@@ -72,7 +72,8 @@ fn throttle<'a>(
     let accepted = |len| len == Bucket::SIZE || len == ARRIVAL_TIME_DIGITS;
     let decode = |bytes: &[u8]| taken_over(bytes, now, &limit);
     let (mut open, standing) = Open::with(call, name, limit, accepted, decode)?;
-    // A counter or an id of as many digits has none; what redis-cell writes always has.
+    // A counter or an id with as many digits has no expiry; a value written by redis-cell always
+    // has one.
     if open.key.len() == ARRIVAL_TIME_DIGITS && open.key.expires_at().is_none() {
         return Err(refused::<Limit>(Refusal::OtherLength, name));
     }
@@ -105,7 +106,7 @@ fn parse<'a>(
     ))
 }
 
-/// The bucket that is stored, or that redis-cell left: its arrival time as a decimal number.
+/// Parses the stored bucket, or the arrival time that redis-cell stored as a decimal number.
 fn taken_over(stored: &[u8], now: u64, limit: &Limit) -> Option<Bucket> {
     if stored.len() == ARRIVAL_TIME_DIGITS {
         let arrival = plain_integer(stored, 1_000_000_000_000_000_000..=u64::MAX)?;
@@ -114,7 +115,7 @@ fn taken_over(stored: &[u8], now: u64, limit: &Limit) -> Option<Bucket> {
     Bucket::from_bytes(stored)
 }
 
-/// As redis-cell does, a quantity of 0 asks how the bucket stands.
+/// Decides a call. As in redis-cell, a quantity of 0 peeks.
 fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, Error<'static>> {
     if quantity == 0 {
         return standing.look(&Ask::whole(0));
@@ -122,7 +123,7 @@ fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, Error<
     standing.take(&Ask::whole(quantity))
 }
 
-/// redis-cell's five integers, in seconds.
+/// Returns redis-cell's five integers, in seconds.
 fn fields(reply: &Reply, limited: bool) -> [i64; 5] {
     let retry_after = match reply.wait_ms {
         wait if limited && wait >= 0 => ceil_seconds(wait),

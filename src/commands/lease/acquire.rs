@@ -1,5 +1,5 @@
-//! `RL.ACQUIRE key limit ttl token [KEEP n]`: a slot for `token`, or none. A token that holds one
-//! renews it.
+//! `RL.ACQUIRE key limit ttl token [KEEP n]`: acquires a slot for `token`, or none. A token that
+//! holds a slot renews it.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -20,7 +20,7 @@ impl Command for Acquire {
         since: LEASES_VERSION,
         access: Access::Write,
         keys: Keys::First,
-        summary: c"Gives a token one of a limited number of slots for a time, or renews its slot.",
+        summary: c"Acquires one of a limited number of slots for a token, or renews its slot.",
         complexity: c"O(log(N)) where N is the number of slots held",
         arguments: &[KEY, LIMIT, TTL, TOKEN, KEEP],
         tips: None,

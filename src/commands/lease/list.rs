@@ -1,4 +1,5 @@
-//! `RL.LEASES key limit [COUNT n]`: who holds slots and until when, changing nothing.
+//! `RL.LEASES key limit [COUNT n]`: returns the held leases and their remaining times without
+//! changing anything.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -11,11 +12,11 @@ use crate::server::{Access, Call, Description, Doc, Keys};
 /// The command.
 pub struct List;
 
-/// What it answers.
+/// The reply.
 pub struct Told {
-    /// Leases held, limit, slots that are free, wait for one more, wait for the last to end.
+    /// Leases held, limit, free slots, wait for one more, wait for the last one to end.
     numbers: [i64; 5],
-    /// Token, and milliseconds until its lease ends.
+    /// Each token with the milliseconds until its lease ends.
     leases: Vec<(Vec<u8>, i64)>,
 }
 
@@ -25,8 +26,8 @@ impl Command for List {
         since: LEASES_VERSION,
         access: Access::List,
         keys: Keys::First,
-        summary: c"Tells which slots are held and for how long, changing nothing.",
-        complexity: c"O(log(N)+M) where N is the number of slots held and M that of those told",
+        summary: c"Returns the held slots and their remaining times without changing anything.",
+        complexity: c"O(log(N)+M) where N is the number of slots held and M the number returned",
         arguments: &[
             KEY,
             LIMIT,

@@ -1,4 +1,4 @@
-//! Leases that are only looked at.
+//! Reads leases without side effects.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::lease::{End, Limit};
@@ -6,18 +6,18 @@ use redis_rl_limits::kinds::lease::{End, Limit};
 use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy};
 use crate::server::{Argument, Call, Scores};
 
-/// Leases that are only looked at.
+/// The leases at a key, open for reading.
 pub struct Look<'k> {
     set: Scores<'k>,
-    /// How they stand.
+    /// Their occupancy.
     pub held: Occupancy,
 }
 
 impl<'k> Look<'k> {
-    /// Looks at a key.
+    /// Opens a key for reading.
     ///
     /// # Errors
-    /// It holds something else than leases.
+    /// It does not hold leases.
     pub fn at<'a: 'k>(call: &'k mut Call<'_>, name: &'a Argument<'a>) -> Result<Self, Error<'a>> {
         let now_ms = millis(call);
         let mut set = call
@@ -26,18 +26,19 @@ impl<'k> Look<'k> {
         check(&set, name)?;
         let mut held = count(&mut set, now_ms);
         if set.has_expired() {
-            // A replica still has it; what was added by hand beyond the key's expiry goes with it.
+            // A replica still has the key. Members added by hand with a later end than the key's
+            // expiry expire with it.
             held.live = 0;
         }
         Ok(Self { set, held })
     }
 
-    /// Milliseconds until there is room for one more lease, or -1 for never.
+    /// Returns the milliseconds until there is room for one more lease, or -1 for never.
     pub fn wait_ms(&mut self, limit: Limit) -> i64 {
         wait_ms(&mut self.set, self.held, limit)
     }
 
-    /// Milliseconds until the last lease has ended.
+    /// Returns the milliseconds until the last lease has ended.
     pub fn reset_ms(&mut self) -> i64 {
         match self.held.live {
             0 => 0,
@@ -45,7 +46,8 @@ impl<'k> Look<'k> {
         }
     }
 
-    /// Shows the first live leases, soonest to end first: token, and milliseconds until it ends.
+    /// Calls `show` with the first `most` live leases, soonest to end first: token, and
+    /// milliseconds until its end.
     pub fn each(&mut self, most: usize, mut show: impl FnMut(&[u8], i64)) {
         let now_ms = self.held.now_ms;
         let most = most.min(self.held.live);

@@ -1,5 +1,5 @@
-//! The sorted set that holds leases, token → when it ends: whether a set is one, and how the leases
-//! in it stand. Shared by those who only look and those who write.
+//! The sorted set of leases, token → end: recognises one and counts its leases, for the commands
+//! that only read it and those that write it.
 
 use redis_rl_limits::bounds::NANOS_PER_MILLI;
 use redis_rl_limits::grammar::error::Error;
@@ -8,28 +8,28 @@ use redis_rl_limits::kinds::lease::{self, End, Limit, Room};
 
 use crate::server::{Argument, Call, Name, Refusal, Scores};
 
-/// The member by which a set is known to be ours, as the server keeps it.
+/// The member that identifies a set as ours, as a server string.
 pub static MARKER: Name = Name::new(lease::MARKER);
 
-/// How the leases at a key stand.
+/// The number of live leases at a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Occupancy {
     /// Leases that have not ended.
     pub live: usize,
-    /// Members that do not count: the marker, and leases that ended and were not trimmed.
+    /// Members that do not count: the marker, and expired leases that were not trimmed.
     pub dead: usize,
-    /// The millisecond of the call.
+    /// The time of the call, in milliseconds since 1970.
     pub now_ms: i64,
 }
 
 impl Occupancy {
-    /// Whether all members but the marker are live.
+    /// Returns whether all members except the marker are live.
     pub fn none_has_ended(&self) -> bool {
         self.dead == 1
     }
 }
 
-/// How the leases in a set stand, whoever asks.
+/// Counts the leases in a set.
 #[inline(always)]
 pub fn count(set: &mut Scores<'_>, now_ms: i64) -> Occupancy {
     let dead = set.count_up_to(now_ms);
@@ -40,7 +40,8 @@ pub fn count(set: &mut Scores<'_>, now_ms: i64) -> Occupancy {
     }
 }
 
-/// Milliseconds until there is room for one more lease if nobody acquires, renews or releases.
+/// Returns the milliseconds until there is room for one more lease if nobody acquires, renews or
+/// releases.
 pub fn wait_ms(set: &mut Scores<'_>, held: Occupancy, limit: Limit) -> i64 {
     let ended = match limit.room(held.live as u64) {
         Room::Now => return 0,
@@ -51,12 +52,12 @@ pub fn wait_ms(set: &mut Scores<'_>, held: Occupancy, limit: Limit) -> i64 {
         .map_or(0, |score| End(score).millis_left(held.now_ms))
 }
 
-/// Milliseconds until the last lease has ended; 0 if there is none.
+/// Returns the milliseconds until the last lease has ended; 0 if there is none.
 pub fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
     set.last().map_or(0, |score| End(score).millis_left(now_ms))
 }
 
-/// Makes sure that a set is ours.
+/// Checks that a set was created by RL.ACQUIRE.
 #[inline(always)]
 pub fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
     match set.score(&MARKER.argument()) == Some(0.0) || set.len() == 0 {
@@ -65,12 +66,12 @@ pub fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>>
     }
 }
 
-/// The millisecond of a call.
+/// Returns the time of a call, in milliseconds since 1970.
 pub fn millis(call: &Call<'_>) -> i64 {
     i64::try_from(call.now() / NANOS_PER_MILLI).unwrap_or(i64::MAX)
 }
 
-/// A refusal of the server's, in the words of a command on leases.
+/// Converts a refusal to the error of a command on leases.
 #[cold]
 pub fn refused<'a>(refusal: Refusal, name: &Argument<'a>) -> Error<'a> {
     let key = name.bytes();

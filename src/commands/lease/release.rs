@@ -1,4 +1,4 @@
-//! `RL.RELEASE key token [token …]`: frees the tokens' slots, and nobody else's.
+//! `RL.RELEASE key token [token …]`: frees the slots of these tokens, and no others.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::lease::check_tokens;
@@ -17,14 +17,14 @@ impl Command for Release {
         since: LEASES_VERSION,
         access: Access::Write,
         keys: Keys::First,
-        summary: c"Frees the slots of tokens, and tells how many were held.",
+        summary: c"Frees the slots of tokens and returns how many were held.",
         complexity:
             c"O(M*log(N)) where M, at most 128, is the number of tokens and N that of slots held",
         arguments: &[KEY, TOKEN.multiple()],
         tips: None,
     };
     const SYNTAX: &'static str = "RL.RELEASE key token [token ...]";
-    /// How many were held and live.
+    /// The number of tokens that had a live lease.
     type Answer = u64;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<u64, Error<'a>> {

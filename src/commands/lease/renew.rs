@@ -1,4 +1,4 @@
-//! `RL.RENEW key ttl token [token …]`: later ends for leases that are live. Never brings one back.
+//! `RL.RENEW key ttl token [token …]`: extends live leases. It never revives an expired one.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::lease::{check_tokens, parse_ttl};
@@ -18,14 +18,14 @@ impl Command for Renew {
         since: LEASES_VERSION,
         access: Access::Write,
         keys: Keys::First,
-        summary: c"Extends leases that have not ended, and tells how many.",
+        summary: c"Extends live leases and returns how many.",
         complexity:
             c"O(M*log(N)) where M, at most 128, is the number of tokens and N that of slots held",
         arguments: &[KEY, TTL, TOKEN.multiple()],
         tips: None,
     };
     const SYNTAX: &'static str = "RL.RENEW key ttl token [token ...]";
-    /// How many were renewed.
+    /// The number of leases renewed.
     type Answer = u64;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<u64, Error<'a>> {

@@ -1,7 +1,7 @@
-//! An open key that holds leases, to be changed.
+//! An open lease set, to be changed.
 //!
 //! A call reads ([`LeaseSet::occupancy`]), decides, and writes ([`LeaseSet::grant`],
-//! [`LeaseSet::renew`]). In between the key may be closed, as it must be where a call has several.
+//! [`LeaseSet::renew`]). In between, a call on several keys must close the key.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::lease::{self, renewed, End, Limit};
@@ -10,11 +10,11 @@ use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupan
 use crate::server::{Argument, Call, Raised, Refusal, SortedSet};
 use crate::stats::LEASES;
 
-/// The most ended leases that a call takes out, so that its time is bounded. More than one, so
-/// that they become fewer.
+/// Maximum number of expired leases removed per call. Bounds the call's latency; greater than one
+/// so that a backlog shrinks.
 const TRIMMED_A_CALL: usize = 16;
 
-/// An open key with leases, or none.
+/// An open key that holds leases or nothing.
 pub struct LeaseSet<'k> {
     set: SortedSet<'k>,
     now_ms: i64,
@@ -24,7 +24,7 @@ impl<'k> LeaseSet<'k> {
     /// Opens a key.
     ///
     /// # Errors
-    /// It holds something else than leases.
+    /// It does not hold leases.
     #[inline(always)]
     pub fn open<'a: 'k>(call: &'k mut Call<'_>, name: &'a Argument<'a>) -> Result<Self, Error<'a>> {
         let now_ms = millis(call);
@@ -35,14 +35,14 @@ impl<'k> LeaseSet<'k> {
         Ok(Self { set, now_ms })
     }
 
-    /// How they stand.
+    /// Returns the occupancy.
     #[inline(always)]
     pub fn occupancy(&mut self) -> Occupancy {
         count(&mut self.set, self.now_ms)
     }
 
-    /// How they stand now that the key is open once more. That is what was `held` before, unless
-    /// another module changed the set when it heard that one of the call's other keys expired.
+    /// Returns the occupancy after the key was opened again. It is `held`, as read before, unless
+    /// another module changed the set when it received the expiry event of another key of the call.
     #[inline(always)]
     pub fn occupancy_again(&mut self, held: Occupancy) -> Occupancy {
         match held.live.saturating_add(held.dead) == self.set.len() {
@@ -51,14 +51,14 @@ impl<'k> LeaseSet<'k> {
         }
     }
 
-    /// The end of a token's lease, if it is live.
+    /// Returns the end of a token's lease, if it is live.
     #[inline(always)]
     pub fn own(&self, token: &Argument<'_>) -> Option<End> {
         self.end(token).filter(|end| end.is_live(self.now_ms))
     }
 
-    /// A slot for a token, or a later end for the one that it has: where there is room for one
-    /// more and no lease has ended, the set need not be asked first which of the two it is.
+    /// Acquires a slot for a token, or renews the one it has. If there is room for one more and no
+    /// lease has ended, the two cases need not be distinguished before the write.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -73,14 +73,14 @@ impl<'k> LeaseSet<'k> {
         Ok((raised, self.expire_with_the_last(end)))
     }
 
-    /// When a token's lease ends, or did.
+    /// Returns the end of a token's lease, live or not.
     #[inline(always)]
     fn end(&self, token: &Argument<'_>) -> Option<End> {
         self.set.score(token).map(End)
     }
 
-    /// A slot for a token that has none, where [`occupancy`](Self::occupancy) found room. Tells when the last
-    /// of all leases ends.
+    /// Adds a slot for a token that has none, after [`occupancy`](Self::occupancy) found room.
+    /// Returns the end of the last lease.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -100,8 +100,7 @@ impl<'k> LeaseSet<'k> {
         Ok(self.expire_with_the_last(end))
     }
 
-    /// A later end for a token whose lease is live until `own`. Tells when the last of all leases
-    /// ends.
+    /// Extends the lease of a token, which is live until `own`. Returns the end of the last lease.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -117,7 +116,7 @@ impl<'k> LeaseSet<'k> {
         Ok(self.expire_with_the_last(end))
     }
 
-    /// Later ends for those of the tokens that have a live lease. Tells how many have.
+    /// Extends the live leases of these tokens. Returns the number renewed.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -139,7 +138,7 @@ impl<'k> LeaseSet<'k> {
         Ok(renewed)
     }
 
-    /// A lease's end, later if that comes of it; `None` if it has ended.
+    /// Extends a lease and returns its end, which may stay the same; `None` if it has ended.
     fn extend(
         &mut self,
         own: End,
@@ -154,7 +153,7 @@ impl<'k> LeaseSet<'k> {
         Ok(renewed)
     }
 
-    /// Frees the slots of those of the tokens that have a live lease. Tells how many had.
+    /// Releases the live leases of these tokens. Returns the number released.
     pub fn release_all(&mut self, tokens: &[Argument<'k>]) -> u64 {
         let mut released: u64 = 0;
         let mut latest: Option<End> = None;
@@ -171,7 +170,7 @@ impl<'k> LeaseSet<'k> {
         released
     }
 
-    /// Takes out leases that ended, if there are any.
+    /// Removes expired leases, if there are any.
     #[inline(always)]
     fn trim(&mut self, held: Occupancy) {
         if held.dead > 1 {
@@ -181,7 +180,7 @@ impl<'k> LeaseSet<'k> {
         }
     }
 
-    /// Makes sure that a new lease finds memory, in a key that exists too.
+    /// Checks that there is memory for a new lease, even in an existing key.
     ///
     /// # Errors
     /// The server's memory is used up.
@@ -190,24 +189,24 @@ impl<'k> LeaseSet<'k> {
         self.set.check_memory()
     }
 
-    /// The millisecond of the call.
+    /// Returns the time of the call, in milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
     }
 
-    /// After slots were freed, of which the last to end would have at `freed`: lets the key expire
-    /// when the last lease ends, or removes it where none is live.
+    /// Adjusts the key's expiry to the last live lease after slots were freed, the last of which
+    /// would have ended at `freed`. Removes the key if no lease is live.
     fn shrink(&mut self, freed: End) {
         match self.set.last().map(End) {
-            // The key expires with it already.
+            // The key already expires at that time.
             Some(last) if last.is_live(self.now_ms) && last >= freed => {}
             Some(last) if last.is_live(self.now_ms) => self.set.expire_at(last.millis()),
             _ => self.set.clear(),
         }
     }
 
-    /// Lets the key expire when the last of all leases ends, of which one ends at `end`. Tells
-    /// when that is.
+    /// Sets the key's expiry to the end of the last lease, given that one ends at `end`. Returns
+    /// that time.
     #[inline(always)]
     fn expire_with_the_last(&mut self, end: End) -> End {
         if !self.set.has_above(end.0) && self.set.is_changed() {
@@ -221,12 +220,13 @@ impl<'k> LeaseSet<'k> {
         last
     }
 
-    /// Milliseconds until there is room for one more lease; [`NEVER`] under this limit.
+    /// Returns the milliseconds until there is room for one more lease, or [`NEVER`] under this
+    /// limit.
     pub fn wait_ms(&mut self, held: Occupancy, limit: Limit) -> i64 {
         wait_ms(&mut self.set, held, limit)
     }
 
-    /// Milliseconds until the last lease has ended.
+    /// Returns the milliseconds until the last lease has ended.
     pub fn reset_ms(&mut self) -> i64 {
         reset_ms(&mut self.set, self.now_ms)
     }

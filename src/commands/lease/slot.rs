@@ -1,5 +1,5 @@
-//! A slot for a token. Whether the token gets it, what is then written, replied, counted and
-//! notified: all of it is decided here, for a command on one key and for one on several.
+//! A slot for a token. Decides whether the token gets it, and what is then written, replied,
+//! counted and notified, for commands on one key and on several.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
@@ -10,7 +10,7 @@ use super::set::LeaseSet;
 use crate::server::{Argument, Call, Raised, Refusal};
 use crate::stats::{self, LEASES};
 
-/// A call for a slot: `limit ttl token [KEEP n]`.
+/// A request for a slot: `limit ttl token [KEEP n]`.
 #[derive(Clone, Copy)]
 pub struct SlotRequest<'a> {
     limit: Limit,
@@ -19,14 +19,14 @@ pub struct SlotRequest<'a> {
     pub token: &'a Argument<'a>,
 }
 
-/// How a call for a slot ended.
+/// The outcome of a request for a slot.
 #[derive(Clone, Copy)]
 pub enum Outcome {
-    /// The token has a slot that it did not have.
+    /// The token got a slot.
     Granted,
-    /// The token keeps the slot that it had.
+    /// The token had a slot, and keeps it.
     Renewed,
-    /// The token has no slot.
+    /// The token got no slot.
     Denied,
 }
 
@@ -80,8 +80,8 @@ impl<'a> SlotRequest<'a> {
         self.limit.acquire(held.live as u64, own)
     }
 
-    /// Grants or renews without reading the token's own lease first, which is cheaper: allowed
-    /// where there is room and no lease has ended.
+    /// Grants or renews without reading the token's own lease first, which is cheaper: allowed if
+    /// there is room and no lease has ended.
     #[inline(always)]
     fn grant_or_renew<'k>(
         &self,
@@ -99,7 +99,7 @@ impl<'a> SlotRequest<'a> {
         Ok((outcome, self.taken(set, held, outcome, last)))
     }
 
-    /// Grants a slot, or renews the token's own lease, which the caller has decided on.
+    /// Grants a slot or renews the token's own lease, as the caller has decided.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -143,14 +143,14 @@ impl<'a> SlotRequest<'a> {
             .reply(0, held.live as u64, wait_ms, set.reset_ms())
     }
 
-    /// Returns the reply to a call that was denied by another of its limits, while this one would
-    /// have passed.
+    /// Returns the reply to a call that another of its limits denied, although this one would have
+    /// passed.
     pub fn passed_over(&self, set: &mut LeaseSet<'_>, held: Occupancy) -> Reply {
         self.limit.reply(1, held.live as u64, 0, set.reset_ms())
     }
 }
 
-/// Counts how a call for a slot of `key` ended, and notifies subscribers.
+/// Counts the outcome of a request for a slot of `key`, and notifies subscribers.
 pub fn report(call: &Call<'_>, key: &Argument<'_>, outcome: Outcome) {
     let counter = match outcome {
         Outcome::Granted => &LEASES.acquired,

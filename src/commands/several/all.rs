@@ -1,4 +1,4 @@
-//! `RL.ALL numkeys key [key …] spec [spec …]`: every limit or none, whatever its kind.
+//! `RL.ALL numkeys key [key …] spec [spec …]`: charges every limit, of any kind, or none.
 
 use redis_rl_limits::grammar::distinct::check_distinct;
 use redis_rl_limits::grammar::error::Error;
@@ -25,9 +25,9 @@ impl Command for All {
         since: LEASES_VERSION,
         access: Access::Write,
         keys: Keys::Counted { step: 1 },
-        summary: c"Takes from every one of several limits of any kind, or from none of them.",
-        complexity: c"O(N*log(M)) where N, at most 128, is the number of limits and M that of \
-                      leases",
+        summary: c"Charges several limits of any kind, or none of them.",
+        complexity: c"O(N*log(M)) where N, at most 128, is the number of limits and M the number \
+                      of leases",
         arguments: &[
             Doc::integer(c"numkeys"),
             KEY.multiple(),
@@ -72,7 +72,7 @@ impl Command for All {
     }
 }
 
-/// The limits, one for each key, if no key is there twice.
+/// Parses the limits, one for each key, and checks that no key is given twice.
 fn parse<'a>(
     call: &Call<'a>,
     keys: &'a [Argument<'a>],
@@ -95,8 +95,8 @@ fn parse<'a>(
     }
 }
 
-/// Whether this very call was made before: there is a lease, and every one says ONCE and is held
-/// by its token.
+/// Returns whether the call is a retry: it has a LEASE, and each LEASE has ONCE and a token that
+/// holds a slot.
 fn was_made_before(parts: &Few<Mixed<'_>>) -> bool {
     let mut leases = parts.iter().filter_map(Mixed::lease).peekable();
     leases.peek().is_some() && leases.all(LeasePart::was_made_before)

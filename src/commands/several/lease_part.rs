@@ -1,4 +1,4 @@
-//! A lease of a call on several keys, with how its key stands.
+//! A lease in a call on several keys, with the occupancy of its key.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
@@ -20,7 +20,7 @@ pub struct LeasePart<'a> {
 }
 
 impl<'a> LeasePart<'a> {
-    /// Reads how it stands.
+    /// Reads the occupancy.
     ///
     /// # Errors
     /// The key holds something else.
@@ -38,7 +38,7 @@ impl<'a> LeasePart<'a> {
         })
     }
 
-    /// Whether it says ONCE, and its token holds a slot already.
+    /// Returns whether it has ONCE and its token already holds a slot.
     pub fn was_made_before(&self) -> bool {
         self.spec.once && self.own.is_some()
     }
@@ -68,7 +68,8 @@ impl<'a> Part<'a> for LeasePart<'a> {
     }
 
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        // Opened as it was read: a peek would ignore members added by hand to an expired key.
+        // Opened in the same way as before: a peek would ignore members added by hand to an expired
+        // key.
         let mut set = LeaseSet::open(call, self.name.argument)?;
         let held = set.occupancy_again(self.held);
         if self.has_room() {

@@ -1,4 +1,4 @@
-//! How a mixed call names a limit of each kind.
+//! Parses the specs of RL.ALL.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -9,32 +9,32 @@ use redis_rl_limits::kinds::{bucket, sliding, window};
 use crate::commands::lease::slot::SlotRequest;
 use crate::server::Argument;
 
-/// A limit as a call names it.
+/// A spec: one limit of a call.
 pub enum Spec<'a> {
     /// `BUCKET rate burst [COST n] [KEEP n]`
     Bucket(bucket::Limit, Ask),
     /// `WINDOW limit window [COST n] [KEEP n]`
     Window(window::Limit, Ask),
-    /// The same with a window that slides.
+    /// `WINDOW limit SLIDING duration [COST n] [KEEP n]`
     Sliding(sliding::Limit, Ask),
     /// `LEASE limit ttl token [KEEP n] [ONCE]`
     Lease(LeaseSpec<'a>),
 }
 
-/// A lease as a call names it.
+/// The spec of a lease.
 #[derive(Clone, Copy)]
 pub struct LeaseSpec<'a> {
-    /// The slot asked for.
+    /// The requested slot.
     pub request: SlotRequest<'a>,
-    /// Whether a call that was made before with this token is not made again.
+    /// Whether a repeated call with the same token charges nothing.
     pub once: bool,
 }
 
 impl<'a> Spec<'a> {
-    /// Reads the limit that `words` begin with; what follows comes back as well.
+    /// Parses the spec at the beginning of `words`, and returns it with the rest.
     ///
     /// # Errors
-    /// It is none, or not accepted; `syntax` if words are missing.
+    /// It is invalid; the error contains `syntax` if words are missing.
     pub fn parse(
         words: &'a [Argument<'a>],
         syntax: &'static str,
@@ -74,7 +74,7 @@ impl<'a> Spec<'a> {
     }
 }
 
-/// The options of one limit, up to the next limit.
+/// Parses the options of one limit, up to the next limit.
 fn options<'a>(
     words: &'a [Argument<'a>],
     accepted: &'static [Name],

@@ -15,7 +15,7 @@ use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
 use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
 use crate::stats::BUCKETS;
 
-/// Arguments for each bucket: key, rate and burst.
+/// Arguments per bucket: key, rate and burst.
 const STEP: usize = 3;
 
 /// The command.

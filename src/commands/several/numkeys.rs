@@ -1,14 +1,14 @@
-//! `numkeys …`: how the calls on several keys begin.
+//! Parses `numkeys …`, the beginning of the calls on several keys.
 
 use redis_rl_limits::grammar::error::{Error, Parameter};
 use redis_rl_limits::grammar::number::plain_integer;
 
 use crate::server::Argument;
 
-/// The arguments of the keys, `step` for each, and what stands behind them.
+/// Returns the arguments of the keys, `step` for each, and the rest.
 ///
 /// # Errors
-/// There is no number of keys, or it is not accepted, or fewer arguments follow.
+/// The number of keys is missing or not accepted, or fewer arguments follow.
 pub fn split<'s, 'a>(
     arguments: &'s [Argument<'a>],
     step: usize,

@@ -1,4 +1,4 @@
-//! A limit of a call on several keys, whatever its kind.
+//! A limit of any kind in a call on several keys.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
@@ -10,7 +10,7 @@ use super::string_part::StringPart;
 use super::take_all::Part;
 use crate::server::{Call, KeyName};
 
-/// The limit, with how it stands.
+/// A limit with its standing.
 pub enum Mixed<'a> {
     /// `BUCKET …`
     Bucket(StringPart<'a, bucket::Limit>),
@@ -23,10 +23,10 @@ pub enum Mixed<'a> {
 }
 
 impl<'a> Mixed<'a> {
-    /// Reads how a limit stands.
+    /// Reads the standing of a limit.
     ///
     /// # Errors
-    /// The key holds something else, or the limit is none at this instant.
+    /// The key holds something else, or the limit is not valid at this time.
     #[inline(always)]
     pub fn read(
         call: &mut Call<'a>,
@@ -41,7 +41,7 @@ impl<'a> Mixed<'a> {
         })
     }
 
-    /// The lease, if it is one.
+    /// Returns the lease, if it is one.
     pub fn lease(&self) -> Option<&LeasePart<'a>> {
         match self {
             Self::Lease(on) => Some(on),
@@ -49,7 +49,7 @@ impl<'a> Mixed<'a> {
         }
     }
 
-    /// Charges nothing, since the call was made before, but renews a lease.
+    /// Renews a lease and charges nothing else, because the call is a retry.
     ///
     /// # Errors
     /// The server refuses the write.
@@ -108,7 +108,7 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Sliding(on) => (on.deny(call)?, on.counts()),
             Self::Lease(on) => return on.deny(call),
         };
-        // One that has room was not asked in vain.
+        // A limit that had room is not counted as a denial.
         if reply.taken == 0 {
             counts.count_call(0);
         }

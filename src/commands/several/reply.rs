@@ -1,4 +1,4 @@
-//! What the commands on several limits answer.
+//! The reply of the commands on several limits.
 
 use redis_rl_limits::kinds::decision::{Reply, NEVER};
 
@@ -8,9 +8,9 @@ use crate::server::Call;
 
 /// `[taken, wait_ms, [[five integers] for each limit]]`.
 pub struct Replies {
-    /// What the whole call took; 0 is denied.
+    /// The amount taken by the whole call; 0 if denied.
     pub taken: i64,
-    /// Of each limit, in the order given.
+    /// The reply of each limit, in the order given.
     pub each: Few<Reply>,
 }
 
@@ -27,7 +27,7 @@ impl Answer for Replies {
 }
 
 impl Replies {
-    /// A limit that will never have enough is waited for the longest.
+    /// Returns the longest wait. [`NEVER`] is longer than any other.
     fn longest_wait(&self) -> i64 {
         let waits = || self.each.iter().map(|reply| reply.wait_ms);
         if waits().any(|wait| wait == NEVER) {

@@ -1,18 +1,18 @@
-//! A list that allocates nothing while it is short, as most calls on several keys are.
+//! A list that allocates nothing while it is short, as in most calls on several keys.
 
-/// So many lie in the list itself.
+/// Number of items stored inline.
 const INLINE: usize = 8;
 
 /// The list.
 pub struct Few<T> {
     inline: [Option<T>; INLINE],
     len: usize,
-    /// What came after those.
+    /// The items after those.
     rest: Vec<T>,
 }
 
 impl<T> Few<T> {
-    /// Of nothing yet.
+    /// Creates an empty list.
     #[inline(always)]
     pub fn new() -> Self {
         Self {
@@ -22,7 +22,7 @@ impl<T> Few<T> {
         }
     }
 
-    /// Adds one at the end.
+    /// Appends an item.
     #[inline(always)]
     pub fn push(&mut self, item: T) {
         match self.inline.get_mut(self.len) {
@@ -32,12 +32,12 @@ impl<T> Few<T> {
         self.len = self.len.saturating_add(1);
     }
 
-    /// How many there are.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// In the order in which they came.
+    /// Iterates over the items in order.
     #[inline(always)]
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.inline

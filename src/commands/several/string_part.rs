@@ -1,4 +1,4 @@
-//! A limit of a call on several keys that is kept in a string, with how it stands.
+//! A limit in a call on several keys that is stored in a string, with its standing.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::{Ask, Change, Limit, Reply, Standing};
@@ -8,21 +8,21 @@ use crate::commands::string_key::{report, Counted, Open};
 use crate::server::{Call, KeyName};
 use crate::stats::Takes;
 
-/// The limit.
+/// The limit with its standing.
 pub struct StringPart<'a, L: Limit> {
     name: KeyName<'a>,
     ask: Ask,
     standing: L::Standing,
     is_new: bool,
-    /// When the key expires, in milliseconds since 1970, if it does.
+    /// The key's expiry in milliseconds since 1970, if it has one.
     expires_at: Option<i64>,
 }
 
 impl<'a, L: Counted> StringPart<'a, L> {
-    /// Reads how it stands.
+    /// Reads the standing.
     ///
     /// # Errors
-    /// The key holds something else, or the limit is none at this instant.
+    /// The key holds something else, or the limit is not valid at this time.
     #[inline(always)]
     pub fn read(
         call: &mut Call<'a>,
@@ -41,22 +41,21 @@ impl<'a, L: Counted> StringPart<'a, L> {
         })
     }
 
-    /// Where it is counted.
+    /// Returns its counters.
     pub fn counts(&self) -> &'static Takes {
         L::COUNTS
     }
 
-    /// How it stands: whether, or when, what was asked for would be taken.
+    /// Returns the reply of a peek: whether, or when, the request would be taken.
     ///
     /// # Errors
-    /// None, as the limit is one at this instant.
+    /// Never, because the limit is valid at this time.
     pub fn look(&self) -> Result<Reply, Error<'a>> {
         Ok(self.standing.look(&self.ask)?.reply)
     }
 
-    /// Makes the change that was decided on. The key is opened once more: while others were read
-    /// it could not stay open, since opening one key may remove another (see
-    /// [`Key`](crate::server::Key)).
+    /// Stores the decided change. The key is opened again: it could not stay open while others were
+    /// read, because opening one key may remove another (see [`Key`](crate::server::Key)).
     #[inline(always)]
     fn store(&self, call: &mut Call<'a>, change: Change<L::State>) -> Result<(), Error<'a>> {
         match change {
@@ -86,7 +85,8 @@ impl<'a, L: Counted> Part<'a> for StringPart<'a, L> {
         Ok(decision.reply)
     }
 
-    /// What has too little is denied as by a call of its own; what has enough has nothing to tell.
+    /// Denies this limit: if it has too little, as a call of its own would be; if it has enough,
+    /// without counting a denial.
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         if !self.has_room() {
             return self.take(call);

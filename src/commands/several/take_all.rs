@@ -1,4 +1,4 @@
-//! What the calls on several limits share: every one is charged, or none.
+//! The decision of the calls on several limits: every one is charged, or none.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
@@ -7,31 +7,31 @@ use super::reply::Replies;
 use super::small_vec::Few;
 use crate::server::Call;
 
-/// A limit of such a call, with how it stands.
+/// A limit of such a call, with its standing.
 pub trait Part<'a> {
-    /// Whether it alone would pass.
+    /// Returns whether this limit alone would pass.
     fn has_room(&self) -> bool;
 
-    /// The error of a call that finds no memory, if this limit needs new memory.
+    /// Returns the error for a call without memory, if this limit needs new memory.
     fn out_of_memory(&self) -> Option<Error<'a>>;
 
-    /// Takes what was asked for, of which is known that it is there and that there is memory.
+    /// Takes the request, after room and memory were checked.
     ///
     /// # Errors
     /// The server refuses the write.
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>>;
 
-    /// Takes nothing, and tells whether this limit alone would have passed.
+    /// Takes nothing, and returns whether this limit alone would have passed.
     ///
     /// # Errors
-    /// The server refuses to write what a clock that stepped back makes necessary.
+    /// The server refuses a write that is necessary after a clock step back.
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>>;
 }
 
-/// Takes from every limit if each has room, else from none; `taken` is what it says if it did.
+/// Takes from every limit if each has room, otherwise from none. On success the reply has `taken`.
 ///
 /// # Errors
-/// There is no memory for what is new, or the server refuses a write.
+/// There is no memory for a new key, or the server refuses a write.
 #[inline(always)]
 pub fn take_all_or_none<'a, P: Part<'a>>(
     call: &mut Call<'a>,
@@ -41,19 +41,19 @@ pub fn take_all_or_none<'a, P: Part<'a>>(
     if !parts.iter().all(P::has_room) {
         return answer(0, parts, |part| part.deny(call));
     }
-    // Asked for all before the first is written, and not again: the first ones may take the last
-    // of the memory, and the others must be written too.
+    // Check memory once, before the first write: that write may use up the remaining memory, but
+    // the others must still succeed.
     if let Some(error) = parts.iter().find_map(P::out_of_memory) {
-        // The only refusal that there is.
+        // OutOfMemory is the only possible refusal.
         call.check_memory().map_err(|_| error)?;
     }
     answer(taken, parts, |part| part.take(call))
 }
 
-/// What `reply` makes of each limit.
+/// Collects the reply of each limit.
 ///
 /// # Errors
-/// Its own.
+/// An error of `reply`.
 #[inline(always)]
 pub fn answer<'a, P>(
     taken: i64,

@@ -1,4 +1,4 @@
-//! What the commands on windows share: how a call names one, and what the server is told of that.
+//! The common arguments of the commands on windows.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::window::Quota;
@@ -11,10 +11,10 @@ use crate::stats::{self, Takes};
 /// `limit`.
 pub const LIMIT: Doc = Doc::integer(c"limit");
 
-/// The version that brought windows.
+/// The version that introduced windows.
 pub const WINDOWS_VERSION: &std::ffi::CStr = c"0.2.0";
 
-/// A window, in each of the ways in which it may be named.
+/// Documents a window, in each of its forms.
 pub const WINDOW: Doc = Doc::one_of(
     c"window",
     &[
@@ -49,7 +49,7 @@ impl Counted for sliding::Limit {
     const COUNTS: &'static Takes = &stats::WINDOWS;
 }
 
-/// `key limit window …`: the key, the window, and what follows.
+/// Parses `key limit window …` and returns the key, the window and the rest.
 #[inline(always)]
 pub fn key_and_window<'a>(
     call: &Call<'a>,

@@ -1,5 +1,5 @@
-//! `RL.WGIVE key limit window [COST n] [AT unix-ms]`: gives `n`
-//! (1) back to a window, at most to unused.
+//! `RL.WGIVE key limit window [COST n] [AT unix-ms]`: refunds `n` (default 1) to a window, at most
+//! down to unused.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -21,7 +21,7 @@ impl Command for WGive {
         since: WINDOWS_VERSION,
         access: Access::Write,
         keys: Keys::First,
-        summary: c"Gives back what was charged to a window, at most to unused.",
+        summary: c"Refunds a quota window, at most down to unused.",
         complexity: c"O(1)",
         arguments: &[
             KEY,

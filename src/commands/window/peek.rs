@@ -1,5 +1,4 @@
-//! `RL.WPEEK key limit window [COST n]`: how a window stands,
-//! changing nothing.
+//! `RL.WPEEK key limit window [COST n]`: returns the state of a window without changing it.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -20,7 +19,7 @@ impl Command for WPeek {
         since: WINDOWS_VERSION,
         access: Access::Read,
         keys: Keys::First,
-        summary: c"Tells how a window stands, changing nothing.",
+        summary: c"Returns the state of a quota window without changing it.",
         complexity: c"O(1)",
         arguments: &[KEY, LIMIT, WINDOW, COST],
         tips: Some(c"nondeterministic_output"),

@@ -20,7 +20,7 @@ impl Command for WTake {
         since: WINDOWS_VERSION,
         access: Access::Write,
         keys: Keys::First,
-        summary: c"Charges a window that tokens are taken in, or nothing if too few are left.",
+        summary: c"Charges a quota window, or nothing if too little of the quota is left.",
         complexity: c"O(1)",
         arguments: &[
             KEY,
