@@ -44,20 +44,24 @@ fn assert_runs(server: &Server, build: &Path) {
 fn exchange(server: &Server, build: &Path) {
     let build = build.to_str().expect("UTF-8");
     let give_back = format!("ACL SETUSER app {RULES}");
-    let load = format!("MODULE LOAD {build} CL.THROTTLE");
     let recipe = [
         "CLIENT KILL TYPE normal",
         "CLIENT KILL TYPE pubsub",
         "ACL SETUSER app nocommands",
         "MODULE UNLOAD rl",
-        &load,
+        "MODULE LOAD <build> CL.THROTTLE",
         &give_back,
     ];
     let mut together = redis::pipe();
     together.atomic();
     for line in recipe {
-        let words: Vec<_> = line.split(' ').collect();
-        together.cmd(words[0]).arg(&words[1..]).ignore();
+        let words = line.split(' ');
+        // The path of the library may contain spaces.
+        let mut words = words.map(|word| if word == "<build>" { build } else { word });
+        together
+            .cmd(words.next().expect("a command"))
+            .arg(words.collect::<Vec<_>>());
+        together.ignore();
     }
     let () = together.query(&mut server.connection()).expect("no error");
 }
