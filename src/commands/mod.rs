@@ -10,7 +10,7 @@ mod string_key;
 mod top;
 mod window;
 
-use crate::server::{Command, Group, SET_COMMANDS};
+use crate::server::{Command, Group, PEEK_COMMANDS, SET_COMMANDS};
 use command::served;
 
 pub use lease::occupancy::MARKER;
@@ -18,27 +18,35 @@ pub use lease::occupancy::MARKER;
 /// The commands for every server.
 pub const STANDARD: &[Command] = &[
     served::<bucket::take::Take>(),
-    served::<bucket::peek::Peek>(),
     served::<bucket::give::Give>(),
     served::<several::mtake::MTake>(),
     served::<window::take::WTake>(),
-    served::<window::peek::WPeek>(),
     served::<window::give::WGive>(),
     served::<top::Top>(),
 ];
 
-/// The commands that need more commands of the server.
-pub const GROUPS: &[Group] = &[Group {
-    name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
-    needs: SET_COMMANDS,
-    commands: &[
-        served::<lease::acquire::Acquire>(),
-        served::<lease::renew::Renew>(),
-        served::<lease::release::Release>(),
-        served::<lease::list::List>(),
-        served::<several::all::All>(),
-    ],
-}];
+/// Those that need more of the server.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: c"RL.PEEK and RL.WPEEK",
+        needs: PEEK_COMMANDS,
+        commands: &[
+            served::<bucket::peek::Peek>(),
+            served::<window::peek::WPeek>(),
+        ],
+    },
+    Group {
+        name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
+        needs: SET_COMMANDS,
+        commands: &[
+            served::<lease::acquire::Acquire>(),
+            served::<lease::renew::Renew>(),
+            served::<lease::release::Release>(),
+            served::<lease::list::List>(),
+            served::<several::all::All>(),
+        ],
+    },
+];
 
 /// The commands that are registered only if the module is loaded with their name as an argument.
 pub const OPTIONAL: &[Command] = &[served::<bucket::throttle::Throttle>()];

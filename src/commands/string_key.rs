@@ -227,6 +227,7 @@ pub fn refused<'a, L: Limit>(refusal: Refusal, name: KeyName<'a>) -> Error<'a> {
             wanted: L::State::NAME,
         },
         Refusal::OutOfMemory => Error::OutOfMemory(key),
+        Refusal::ReadFailed => Error::ReadFailed(key),
         Refusal::WriteFailed => Error::WriteFailed(key),
     }
 }

@@ -30,11 +30,13 @@ list! {
     RedisModule_CallReplyArrayElement
     RedisModule_CallReplyInteger
     RedisModule_CallReplyStringPtr
+    RedisModule_CallReplyType
     RedisModule_CloseKey
     RedisModule_CreateCommand
     RedisModule_CreateString
     RedisModule_CreateStringFromCallReply
     RedisModule_CreateStringFromLongLong
+    RedisModule_DbSize
     RedisModule_DeleteKey
     RedisModule_FreeCallReply
     RedisModule_FreeServerInfo
@@ -43,6 +45,7 @@ list! {
     RedisModule_GetExpire
     RedisModule_GetLFU
     RedisModule_GetLRU
+    RedisModule_GetSelectedDb
     RedisModule_GetServerInfo
     RedisModule_InfoAddFieldCString
     RedisModule_InfoAddFieldULongLong
@@ -61,6 +64,8 @@ list! {
     RedisModule_ReplyWithLongLong
     RedisModule_ReplyWithSimpleString
     RedisModule_ReplyWithStringBuffer
+    RedisModule_SelectDb
+    RedisModule_ServerInfoGetFieldC
     RedisModule_ServerInfoGetFieldUnsigned
     RedisModule_SetExpire
     RedisModule_SetLFU

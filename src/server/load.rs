@@ -16,8 +16,8 @@ use super::{clock, replication, replication_needed, OK};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
-/// Commands that are registered only if the server has the commands that their effects replicate
-/// as.
+/// Commands that are registered only if the server has the commands that they call, or that their
+/// effects replicate as.
 pub struct Group {
     /// Their names, for the log.
     pub name: &'static CStr,
@@ -269,8 +269,7 @@ unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
     let texts = [
         (c"%s are left out:", group.name),
         (
-            c"this server has no command %s (rename-command?), without which they could not be \
-              replicated or persisted",
+            c"this server has no command %s (rename-command?), which they call or are replicated as",
             missing,
         ),
     ];

@@ -1,10 +1,27 @@
 //! Checks for the memory of a new key.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::os::raw::c_int;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use redis_module::raw;
 
 use super::api::api;
+use super::OK;
+
+/// The server has not reported a tick yet: nothing is remembered.
+const NO_TICKS: u8 = 0;
+/// Not known since the last tick.
+const UNKNOWN: u8 = 1;
+/// Since the last tick there was a key to evict.
+const CAN_EVICT: u8 = 2;
+
+static EVICTION: AtomicU8 = AtomicU8::new(NO_TICKS);
+
+/// A tick of the server's timer (ten a second): what was known is forgotten.
+pub(super) fn tick() {
+    EVICTION.store(UNKNOWN, Ordering::Relaxed);
+}
 
 /// Returns whether the server would refuse a `SET` of a new key because memory is used up.
 ///
@@ -16,51 +33,90 @@ pub(super) unsafe fn is_used_up(ctx: *mut raw::RedisModuleCtx) -> bool {
     let full = flags & raw::REDISMODULE_CTX_FLAGS_OOM != 0;
     let evicts = flags & raw::REDISMODULE_CTX_FLAGS_EVICT != 0;
     // SAFETY: guaranteed by the caller.
-    full && !(evicts && unsafe { can_evict(ctx) })
+    full && !(evicts && unsafe { could_evict(ctx) })
+}
+
+/// Returns whether there was a key to evict since the last tick.
+///
+/// Only a yes is remembered. A stale yes writes a key although memory has just run out, as a `SET` in
+/// the same pipeline would; a stale no would refuse what a `SET` is granted.
+///
+/// # Safety
+/// `ctx` must be that of the call in progress.
+unsafe fn could_evict(ctx: *mut raw::RedisModuleCtx) -> bool {
+    let known = EVICTION.load(Ordering::Relaxed);
+    if known == CAN_EVICT {
+        return true;
+    }
+    // SAFETY: guaranteed by the caller.
+    let can = unsafe { can_evict(ctx) };
+    if can && known == UNKNOWN {
+        EVICTION.store(CAN_EVICT, Ordering::Relaxed);
+    }
+    can
 }
 
 /// Returns whether there is a key that the eviction policy may remove.
 ///
-/// The server evicts before it runs a command. Above the limit it then either has no such key left,
-/// and refuses a `SET`, or ran out of time, and accepts it. It does not expose that decision to
-/// modules, but it does expose the number of keys.
+/// The server evicts before it runs a command. Above the limit it then either has no such key
+/// left, and refuses a `SET`, or ran out of time, and accepts it. It does not expose that decision to
+/// modules, but it does expose the number of keys, without the command INFO, which may be renamed.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress.
+#[cold]
 unsafe fn can_evict(ctx: *mut raw::RedisModuleCtx) -> bool {
-    const VOLATILE: &[u8] = b"maxmemory_policy:volatile";
-    let is_volatile = |info: &[u8]| info.windows(VOLATILE.len()).any(|part| part == VOLATILE);
-    // SAFETY: guaranteed by the caller.
-    let volatile_only = unsafe { info(ctx, c"memory", is_volatile) };
-    // `db0:keys=1,expires=0,…`
-    let count: &[u8] = if volatile_only { b"expires=" } else { b"keys=" };
-    let is_some = |part: &[u8]| matches!(part.strip_prefix(count), Some([b'1'..=b'9']));
-    let counts = |info: &[u8]| info.windows(count.len().saturating_add(1)).any(is_some);
-    // SAFETY: guaranteed by the caller.
-    unsafe { info(ctx, c"keyspace", counts) }
+    // SAFETY: guaranteed by the caller. The client's database is the same afterwards.
+    unsafe {
+        let volatile = |policy: &[u8]| policy.starts_with(b"volatile");
+        let volatile_only = field(ctx, c"memory", c"maxmemory_policy", volatile);
+        let selected = api!(RedisModule_GetSelectedDb(ctx));
+        let mut database: c_int = 0;
+        let mut can = false;
+        while !can && api!(RedisModule_SelectDb(ctx, database)) == OK {
+            can = api!(RedisModule_DbSize(ctx)) > 0
+                && (!volatile_only || has_expiring_key(ctx, database));
+            database = database.saturating_add(1);
+        }
+        api!(RedisModule_SelectDb(ctx, selected));
+        can
+    }
 }
 
-/// What `look` finds in a section of INFO; `false` if the server does not tell.
+/// Returns whether a database has a key with an expiry.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress.
-unsafe fn info(
+unsafe fn has_expiring_key(ctx: *mut raw::RedisModuleCtx, database: c_int) -> bool {
+    const COUNT: &[u8] = b"expires=";
+    // `keys=1,expires=0,…`
+    let is_some = |part: &[u8]| matches!(part.strip_prefix(COUNT), Some([b'1'..=b'9', ..]));
+    let name = CString::new(format!("db{database}")).unwrap_or_default();
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        field(ctx, c"keyspace", &name, |counts| {
+            counts.split(|&byte| byte == b',').any(is_some)
+        })
+    }
+}
+
+/// Returns what `look` makes of a field in a section of INFO; `false` if there is no such field.
+///
+/// # Safety
+/// `ctx` must be that of the call in progress.
+unsafe fn field(
     ctx: *mut raw::RedisModuleCtx,
     section: &CStr,
+    name: &CStr,
     look: impl FnOnce(&[u8]) -> bool,
 ) -> bool {
-    // SAFETY: guaranteed by the caller; `c` stands for one C string. The reply's bytes live until it
-    // is freed, which is after they were looked at.
+    // SAFETY: guaranteed by the caller. The text lives until the information is freed, which is after it
+    // was looked at.
     unsafe {
-        let (info, section) = (c"INFO".as_ptr(), section.as_ptr());
-        let reply = api!(RedisModule_Call(ctx, info, c"c".as_ptr(), section));
-        if reply.is_null() {
-            return false;
-        }
-        let mut len = 0;
-        let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
-        let found = !start.is_null() && look(std::slice::from_raw_parts(start.cast(), len));
-        api!(RedisModule_FreeCallReply(reply));
+        let info = api!(RedisModule_GetServerInfo(ctx, section.as_ptr()));
+        let text = api!(RedisModule_ServerInfoGetFieldC(info, name.as_ptr()));
+        let found = !text.is_null() && look(CStr::from_ptr(text).to_bytes());
+        api!(RedisModule_FreeServerInfo(ctx, info));
         found
     }
 }

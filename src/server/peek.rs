@@ -1,5 +1,7 @@
 //! Reads a key without side effects.
 
+use std::ffi::CStr;
+
 use redis_module::raw;
 
 use super::api::api;
@@ -9,7 +11,10 @@ use super::eviction_stats::{Usage, UNSEEN};
 use super::expiry;
 use super::refusal::Refusal;
 
-/// The maximum length of a string that is read.
+/// The server commands that [`Call::peek`] calls by name.
+pub const PEEK_COMMANDS: &[&CStr] = &[c"GET"];
+
+/// The longest string that is looked at.
 pub const MAX_LEN: usize = 160;
 
 /// A copy of a short string.
@@ -32,7 +37,7 @@ impl Call<'_> {
     /// (after a load, or on a replica), which takes memory and changes its time of last use.
     ///
     /// # Errors
-    /// It is of another type than a string, or of a length that is not accepted.
+    /// It is of another type than a string, or of a length that is not accepted, or cannot be read.
     pub fn peek(
         &mut self,
         name: &Argument<'_>,
@@ -45,7 +50,7 @@ impl Call<'_> {
         if !usage.is_recent() {
             self.restore(name, &usage);
         }
-        Ok(copy)
+        copy
     }
 
     /// Returns the usage record of such a string, or `None` if there is none.
@@ -90,27 +95,19 @@ impl Call<'_> {
         }
     }
 
-    fn get(&mut self, name: &Argument<'_>) -> Option<Copy> {
+    /// The server's `GET`, whose absence must not be taken for the key's.
+    fn get(&mut self, name: &Argument<'_>) -> Result<Option<Copy>, Refusal> {
         // SAFETY: ctx and name belong to the call in progress; `s` stands for one string object.
-        // The reply's bytes live until it is freed, which is after they were copied.
+        // The reply is freed after it was copied.
         unsafe {
             let get = c"GET".as_ptr();
             let reply = api!(RedisModule_Call(self.ctx, get, c"s".as_ptr(), name.string));
             if reply.is_null() {
-                return None;
+                return Err(Refusal::ReadFailed);
             }
-            let mut len = 0;
-            let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
-            let mut copy = Copy {
-                bytes: [0; MAX_LEN],
-                len: 0,
-            };
-            if !start.is_null() && len <= MAX_LEN {
-                std::ptr::copy_nonoverlapping(start.cast(), copy.bytes.as_mut_ptr(), len);
-                copy.len = len;
-            }
+            let copy = copy_of(reply);
             api!(RedisModule_FreeCallReply(reply));
-            (!start.is_null()).then_some(copy)
+            copy
         }
     }
 
@@ -126,5 +123,28 @@ impl Call<'_> {
             usage.restore(key);
             api!(RedisModule_CloseKey(key));
         }
+    }
+}
+
+/// Returns a copy of a string reply; `None` for the null reply of a key that has just expired.
+///
+/// # Safety
+/// `reply` must be that of a call that has returned.
+unsafe fn copy_of(reply: *mut raw::RedisModuleCallReply) -> Result<Option<Copy>, Refusal> {
+    // SAFETY: guaranteed by the caller. The bytes live as long as the reply, and fit the copy.
+    unsafe {
+        match api!(RedisModule_CallReplyType(reply)) as isize {
+            raw::REDISMODULE_REPLY_STRING => {}
+            raw::REDISMODULE_REPLY_NULL => return Ok(None),
+            _ => return Err(Refusal::ReadFailed),
+        }
+        let mut len = 0;
+        let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
+        let mut bytes = [0; MAX_LEN];
+        if start.is_null() || len > MAX_LEN {
+            return Err(Refusal::ReadFailed);
+        }
+        std::ptr::copy_nonoverlapping(start.cast(), bytes.as_mut_ptr(), len);
+        Ok(Some(Copy { bytes, len }))
     }
 }

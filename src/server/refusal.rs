@@ -7,7 +7,9 @@ pub enum Refusal {
     WrongType,
     /// It holds a string of a length that is not accepted.
     OtherLength,
-    /// It would be a new key, and the server's memory is used up.
+    /// The server does not tell what it holds.
+    ReadFailed,
+    /// It would be new, and the server's memory is used up.
     OutOfMemory,
     /// The server refused the write.
     WriteFailed,

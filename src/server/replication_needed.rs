@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use redis_module::raw;
 
 use super::api::api;
+use super::memory;
 
 const UNKNOWN: u8 = 0;
 const READ: u8 = 1;
@@ -62,10 +63,14 @@ pub(super) unsafe fn watch(ctx: *mut raw::RedisModuleCtx) {
 
 unsafe extern "C" fn forget(
     _ctx: *mut raw::RedisModuleCtx,
-    _event: raw::RedisModuleEvent,
+    event: raw::RedisModuleEvent,
     _subevent: u64,
     _data: *mut c_void,
 ) {
+    if event.id == raw::REDISMODULE_EVENT_CRON_LOOP {
+        // The server keeps one callback per event and module.
+        memory::tick();
+    }
     READERS.store(UNKNOWN, Ordering::Relaxed);
 }
 

@@ -98,3 +98,40 @@ fn a_load_that_failed_leaves_nothing_that_the_server_might_call() {
     c.call::<()>(&["MODULE", "LOAD", library]);
     assert_eq!(c.take("k 1/d 5")[..3], [1, 5, 4]);
 }
+
+/// A peek that took a missing GET for a missing key would reply that every bucket is full.
+#[test]
+fn without_get_there_are_no_peeks_and_the_log_says_so() {
+    let server = Launch::default()
+        .with(&["--rename-command", "GET", ""])
+        .start();
+    let mut c = server.connection();
+    for peek in ["RL.PEEK k 1/d 5", "RL.WPEEK k 5 1d"] {
+        let error = c.error(peek);
+        assert!(error.starts_with("ERR unknown command"), "{error}");
+    }
+    let log = server.log();
+    assert!(log.contains("RL.PEEK and RL.WPEEK are left out"), "{log}");
+    assert!(log.contains("no command GET "), "{log}");
+
+    assert_eq!(c.take("k 1/d 5 COST 5")[..3], [5, 5, 0]);
+    assert_eq!(c.take("k 1/d 5")[..3], [0, 5, 0]);
+    let error = c.error("RL.WTAKE k 5 1d");
+    assert!(error.starts_with("ERR key 'k' holds "), "{error}");
+}
+
+/// The command that GET's name was given to is not taken for it.
+#[test]
+fn a_peek_where_get_is_another_command_is_an_error() {
+    let server = Launch::default()
+        .with(&["--rename-command", "GET", "PLAINGET"])
+        .with(&["--rename-command", "STRLEN", "GET"])
+        .start();
+    let mut c = server.connection();
+    c.take("k 1/d 5 COST 5");
+    let error = c.error("RL.PEEK k 1/d 5");
+    assert!(
+        error.starts_with("ERR key 'k' could not be read"),
+        "{error}"
+    );
+}

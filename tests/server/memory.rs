@@ -222,6 +222,22 @@ fn at_maxmemory_scripts_with_flags_and_functions_must_allow_it() {
     assert_eq!(c.ask::<Reply>("FCALL easy 0")[0], 1);
 }
 
+/// INFO may be renamed away, and costs as much as three takes.
+#[test]
+fn a_new_bucket_that_evicts_another_is_not_refused_and_asks_no_info() {
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        let server = launch().start();
+        limit_memory(&server, policy);
+        spread(&mut server.connection(), 60_000);
+        assert!(server.count("evicted_keys") > 0, "{policy}");
+        let stats: String = server.ask("INFO commandstats");
+        let mut lines = stats.lines();
+        let calls = lines.find_map(|line| line.strip_prefix("cmdstat_info:calls="));
+        let calls = calls.and_then(|line| line.split(',').next()?.parse::<u64>().ok());
+        assert!(calls.expect("the test's own") < 100, "{policy}: {calls:?}");
+    }
+}
+
 /// A bucket that is evicted at once would limit nothing.
 #[test]
 fn where_nothing_can_be_evicted_a_new_bucket_is_refused_and_not_lost() {

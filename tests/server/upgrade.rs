@@ -36,6 +36,8 @@ fn other_build(server: &Server) -> PathBuf {
 fn assert_runs(server: &Server, build: &Path) {
     let process = server.count("process_id");
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("a process");
+    // The path may be that of a link.
+    let build = fs::canonicalize(build).expect("the library");
     assert!(maps.contains(build.to_str().expect("UTF-8")));
 }
 

@@ -78,6 +78,7 @@ pub fn refused<'a>(refusal: Refusal, name: &Argument<'a>) -> Error<'a> {
     match refusal {
         Refusal::WrongType | Refusal::OtherLength => Error::WrongType(key),
         Refusal::OutOfMemory => Error::NoMemoryForLease(key),
+        Refusal::ReadFailed => Error::ReadFailed(key),
         Refusal::WriteFailed => Error::WriteFailed(key),
     }
 }

@@ -81,6 +81,8 @@ pub enum Error<'a> {
     OutOfMemory(&'a [u8]),
     /// The lease is new, and the server's memory is used up.
     NoMemoryForLease(&'a [u8]),
+    /// The server did not return the key's value.
+    ReadFailed(&'a [u8]),
     /// The server refused to write the key.
     WriteFailed(&'a [u8]),
 }
@@ -234,6 +236,11 @@ impl fmt::Display for Error<'_> {
             Self::OutOfMemory(key) => write!(
                 f,
                 "OOM command not allowed when used memory > 'maxmemory': key '{}' would be new",
+                Shown(key)
+            ),
+            Self::ReadFailed(key) => write!(
+                f,
+                "ERR key '{}' could not be read: the server's command GET failed",
                 Shown(key)
             ),
             Self::WriteFailed(key) => write!(f, "ERR key '{}' could not be written", Shown(key)),
