@@ -50,6 +50,14 @@ pub const MAX_TTL_MS: u64 = MAX_TTL_DAYS * MILLIS_PER_DAY;
 pub const MAX_TOKEN_LEN: usize = 128;
 /// The most tokens in a call.
 pub const MAX_TOKENS_A_CALL: usize = 128;
+/// Maximum number of different rooms among the waiters of a key: bounds a scan over the rooms.
+pub const MAX_ROOMS: usize = 64;
+/// Maximum number of waiters that one command or timer run serves for a key: bounds its time.
+pub const MAX_GRANTS: usize = 128;
+/// The longest wait for a slot, in milliseconds: one hour.
+pub const MAX_SLOT_WAIT_MS: u64 = MILLIS_PER_HOUR;
+/// Maximum number of callers that may wait for a slot, in all and for one key.
+pub const MAX_WAITERS: u64 = 100_000;
 /// The default number of leases that RL.LEASES returns.
 pub const LEASES_TOLD: u64 = 100;
 

@@ -4,6 +4,7 @@
 //! - [`bounds`]: the accepted ranges, and the constants that all kinds share.
 //! - [`kinds`]: the kinds of limit, and their common traits.
 //! - [`grammar`]: the text of a call, its errors and their texts.
+//! - [`waiting`]: the callers that wait for a slot, in the order in which they are served.
 //! - [`sketch`]: the top denied keys; [`hash`]: fast hashes of keys.
 
 #![forbid(unsafe_code)]
@@ -22,3 +23,4 @@ pub mod grammar;
 pub mod hash;
 pub mod kinds;
 pub mod sketch;
+pub mod waiting;

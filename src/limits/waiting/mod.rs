@@ -1,0 +1,4 @@
+//! The callers that wait for a slot: one queue for each key, and all of them.
+
+pub mod queue;
+pub mod queues;

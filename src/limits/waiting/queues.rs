@@ -1,0 +1,221 @@
+//! The queues of all keys, with the timeouts of their waiters and the times at which a key is worth
+//! another check.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::queue::{Queue, Ticket, Waiter};
+
+/// Identifies the queue of a key. A queue that was empty is forgotten; its key's next one has
+/// another identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(u64);
+
+/// A key with waiters.
+#[derive(Debug)]
+pub struct Place<W> {
+    /// The database.
+    pub db: i32,
+    /// The key's name.
+    pub key: Arc<[u8]>,
+    /// Its waiters.
+    pub queue: Queue<W>,
+    /// When the next in line could be served, as set by [`Queues::set_due`].
+    due: Option<i64>,
+}
+
+/// The queues of all keys.
+#[derive(Debug)]
+pub struct Queues<W> {
+    places: BTreeMap<QueueId, Place<W>>,
+    names: HashMap<i32, HashMap<Arc<[u8]>, QueueId>>,
+    tickets: HashMap<Ticket, QueueId>,
+    timeouts: BTreeSet<(u64, Ticket)>,
+    dues: BTreeSet<(i64, QueueId)>,
+    /// The last queue that [`Queues::turn`] returned.
+    checked: Option<QueueId>,
+    last: u64,
+}
+
+/// Why a caller cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// As many callers as it named wait for this key.
+    Queue,
+    /// As many callers as are allowed wait in all.
+    Server,
+    /// Its room would be one too many.
+    Rooms,
+}
+
+/// How many callers may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// For this key, as the caller named it.
+    pub queue: Option<u64>,
+    /// In all.
+    pub server: usize,
+}
+
+impl<W> Default for Queues<W> {
+    fn default() -> Self {
+        Self {
+            places: BTreeMap::new(),
+            names: HashMap::new(),
+            tickets: HashMap::new(),
+            timeouts: BTreeSet::new(),
+            dues: BTreeSet::new(),
+            checked: None,
+            last: 0,
+        }
+    }
+}
+
+impl<W> Queues<W> {
+    /// Returns the number of waiters of all keys.
+    pub fn len(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// Returns whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    /// Returns the queue of a key that has waiters.
+    pub fn find(&self, db: i32, key: &[u8]) -> Option<QueueId> {
+        self.names.get(&db)?.get(key).copied()
+    }
+
+    /// Returns a queue with its key.
+    pub fn place(&self, id: QueueId) -> Option<&Place<W>> {
+        self.places.get(&id)
+    }
+
+    /// Returns the queue that a waiter is in.
+    pub fn queue_of(&self, ticket: Ticket) -> Option<QueueId> {
+        self.tickets.get(&ticket).copied()
+    }
+
+    /// Returns a waiter.
+    pub fn waiter(&self, ticket: Ticket) -> Option<&Waiter<W>> {
+        self.place(self.queue_of(ticket)?)?.queue.waiter(ticket)
+    }
+
+    /// Returns whether a caller with this room can wait for a key.
+    ///
+    /// # Errors
+    /// Too many callers wait already, or there are too many rooms.
+    pub fn check(&self, db: i32, key: &[u8], room: u64, bounds: Bounds) -> Result<(), Full> {
+        let queue = self.find(db, key).and_then(|id| self.place(id));
+        let waiting = queue.map_or(0, |place| place.queue.len());
+        if bounds.queue.is_some_and(|most| waiting as u64 >= most) {
+            return Err(Full::Queue);
+        }
+        if self.len() >= bounds.server {
+            return Err(Full::Server);
+        }
+        match queue.is_none_or(|place| place.queue.has_place(room)) {
+            true => Ok(()),
+            false => Err(Full::Rooms),
+        }
+    }
+
+    /// Adds a waiter, for which [`check`](Self::check) found a place.
+    pub fn join(&mut self, db: i32, key: &[u8], waiter: Waiter<W>) -> Ticket {
+        self.last = self.last.saturating_add(1);
+        let ticket = Ticket(self.last);
+        let id = match self.find(db, key) {
+            Some(id) => id,
+            None => self.open(db, key, QueueId(self.last)),
+        };
+        self.tickets.insert(ticket, id);
+        self.timeouts.insert((waiter.until, ticket));
+        if let Some(place) = self.places.get_mut(&id) {
+            place.queue.join(ticket, waiter);
+        }
+        ticket
+    }
+
+    fn open(&mut self, db: i32, key: &[u8], id: QueueId) -> QueueId {
+        let key: Arc<[u8]> = key.into();
+        let names = self.names.entry(db).or_default();
+        names.insert(Arc::clone(&key), id);
+        let place = Place {
+            db,
+            key,
+            queue: Queue::default(),
+            due: None,
+        };
+        self.places.insert(id, place);
+        id
+    }
+
+    /// Removes and returns a waiter. A queue ends with its last one.
+    pub fn leave(&mut self, ticket: Ticket) -> Option<Waiter<W>> {
+        let id = self.tickets.remove(&ticket)?;
+        let place = self.places.get_mut(&id)?;
+        let waiter = place.queue.leave(ticket)?;
+        self.timeouts.remove(&(waiter.until, ticket));
+        if place.queue.is_empty() {
+            self.close(id);
+        }
+        Some(waiter)
+    }
+
+    fn close(&mut self, id: QueueId) {
+        self.set_due(id, None);
+        let Some(place) = self.places.remove(&id) else {
+            return;
+        };
+        if let Some(names) = self.names.get_mut(&place.db) {
+            names.remove(&place.key);
+            if names.is_empty() {
+                self.names.remove(&place.db);
+            }
+        }
+        if self.is_empty() {
+            // Returns the memory of a crowd that has gone.
+            self.names = HashMap::new();
+            self.tickets = HashMap::new();
+        }
+    }
+
+    /// Returns when the first waiter stops waiting, with the waiter.
+    pub fn first_timeout(&self) -> Option<(u64, Ticket)> {
+        self.timeouts.first().copied()
+    }
+
+    /// Sets the time at which the next in line of a queue could be served; `None` if never.
+    pub fn set_due(&mut self, id: QueueId, due: Option<i64>) {
+        let Some(place) = self.places.get_mut(&id) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut place.due, due) {
+            self.dues.remove(&(before, id));
+        }
+        self.dues.extend(due.map(|due| (due, id)));
+    }
+
+    /// Returns the earliest time at which the next in line of a queue could be served, with the
+    /// queue.
+    pub fn first_due(&self) -> Option<(i64, QueueId)> {
+        self.dues.first().copied()
+    }
+
+    /// Returns the next queue in turn to be checked. Each is returned once before any is again,
+    /// whatever comes and goes meanwhile.
+    pub fn turn(&mut self) -> Option<QueueId> {
+        let after = self.checked.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.places.range((after, Bound::Unbounded)).next();
+        let next = next.or_else(|| self.places.first_key_value());
+        self.checked = next.map(|(&id, _)| id);
+        self.checked
+    }
+
+    /// Returns the number of keys that have waiters.
+    pub fn keys(&self) -> usize {
+        self.places.len()
+    }
+}
