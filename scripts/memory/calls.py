@@ -108,6 +108,7 @@ def leases():
             KEYS, tokens, ["10ms", "1h", "30d", "9ms", "x"], ["0", "2", "100000", "-1"]):
         yield ["RL.ACQUIRE", key, limit, ttl, token]
         yield ["RL.ACQUIRE", key, limit, ttl, token, "KEEP", "1"]
+        yield ["RL.ACQUIRE", key, limit, ttl, token, "NX"]
     for n in range(200):
         yield ["RL.ACQUIRE", "many", "150", "1h", f"t{n}"]
         yield ["ZADD", "many", str(n + 1), f"dead{n}"]

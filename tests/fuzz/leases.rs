@@ -84,6 +84,10 @@ fn read(words: &[Vec<u8>]) -> Result<Call, &'static str> {
     };
     match (words[0].to_uppercase().as_str(), &words[1..]) {
         ("RL.ACQUIRE", [_, slots, time, token, rest @ ..]) => {
+            let nx = rest
+                .first()
+                .is_some_and(|word| word.eq_ignore_ascii_case("NX"));
+            let rest = rest.get(usize::from(nx)..).unwrap_or_default();
             let keep = option(rest, "KEEP", 100_000_000_000)?.unwrap_or(0);
             let (limit, ttl) = (limit(slots)?, ttl(time)?);
             let token = tokens(&[token])?.remove(0);
@@ -92,6 +96,7 @@ fn read(words: &[Vec<u8>]) -> Result<Call, &'static str> {
                 keep,
                 ttl,
                 token,
+                nx,
             })
         }
         ("RL.RENEW", [_, time, rest @ ..]) if !rest.is_empty() => {
@@ -121,6 +126,10 @@ fn any(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
     let token = random.one_of(&TOKENS);
     let texts: Vec<&str> = match random.below(12) {
         0..6 if random.once_in(4) => vec!["RL.ACQUIRE", "", &limit, ttl, token, "keep", "1"],
+        0..6 if random.once_in(4) => vec!["RL.ACQUIRE", "", &limit, ttl, token, "nx"],
+        0..6 if random.once_in(8) => {
+            vec!["RL.ACQUIRE", "", &limit, ttl, token, "NX", "KEEP", "1"]
+        }
         0..6 => vec!["rl.acquire", "", &limit, ttl, token],
         6..8 => vec!["RL.RENEW", "", ttl, token, random.one_of(&TOKENS)],
         8..10 => vec!["RL.RELEASE", "", token, random.one_of(&TOKENS)],

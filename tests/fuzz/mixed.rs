@@ -427,6 +427,7 @@ impl Lease {
             keep: self.keep,
             ttl: self.ttl,
             token: self.token.clone(),
+            nx: false,
         };
         let outcome = model.outcome(&acquire, now);
         let says: [i64; 5] = outcome.says.try_into().expect("five integers");

@@ -22,6 +22,7 @@ pub enum Call {
         keep: i64,
         ttl: i64,
         token: String,
+        nx: bool,
     },
     Renew {
         ttl: i64,
@@ -75,9 +76,13 @@ impl Model {
                 keep,
                 ttl,
                 token,
+                nx,
             } => {
                 let renews = is_live(token);
-                if renews || held + 1 + keep <= *limit {
+                if renews && *nx {
+                    let free = (limit - held).max(0);
+                    vec![0, *limit, free, self.ends[token] - now, reset(&after)]
+                } else if renews || held + 1 + keep <= *limit {
                     let old = if renews { self.ends[token] } else { 0 };
                     after.insert(token.clone(), old.max(now + ttl));
                     let held = held + i64::from(!renews);

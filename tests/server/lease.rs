@@ -110,6 +110,29 @@ fn acquiring_with_a_live_token_renews_it_and_takes_no_second_slot() {
     assert_eq!(leases(&mut c, "k", 1).0, 1);
 }
 
+#[test]
+fn acquire_with_nx_is_denied_while_its_token_holds_a_slot_and_writes_nothing() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 2 1h a NX")[..4], [1, 2, 1, 0]);
+    let before = dump(&mut c, "k");
+    for call in ["2 1h a NX", "0 1h a NX", "9 2h a NX KEEP 1"] {
+        let [taken, _, _, wait_ms, reset_ms] = c.ask::<Reply>(&format!("RL.ACQUIRE k {call}"));
+        assert_eq!(taken, 0, "{call}");
+        assert_about(wait_ms, LONG_MS);
+        assert_about(reset_ms, LONG_MS);
+    }
+    assert_eq!(dump(&mut c, "k"), before);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 2 2h b NX")[..3], [1, 2, 0]);
+    let [taken, _, _, wait_ms, _] = c.ask::<Reply>("RL.ACQUIRE k 2 1h c NX");
+    assert_eq!(taken, 0);
+    assert_about(wait_ms, LONG_MS);
+    c.ask::<()>("ZADD k +inf a");
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 2 1h a NX")[..4], [0, 2, 0, -1]);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a"), 1);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 2 1h a nx")[0], 1);
+}
+
 /// The clock, which the server's is too, is read before and after: never a slot before the end, at the latest the
 /// first call after it finds it free.
 #[test]
@@ -337,7 +360,7 @@ fn errors_say_what_is_accepted() {
         (
             "RL.ACQUIRE",
             vec![],
-            "ERR usage: RL.ACQUIRE key limit ttl token [KEEP n]",
+            "ERR usage: RL.ACQUIRE key limit ttl token [KEEP n] [NX]",
         ),
         ("RL.ACQUIRE", vec!["k", "1", "1m"], "ERR usage: RL.ACQUIRE"),
         (
@@ -392,12 +415,17 @@ fn errors_say_what_is_accepted() {
         (
             "RL.ACQUIRE",
             vec!["k", "1", "1m", "t", "COST", "1"],
-            "ERR syntax error: unknown option 'COST'; accepted: KEEP n",
+            "ERR syntax error: unknown option 'COST'; accepted: KEEP n, NX",
         ),
         (
             "RL.ACQUIRE",
             vec!["k", "1", "1m", "t", "KEEP", "1", "keep", "1"],
             "ERR syntax error: option 'keep' is given twice",
+        ),
+        (
+            "RL.ACQUIRE",
+            vec!["k", "1", "1m", "t", "NX", "KEEP", "1", "nx"],
+            "ERR syntax error: option 'nx' is given twice",
         ),
         (
             "RL.RENEW",

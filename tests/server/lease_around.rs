@@ -378,9 +378,9 @@ fn the_server_knows_keys_flags_and_documentation() {
     let commands: [Known; 4] = [
         (
             "RL.ACQUIRE",
-            &["k", "5", "1m", "t", "KEEP", "1"],
+            &["k", "5", "1m", "t", "KEEP", "1", "NX"],
             &["write", "fast"],
-            &["key", "limit", "ttl", "token", "KEEP"],
+            &["key", "limit", "ttl", "token", "KEEP", "NX"],
         ),
         (
             "RL.RENEW",
@@ -439,11 +439,12 @@ fn events_counts_and_the_keys_denied_most_tell_what_happened() {
     events
         .psubscribe("__keyevent@0__:*")
         .expect("a subscription");
-    let calls: [(&str, &[&str]); 12] = [
+    let calls: [(&str, &[&str]); 13] = [
         ("RL.ACQUIRE k 1 1h b", &["rl.acquire"]),
         ("RL.ACQUIRE k 2 10ms a", &["rl.acquire"]),
         ("RL.ACQUIRE k 1 1h c", &["rl.deny"]),
         ("RL.ACQUIRE k 1 1h b", &["rl.acquire"]),
+        ("RL.ACQUIRE k 1 1h b NX", &["rl.deny"]),
         ("RL.RENEW k 2h b none", &["rl.acquire"]),
         ("RL.RENEW k 2h none", &[]),
         ("RL.LEASES k 1", &[]),
@@ -474,13 +475,13 @@ fn events_counts_and_the_keys_denied_most_tell_what_happened() {
     }
     let told = ["acquired", "denied", "renewed", "released", "trimmed"]
         .map(|name| server.count(&format!("rl_lease_{name}")));
-    assert_eq!(told, [3, 2, 2, 2, 1]);
+    assert_eq!(told, [3, 3, 2, 2, 1]);
     assert_eq!(
         server.count("rl_takes_allowed") + server.count("rl_takes_denied"),
         0
     );
     let top: Vec<(String, i64, i64, i64)> = c.ask("RL.TOP");
-    assert_eq!((top[0].0.as_str(), top[0].1), ("k", 2));
+    assert_eq!((top[0].0.as_str(), top[0].1), ("k", 3));
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn random_call(dice: &mut Dice) -> Call {
             keep: [0, 0, 0, 1, 3][dice.roll(0..5) as usize],
             ttl,
             token: tokens[0].clone(),
+            nx: dice.roll(0..3) == 0,
         },
         11..14 => Call::Renew { ttl, tokens },
         14..16 => Call::Release { tokens },
@@ -52,6 +53,7 @@ fn send(c: &mut Connection, key: &str, call: &Call) -> Said {
             keep,
             ttl,
             token,
+            nx,
         } => {
             pipe.cmd("RL.ACQUIRE")
                 .arg(key)
@@ -60,6 +62,9 @@ fn send(c: &mut Connection, key: &str, call: &Call) -> Said {
                 .arg(token);
             if *keep > 0 {
                 pipe.arg("KEEP").arg(keep);
+            }
+            if *nx {
+                pipe.arg("NX");
             }
         }
         Call::Renew { ttl, tokens } => {

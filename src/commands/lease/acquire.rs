@@ -1,5 +1,5 @@
-//! `RL.ACQUIRE key limit ttl token [KEEP n]`: acquires a slot for `token`, or none. A token that
-//! holds a slot renews it.
+//! `RL.ACQUIRE key limit ttl token [KEEP n] [NX]`: acquires a slot for `token`, or none. A token
+//! that holds a slot renews it, or with NX is denied.
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::options::{Name, Options};
@@ -9,7 +9,7 @@ use super::occupancy::refused;
 use super::set::LeaseSet;
 use super::slot::{report, SlotRequest};
 use crate::commands::command::{Command, KEEP, KEY, LEASES_VERSION, LIMIT, TOKEN, TTL};
-use crate::server::{Access, Call, Description, Keys};
+use crate::server::{Access, Call, Description, Doc, Keys};
 
 /// The command.
 pub struct Acquire;
@@ -22,18 +22,25 @@ impl Command for Acquire {
         keys: Keys::First,
         summary: c"Acquires one of a limited number of slots for a token, or renews its slot.",
         complexity: c"O(log(N)) where N is the number of slots held",
-        arguments: &[KEY, LIMIT, TTL, TOKEN, KEEP],
+        arguments: &[
+            KEY,
+            LIMIT,
+            TTL,
+            TOKEN,
+            KEEP,
+            Doc::token(c"nx", c"NX").optional(),
+        ],
         tips: None,
     };
-    const SYNTAX: &'static str = "RL.ACQUIRE key limit ttl token [KEEP n]";
+    const SYNTAX: &'static str = "RL.ACQUIRE key limit ttl token [KEEP n] [NX]";
     type Answer = Reply;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let [key, limit, ttl, token, options @ ..] = call.arguments() else {
             return Err(Error::Usage(Self::SYNTAX));
         };
-        let keep = Options::parse(options, Name::OF_ACQUIRE)?.keep();
-        let request = SlotRequest::parse(limit, ttl, token, keep)?;
+        let options = Options::parse(options, Name::OF_ACQUIRE)?;
+        let request = SlotRequest::parse(limit, ttl, token, &options)?;
 
         let mut set = LeaseSet::open(call, key)?;
         let (outcome, reply) = request

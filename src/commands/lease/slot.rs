@@ -2,21 +2,23 @@
 //! counted and notified, for commands on one key and on several.
 
 use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::grammar::options::Options;
 use redis_rl_limits::kinds::decision::Reply;
-use redis_rl_limits::kinds::lease::{check_token, parse_ttl, End, Limit, Room, Verdict};
+use redis_rl_limits::kinds::lease::{check_token, parse_ttl, End, IfHeld, Limit, Room, Verdict};
 
 use super::occupancy::Occupancy;
 use super::set::LeaseSet;
 use crate::server::{Argument, Call, Raised, Refusal};
 use crate::stats::{self, LEASES};
 
-/// A request for a slot: `limit ttl token [KEEP n]`.
+/// A request for a slot: `limit ttl token [KEEP n] [NX]`.
 #[derive(Clone, Copy)]
 pub struct SlotRequest<'a> {
     limit: Limit,
     ttl_ms: u64,
     /// The token that gets the slot.
     pub token: &'a Argument<'a>,
+    if_held: IfHeld,
 }
 
 /// The outcome of a request for a slot.
@@ -39,15 +41,16 @@ impl<'a> SlotRequest<'a> {
         limit: &'a Argument<'a>,
         ttl: &'a Argument<'a>,
         token: &'a Argument<'a>,
-        keep: u64,
+        options: &Options,
     ) -> Result<Self, Error<'a>> {
-        let limit = Limit::parse(limit.bytes(), keep)?;
+        let limit = Limit::parse(limit.bytes(), options.keep())?;
         let ttl_ms = parse_ttl(ttl.bytes())?;
         check_token(token.bytes())?;
         Ok(Self {
             limit,
             ttl_ms,
             token,
+            if_held: options.if_held(),
         })
     }
 
@@ -62,12 +65,15 @@ impl<'a> SlotRequest<'a> {
     {
         let held = set.occupancy();
         let has_room = self.limit.room(held.live as u64) == Room::Now;
-        if has_room && held.none_has_ended() && set.check_memory().is_ok() {
+        let renews = self.if_held == IfHeld::Renew;
+        if has_room && renews && held.none_has_ended() && set.check_memory().is_ok() {
             return self.grant_or_renew(set, held);
         }
         let own = set.own(self.token);
         match self.verdict(held, own) {
-            Verdict::Deny => return Ok((Outcome::Denied, self.denied(set, held))),
+            Verdict::Deny | Verdict::Held(_) => {
+                return Ok((Outcome::Denied, self.denied(set, held, own)));
+            }
             Verdict::Renew(_) => {}
             Verdict::Grant => set.check_memory()?,
         }
@@ -76,8 +82,13 @@ impl<'a> SlotRequest<'a> {
 
     /// Returns whether the token gets a slot, given how many are held and its own lease if it has
     /// a live one.
-    pub fn verdict(&self, held: Occupancy, own: Option<End>) -> Verdict {
-        self.limit.acquire(held.live as u64, own)
+    fn verdict(&self, held: Occupancy, own: Option<End>) -> Verdict {
+        self.limit.acquire(held.live as u64, own, self.if_held)
+    }
+
+    /// Returns whether the token has a slot after the call.
+    pub fn passes(&self, held: Occupancy, own: Option<End>) -> bool {
+        matches!(self.verdict(held, own), Verdict::Grant | Verdict::Renew(_))
     }
 
     /// Grants or renews without reading the token's own lease first, which is cheaper: allowed if
@@ -136,9 +147,13 @@ impl<'a> SlotRequest<'a> {
         self.limit.reply(1, live as u64, 0, reset_ms)
     }
 
-    /// Returns the reply to a call whose token gets no slot.
-    pub fn denied(&self, set: &mut LeaseSet<'_>, held: Occupancy) -> Reply {
-        let wait_ms = set.wait_ms(held, self.limit);
+    /// Returns the reply to a call whose token gets no slot. With NX, that may be because it has
+    /// its own: then the wait is until that ends.
+    pub fn denied(&self, set: &mut LeaseSet<'_>, held: Occupancy, own: Option<End>) -> Reply {
+        let wait_ms = match own {
+            Some(own) => own.millis_left(set.now_ms()),
+            None => set.wait_ms(held, self.limit),
+        };
         self.limit
             .reply(0, held.live as u64, wait_ms, set.reset_ms())
     }

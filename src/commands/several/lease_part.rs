@@ -2,7 +2,7 @@
 
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
-use redis_rl_limits::kinds::lease::{End, Verdict};
+use redis_rl_limits::kinds::lease::End;
 
 use super::limit_spec::LeaseSpec;
 use super::take_all::Part;
@@ -46,7 +46,7 @@ impl<'a> LeasePart<'a> {
 
 impl<'a> Part<'a> for LeasePart<'a> {
     fn has_room(&self) -> bool {
-        self.spec.request.verdict(self.held, self.own) != Verdict::Deny
+        self.spec.request.passes(self.held, self.own)
     }
 
     fn out_of_memory(&self) -> Option<Error<'a>> {
@@ -75,7 +75,7 @@ impl<'a> Part<'a> for LeasePart<'a> {
         if self.has_room() {
             return Ok(self.spec.request.passed_over(&mut set, held));
         }
-        let reply = self.spec.request.denied(&mut set, held);
+        let reply = self.spec.request.denied(&mut set, held, self.own);
         drop(set);
         report(call, self.name.argument, Outcome::Denied);
         Ok(reply)

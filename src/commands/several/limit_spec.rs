@@ -65,7 +65,7 @@ impl<'a> Spec<'a> {
                 return Err(usage);
             };
             let (options, rest) = options(words, Name::OF_MIXED_LEASE)?;
-            let request = SlotRequest::parse(limit, ttl, token, options.keep())?;
+            let request = SlotRequest::parse(limit, ttl, token, &options)?;
             let once = options.once();
             Ok((Self::Lease(LeaseSpec { request, once }), rest))
         } else {

@@ -4,6 +4,7 @@ use crate::grammar::error::{Error, Parameter};
 use crate::grammar::number::integer;
 pub use crate::grammar::words::Name;
 use crate::kinds::decision::{Ask, Mode};
+use crate::kinds::lease::IfHeld;
 
 /// An argument of a call: any bytes.
 pub trait Word<'a> {
@@ -26,6 +27,7 @@ pub struct Options {
     at: Option<u64>,
     count: Option<u64>,
     once: bool,
+    nx: bool,
 }
 
 impl Options {
@@ -105,10 +107,8 @@ impl Options {
                 set(&mut self.count, n, word)?;
                 Ok(rest)
             }
-            Name::Once if std::mem::replace(&mut self.once, true) => {
-                Err(Error::RepeatedOption(word))
-            }
-            Name::Once => Ok(rest),
+            Name::Once => flag(&mut self.once, word).map(|()| rest),
+            Name::Nx => flag(&mut self.nx, word).map(|()| rest),
             Name::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
             Name::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
@@ -158,6 +158,14 @@ impl Options {
         self.once
     }
 
+    /// Returns what becomes of a token that already holds a slot.
+    pub fn if_held(&self) -> IfHeld {
+        match self.nx {
+            true => IfHeld::Deny,
+            false => IfHeld::Renew,
+        }
+    }
+
     /// Returns COST, 1 by default.
     pub fn cost(&self) -> u64 {
         self.cost.unwrap_or(1)
@@ -168,6 +176,13 @@ fn set<'a>(option: &mut Option<u64>, n: u64, word: &'a [u8]) -> Result<(), Error
     match option.replace(n) {
         None => Ok(()),
         Some(_) => Err(Error::RepeatedOption(word)),
+    }
+}
+
+fn flag<'a>(option: &mut bool, word: &'a [u8]) -> Result<(), Error<'a>> {
+    match std::mem::replace(option, true) {
+        false => Ok(()),
+        true => Err(Error::RepeatedOption(word)),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Name {
     Count,
     /// A repeated call with the same token charges nothing.
     Once,
+    /// Only if the token holds no slot.
+    Nx,
 }
 
 impl Name {
@@ -38,7 +40,7 @@ impl Name {
     /// The options of commands that only accept COST.
     pub const OF_COST: &'static [Self] = &[Self::Cost];
     /// The options of RL.ACQUIRE.
-    pub const OF_ACQUIRE: &'static [Self] = &[Self::Keep];
+    pub const OF_ACQUIRE: &'static [Self] = &[Self::Keep, Self::Nx];
     /// The options of a bucket or a window in RL.ALL.
     pub const OF_MIXED: &'static [Self] = &[Self::Cost, Self::Keep];
     /// The options of a lease in RL.ALL.
@@ -57,6 +59,7 @@ impl Name {
             Self::At => "AT",
             Self::Count => "COUNT",
             Self::Once => "ONCE",
+            Self::Nx => "NX",
         }
     }
 
@@ -68,7 +71,7 @@ impl Name {
             Self::MaxWait => "MAXWAIT ms",
             Self::At => "AT unix-ms",
             Self::Count => "COUNT n",
-            Self::AtMost | Self::Force | Self::Once => self.word(),
+            Self::AtMost | Self::Force | Self::Once | Self::Nx => self.word(),
         }
     }
 }

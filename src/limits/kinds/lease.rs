@@ -72,6 +72,15 @@ pub enum Room {
     Never,
 }
 
+/// What an acquire does if its token already holds a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfHeld {
+    /// It renews the lease.
+    Renew,
+    /// It is denied (`NX`).
+    Deny,
+}
+
 /// The outcome of an acquire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
@@ -79,6 +88,8 @@ pub enum Verdict {
     Grant,
     /// The token holds a slot already, with this end.
     Renew(End),
+    /// The token holds a slot already, with this end, and the call is denied for that (`NX`).
+    Held(End),
     /// The token gets no slot: [`Limit::room`] has the wait.
     Deny,
 }
@@ -106,8 +117,9 @@ impl Limit {
 
     /// Decides an acquire with `live` leases; `own` is the end of the token's own lease, if it has
     /// a live one.
-    pub fn acquire(self, live: u64, own: Option<End>) -> Verdict {
+    pub fn acquire(self, live: u64, own: Option<End>, if_held: IfHeld) -> Verdict {
         match (own, self.room(live)) {
+            (Some(end), _) if if_held == IfHeld::Deny => Verdict::Held(end),
             (Some(end), _) => Verdict::Renew(end),
             (None, Room::Now) => Verdict::Grant,
             (None, Room::After(_) | Room::Never) => Verdict::Deny,

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use redis_rl_limits::kinds::decision::NEVER;
 use redis_rl_limits::kinds::lease::{
-    check_token, check_tokens, parse_ttl, renewed, End, Limit, Room, Verdict,
+    check_token, check_tokens, parse_ttl, renewed, End, IfHeld, Limit, Room, Verdict,
 };
 
 const TODAY: i64 = 1_795_000_000_000;
@@ -167,7 +167,13 @@ fn acquire(
     let live = world.live();
     let count = live.len() as u64;
     let own = world.end_of(token).filter(|&end| end > world.now);
-    let verdict = limit(slots, keep).acquire(count, own.map(|end| End(end as f64)));
+    let held = own.map(|end| End(end as f64));
+    let nx = limit(slots, keep).acquire(count, held, IfHeld::Deny);
+    let verdict = limit(slots, keep).acquire(count, held, IfHeld::Renew);
+    match held {
+        Some(end) => prop_assert_eq!(nx, Verdict::Held(end)),
+        None => prop_assert_eq!(nx, verdict),
+    }
     match verdict {
         Verdict::Renew(end) => {
             prop_assert_eq!(Some(end.0 as i64), own, "only its own");
@@ -183,6 +189,7 @@ fn acquire(
             let held = world.live().len() as u64;
             prop_assert!(held + keep <= slots, "{} of {} keep {}", held, slots, keep);
         }
+        Verdict::Held(_) => prop_assert!(false, "without NX a lease is renewed"),
         Verdict::Deny if keep >= slots => {
             prop_assert_eq!(own, None);
             prop_assert_eq!(limit(slots, keep).room(count), Room::Never);
