@@ -154,7 +154,7 @@ impl<W> Queue<W> {
         }
         let mut lines: Vec<_> = self
             .lines
-            .range(..)
+            .range(live.saturating_add(1)..)
             .map(|(&room, line)| (room, line.iter().peekable()))
             .collect();
         let mut served = BTreeSet::new();

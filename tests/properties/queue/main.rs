@@ -257,3 +257,26 @@ fn token_of_many_waiters_takes_one_turn() {
     assert_eq!(tickets, [queue.of(b"same")[0], other]);
     assert_eq!(queue.of(b"same").len(), 1_000);
 }
+
+#[test]
+fn caller_whose_room_would_be_the_65th_of_a_key_cannot_wait() {
+    let mut queues = Queues::default();
+    let everybody = Bounds {
+        queue: None,
+        server: usize::MAX,
+    };
+    for room in 1..=MAX_ROOMS as u64 {
+        assert_eq!(queues.check(0, b"k", room, everybody), Ok(()));
+        let waiter = Waiter {
+            token: b"t"[..].into(),
+            room,
+            until: 9,
+            call: (),
+        };
+        queues.join(0, b"k", waiter);
+    }
+    assert_eq!(queues.check(0, b"k", 65, everybody), Err(Full::Rooms));
+    assert_eq!(queues.check(0, b"k", 64, everybody), Ok(()));
+    assert_eq!(queues.check(0, b"other", 65, everybody), Ok(()));
+    assert_eq!(queues.check(1, b"k", 65, everybody), Ok(()));
+}
