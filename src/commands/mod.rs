@@ -4,6 +4,7 @@
 
 mod bucket;
 mod command;
+mod inspect;
 mod lease;
 mod several;
 mod string_key;
@@ -28,11 +29,12 @@ pub const STANDARD: &[Command] = &[
 /// Those that need more of the server.
 pub const GROUPS: &[Group] = &[
     Group {
-        name: c"RL.PEEK and RL.WPEEK",
+        name: c"RL.PEEK, RL.WPEEK and RL.INSPECT",
         needs: PEEK_COMMANDS,
         commands: &[
             served::<bucket::peek::Peek>(),
             served::<window::peek::WPeek>(),
+            served::<inspect::Inspect>(),
         ],
     },
     Group {

@@ -72,6 +72,20 @@ impl<'a> Call<'a> {
         unsafe { api!(RedisModule_ReplyWithArray(self.ctx, elements as c_long)) };
     }
 
+    /// Begins a reply of `fields` names with their values, which must follow. A map for clients of
+    /// RESP3, where the server has maps (7.0); otherwise an array.
+    pub fn reply_map(&self, fields: usize) {
+        // SAFETY: ctx is this call's; a function pointer that the load has filled in.
+        unsafe {
+            match raw::RedisModule_ReplyWithMap {
+                Some(begin) => {
+                    begin(self.ctx, fields as c_long);
+                }
+                None => self.reply_array(fields.saturating_mul(2)),
+            }
+        }
+    }
+
     /// Replies with an integer.
     pub fn reply_integer(&self, n: i64) {
         // SAFETY: ctx is this call's.

@@ -35,7 +35,7 @@ pub use key::Key;
 pub(crate) use load::entry_points;
 pub use load::{Group, Module};
 pub use member::Name;
-pub use peek::{MAX_LEN, PEEK_COMMANDS};
+pub use peek::{Type, MAX_LEN, PEEK_COMMANDS};
 pub use refusal::Refusal;
 pub use replication::SET_COMMANDS;
 pub use settings::Setting;

@@ -17,6 +17,30 @@ pub const PEEK_COMMANDS: &[&CStr] = &[c"GET"];
 /// The longest string that is looked at.
 pub const MAX_LEN: usize = 160;
 
+/// The type of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A string.
+    String,
+    /// A sorted set.
+    SortedSet,
+    /// A hash.
+    Hash,
+    /// Any other type.
+    Other,
+}
+
+/// The outside of a key's value.
+#[derive(Clone, Copy, Debug)]
+pub struct Outline {
+    /// The value's type.
+    pub kind: Type,
+    /// Bytes of a string, members or fields of anything else.
+    pub len: usize,
+    /// When the key expires, in milliseconds since 1970; `None` if never.
+    pub expires_at: Option<i64>,
+}
+
 /// A copy of a short string.
 pub struct Copy {
     bytes: [u8; MAX_LEN],
@@ -51,6 +75,31 @@ impl Call<'_> {
             self.restore(name, &usage);
         }
         copy
+    }
+
+    /// Returns the type, length and expiry of a key's value, or `None` if there is no key.
+    pub fn outline(&mut self, name: &Argument<'_>) -> Option<Outline> {
+        // SAFETY: ctx and name belong to the call in progress. The key holds something, and is
+        // closed before anything else is done with it.
+        unsafe {
+            let key = api!(RedisModule_OpenKey(self.ctx, name.string, UNSEEN));
+            let key: *mut raw::RedisModuleKey = key.cast();
+            if key.is_null() {
+                return None;
+            }
+            let outline = (!expiry::has_passed(key, self.now())).then(|| Outline {
+                kind: match api!(RedisModule_KeyType(key)) as isize {
+                    raw::REDISMODULE_KEYTYPE_STRING => Type::String,
+                    raw::REDISMODULE_KEYTYPE_ZSET => Type::SortedSet,
+                    raw::REDISMODULE_KEYTYPE_HASH => Type::Hash,
+                    _ => Type::Other,
+                },
+                len: api!(RedisModule_ValueLength(key)),
+                expires_at: expiry::get(key),
+            });
+            api!(RedisModule_CloseKey(key));
+            outline
+        }
     }
 
     /// Returns the usage record of such a string, or `None` if there is none.

@@ -67,7 +67,7 @@ pub type Words = Vec<Vec<u8>>;
 /// The next command.
 pub fn any(random: &mut Random, model: &Model) -> Command {
     let key = random.below(KEYS.len() as u64) as usize;
-    let mut words = match random.below(36) {
+    let mut words = match random.below(37) {
         0..=7 => take(random, model, key),
         8..=9 => with_cost(random, model, key, "RL.GIVE"),
         10..=11 => with_cost(random, model, key, "RL.PEEK"),
@@ -75,8 +75,9 @@ pub fn any(random: &mut Random, model: &Model) -> Command {
         14..=17 => throttle(random, model, key),
         18..=27 => window_calls::any(random, model),
         28..=32 => mixed_calls::any(random, model),
-        33 => return Command(window_calls::meddle(random)),
-        34 => return Command(mixed_calls::meddle(random)),
+        33 => inspect(random, model, key),
+        34 => return Command(window_calls::meddle(random)),
+        35 => return Command(mixed_calls::meddle(random)),
         _ => return Command(meddle(random, key)),
     };
     if random.once_in(8) {
@@ -239,6 +240,15 @@ fn throttle(random: &mut Random, model: &Model, key: usize) -> Words {
         _ => words.push(number(cost(random, model, key))),
     }
     words
+}
+
+/// Any key that was seen, or one of a bucket.
+fn inspect(random: &mut Random, model: &Model, key: usize) -> Words {
+    let mut keys = model.keys();
+    keys.sort_unstable();
+    keys.push(KEYS[key].to_vec());
+    let key = keys.swap_remove(random.below(keys.len() as u64) as usize);
+    vec![option(random, "RL.INSPECT"), key]
 }
 
 /// One more option; or words dropped, doubled, swapped, changed, or put in.

@@ -16,6 +16,7 @@ mod oracle;
 
 mod calls;
 mod check;
+mod inspect;
 mod leases;
 mod mixed;
 mod mixed_calls;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use redis::Value;
 
 use crate::check::{bucket, take, Check, Moment, NOTHING};
+use crate::inspect;
 use crate::mixed::{self, untouched};
 use crate::oracle::{State, MILLI, UNIT};
 use crate::syntax::{self, Call, Part, Verb};
@@ -112,6 +113,13 @@ impl Model {
         if let Some(call) = window::parse(&command.0) {
             let before = self.keys.get(&call.key).unwrap_or(&NOTHING);
             let held = call.held(&reply, before, &found[&call.key], moment);
+            let told = self.expect(held, command, &reply, &found, moment);
+            *self.seen.entry(told).or_default() += 1;
+        } else if let Some(call) = inspect::parse(&command.0) {
+            let key = keys.first();
+            let before = key.and_then(|key| self.keys.get(key)).unwrap_or(&NOTHING);
+            let after = key.map_or(&NOTHING, |key| &found[key]);
+            let held = call.held(&reply, before, after, moment);
             let told = self.expect(held, command, &reply, &found, moment);
             *self.seen.entry(told).or_default() += 1;
         } else if let Some(call) = mixed::parse(&command.0) {
@@ -290,6 +298,7 @@ impl Model {
             "all charged",
             "none charged",
             "all again",
+            "inspected",
         ] {
             let seen = self.seen.get(kind).copied().unwrap_or(0);
             assert!(seen > 100, "{kind} was seen {seen} times: {:?}", self.seen);

@@ -18,7 +18,7 @@ struct Known<'a> {
     arguments: &'a [&'a str],
 }
 
-const COMMANDS: [Known; 9] = [
+const COMMANDS: [Known; 10] = [
     Known {
         name: "RL.TAKE",
         flags: &["write", "fast"],
@@ -44,6 +44,14 @@ const COMMANDS: [Known; 9] = [
         call: &["user:42", "100/m", "20"],
         keys: &["user:42"],
         arguments: &["key", "rate", "burst", "COST"],
+    },
+    Known {
+        name: "RL.INSPECT",
+        flags: &["readonly", "fast"],
+        words: 2,
+        call: &["user:42"],
+        keys: &["user:42"],
+        arguments: &["key"],
     },
     Known {
         name: "RL.MTAKE",

@@ -106,12 +106,13 @@ fn without_get_there_are_no_peeks_and_the_log_says_so() {
         .with(&["--rename-command", "GET", ""])
         .start();
     let mut c = server.connection();
-    for peek in ["RL.PEEK k 1/d 5", "RL.WPEEK k 5 1d"] {
+    for peek in ["RL.PEEK k 1/d 5", "RL.WPEEK k 5 1d", "RL.INSPECT k"] {
         let error = c.error(peek);
         assert!(error.starts_with("ERR unknown command"), "{error}");
     }
     let log = server.log();
-    assert!(log.contains("RL.PEEK and RL.WPEEK are left out"), "{log}");
+    let left_out = "RL.PEEK, RL.WPEEK and RL.INSPECT are left out";
+    assert!(log.contains(left_out), "{log}");
     assert!(log.contains("no command GET "), "{log}");
 
     assert_eq!(c.take("k 1/d 5 COST 5")[..3], [5, 5, 0]);
@@ -129,9 +130,9 @@ fn a_peek_where_get_is_another_command_is_an_error() {
         .start();
     let mut c = server.connection();
     c.take("k 1/d 5 COST 5");
-    let error = c.error("RL.PEEK k 1/d 5");
-    assert!(
-        error.starts_with("ERR key 'k' could not be read"),
-        "{error}"
-    );
+    for peek in ["RL.PEEK k 1/d 5", "RL.INSPECT k"] {
+        let error = c.error(peek);
+        let expected = "ERR key 'k' could not be read";
+        assert!(error.starts_with(expected), "{error}");
+    }
 }

@@ -23,6 +23,7 @@ mod all_once;
 mod all_refused;
 mod all_reshard;
 mod give;
+mod inspect;
 mod lease;
 mod lease_around;
 mod lease_failover;

@@ -29,6 +29,8 @@ const BUCKET: Kind = Kind {
         "RL.MTAKE 2 new 1/d 9 k 1/d 5 COST 4",
         "RL.PEEK k 1/d 5",
         "RL.GIVE new 1/d 5",
+        "RL.INSPECT k",
+        "RL.INSPECT new",
     ],
 };
 const FIXED: Kind = Kind {
@@ -42,6 +44,7 @@ const FIXED: Kind = Kind {
         "RL.WPEEK k 5 MONTH ANCHOR 31",
         "RL.WGIVE new 5 30d",
         "RL.WGIVE k 5 30d AT 100000000000",
+        "RL.INSPECT k",
     ],
 };
 const SLIDING: Kind = Kind {
@@ -53,6 +56,7 @@ const SLIDING: Kind = Kind {
         "RL.WPEEK k 5 SLIDING 1h",
         "RL.WGIVE new 5 SLIDING 30d",
         "RL.WGIVE k 5 SLIDING 30d AT 100000000000",
+        "RL.INSPECT k",
     ],
 };
 const KINDS: [Kind; 3] = [BUCKET, FIXED, SLIDING];
@@ -78,7 +82,10 @@ impl Kind {
             let Value::Array(fields) = reply else {
                 panic!("{call}: {reply:?}");
             };
-            let taken = Value::Int(call.contains("PEEK").into());
+            let taken = match call.contains("INSPECT") {
+                true => Value::BulkString(b"kind".into()),
+                false => Value::Int(call.contains("PEEK").into()),
+            };
             assert_eq!(fields[0], taken, "{call}");
         }
     }
@@ -246,6 +253,7 @@ fn a_look_leaves_form_memory_and_age() {
                     "RL.PEEK k 1/d 5",
                     "RL.WPEEK k 5 DAY",
                     "RL.WPEEK k 5 SLIDING 1h",
+                    "RL.INSPECT k",
                 ] {
                     let words: Vec<_> = look.split(' ').collect();
                     let _ = call(words[0], &words[1..]).query::<Value>(&mut c);

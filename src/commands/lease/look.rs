@@ -1,6 +1,7 @@
 //! Reads leases without side effects.
 
 use redis_rl_limits::grammar::error::Error;
+use redis_rl_limits::kinds::decision::NEVER;
 use redis_rl_limits::kinds::lease::{End, Limit};
 
 use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy};
@@ -44,6 +45,17 @@ impl<'k> Look<'k> {
             0 => 0,
             _ => reset_ms(&mut self.set, self.held.now_ms),
         }
+    }
+
+    /// Returns the times at which the first and the last live lease end, in milliseconds since
+    /// 1970: [`NEVER`] if it never ends, 0 if none is live.
+    pub fn ends_ms(&mut self) -> [i64; 2] {
+        let Occupancy { live, dead, now_ms } = self.held;
+        let first = self.set.nth_above(now_ms as f64, dead, 1);
+        [first, self.set.last()].map(|end| {
+            let end = end.filter(|_| live > 0);
+            end.map_or(0, |end| End(end).millis().unwrap_or(NEVER))
+        })
     }
 
     /// Calls `show` with the first `most` live leases, soonest to end first: token, and

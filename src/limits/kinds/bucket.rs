@@ -19,7 +19,7 @@ pub use standing::Standing;
 
 use crate::kinds::decision::{self, State};
 
-use crate::bounds::{MAX_TOKENS, UNIT_BITS};
+use crate::bounds::{floor_millis, saturating_i64, MAX_TOKENS, UNIT_BITS};
 
 const ONE_TOKEN: i64 = 1 << UNIT_BITS;
 const MAX_UNITS: i64 = (MAX_TOKENS << UNIT_BITS) as i64;
@@ -60,6 +60,16 @@ impl State for Bucket {
 }
 
 impl Bucket {
+    /// Returns the level as it is stored in whole tokens, rounded down: negative if it owes.
+    pub fn tokens(&self) -> i64 {
+        self.tokens >> UNIT_BITS
+    }
+
+    /// Returns the time of that level, in milliseconds since 1970.
+    pub fn updated_ms(&self) -> i64 {
+        saturating_i64(floor_millis(self.updated_at))
+    }
+
     /// Converts a theoretical arrival time, as GCRA and redis-cell store it, in nanoseconds since
     /// 1970. The time until then is the time in which the missing tokens refill.
     pub fn from_arrival_time(arrival: u64, now: u64, limit: &Limit) -> Self {

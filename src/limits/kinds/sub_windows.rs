@@ -7,7 +7,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::bounds::{MAX_USED, MAX_YEARS_MS};
+use crate::bounds::{floor_millis, MAX_USED, MAX_YEARS_MS};
 use crate::kinds::decision::State;
 use crate::kinds::tagged::{read_words, write_words, SLIDING_TAG};
 
@@ -59,6 +59,17 @@ impl State for Sliding {
 }
 
 impl Sliding {
+    /// Returns the window's length in milliseconds.
+    pub fn window_ms(&self) -> u64 {
+        self.length.get()
+    }
+
+    /// Returns the amount that counts at `now`, in nanoseconds since 1970.
+    pub fn used_at(&self, now: u64) -> u64 {
+        // After the clock stepped back by more than a window, all of it counts as used now.
+        self.at(floor_millis(now)).unwrap_or(*self).used()
+    }
+
     pub(crate) fn length(&self) -> NonZeroU64 {
         self.length
     }

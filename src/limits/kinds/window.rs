@@ -90,6 +90,21 @@ impl State for Window {
 }
 
 impl Window {
+    /// Returns the time at which it began, in milliseconds since 1970.
+    pub fn start_ms(&self) -> i64 {
+        self.start
+    }
+
+    /// Returns the time at which it ends, in milliseconds since 1970.
+    pub fn end_ms(&self) -> i64 {
+        self.end
+    }
+
+    /// Returns the amount charged to it.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
     /// Returns whether the window is in force at `now`. One that begins later was stored before the
     /// clock stepped back. It stays in force if it may have been then: nobody waits longer than two
     /// windows, and nobody gets a second quota.
