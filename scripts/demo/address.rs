@@ -1,5 +1,7 @@
 //! Where Redis is: one server, a master that Sentinels know, or a cluster.
 
+use std::fmt;
+
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{Client, IntoConnectionInfo, TlsMode};
@@ -7,8 +9,9 @@ use redis::{Client, IntoConnectionInfo, TlsMode};
 /// What `--redis` names.
 pub enum Address {
     Server(Client),
-    Sentinel(SentinelClient),
-    Cluster(ClusterClient),
+    /// With the name for people.
+    Sentinel(SentinelClient, String),
+    Cluster(ClusterClient, String),
 }
 
 /// A URL for several hosts, in its parts.
@@ -43,6 +46,16 @@ impl Address {
                  redis-cluster:// or rediss-cluster://"
                     .to_owned(),
             ),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    /// Without its password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(client) => client.get_connection_info().addr().fmt(f),
+            Self::Sentinel(_, name) | Self::Cluster(_, name) => f.write_str(name),
         }
     }
 }
@@ -84,7 +97,9 @@ fn cluster(parts: &Parts<'_>) -> Result<Address, String> {
         .iter()
         .map(|host| format!("{scheme}://{user}{host}"));
     let client = ClusterClient::builder(nodes).retries(2).build();
-    Ok(Address::Cluster(client.map_err(|error| error.to_string())?))
+    let name = format!("cluster {}", parts.hosts.join(","));
+    let client = client.map_err(|error| error.to_string())?;
+    Ok(Address::Cluster(client, name))
 }
 
 fn sentinel(parts: &Parts<'_>) -> Result<Address, String> {
@@ -118,7 +133,7 @@ fn sentinel(parts: &Parts<'_>) -> Result<Address, String> {
     }
     let kind = SentinelServerType::Master;
     let client = SentinelClient::build(sentinels.collect(), name, Some(node), kind);
-    Ok(Address::Sentinel(
-        client.map_err(|error| error.to_string())?,
-    ))
+    let shown = format!("{name} of the Sentinels {}", parts.hosts.join(","));
+    let client = client.map_err(|error| error.to_string())?;
+    Ok(Address::Sentinel(client, shown))
 }

@@ -1,5 +1,5 @@
-//! What operators see: `/metrics` for Prometheus, `/dashboard` for people, `/healthz` and
-//! `/readyz` for whatever starts and stops the demo.
+//! The operators' pages: `/metrics` for Prometheus, `/dashboard` for people, `/healthz` and `/readyz`
+//! for service managers.
 //!
 //! Served apart from what the limiter guards, on a port that only this machine reaches unless a
 //! token is set.
@@ -7,28 +7,42 @@
 mod admission;
 mod board;
 mod callers;
-mod events;
-mod page;
-mod snapshot;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::body::Bytes;
 use hyper::header::{
-    HeaderName, HeaderValue, ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    HeaderName, HeaderValue, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
+use tokio::sync::mpsc;
+use tokio::time::{interval, MissedTickBehavior};
 
-use crate::census::SharedCensus;
-use crate::http::{read, text, Request, Response};
+use crate::census::{self, SharedCensus};
+use crate::http::{read, text, typed, Body, Request, Response};
 use crate::limiter::Limiter;
 use crate::metrics::Exposition;
-use crate::store::StoreError;
-use board::Board;
-use events::Pages;
-use page::{PAGE, POLICY};
+use board::{Board, BEAT};
 
-/// What a caller says of itself may be as long as all of its headers; with it comes a token.
-const MAX_ASKED: usize = 17 * 1024;
+/// Maximum length of a caller's name: that of all headers of a request.
+const MAX_ASKED: usize = 16 * 1024;
+/// A page that has not taken an event by then is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const PAGE: &str = include_str!("dashboard/page.html");
+const SCRIPT: &str = concat!(
+    include_str!("dashboard/chart.js"),
+    include_str!("dashboard/callers.js"),
+    include_str!("dashboard/script.js"),
+);
+const STYLE: &str = include_str!("dashboard/style.css");
+/// Nothing from elsewhere, nothing inline, and no page may frame this one.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+     frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+);
 
 /// What the pages need.
 pub struct Admin {
@@ -37,60 +51,15 @@ pub struct Admin {
     token: Option<String>,
     census: SharedCensus,
     board: Board,
-    pages: Pages,
-}
-
-/// Where something is, and who may ask for it how.
-enum Place {
-    Page,
-    Events,
-    Metrics,
-    Look,
-    Refill,
-    Free,
-    Forget,
-    Health,
-    Readiness,
-}
-
-impl Place {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            "/dashboard" => Self::Page,
-            "/dashboard/events" => Self::Events,
-            "/dashboard/look" => Self::Look,
-            "/dashboard/refill" => Self::Refill,
-            "/dashboard/free" => Self::Free,
-            "/dashboard/forget" => Self::Forget,
-            "/metrics" => Self::Metrics,
-            "/healthz" => Self::Health,
-            "/readyz" => Self::Readiness,
-            _ => return None,
-        })
-    }
-
-    fn methods(&self) -> &'static str {
-        match self {
-            Self::Look | Self::Refill | Self::Free | Self::Forget => "POST",
-            _ => "GET, HEAD",
-        }
-    }
-
-    /// Whether anybody may ask: it tells yes or no and nothing else, and what asks has no token.
-    fn is_public(&self) -> bool {
-        matches!(self, Self::Health | Self::Readiness)
-    }
 }
 
 impl Admin {
     pub fn new(limiter: Arc<Limiter>, token: Option<String>) -> Self {
-        let census = SharedCensus::of(limiter.store.clone());
         Self {
+            census: SharedCensus::of(limiter.store.clone()),
             limiter,
             token,
-            census,
             board: Board::default(),
-            pages: Pages::default(),
         }
     }
 
@@ -98,61 +67,60 @@ impl Admin {
     pub async fn answer(self: Arc<Self>, request: Request) -> Response {
         let mut response = self.find(request).await;
         let headers = response.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("same-origin"),
-        );
+        for (name, value) in [
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (
+                HeaderName::from_static("cross-origin-resource-policy"),
+                "same-origin",
+            ),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers.insert(CONTENT_SECURITY_POLICY, POLICY);
         response
     }
 
     async fn find(self: Arc<Self>, mut request: Request) -> Response {
-        let place = Place::of(request.uri().path());
-        if !place.as_ref().is_some_and(Place::is_public) {
-            if let Some(refusal) = self.refuse(&request) {
+        let path = request.uri().path().to_owned();
+        // These two reply yes or no and nothing else, and whoever asks has no token.
+        let public = ["/healthz", "/readyz"].contains(&path.as_str());
+        if !public {
+            if let Some(refusal) = admission::refuse(self.token.as_deref(), &request) {
                 return refusal;
             }
         }
-        let Some(place) = place else {
-            return text(StatusCode::NOT_FOUND, "There is no such page\n");
+        let methods = match path.as_str() {
+            "/dashboard/look" | "/dashboard/reset" => "POST",
+            _ => "GET, HEAD",
         };
-        let methods = place.methods();
-        if !methods.split(", ").any(|m| m == request.method().as_str()) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Not by this method\n");
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static(methods));
-            return response;
-        }
-        match place {
-            Place::Page => {
-                let mut response = text(StatusCode::OK, PAGE.as_str());
-                let headers = response.headers_mut();
-                let kind = HeaderValue::from_static("text/html; charset=utf-8");
-                headers.insert(CONTENT_TYPE, kind);
-                headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+        let is_allowed = methods
+            .split(", ")
+            .any(|method| method == request.method().as_str());
+        match path.as_str() {
+            _ if !is_allowed => {
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Not by this method\n");
+                let methods = HeaderValue::from_static(methods);
+                response.headers_mut().insert(ALLOW, methods);
                 response
             }
-            Place::Events if request.method() == Method::HEAD => text(StatusCode::OK, ""),
-            Place::Events => self.events(),
-            Place::Metrics => self.metrics().await,
-            Place::Look | Place::Refill | Place::Free | Place::Forget => {
+            "/dashboard" => typed("text/html; charset=utf-8", PAGE),
+            "/dashboard/script.js" => typed("text/javascript; charset=utf-8", SCRIPT),
+            "/dashboard/style.css" => typed("text/css; charset=utf-8", STYLE),
+            "/dashboard/events" if request.method() == Method::HEAD => text(StatusCode::OK, ""),
+            "/dashboard/events" => self.events(),
+            "/dashboard/look" | "/dashboard/reset" => {
                 match read(request.body_mut(), MAX_ASKED).await {
-                    Ok(asked) => self.act(&place, &String::from_utf8_lossy(&asked)).await,
                     Err((status, why)) => text(status, why),
+                    Ok(asked) if path.ends_with("look") => {
+                        callers::look(&self.limiter, &asked).await
+                    }
+                    Ok(asked) => callers::reset(&self.limiter, &asked).await,
                 }
             }
-            Place::Health => text(StatusCode::OK, "The demo runs\n"),
-            Place::Readiness => self.readiness().await,
-        }
-    }
-
-    async fn act(&self, place: &Place, asked: &str) -> Response {
-        match place {
-            Place::Look => self.look(asked).await,
-            Place::Refill => self.refill(asked).await,
-            Place::Free => self.free(asked).await,
-            _ => self.forget().await,
+            "/metrics" => self.metrics().await,
+            "/healthz" => text(StatusCode::OK, "The demo runs\n"),
+            "/readyz" => self.readiness().await,
+            _ => text(StatusCode::NOT_FOUND, "There is no such page\n"),
         }
     }
 
@@ -164,28 +132,61 @@ impl Admin {
         let up = u64::from(self.limiter.store.is_up());
         exposition.sample("demo_redis_up", "", up);
         if let Ok(census) = &*census {
-            census.expose(&mut exposition);
+            census::expose(census, &mut exposition);
         }
-        let mut response = text(StatusCode::OK, exposition.0);
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response
+        typed("text/plain; version=0.0.4", exposition.0)
     }
 
     async fn readiness(&self) -> Response {
-        if self.limiter.stopping.is_asked() {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "The demo is stopping\n");
+        let (status, words) = if self.limiter.stopping.is_asked() {
+            (StatusCode::SERVICE_UNAVAILABLE, "The demo is stopping\n")
+        } else if self.limiter.store.ready().await.is_ok() {
+            (StatusCode::OK, "Ready\n")
+        } else {
+            let words = "Redis with the module does not answer\n";
+            (StatusCode::SERVICE_UNAVAILABLE, words)
+        };
+        text(status, words)
+    }
+
+    /// Server-sent events: the history, and then a snapshot each second for as long as the page is
+    /// open.
+    fn events(self: Arc<Self>) -> Response {
+        let (page, events) = mpsc::channel::<Bytes>(1);
+        tokio::spawn(async move {
+            let mut snapshots = self.board.snapshots();
+            let mut event = format!("event: history\ndata: {}\n\n", self.board.history());
+            while page.send_timeout(event.into(), PATIENCE).await.is_ok() {
+                let Ok(()) = snapshots.changed().await else {
+                    return;
+                };
+                event = format!("data: {}\n\n", *snapshots.borrow_and_update());
+            }
+        });
+        let mut response = Response::new(Body::Stream(events));
+        for (name, value) in [
+            (CONTENT_TYPE, "text/event-stream"),
+            (CACHE_CONTROL, "no-cache"),
+        ] {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
-        match self.limiter.store.ready().await {
-            Ok(()) => text(StatusCode::OK, "Ready\n"),
-            Err(_) => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Redis with the module does not answer\n",
-            ),
+        response
+    }
+
+    /// Keeps the board for as long as the demo runs. The store is asked only while a page is open,
+    /// once a second however many there are.
+    pub async fn keep_board(self: Arc<Self>) {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            let census = match self.board.is_watched() {
+                true => Some(self.census.get().await),
+                false => None,
+            };
+            self.board.note(&self.limiter, census.as_deref());
         }
     }
-}
-
-fn failed(error: &StoreError) -> Response {
-    text(StatusCode::BAD_GATEWAY, format!("{error}\n"))
 }

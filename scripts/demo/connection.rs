@@ -41,10 +41,10 @@ impl Connection {
                     .get_multiplexed_async_connection_with_config(&config)
                     .await?,
             ),
-            Address::Sentinel(client) => {
+            Address::Sentinel(client, _) => {
                 Self::Server(client.get_async_connection_with_config(&config).await?)
             }
-            Address::Cluster(client) => {
+            Address::Cluster(client, _) => {
                 // An answer that is late makes the client ask the others who has the slots.
                 let config = ClusterConfig::new()
                     .set_connection_timeout(patience)

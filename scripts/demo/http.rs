@@ -56,10 +56,16 @@ pub fn empty(status: StatusCode) -> Response {
 
 /// A plain text with its status.
 pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
-    let mut response = empty(status);
-    *response.body_mut() = Body::Text(text.into());
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+    let mut response = typed("text/plain; charset=utf-8", text);
+    *response.status_mut() = status;
+    response
+}
+
+/// A document of this media type.
+pub fn typed(media_type: &'static str, document: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::Text(document.into()));
+    let media_type = HeaderValue::from_static(media_type);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
 }
 

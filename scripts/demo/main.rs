@@ -131,8 +131,9 @@ async fn open(options: &Options) -> Result<(Arc<dyn Store>, Option<OwnServer>), 
     let key = format!("{}probe", options.key_by.prefix);
     let call = options.demand.probe(&key);
     let key = options.demand.keys(&key).next().unwrap_or_default();
+    let name = address.to_string();
     let link = Link::open(address, options.timeout, Probe { call, key });
-    Ok((Arc::new(Remote::over(link)), own))
+    Ok((Arc::new(Remote { link, name }), own))
 }
 
 async fn start(program: &str, module: Option<&Path>) -> Result<OwnServer, String> {

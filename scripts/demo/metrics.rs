@@ -98,6 +98,12 @@ impl Metrics {
         }
     }
 
+    /// Requests that each limit denied so far.
+    pub fn denials(&self) -> impl Iterator<Item = u64> + '_ {
+        let limits = self.limits.iter();
+        limits.map(|limit| limit.denied.load(Ordering::Relaxed))
+    }
+
     /// A request holds its slots from now on.
     pub fn holds(&self) {
         for held in self.limits.iter().filter_map(|limit| limit.held.as_ref()) {
@@ -153,6 +159,11 @@ impl Metrics {
         })
     }
 
+    /// How many takes there were so far.
+    pub fn all_takes(&self) -> u64 {
+        self.takes.iter().map(|n| n.load(Ordering::Relaxed)).sum()
+    }
+
     /// Everything as metrics.
     pub fn expose(&self, to: &mut Exposition) {
         let requests = "demo_requests_total";
@@ -167,7 +178,7 @@ impl Metrics {
         for (bound, count) in self.takes() {
             to.sample(&format!("{take}_bucket"), &format!("le=\"{bound}\""), count);
         }
-        let all: u64 = self.takes.iter().map(|n| n.load(Ordering::Relaxed)).sum();
+        let all = self.all_takes();
         let seconds = Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64();
         to.sample(&format!("{take}_bucket"), "le=\"+Inf\"", all);
         to.sample(&format!("{take}_sum"), "", seconds);

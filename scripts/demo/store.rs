@@ -1,15 +1,15 @@
-//! Where what was taken is counted: in Redis, or in this process.
+//! Where limits are kept: in Redis, or in this process.
 
 mod memory;
 mod remote;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::census::Census;
-use crate::limit::{Ask, Demand, Limit, Standing};
+use crate::limit::{Ask, Demand, Standing};
 
 pub use memory::Memory;
 pub use remote::{packed, Remote};
@@ -25,7 +25,7 @@ pub struct Answer {
 }
 
 /// How somebody stands with a limit, for an operator.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Look {
     /// What may still be taken.
     pub remaining: u64,
@@ -33,8 +33,47 @@ pub struct Look {
     pub wait_ms: Option<u64>,
     /// Milliseconds until nothing counts as used.
     pub reset_ms: u64,
-    /// Who holds a slot, and for how many milliseconds.
-    pub holders: Vec<(Vec<u8>, u64)>,
+}
+
+/// Number of top denied keys that a store is asked for.
+const TOP: usize = 1000;
+/// `RL.TOP` replies with no more bytes of a key: one that long may be the start of another.
+const CUT: usize = 256;
+
+/// A key that was denied.
+#[derive(Clone)]
+pub struct Offender {
+    pub key: Vec<u8>,
+    pub denials: u64,
+    /// By how much that may be too high.
+    pub error: u64,
+    /// Milliseconds since the last denial.
+    pub since: u64,
+}
+
+impl Offender {
+    /// The key in printable ASCII, no two keys alike.
+    pub fn shown(&self) -> String {
+        self.key.escape_ascii().to_string()
+    }
+
+    /// Whether this is the whole key.
+    pub fn is_whole(&self) -> bool {
+        self.key.len() < CUT
+    }
+}
+
+/// What a store counted itself.
+#[derive(Clone, Default)]
+pub struct Census {
+    /// The numbers of `INFO rl`, by field.
+    pub counters: BTreeMap<String, u64>,
+    /// Heaviest first.
+    pub top: Vec<Offender>,
+    /// The store's name and version, and the module's.
+    pub about: String,
+    /// Which run of the store counted; another begins anew.
+    pub run: String,
 }
 
 /// Why a store gives no answer.
@@ -74,6 +113,9 @@ pub trait Store: Send + Sync {
     /// Has that go on; `false` if some of it ended before.
     fn renew<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, bool>;
 
+    /// Where it is, for people.
+    fn name(&self) -> &str;
+
     /// Whether there is somebody to ask, as far as is known without asking.
     fn is_up(&self) -> bool;
 
@@ -86,13 +128,7 @@ pub trait Store: Send + Sync {
     /// How `caller` stands with every limit of `demand`, changing nothing.
     fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>>;
 
-    /// Forgets who was denied most.
-    fn forget_denied(&self) -> Answering<'_, ()>;
-
-    /// Frees what `token` holds at `key`; whether it held anything.
-    fn free<'a>(&'a self, key: &'a str, token: &'a str) -> Answering<'a, bool>;
-
-    /// Gives back to `key` all that was taken of `limit`. A key that holds anything else is an error,
-    /// and is left alone.
-    fn reset<'a>(&'a self, key: &'a str, limit: &'a dyn Limit) -> Answering<'a, ()>;
+    /// Gives `caller` back all that it used of every limit of `demand`. A key that holds anything else
+    /// is an error, and is left alone.
+    fn reset<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, ()>;
 }

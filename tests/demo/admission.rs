@@ -68,9 +68,9 @@ fn demo_with_a_victim(redis: &Server, flags: &str) -> Demo {
 
 /// The status of an attempt to reset the victim.
 fn reset(demo: &Demo, headers: &str) -> u16 {
-    let key = "0\nrate:limiter:test-client";
+    let key = "rate:limiter:test-client";
     let request = format!(
-        "POST /dashboard/refill HTTP/1.0\r\nHost: localhost:{}\r\nContent-Type: text/plain\r\n\
+        "POST /dashboard/reset HTTP/1.0\r\nHost: localhost:{}\r\nContent-Type: text/plain\r\n\
          Content-Length: {}\r\n{headers}\r\n{key}",
         demo.admin,
         key.len()
@@ -216,5 +216,5 @@ fn the_pages_answer_each_method_as_they_should() {
         (wrong.status(), wrong.header("allow")),
         (405, Some("GET, HEAD"))
     );
-    assert_eq!(answer("GET /dashboard/refill").status(), 405);
+    assert_eq!(answer("GET /dashboard/reset").status(), 405);
 }

@@ -11,7 +11,7 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
     let mut redis = Server::start();
     let (port, admin) = (free_port(), free_port());
     let flags = format!(
-        "--key-by plain-header:X-Api-Key --rate 1/d --burst 2 \
+        "--key-by plain-header:X-Api-Key --limit 1/d:2 \
          --listen 127.0.0.1:{port} --admin 127.0.0.1:{admin}"
     );
     let mut demo = Some(Demo::with(&redis, &flags));
@@ -29,6 +29,8 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
             }
             "stop Redis" => signal(process, "STOP"),
             "continue Redis" => signal(process, "CONT"),
+            "stop the demo" => demo.as_ref().expect("a demo").signal("STOP"),
+            "continue the demo" => demo.as_ref().expect("a demo").signal("CONT"),
             "kill the demo" => demo = None,
             "start the demo" => demo = Some(Demo::with(&redis, &flags)),
             other => panic!("what is '{other}'?"),
@@ -41,7 +43,7 @@ fn the_page_shows_who_is_denied_and_outlives_every_fault() {
 }
 
 #[test]
-fn the_page_shows_windows_and_who_holds_a_lease() {
+fn the_page_shows_every_kind_of_limit_and_resets_them() {
     let redis = Server::start();
     let demo = Demo::connected(
         &redis,

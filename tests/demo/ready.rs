@@ -172,12 +172,12 @@ fn a_reset_that_redis_refuses_is_not_told_as_done() {
         "--redis {url} --timeout 5000 --rate 1/d --burst 1 --fail closed"
     ));
     demo.wait_for(429);
-    let key = "0\nrate:limiter:test-client";
+    let key = "rate:limiter:test-client";
     let own = format!(
         "Origin: http://localhost\r\nContent-Length: {}\r\n\r\n{key}",
         key.len()
     );
-    let answer = send(demo.admin, "POST /dashboard/refill", own.as_bytes());
+    let answer = send(demo.admin, "POST /dashboard/reset", own.as_bytes());
     assert_eq!(answer.status(), 502);
     assert!(
         answer.body().contains("NOPERM") || answer.body().contains("permission"),

@@ -9,7 +9,6 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use ring::digest::{digest, SHA256};
 
-use super::Admin;
 use crate::http::{text, Request, Response};
 
 /// The page on which a token may come in the address.
@@ -17,34 +16,33 @@ const ENTRY: &str = "/dashboard";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-impl Admin {
-    /// `None` lets the request in; else this is the refusal, or the way in.
-    pub fn refuse(&self, request: &Request) -> Option<Response> {
-        let Some(token) = &self.token else {
-            // A page elsewhere whose name was made to lead here says that name.
-            if !names_this_machine(host(request)) {
-                let words = "Only as localhost, or set --admin-token\n";
-                return Some(text(StatusCode::FORBIDDEN, words));
-            }
-            return refuse_if_lured(request);
-        };
-        if is(token, bearer(request)) {
-            // No page can have a browser send this to us.
-            return None;
+/// Returns the refusal of a request, or the way in; `None` lets it in. Without a token, whoever is on
+/// this machine is let in.
+pub fn refuse(token: Option<&str>, request: &Request) -> Option<Response> {
+    let Some(token) = token else {
+        // A page elsewhere whose name was made to lead here says that name.
+        if !names_this_machine(host(request)) {
+            let words = "Only as localhost, or set --admin-token\n";
+            return Some(text(StatusCode::FORBIDDEN, words));
         }
-        if is(token, cookie(request)) {
-            return refuse_if_lured(request);
-        }
-        let query = request.uri().query().unwrap_or("");
-        if request.uri().path() == ENTRY && is(token, query.strip_prefix("token=")) {
-            return Some(entry(token));
-        }
-        let hint = "A token is needed: /dashboard?token=TOKEN, or 'Authorization: Bearer TOKEN'\n";
-        let mut refusal = text(StatusCode::UNAUTHORIZED, hint);
-        let challenge = HeaderValue::from_static("Bearer realm=\"demo\"");
-        refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        Some(refusal)
+        return refuse_if_lured(request);
+    };
+    if is(token, bearer(request)) {
+        // No page can have a browser send this to us.
+        return None;
     }
+    if is(token, cookie(request)) {
+        return refuse_if_lured(request);
+    }
+    let query = request.uri().query().unwrap_or("");
+    if request.uri().path() == ENTRY && is(token, query.strip_prefix("token=")) {
+        return Some(entry(token));
+    }
+    let hint = "A token is needed: /dashboard?token=TOKEN, or 'Authorization: Bearer TOKEN'\n";
+    let mut refusal = text(StatusCode::UNAUTHORIZED, hint);
+    let challenge = HeaderValue::from_static("Bearer realm=\"demo\"");
+    refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    Some(refusal)
 }
 
 /// Refuses what another page has a browser ask for: a browser says so in these headers, and a page

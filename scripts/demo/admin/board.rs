@@ -1,34 +1,26 @@
-//! What the operators' page shows: a quarter of an hour of the demo's own counters, and once a
-//! second, for all pages together, what the store tells.
+//! What the page shows of the whole demo: 15 minutes of its own counters, and who was denied lately.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::{json, Value};
 use tokio::sync::watch;
-use tokio::time::{interval, MissedTickBehavior};
 
-use super::snapshot::{history, snapshot};
-use super::Admin;
-use crate::census::Census;
+use crate::limiter::{Fail, Limiter};
+use crate::store::{Census, Offender, StoreError};
 
 /// Between two samples.
-const BEAT: Duration = Duration::from_secs(1);
-/// A quarter of an hour of samples.
+pub const BEAT: Duration = Duration::from_secs(1);
+/// 15 minutes of samples.
 const SAMPLES: usize = 15 * 60 + 1;
-/// Who is denied now is told by what was counted in that time.
+/// A rate of now is that of so many milliseconds.
 const NOW_MS: u64 = 10_000;
-
-/// The demo's counters at an instant.
-#[derive(Clone, Copy)]
-pub struct Sample {
-    /// Milliseconds since 1970, by a clock that never steps.
-    pub at: u64,
-    /// Requests so far: allowed, delayed, denied, failed open, failed closed.
-    pub requests: [u64; 5],
-    /// Whether the store answered.
-    pub up: bool,
-}
+/// Two censuses this far apart do not tell what happened in between at which rate.
+const GAP_MS: u64 = 3_000;
+/// Maximum number of denied keys that the page lists.
+const LISTED: usize = 20;
 
 /// The board, which all pages share.
 pub struct Board {
@@ -39,9 +31,12 @@ pub struct Board {
 
 #[derive(Default)]
 struct State {
-    samples: VecDeque<Sample>,
+    /// Each `[at, up, allowed, delayed, denied, failed open, failed closed]`; `at` is in milliseconds
+    /// since 1970, by a clock that never steps.
+    samples: VecDeque<[u64; 7]>,
     /// Since when the store does not answer.
     down_since: Option<u64>,
+    /// Those of one run of the store, of the last [`NOW_MS`].
     censuses: VecDeque<(u64, Census)>,
 }
 
@@ -58,18 +53,14 @@ impl Default for Board {
 }
 
 impl Board {
-    fn now(&self) -> u64 {
-        let passed = u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.began.0.saturating_add(passed)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a page is open.
+    pub fn is_watched(&self) -> bool {
+        self.shown.receiver_count() > 0
     }
 
     /// All samples that are kept, as JSON.
     pub fn history(&self) -> String {
-        history(self.state().samples.iter())
+        json!(self.state().samples).to_string()
     }
 
     /// Each snapshot from now on, as JSON.
@@ -78,66 +69,133 @@ impl Board {
         snapshots.mark_unchanged();
         snapshots
     }
+
+    /// Notes the counters of now and, if a page is open, what the store answered.
+    pub fn note(&self, limiter: &Limiter, census: Option<&Result<Census, StoreError>>) {
+        let passed = u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = self.began.0.saturating_add(passed);
+        let answered = census.is_none_or(|census| census.is_ok());
+        let up = answered && limiter.store.is_up();
+        let mut state = self.state();
+        state.down_since = match up {
+            true => None,
+            false => state.down_since.or(Some(at)),
+        };
+        if state.samples.len() == SAMPLES {
+            state.samples.pop_front();
+        }
+        let [allowed, delayed, denied, open, closed] = limiter.metrics.outcomes();
+        let sample = [at, up.into(), allowed, delayed, denied, open, closed];
+        state.samples.push_back(sample);
+        if let Some(Ok(census)) = census {
+            state.keep(at, census);
+        }
+        if census.is_some() {
+            let snapshot = snapshot(limiter, &state, at).to_string();
+            self.shown.send_replace(snapshot.into());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
-    /// Notes the counters of now, and whether the store answers.
-    fn sample(&mut self, sample: Sample) {
-        self.down_since = match sample.up {
-            true => None,
-            false => self.down_since.or(Some(sample.at)),
-        };
-        if self.samples.len() == SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back(sample);
-    }
-
-    /// Keeps this one, and of those before as many as are needed to tell what happens now.
+    /// Keeps this census. Of those before it, keeps as many as tell what happens now; none of
+    /// another run of the store, whose counters began anew.
     fn keep(&mut self, at: u64, census: &Census) {
+        let belongs = |(then, last): &(u64, Census)| then + GAP_MS > at && last.run == census.run;
+        if !self.censuses.back().is_some_and(belongs) {
+            self.censuses.clear();
+        }
         let old = |&(then, _): &(u64, Census)| then + NOW_MS < at;
         // The oldest that stays is the one from which is counted.
         while self.censuses.get(1).is_some_and(old) {
             self.censuses.pop_front();
         }
-        if self
-            .censuses
-            .back()
-            .is_some_and(|(then, _)| then + 3 * NOW_MS < at)
-        {
-            self.censuses.clear();
-        }
         self.censuses.push_back((at, census.clone()));
     }
 }
 
-impl Admin {
-    /// Once a second, for as long as the demo runs: the store is asked only if somebody looks.
-    pub async fn keep_board(self: Arc<Self>) {
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            beat.tick().await;
-            let watched = self.board.shown.receiver_count() > 0;
-            let census = match watched {
-                true => Some(self.census.get().await),
-                false => None,
-            };
-            let answered = census.as_ref().is_none_or(|census| census.is_ok());
-            let at = self.board.now();
-            let mut state = self.board.state();
-            state.sample(Sample {
-                at,
-                requests: self.limiter.metrics.outcomes(),
-                up: answered && self.limiter.store.is_up(),
-            });
-            let Some(census) = census else { continue };
-            if let Ok(census) = census.as_ref() {
-                state.keep(at, census);
-            }
-            let shown = snapshot(&self.limiter, at, state.down_since, &state.censuses);
-            drop(state);
-            self.board.shown.send_replace(shown.into());
-        }
-    }
+/// All that is true now.
+fn snapshot(limiter: &Limiter, state: &State, at: u64) -> Value {
+    let cost = limiter.costs.usual;
+    let limits = limiter.demand.limits.iter().zip(limiter.metrics.denials());
+    let limits: Vec<_> = limits
+        .map(|(limit, denied)| json!({"words": limit.words(cost), "denied": denied}))
+        .collect();
+    let last = state.censuses.back().map(|(_, census)| census);
+    json!({
+        "at": at,
+        "downSince": state.down_since,
+        "requests": limiter.metrics.outcomes(),
+        "prefix": limiter.key_by.prefix,
+        "takes": limiter.metrics.takes().collect::<Vec<_>>(),
+        "all": limiter.metrics.all_takes(),
+        "limits": limits,
+        "cost": cost,
+        "by": limiter.key_by.words(),
+        "fail": match limiter.fail {
+            Fail::Open => "held to the same limits in this process (failed open)",
+            Fail::Closed => "refused with 503 (failed closed)",
+        },
+        "timeout": u64::try_from(limiter.timeout.as_millis()).unwrap_or(u64::MAX),
+        "store": limiter.store.name(),
+        "about": last.map(|census| &census.about),
+        "toldAt": state.censuses.back().map(|(at, _)| at),
+        "denied": denied(limiter, &state.censuses),
+    })
+}
+
+/// Who was denied between the first and the last of these, and how often a second.
+fn denied(limiter: &Limiter, censuses: &VecDeque<(u64, Census)>) -> Option<Value> {
+    let ((then, before), (now, last)) = (censuses.front()?, censuses.back()?);
+    let seconds = now.saturating_sub(*then) as f64 / 1000.0;
+    let known: HashMap<&[u8], &Offender> =
+        before.top.iter().map(|o| (o.key.as_slice(), o)).collect();
+    // A key that was not known then has at least what it did not take over from another; so has
+    // one of a list that was begun anew.
+    let since = |offender: &Offender| {
+        let before = known.get(offender.key.as_slice()).map(|o| o.denials);
+        let before = before.filter(|&before| before <= offender.denials);
+        offender.denials - before.map_or(offender.error, |before| before.max(offender.error))
+    };
+    let counted = last.top.iter().map(|offender| (since(offender), offender));
+    let mut counted: Vec<_> = counted
+        .filter(|&(since, offender)| match seconds > 0.0 {
+            true => since > 0,
+            false => offender.since < NOW_MS,
+        })
+        .collect();
+    counted.sort_by_key(|(since, offender)| Reverse((*since, offender.denials)));
+    let rows = counted.iter().take(LISTED).map(|(since, offender)| {
+        let (caller, limit) = whose(limiter, offender).unzip();
+        json!({
+            "key": offender.shown(),
+            "caller": caller,
+            "limit": limit,
+            "rate": (seconds > 0.0).then_some(*since as f64 / seconds),
+            "denials": offender.denials,
+            "error": offender.error,
+        })
+    });
+    let rest = counted.len().saturating_sub(LISTED);
+    Some(json!({"top": rows.collect::<Vec<_>>(), "rest": rest}))
+}
+
+/// The caller and the limit that a key is of, if it is one of the limiter's.
+fn whose<'a>(limiter: &'a Limiter, offender: &Offender) -> Option<(String, &'a str)> {
+    let key = std::str::from_utf8(&offender.key).ok();
+    let key = key.filter(|_| offender.is_whole())?;
+    let mut limits = limiter.demand.limits.iter();
+    let (caller, limit) = match limiter.demand.lone_bucket() {
+        Some(_) => (key, limits.next()?),
+        None => limits.find_map(|limit| {
+            let caller = key.strip_prefix('{')?.strip_suffix(limit.name())?;
+            Some((caller.strip_suffix("}:")?, limit))
+        })?,
+    };
+    let ours = caller.starts_with(&limiter.key_by.prefix);
+    ours.then(|| (caller.to_owned(), limit.name()))
 }

@@ -1,95 +1,74 @@
-//! One caller: how it stands, and what an operator may do about it.
+//! One caller: its state in each limit, and the button that gives back all that it used.
 
-use hyper::body::Bytes;
-use hyper::header::{HeaderValue, CONTENT_TYPE};
 use hyper::StatusCode;
+use serde_json::json;
 
-use super::snapshot::standings;
-use super::{failed, Admin};
-use crate::http::{empty, text, Response};
-use crate::limit::Limit;
+use crate::http::{empty, text, typed, Response};
+use crate::limiter::Limiter;
 use crate::log::log;
+use crate::store::StoreError;
 
-impl Admin {
-    /// How somebody stands: `who:` and what the header or the address says, or `caller:` and the
-    /// name that the page was told.
-    pub async fn look(&self, asked: &str) -> Response {
-        let caller = match asked.split_once(':') {
-            Some(("who", text)) => self.limiter.key_by.of(text),
-            Some(("caller", caller)) if self.is_ours(caller) => Ok(caller.to_owned()),
-            _ => return no_such_caller(),
-        };
-        let caller = match caller {
-            Ok(caller) => caller,
-            Err(why) => return text(StatusCode::BAD_REQUEST, why),
-        };
-        match self.limiter.store.look(&self.limiter.demand, &caller).await {
-            Err(error) => failed(&error),
-            Ok(looks) => {
-                let json = standings(&self.limiter, &caller, &looks);
-                let mut response = text(StatusCode::OK, Bytes::from(json));
-                let kind = HeaderValue::from_static("application/json");
-                response.headers_mut().insert(CONTENT_TYPE, kind);
-                response
-            }
+/// The state of a caller: `who:` and what the header or the address says, or `caller:` and the name
+/// that the page got with a snapshot.
+pub async fn look(limiter: &Limiter, asked: &[u8]) -> Response {
+    let asked = String::from_utf8_lossy(asked);
+    let caller = match asked.split_once(':') {
+        Some(("who", text)) => limiter.key_by.of(text),
+        Some(("caller", caller)) if is_ours(limiter, caller) => Ok(caller.to_owned()),
+        _ => return no_such_caller(),
+    };
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(why) => return text(StatusCode::BAD_REQUEST, why),
+    };
+    let looks = match limiter.store.look(&limiter.demand, &caller).await {
+        Ok(looks) => looks,
+        Err(error) => return failed(&error),
+    };
+    let limits = limiter
+        .demand
+        .limits
+        .iter()
+        .zip(looks)
+        .map(|(limit, look)| {
+            json!({
+                "name": limit.name(),
+                "kind": limit.kind(),
+                "quota": limit.quota(),
+                "remaining": look.remaining,
+                "wait": look.wait_ms,
+                "reset": look.reset_ms,
+            })
+        });
+    let limits: Vec<_> = limits.collect();
+    let told = json!({"caller": caller, "limits": limits});
+    typed("application/json", told.to_string())
+}
+
+/// Gives a caller, by its whole name, back all that it used.
+pub async fn reset(limiter: &Limiter, caller: &[u8]) -> Response {
+    let caller = String::from_utf8_lossy(caller);
+    // Nothing but what the limiter itself writes can be touched from here.
+    if !is_ours(limiter, &caller) {
+        return no_such_caller();
+    }
+    match limiter.store.reset(&limiter.demand, &caller).await {
+        Err(error) => failed(&error),
+        Ok(()) => {
+            log(&format!("Reset {}", caller.escape_default()));
+            empty(StatusCode::NO_CONTENT)
         }
     }
+}
 
-    /// Forgets what a caller has used of a limit: `index`, a line's end, and its name.
-    pub async fn refill(&self, asked: &str) -> Response {
-        let Some((key, limit, _)) = self.key_of(asked) else {
-            return no_such_caller();
-        };
-        if let Err(error) = self.limiter.store.reset(&key, limit).await {
-            return failed(&error);
-        }
-        log(&format!("Reset {}", key.escape_default()));
-        empty(StatusCode::NO_CONTENT)
-    }
-
-    /// Frees a slot: the same, and then a line's end and the token that holds it.
-    pub async fn free(&self, asked: &str) -> Response {
-        let Some((key, _, token)) = self.key_of(asked) else {
-            return no_such_caller();
-        };
-        match self.limiter.store.free(&key, token).await {
-            Err(error) => failed(&error),
-            Ok(false) => text(StatusCode::NOT_FOUND, "It holds no slot any more\n"),
-            Ok(true) => {
-                let (key, token) = (key.escape_default(), token.escape_default());
-                log(&format!("Freed {key} of {token}"));
-                empty(StatusCode::NO_CONTENT)
-            }
-        }
-    }
-
-    /// Forgets who was denied most.
-    pub async fn forget(&self) -> Response {
-        match self.limiter.store.forget_denied().await {
-            Err(error) => failed(&error),
-            Ok(()) => {
-                log("Forgot who was denied most");
-                empty(StatusCode::NO_CONTENT)
-            }
-        }
-    }
-
-    /// Nothing but what the limiter itself writes can be touched from here.
-    fn is_ours(&self, caller: &str) -> bool {
-        caller.starts_with(&self.limiter.key_by.prefix)
-    }
-
-    /// The key that is asked for, and what follows in the next line.
-    fn key_of<'a>(&self, asked: &'a str) -> Option<(String, &dyn Limit, &'a str)> {
-        let (index, rest) = asked.split_once('\n')?;
-        let (caller, rest) = rest.split_once('\n').unwrap_or((rest, ""));
-        let demand = &self.limiter.demand;
-        let mut keys = demand.keys(caller).zip(&demand.limits);
-        let (key, limit) = keys.nth(index.parse().ok()?)?;
-        self.is_ours(caller).then_some((key, limit.as_ref(), rest))
-    }
+fn is_ours(limiter: &Limiter, caller: &str) -> bool {
+    caller.starts_with(&limiter.key_by.prefix)
 }
 
 fn no_such_caller() -> Response {
     text(StatusCode::NOT_FOUND, "There is no such caller\n")
+}
+
+fn failed(error: &StoreError) -> Response {
+    text(StatusCode::BAD_GATEWAY, format!("{error}\n"))
 }

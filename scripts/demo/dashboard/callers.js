@@ -1,8 +1,7 @@
-// What an operator does about callers.
+// One caller: its state, asked for anew each second, and the button that resets it.
 
 function element(name, attributes, ...content) {
-  const made = document.createElement(name);
-  Object.assign(made, attributes);
+  const made = Object.assign(document.createElement(name), attributes);
   made.append(...content);
   return made;
 }
@@ -11,115 +10,94 @@ const post = (what, body) =>
   fetch(`/dashboard/${what}`, { method: "POST", body }).catch(() => null);
 
 // A button that acts when it is pressed for the second time.
-function twice(label, about, act) {
+function twice(label, act) {
   const button = element("button", { type: "button", textContent: label });
-  button.setAttribute("aria-label", `${label}: ${about}`);
   let timer = null;
-  function disarm() {
+  function arm(armed) {
     clearTimeout(timer);
-    timer = null;
-    button.classList.remove("armed");
-    button.textContent = label;
-    button.setAttribute("aria-label", `${label}: ${about}`);
+    timer = armed ? setTimeout(arm, 5000, false) : null;
+    button.classList.toggle("armed", armed);
+    button.textContent = armed ? `${label}? Press again` : label;
   }
   button.addEventListener("click", () => {
-    if (timer !== null) {
-      disarm();
-      act();
-      return;
-    }
-    timer = setTimeout(disarm, 5000);
-    button.classList.add("armed");
-    button.textContent = `${label}? Press again`;
-    button.setAttribute("aria-label", `${label}: ${about}? Press again`);
+    const armed = timer !== null;
+    arm(!armed);
+    if (armed) act();
   });
   return button;
 }
 
-const REFILL = { bucket: "Refill bucket", window: "Empty window", sliding: "Empty window", lease: "Free all slots" };
-
-async function refill(caller, index, key) {
-  const answer = await post("refill", `${index}\n${caller}`);
-  show("said", answer?.ok ? `${key} begins anew.` : `${key} could not be reset.`);
-  if (at("caller").dataset.caller === caller) await look(`caller:${caller}`);
+function standing({ kind, quota, remaining, wait, reset }) {
+  const noun = kind === "lease" ? "slots free" : "left";
+  const passes = wait === null ? "never passes"
+    : wait === 0 ? "passes now" : `passes in ${wait < 10_000 ? `${wait.toLocaleString("en")} ms` : lasting(wait)}`;
+  const end = { bucket: "full", window: "ends", sliding: "all unused" }[kind];
+  const full = end && reset ? `; ${end} in ${lasting(reset)}` : "";
+  return `${remaining.toLocaleString("en")} of ${quota.toLocaleString("en")} ${noun}; one request ${passes}${full}`;
 }
 
-async function free(caller, index, token) {
-  const answer = await post("free", `${index}\n${caller}\n${token}`);
-  show("said", answer?.ok ? `The slot of ${token} is free.` : `${token} holds no slot any more.`);
-  await look(`caller:${caller}`);
+// What is looked at, as the server is asked for it.
+let asked = null;
+let asking = false;
+
+function outdated() {
+  at("caller").classList.add("stale");
+  if (at("as-of").dataset.at) show(at("as-of"), `As it was at ${at("as-of").dataset.at}. There is no answer now.`);
+  else show(at("as-of"), asked ? "There is no answer now." : "");
 }
 
-function holders(caller, index, limit) {
-  if (!limit.holders.length) return [];
-  const rows = limit.holders.map(([token, left]) =>
-    element("tr", {},
-      element("th", { scope: "row" }, element("code", {}, token)),
-      element("td", {}, `${lasting(left)} left`),
-      element("td", {}, twice("Free slot", token, () => free(caller, index, token)))));
-  return [element("table", {},
-    element("thead", { className: "unseen" }, element("tr", {},
-      ...["Held by", "For", "Action"].map((text) => element("th", { scope: "col" }, text)))),
-    element("tbody", {}, ...rows))];
-}
-
-function standing(limit) {
-  const used = limit.quota - limit.remaining;
-  const wait = limit.wait === null ? "never passes"
-    : limit.wait === 0 ? "would pass now" : `would pass in ${limit.wait < 10_000 ? `${limit.wait.toLocaleString("en")} ms` : lasting(limit.wait)}`;
-  const reset = lasting(limit.reset);
-  switch (limit.kind) {
-    case "bucket":
-      return `${limit.remaining} of ${limit.quota} left; one request ${wait}` +
-        (limit.reset ? `; full in ${reset}` : "");
-    case "sliding":
-      return `${used} of ${limit.quota} used; one request ${wait}` +
-        (limit.reset ? `; all unused in ${reset}` : "");
-    case "window":
-      return `${used} of ${limit.quota} used; one request ${wait}` +
-        (limit.reset ? `; ends in ${reset}` : "");
-    default:
-      return `${used} of ${limit.quota} slots held; one request ${wait}`;
+async function look(what = asked) {
+  const other = what !== asked;
+  asked = what;
+  if (other) {
+    at("caller").replaceChildren();
+    delete at("as-of").dataset.at;
+    show(at("as-of"), "");
   }
-}
-
-function card(caller, index, limit) {
-  const meter = element("meter", { min: 0, max: Math.max(limit.quota, 1), value: limit.remaining });
-  meter.setAttribute("aria-label", `What is left of ${limit.name}`);
-  return element("div", {},
-    element("h3", {}, limit.name),
-    meter,
-    element("p", {}, standing(limit)),
-    ...holders(caller, index, limit),
-    twice(REFILL[limit.kind], limit.name, () => refill(caller, index, limit.key)));
-}
-
-async function look(asked) {
+  if (asked === null || asking) return;
+  asking = true;
   const answer = await post("look", asked);
-  const place = at("caller");
-  if (!answer?.ok) {
-    place.replaceChildren(element("p", {}, answer ? await answer.text() : "The demo does not answer."));
-    return;
+  const body = answer && (await answer.text().catch(() => null));
+  asking = false;
+  if (what !== asked) return look();
+  if (answer?.status === 400) {
+    show(at("as-of"), body);
+    asked = null;
+  } else if (answer?.ok && body !== null) {
+    caller(JSON.parse(body));
+  } else {
+    outdated();
   }
-  const { caller, limits } = await answer.json();
-  place.dataset.caller = caller;
-  const cards = limits.map((limit, index) => card(caller, index, limit));
-  place.replaceChildren(
-    element("p", {}, element("code", {}, caller)),
-    element("div", { className: "cards" }, ...cards));
+}
+
+function caller({ caller, limits }) {
+  const place = at("caller");
+  place.classList.remove("stale");
+  at("as-of").dataset.at = clock(Date.now());
+  show(at("as-of"), `As of ${at("as-of").dataset.at}`);
+  if (!place.children.length) {
+    const cards = limits.map(({ name, quota }) => {
+      const meter = element("meter", { min: 0, max: Math.max(quota, 1) });
+      meter.setAttribute("aria-label", `What is left of ${name}`);
+      return element("div", {}, element("h3", {}, name), meter, element("p"));
+    });
+    const reset = twice("Reset this caller", async () => {
+      const answer = await post("reset", caller);
+      show(at("said"), answer?.ok ? `${caller} was reset.` : `${caller} could not be reset: ${answer ? await answer.text() : "no answer"}`);
+      look();
+    });
+    place.append(element("p", {}, element("code", {}, caller), " ", reset),
+      element("div", { className: "cards" }, ...cards));
+  }
+  limits.forEach((limit, i) => {
+    const [, meter, text] = place.lastChild.children[i].children;
+    meter.value = limit.remaining;
+    show(text, standing(limit));
+  });
 }
 
 at("search").addEventListener("submit", (event) => {
   event.preventDefault();
+  show(at("said"), "");
   look(`who:${at("who").value.trim()}`);
 });
-
-at("forget").replaceWith((() => {
-  const button = twice("Forget who was denied", "the list begins anew", async () => {
-    const answer = await post("forget", "");
-    show("said", answer?.ok ? "The list begins anew." : "The list could not be cleared.");
-  });
-  button.id = "forget";
-  button.hidden = true;
-  return button;
-})());

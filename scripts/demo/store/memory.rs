@@ -12,9 +12,8 @@ use redis_rl_limits::kinds::decision::{
 use redis_rl_limits::kinds::usage::WindowStanding as _;
 use redis_rl_limits::sketch::top::Top;
 
-use super::{Answer, Answering, Look, Store, StoreError};
-use crate::census::{Census, Offender, TOP};
-use crate::limit::{Ask, Demand, Exact, Limit, Standing};
+use super::{Answer, Answering, Census, Look, Offender, Store, StoreError, TOP};
+use crate::limit::{Ask, Demand, Exact, Standing};
 
 /// Maximum number of keys. A take that needs another is an error until some of them expire.
 const MAX_KEYS: usize = 1_000_000;
@@ -167,9 +166,7 @@ impl Memory {
         Census {
             counters: state.counters.clone(),
             top: state.top.entries().take(TOP).map(offender).collect(),
-            nodes: 0,
-            module: String::new(),
-            server: "the demo's own memory".to_owned(),
+            ..Census::default()
         }
     }
 
@@ -181,7 +178,6 @@ impl Memory {
                 remaining: reply.remaining.unsigned_abs(),
                 wait_ms: u64::try_from(reply.wait_ms).ok(),
                 reset_ms: reply.reset_ms.unsigned_abs(),
-                holders: Vec::new(),
             })
         };
         let limits = demand.limits.iter().map(|limit| limit.exact());
@@ -343,6 +339,10 @@ impl Store for Memory {
         Box::pin(async { Ok(true) })
     }
 
+    fn name(&self) -> &str {
+        "this process"
+    }
+
     fn is_up(&self) -> bool {
         true
     }
@@ -359,22 +359,13 @@ impl Store for Memory {
         Box::pin(async move { self.look_now(demand, caller) })
     }
 
-    fn forget_denied(&self) -> Answering<'_, ()> {
-        Box::pin(async {
-            self.state().top.clear();
-            Ok(())
-        })
-    }
-
-    fn free<'a>(&'a self, _: &'a str, _: &'a str) -> Answering<'a, bool> {
-        Box::pin(async { Ok(false) })
-    }
-
-    fn reset<'a>(&'a self, key: &'a str, _: &'a dyn Limit) -> Answering<'a, ()> {
+    fn reset<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, ()> {
         Box::pin(async move {
             let mut state = self.state();
-            state.held.remove(key);
-            state.slots.remove(key);
+            for key in demand.keys(caller) {
+                state.held.remove(&key);
+                state.slots.remove(&key);
+            }
             Ok(())
         })
     }

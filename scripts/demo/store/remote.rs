@@ -1,33 +1,28 @@
 //! The store that counts in Redis, by the module's commands.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
-use tokio::sync::Mutex;
-use tokio::time::{timeout, Instant};
+use tokio::time::timeout;
 
-use super::{Answer, Answering, Look, Store, StoreError};
-use crate::census::{Census, Offender, TOP};
+use super::{Answer, Answering, Census, Look, Offender, Store, StoreError, TOP};
 use crate::connection::Link;
 use crate::limit::{Ask, Command, Demand, Limit, Standing};
 
 /// How long a look at the servers may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-const MINUTE: Duration = Duration::from_secs(60);
-
 /// The five integers of a reply: taken, limit, remaining, wait_ms, reset_ms.
 type Five = (i64, i64, i64, i64, i64);
 
-/// Limits in a server, or servers, with the module.
-pub struct Remote(pub Link, Mutex<Option<(Instant, String)>>);
+/// Who holds slots, each by its token with the milliseconds left.
+type Holders = Vec<(Vec<u8>, u64)>;
 
-impl Remote {
-    /// Over this link.
-    pub fn over(link: Link) -> Self {
-        Self(link, Mutex::default())
-    }
+/// Limits in a server, or servers, with the module.
+pub struct Remote {
+    pub link: Link,
+    /// Where it is, for people.
+    pub name: String,
 }
 
 impl From<RedisError> for StoreError {
@@ -58,7 +53,7 @@ pub fn packed(words: &Command) -> Cmd {
 impl Remote {
     async fn ask(&self, demand: &Demand, ask: &Ask) -> Result<Answer, StoreError> {
         let routed = demand.keys(&ask.caller).next().unwrap_or_default();
-        let reply = self.0.call(packed(&demand.take(ask)), routed).await?;
+        let reply = self.link.call(packed(&demand.take(ask)), routed).await?;
         if demand.lone_bucket().is_some() {
             let five = Five::from_redis_value(reply)?;
             return answer(five.0, five.3, &[five], demand);
@@ -71,50 +66,67 @@ impl Remote {
     async fn call_each(&self, commands: Vec<(Command, String)>) -> Result<(), StoreError> {
         let mut all = Ok(());
         for (command, key) in commands {
-            let reply = self.0.call(packed(&command), key).await;
+            let reply = self.link.call(packed(&command), key).await;
             all = all.and(reply.map(drop));
         }
         Ok(all?)
     }
 
     async fn count_all(&self) -> Result<Census, StoreError> {
-        let mut info = redis::cmd("INFO");
-        info.arg("rl");
-        let infos = self.0.call_all(info).await?;
-        let nodes = infos.len();
-        let (mut counters, mut module) = (BTreeMap::new(), String::new());
-        for (_, info) in infos {
-            let info = String::from_redis_value(info)?;
-            if let Some(version) = field(&info, "rl_version") {
-                module = version.to_owned();
-            }
+        let mut census = Census {
+            top: self.top().await?,
+            ..Census::default()
+        };
+        let (mut module, mut server) = ("", String::new());
+        let infos = self.info("rl").await?;
+        for info in &infos {
+            module = field(info, "rl_version").unwrap_or(module);
             for (field, value) in info.lines().filter_map(number) {
-                *counters.entry(field.to_owned()).or_default() += value;
+                *census.counters.entry(field.to_owned()).or_default() += value;
             }
         }
-        Ok(Census {
-            counters,
-            top: self.top().await?,
-            nodes,
-            module,
-            server: self.server().await.unwrap_or_default(),
-        })
+        for info in self.info("server").await? {
+            server = named(&info);
+            census.run += field(&info, "run_id").unwrap_or("");
+        }
+        let nodes = match infos.len() {
+            1 => String::new(),
+            several => format!(", {several} masters"),
+        };
+        census.about = format!("{server}, redis-rl {module}{nodes}");
+        Ok(census)
+    }
+
+    /// A section of `INFO` of every server that takes writes, in a fixed order.
+    async fn info(&self, section: &str) -> Result<Vec<String>, StoreError> {
+        let mut info = redis::cmd("INFO");
+        info.arg(section);
+        let mut infos = self.link.call_all(info).await?;
+        infos.sort_by(|one, other| one.0.cmp(&other.0));
+        let infos = infos.into_iter().map(|(_, info)| info);
+        Ok(infos
+            .map(String::from_redis_value)
+            .collect::<Result<_, _>>()?)
     }
 
     async fn look_at(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
         let mut looks = Vec::new();
         for (key, limit) in demand.keys(caller).zip(&demand.limits) {
-            looks.push(self.look_at_one(&key, limit.as_ref()).await?);
+            let (look, _) = self.look_at_one(&key, limit.as_ref()).await?;
+            looks.push(look);
         }
         Ok(looks)
     }
 
-    async fn look_at_one(&self, key: &str, limit: &dyn Limit) -> Result<Look, StoreError> {
-        let reply = self.0.call(packed(&limit.look(key)), key).await?;
+    async fn look_at_one(
+        &self,
+        key: &str,
+        limit: &dyn Limit,
+    ) -> Result<(Look, Holders), StoreError> {
+        let reply = self.link.call(packed(&limit.look(key)), key).await?;
         let (remaining, wait, reset, holders) = match limit.lease() {
             Some(_) => {
-                let told =
-                    <(i64, i64, i64, i64, i64, Vec<(Vec<u8>, u64)>)>::from_redis_value(reply)?;
+                let told = <(i64, i64, i64, i64, i64, Holders)>::from_redis_value(reply)?;
                 (told.2, told.3, told.4, told.5)
             }
             None => {
@@ -122,37 +134,44 @@ impl Remote {
                 (told.2, told.3, told.4, Vec::new())
             }
         };
-        Ok(Look {
+        let look = Look {
             remaining: remaining.unsigned_abs(),
             wait_ms: u64::try_from(wait).ok(),
             reset_ms: reset.unsigned_abs(),
-            holders,
-        })
+        };
+        Ok((look, holders))
     }
 
-    /// The server's name and version: asked once a minute, as it hardly ever changes.
-    async fn server(&self) -> Result<String, StoreError> {
-        let mut known = self.1.lock().await;
-        if let Some((at, server)) = &*known {
-            if at.elapsed() < MINUTE {
-                return Ok(server.clone());
+    /// By the commands of the limits themselves, which refuse a key that holds anything else.
+    async fn reset_all(&self, demand: &Demand, caller: &str) -> Result<(), StoreError> {
+        // A refusal comes before anything is changed.
+        self.look_at(demand, caller).await?;
+        for (key, limit) in demand.keys(caller).zip(&demand.limits) {
+            if let Some(reset) = limit.reset(&key) {
+                self.link.call(packed(&reset), &key).await?;
+                continue;
+            }
+            loop {
+                let (_, holders) = self.look_at_one(&key, limit.as_ref()).await?;
+                if holders.is_empty() {
+                    break;
+                }
+                let mut release = redis::cmd("RL.RELEASE");
+                release.arg(&key);
+                for (token, _) in holders {
+                    release.arg(token);
+                }
+                self.link.call(release, &key).await?;
             }
         }
-        let mut info = redis::cmd("INFO");
-        info.arg("server");
-        let mut server = String::new();
-        for (_, info) in self.0.call_all(info).await? {
-            server = named(&String::from_redis_value(info)?);
-        }
-        *known = Some((Instant::now(), server.clone()));
-        Ok(server)
+        Ok(())
     }
 
     async fn top(&self) -> Result<Vec<Offender>, StoreError> {
         let mut command = redis::cmd("RL.TOP");
         command.arg(TOP);
         let mut top = Vec::new();
-        for (_, answer) in self.0.call_all(command).await? {
+        for (_, answer) in self.link.call_all(command).await? {
             for (key, denials, error, since) in
                 <Vec<(Vec<u8>, u64, u64, u64)>>::from_redis_value(answer)?
             {
@@ -187,20 +206,24 @@ impl Store for Remote {
         Box::pin(async {
             let mut all = true;
             for (command, key) in demand.renew(ask) {
-                let reply = self.0.call(packed(&command), key).await?;
+                let reply = self.link.call(packed(&command), key).await?;
                 all &= i64::from_redis_value(reply)? > 0;
             }
             Ok(all)
         })
     }
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn is_up(&self) -> bool {
-        self.0.is_up()
+        self.link.is_up()
     }
 
     fn ready(&self) -> Answering<'_, ()> {
         Box::pin(async {
-            let check = timeout(PATIENCE, self.0.check()).await;
+            let check = timeout(PATIENCE, self.link.check()).await;
             Ok(check.unwrap_or_else(|_| late())?)
         })
     }
@@ -219,42 +242,10 @@ impl Store for Remote {
         })
     }
 
-    fn forget_denied(&self) -> Answering<'_, ()> {
-        Box::pin(async {
-            let mut reset = redis::cmd("RL.TOP");
-            reset.arg("RESET");
-            self.0.call_all(reset).await?;
-            Ok(())
-        })
-    }
-
-    fn free<'a>(&'a self, key: &'a str, token: &'a str) -> Answering<'a, bool> {
+    fn reset<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, ()> {
         Box::pin(async move {
-            let mut release = redis::cmd("RL.RELEASE");
-            release.arg(key).arg(token);
-            let reply = self.0.call(release, key).await?;
-            Ok(i64::from_redis_value(reply)? > 0)
-        })
-    }
-
-    fn reset<'a>(&'a self, key: &'a str, limit: &'a dyn Limit) -> Answering<'a, ()> {
-        Box::pin(async move {
-            if let Some(reset) = limit.reset(key) {
-                self.0.call(packed(&reset), key).await?;
-                return Ok(());
-            }
-            loop {
-                let look = self.look_at_one(key, limit).await?;
-                if look.holders.is_empty() {
-                    return Ok(());
-                }
-                let mut release = redis::cmd("RL.RELEASE");
-                release.arg(key);
-                for (token, _) in look.holders {
-                    release.arg(token);
-                }
-                self.0.call(release, key).await?;
-            }
+            let reset = timeout(PATIENCE, self.reset_all(demand, caller)).await;
+            reset.unwrap_or_else(|_| Ok(late()?))
         })
     }
 }
