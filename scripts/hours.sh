@@ -22,12 +22,12 @@ while read -r name path; do
     redis-8.2 | valkey-8.1 | valkey-9.1)
       echo "== $name"
       REDIS_RL_SERVER=$path REDIS_RL_FUZZ_CLOCK=1 REDIS_RL_FUZZ_CALLS=$((calls / 3)) \
-        judged every_reply_is_the_models
+        judged every_reply_matches_the_model
       export REDIS_RL_FUZZ_SECONDS=$((calls / 100000 + 5))
-      REDIS_RL_SERVER=$path judged leases::every_reply_on_leases_is_the_models
-      REDIS_RL_SERVER=$path watched all_model::random_histories_go_as_the_model_says
+      REDIS_RL_SERVER=$path judged leases::every_lease_reply_matches_the_model
+      REDIS_RL_SERVER=$path watched all_model::random_histories_match_the_model
       REDIS_RL_SERVER=$path REDIS_RL_PRESSURE=500,$((calls / 200000 + 5)) \
-        watched pressure::under_pressure_every_token_is_accounted_for
+        watched pressure::every_token_is_accounted_for_under_pressure
       ;;
   esac
 done < <(scripts/servers.sh)

@@ -49,7 +49,7 @@ proptest! {
 }
 
 #[test]
-fn none_and_too_many_keys_are_kept_within_bounds() {
+fn sketch_capacity_is_bounded() {
     let mut off = Top::new(0, 7);
     off.denied(b"k", 1);
     assert_eq!(off.entries().count(), 0);
@@ -57,7 +57,7 @@ fn none_and_too_many_keys_are_kept_within_bounds() {
 }
 
 #[test]
-fn a_thousand_offenders_leave_the_heaviest_first() {
+fn sketch_lists_the_heaviest_of_a_thousand_first() {
     let mut top = Top::new(128, 7);
     for round in 0..1_000u64 {
         top.denied(b"heavy", round);
@@ -75,7 +75,7 @@ fn counts(top: &Top) -> Vec<u64> {
 }
 
 #[test]
-fn keys_that_look_alike_are_counted_apart() {
+fn similar_keys_are_counted_separately() {
     for n in 0..100_u64 {
         // The first 256 bytes are all that is kept of a key.
         let long =
@@ -96,7 +96,7 @@ fn keys_that_look_alike_are_counted_apart() {
 }
 
 #[test]
-fn what_is_cleared_is_counted_anew() {
+fn cleared_sketch_counts_from_zero() {
     let mut top = Top::new(2, 7);
     for key in [b"a", b"b", b"c", b"c"] {
         top.denied(key, 1);
@@ -112,7 +112,7 @@ fn what_is_cleared_is_counted_anew() {
 }
 
 #[test]
-fn after_a_clearing_the_key_with_the_fewest_denials_still_makes_room() {
+fn cleared_sketch_still_evicts_the_fewest_denials() {
     let deny =
         |top: &mut Top, key: &[u8], times: u64| (0..times).for_each(|now| top.denied(key, now));
     let mut top = Top::new(3, 7);

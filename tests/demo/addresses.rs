@@ -6,7 +6,7 @@ use crate::common::{free_port, wait_until, Launch, Server};
 use crate::driver::{call, Demo, Folder, Running};
 
 #[test]
-fn tls_is_spoken_and_certificates_are_checked() {
+fn tls_works_and_certificates_are_checked() {
     let folder = Folder::new("tls");
     let certificate = certificate(&folder);
     let port = free_port().to_string();
@@ -35,7 +35,7 @@ fn tls_is_spoken_and_certificates_are_checked() {
 }
 
 #[test]
-fn requests_are_answered_and_limited_through_a_sentinel_failover() {
+fn requests_are_limited_through_a_sentinel_failover() {
     let folder = Folder::new("sentinel");
     let mut master = Server::start();
     let address = format!("127.0.0.1 {}", master.port());
@@ -60,7 +60,7 @@ fn requests_are_answered_and_limited_through_a_sentinel_failover() {
 }
 
 #[test]
-fn sentinels_with_a_password_of_their_own_are_asked() {
+fn sentinels_may_have_their_own_password() {
     let folder = Folder::new("guarded");
     let master = Server::start();
     call::<()>(&master, &["CONFIG", "SET", "requirepass", "m@ster"]);
@@ -84,7 +84,7 @@ fn sentinels_with_a_password_of_their_own_are_asked() {
 }
 
 #[test]
-fn a_url_with_its_password_is_taken_from_the_environment() {
+fn redis_url_is_read_from_the_environment() {
     let redis = Server::start();
     call::<()>(&redis, &["CONFIG", "SET", "requirepass", "s3cret"]);
     let url = format!("redis://:s3cret@127.0.0.1:{}", redis.port());
@@ -109,7 +109,7 @@ fn a_url_with_its_password_is_taken_from_the_environment() {
 }
 
 #[test]
-fn a_unix_socket_is_spoken_to() {
+fn unix_sockets_work() {
     let folder = Folder::new("socket");
     let path = folder.file("redis.sock");
     let redis = Server::with(&["--unixsocket", &path]);
@@ -121,7 +121,7 @@ fn a_unix_socket_is_spoken_to() {
 }
 
 #[test]
-fn requests_are_answered_and_limited_through_a_cluster_failover() {
+fn requests_are_limited_through_a_cluster_failover() {
     let mut nodes = cluster();
     let hosts: Vec<_> = nodes.iter().take(3).map(host).collect();
     let flags = format!("--redis redis-cluster://{} {PATIENT}", hosts.join(","));

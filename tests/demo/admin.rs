@@ -20,7 +20,7 @@ fn ask(demo: &Demo, caller: &str) -> u16 {
 }
 
 #[test]
-fn metrics_count_what_happened_and_promtool_accepts_them() {
+fn metrics_count_requests_and_promtool_accepts_them() {
     let mut redis = Server::start();
     let demo = Demo::with(&redis, LIMITS);
     demo.wait_for_log("Connected");
@@ -358,7 +358,7 @@ fn encoded(text: &str) -> String {
 }
 
 #[test]
-fn the_page_says_in_words_what_each_limit_is() {
+fn dashboard_describes_each_limit() {
     let redis = Server::start();
     let limits = [
         ["--limit", "100/m:20"],

@@ -10,7 +10,7 @@ fn page(demo: &Demo, path: &str, headers: &str) -> Response {
 }
 
 #[test]
-fn the_operators_pages_are_not_open_to_the_world() {
+fn operators_pages_require_a_local_address_or_a_token() {
     let redis = Server::start();
     let open = Demo::with(&redis, "");
     assert_eq!(page(&open, "/dashboard", "").status(), 200);
@@ -79,7 +79,7 @@ fn reset(demo: &Demo, headers: &str) -> u16 {
 }
 
 #[test]
-fn a_reset_that_is_not_the_pages_own_is_refused() {
+fn reset_from_another_origin_is_refused() {
     let redis = Server::start();
     let open = demo_with_a_victim(&redis, "");
     let closed = demo_with_a_victim(&redis, &format!("--admin-token {TOKEN}"));
@@ -111,7 +111,7 @@ fn a_reset_that_is_not_the_pages_own_is_refused() {
 }
 
 #[test]
-fn another_page_can_read_nothing_but_may_link_here() {
+fn pages_of_another_origin_can_link_but_not_read() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
     for path in ["/dashboard", "/dashboard/events", "/metrics"] {
@@ -126,7 +126,7 @@ fn another_page_can_read_nothing_but_may_link_here() {
 }
 
 #[test]
-fn every_name_of_this_machine_leads_to_the_pages_and_no_other() {
+fn operators_pages_answer_to_every_local_name_and_no_other() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
     for (name, status) in [
@@ -176,7 +176,7 @@ fn the_printed_address_of_the_dashboard_works() {
 }
 
 #[test]
-fn who_lacks_the_token_is_told_how_to_show_it() {
+fn missing_token_is_answered_with_instructions() {
     let redis = Server::start();
     let demo = Demo::with(&redis, &format!("--admin-token {TOKEN}"));
     let refused = page(&demo, "/metrics", "");
@@ -194,7 +194,7 @@ fn who_lacks_the_token_is_told_how_to_show_it() {
 }
 
 #[test]
-fn an_empty_token_in_the_environment_is_none() {
+fn empty_token_in_the_environment_counts_as_unset() {
     let redis = Server::start();
     let flags = format!("--redis {}", redis.url());
     let demo = Demo::start_in(&flags, &[("DEMO_ADMIN_TOKEN", "")]);
@@ -204,7 +204,7 @@ fn an_empty_token_in_the_environment_is_none() {
 }
 
 #[test]
-fn the_pages_answer_each_method_as_they_should() {
+fn operators_pages_answer_each_http_method() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
     let answer = |what: &str| send(demo.admin, what, b"Origin: http://localhost\r\n");

@@ -21,7 +21,7 @@ fn names(demo: &Demo, redis: &Server, headers: &[&str]) -> Vec<String> {
 const BY_IP: &str = "--key-by ip --rate 1/d --burst 9";
 
 #[test]
-fn callers_are_told_apart_by_address() {
+fn callers_are_identified_by_address() {
     let redis = Server::start();
     let flags = "--key-by ip --rate 1/d --burst 1";
     let demo = Demo::with(&redis, flags);
@@ -38,7 +38,7 @@ fn callers_are_told_apart_by_address() {
 }
 
 #[test]
-fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
+fn forwarded_addresses_count_up_to_the_first_untrusted_proxy() {
     let redis = Server::start();
     let trust = "--trust-proxy 127.0.0.1 --trust-proxy 192.0.2.9";
     let flags = "--key-by ip --rate 1/d --burst 1";
@@ -69,7 +69,7 @@ fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
 }
 
 #[test]
-fn callers_are_told_apart_by_a_header_of_any_bytes() {
+fn callers_are_identified_by_a_header_of_any_bytes() {
     let redis = Server::start();
     let flags = "--key-by plain-header:X-Api-Key --rate 1/d --burst 1";
     let demo = Demo::with(&redis, flags);
@@ -115,7 +115,7 @@ fn callers_are_told_apart_by_a_header_of_any_bytes() {
 }
 
 #[test]
-fn a_header_that_tells_callers_apart_is_in_no_key_as_it_is() {
+fn identifying_header_is_hashed_in_keys() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--key-by header:X-Api-Key --rate 1/d --burst 1");
     demo.wait_for_log("Connected");
@@ -134,7 +134,7 @@ fn a_header_that_tells_callers_apart_is_in_no_key_as_it_is() {
 }
 
 #[test]
-fn a_header_that_comes_twice_or_empty_is_refused_and_nobody_charged() {
+fn repeated_or_empty_identifying_header_is_refused_and_charges_nobody() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--key-by header:X-Api-Key --rate 1/d --burst 1");
     demo.wait_for_log("Connected");
@@ -174,7 +174,7 @@ fn a_network_of_proxies_is_trusted() {
 }
 
 #[test]
-fn the_header_that_proxies_write_can_be_chosen() {
+fn proxy_header_is_configurable() {
     let redis = Server::start();
     let flags = format!("{BY_IP} --trust-proxy 127.0.0.1 --trust-proxy 10.0.0.0/8");
     let forwarded = Demo::with(&redis, &format!("{flags} --proxy-header Forwarded"));
@@ -218,7 +218,7 @@ fn the_header_that_proxies_write_can_be_chosen() {
 }
 
 #[test]
-fn how_much_of_an_ipv6_address_is_one_caller_can_be_chosen() {
+fn ipv6_prefix_is_configurable() {
     let redis = Server::start();
     for (bits, network) in [
         ("48", "2001:db8:1::/48"),

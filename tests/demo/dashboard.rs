@@ -7,7 +7,7 @@ use crate::common::{free_port, root, Server};
 use crate::driver::{pid, signal, Demo, Running};
 
 #[test]
-fn the_page_shows_who_is_denied_and_outlives_every_fault() {
+fn dashboard_shows_denied_callers_and_survives_every_fault() {
     let mut redis = Server::start();
     let (port, admin) = (free_port(), free_port());
     let flags = format!(
@@ -67,7 +67,7 @@ fn the_page_shows_every_kind_of_limit_and_resets_them() {
 }
 
 #[test]
-fn a_page_from_elsewhere_can_reset_nobody() {
+fn reset_from_another_site_is_refused_in_a_browser() {
     let redis = Server::start();
     let token = "0123456789abcdef";
     for flags in ["", "--admin-token 0123456789abcdef"] {

@@ -34,7 +34,7 @@ fn requests_are_answered_while_redis_dies_and_comes_back() {
 }
 
 #[test]
-fn nothing_waits_for_a_redis_that_was_never_there() {
+fn requests_do_not_wait_for_a_redis_that_never_existed() {
     let mut redis = Server::start();
     redis.kill();
     let demo = Demo::with(&redis, "--rate 1/d --burst 1");
@@ -50,7 +50,7 @@ fn nothing_waits_for_a_redis_that_was_never_there() {
 
 /// Whether it hangs or is gone, this process lets no more through than Redis would have.
 #[test]
-fn without_an_answer_the_same_limits_hold_in_the_process() {
+fn fallback_applies_the_same_limits_in_the_process() {
     for limit in [
         ["--limit", "1/d:3"],
         ["--window", "3 YEAR"],
@@ -84,7 +84,7 @@ fn without_an_answer_the_same_limits_hold_in_the_process() {
 }
 
 #[test]
-fn without_an_answer_no_more_slots_are_held_in_the_process() {
+fn fallback_limits_slots_in_the_process() {
     let mut redis = Server::start();
     let flags = ["--concurrent", "2", "--work", "100000000"];
     let demo = Demo::connected(&redis, &flags);
@@ -102,7 +102,7 @@ fn without_an_answer_no_more_slots_are_held_in_the_process() {
 }
 
 #[test]
-fn redis_is_waited_for_as_long_as_asked() {
+fn timeout_option_bounds_the_wait_for_redis() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--rate 1/d --burst 1");
     demo.wait_for(429);
@@ -138,7 +138,7 @@ fn failing_closed_refuses_with_503() {
 }
 
 #[test]
-fn an_error_of_redis_is_no_refusal() {
+fn redis_error_is_not_a_denial() {
     let redis = Server::start();
     call::<()>(&redis, &["SET", "rate:limiter:test-client", "not a bucket"]);
     let demo = Demo::with(&redis, "");
@@ -148,7 +148,7 @@ fn an_error_of_redis_is_no_refusal() {
 }
 
 #[test]
-fn the_demos_own_redis_goes_down_with_it() {
+fn demo_stops_its_own_redis() {
     for name in ["INT", "TERM", "KILL"] {
         let mut demo = Demo::start("");
         let port = demo.number_after("Started redis-server on port ", "\n");

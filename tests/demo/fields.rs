@@ -19,7 +19,7 @@ fn retry_after(response: &Response) -> Option<u64> {
 }
 
 #[test]
-fn replies_tell_how_a_caller_stands() {
+fn header_fields_report_the_callers_limit() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--rate 100/h --burst 3 --cost 2");
     demo.wait_for_log("Connected");
@@ -50,7 +50,7 @@ fn replies_tell_how_a_caller_stands() {
 }
 
 #[test]
-fn t_is_when_more_quota_is_there_before_and_after_a_refusal() {
+fn t_field_is_the_time_of_more_quota_before_and_after_a_denial() {
     let redis = Server::start();
     let demo = demo(&redis, "--rate 1/m --burst 100");
     for _ in 1..100 {
@@ -67,7 +67,7 @@ fn t_is_when_more_quota_is_there_before_and_after_a_refusal() {
 }
 
 #[test]
-fn retry_after_is_when_the_whole_cost_is_there_and_t_the_first_of_it() {
+fn retry_after_is_the_time_of_the_whole_cost_and_t_of_its_first_unit() {
     let redis = Server::start();
     let demo = demo(&redis, "--rate 1/h --burst 9 --cost 9");
     assert_eq!(demo.get().status(), 200);
@@ -93,7 +93,7 @@ fn each_limit_has_a_t_that_is_no_later_than_retry_after() {
 }
 
 #[test]
-fn fields_are_not_as_old_as_the_wait_before_the_answer() {
+fn header_fields_are_computed_after_the_wait() {
     let redis = Server::start();
     let demo = demo(&redis, "--limit 1:1 --max-wait 4500");
     let answers: Vec<_> = std::thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn fields_are_not_as_old_as_the_wait_before_the_answer() {
 }
 
 #[test]
-fn a_window_below_a_second_is_left_out() {
+fn w_field_is_omitted_below_a_second() {
     let redis = Server::start();
     let policy = |flags| {
         let answer = demo(&redis, flags).get();
@@ -123,7 +123,7 @@ fn a_window_below_a_second_is_left_out() {
 }
 
 #[test]
-fn a_page_of_another_origin_may_read_the_fields() {
+fn header_fields_are_exposed_to_other_origins() {
     let redis = Server::start();
     let demo = demo(&redis, "--rate 1/d --burst 1");
     let exposed = "access-control-expose-headers";

@@ -35,7 +35,7 @@ fn is_unharmed(demo: &Demo) {
 }
 
 #[test]
-fn clients_that_dawdle_are_disconnected_and_delay_nobody() {
+fn slow_clients_are_disconnected_and_delay_nobody() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--rate 1000000 --burst 1000");
     demo.wait_for_log("Connected");
@@ -57,7 +57,7 @@ fn clients_that_dawdle_are_disconnected_and_delay_nobody() {
 }
 
 #[test]
-fn headers_beyond_all_measure_are_refused() {
+fn oversized_headers_are_refused() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--rate 1000000 --burst 1000");
     demo.wait_for_log("Connected");
@@ -78,7 +78,7 @@ fn headers_beyond_all_measure_are_refused() {
 }
 
 #[test]
-fn what_is_not_http_does_no_harm() {
+fn non_http_input_is_harmless() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--rate 1000000 --burst 1000");
     demo.wait_for_log("Connected");
@@ -101,7 +101,7 @@ fn what_is_not_http_does_no_harm() {
 }
 
 #[test]
-fn ten_thousand_callers_have_a_bucket_each() {
+fn ten_thousand_callers_have_separate_buckets() {
     let redis = Server::start();
     let demo = Demo::with(&redis, LIMITS);
     demo.wait_for_log("Connected");
@@ -146,7 +146,7 @@ fn repeat(mut stream: TcpStream, words: &[u8]) -> Option<()> {
 }
 
 #[test]
-fn nobody_is_refused_because_redis_talks_nonsense() {
+fn garbage_from_redis_denies_nobody() {
     for words in [
         &b""[..],
         b"hang up",

@@ -39,7 +39,7 @@ fn calls(redis: &Server, command: &str) -> u64 {
 }
 
 #[test]
-fn a_calendar_window_passes_its_limit_and_is_anew_at_midnight_of_its_offset() {
+fn calendar_window_resets_at_midnight_of_its_offset() {
     let redis = Server::start();
     let name = "2 DAY OFFSET +02:00";
     let demo = Demo::connected(&redis, &["--window", name]);
@@ -67,7 +67,7 @@ fn a_calendar_window_passes_its_limit_and_is_anew_at_midnight_of_its_offset() {
 }
 
 #[test]
-fn a_window_of_a_length_begins_anew_when_it_is_over_and_one_of_no_length_has_no_w() {
+fn duration_window_resets_at_its_end_and_calendar_month_has_no_w() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &["--window", "1 1s"]);
     assert_eq!(demo.get().status(), 200);
@@ -84,7 +84,7 @@ fn a_window_of_a_length_begins_anew_when_it_is_over_and_one_of_no_length_has_no_
 }
 
 #[test]
-fn a_sliding_window_lets_no_more_than_its_limit_pass_in_any_interval() {
+fn sliding_window_admits_its_limit_in_any_interval() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &["--sliding", "2/2s"]);
     let (mut asked, mut passed) = (Vec::new(), Vec::new());
@@ -127,7 +127,7 @@ const MIXED: [&str; 8] = [
 ];
 
 #[test]
-fn limits_of_every_kind_are_asked_in_one_call_and_charged_all_or_none() {
+fn limits_of_every_kind_are_charged_in_one_call_all_or_none() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &MIXED);
     // The first was the look at whether it may be called.
@@ -161,7 +161,7 @@ fn limits_of_every_kind_are_asked_in_one_call_and_charged_all_or_none() {
 }
 
 #[test]
-fn who_denied_is_in_the_log_and_in_the_metrics() {
+fn denying_limit_is_in_the_log_and_the_metrics() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &MIXED);
     for _ in 0..5 {
@@ -201,7 +201,7 @@ fn who_denied_is_in_the_log_and_in_the_metrics() {
 }
 
 #[test]
-fn a_request_may_say_what_it_costs_and_nonsense_is_refused() {
+fn cost_header_sets_the_cost_and_invalid_values_are_refused() {
     let redis = Server::start();
     let flags = "--limit 1/d:10 --sliding 12/1d --concurrent 3 --cost 2 --cost-header X-Cost";
     let demo = Demo::connected(&redis, &flags.split(' ').collect::<Vec<_>>());
@@ -240,7 +240,7 @@ fn a_request_may_say_what_it_costs_and_nonsense_is_refused() {
 }
 
 #[test]
-fn a_cost_that_a_request_says_is_ignored_unless_asked_for() {
+fn cost_header_is_ignored_by_default() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &["--limit", "1/d:10"]);
     let answer = demo.get_with(b"X-Cost: 4\r\n");
@@ -248,7 +248,7 @@ fn a_cost_that_a_request_says_is_ignored_unless_asked_for() {
 }
 
 #[test]
-fn a_kind_that_replaces_another_finds_no_foreign_key() {
+fn changing_the_kind_of_a_limit_uses_a_new_key() {
     let redis = Server::start();
     for flags in [
         ["--limit", "1/d:1"],
@@ -262,7 +262,7 @@ fn a_kind_that_replaces_another_finds_no_foreign_key() {
 }
 
 #[test]
-fn a_limit_that_the_module_would_not_take_is_refused_at_once() {
+fn limits_that_the_module_rejects_are_refused_at_startup() {
     for (flags, reason) in [
         (["--window", "1000"], "window must be a duration"),
         (["--window", "x DAY"], "limit must be a whole number"),

@@ -37,12 +37,12 @@ fn nobody_pays_for_a_refusal(then: impl Fn(&Demo)) {
 }
 
 #[test]
-fn who_was_refused_is_not_charged_by_a_take_that_comes_late() {
+fn late_take_does_not_charge_a_refused_request() {
     nobody_pays_for_a_refusal(|_| {});
 }
 
 #[test]
-fn nor_by_one_that_comes_after_the_connection_was_given_up() {
+fn late_take_after_the_connection_was_dropped_charges_nobody() {
     nobody_pays_for_a_refusal(|demo| demo.wait_for_log("lost the connection"));
 }
 
@@ -65,7 +65,7 @@ fn with_every_kind(redis: &Server, flags: &[&str]) -> Demo {
 }
 
 #[test]
-fn what_a_late_take_got_goes_back_to_each_kind_of_limit() {
+fn late_take_is_refunded_to_each_kind_of_limit() {
     let redis = Server::start();
     let demo = with_every_kind(&redis, &["--fail", "closed"]);
     five_answers_come_late(&redis, &demo, 503, |_| {});
@@ -82,7 +82,7 @@ fn what_a_late_take_got_goes_back_to_each_kind_of_limit() {
 }
 
 #[test]
-fn a_slot_that_comes_late_is_freed_though_the_request_went_through() {
+fn late_slot_is_released_although_the_request_was_served() {
     let redis = Server::start();
     let demo = with_every_kind(&redis, &[]);
     five_answers_come_late(&redis, &demo, 200, |_| {});
@@ -98,7 +98,7 @@ fn a_slot_that_comes_late_is_freed_though_the_request_went_through() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_no_request() {
+fn unread_log_does_not_block_requests() {
     let redis = Server::start();
     let (port, admin) = (free_port().to_string(), free_port().to_string());
     let (port, admin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{admin}"));
@@ -123,7 +123,7 @@ fn a_log_that_nobody_reads_stops_no_request() {
 }
 
 #[test]
-fn a_body_that_never_ends_is_not_waited_for() {
+fn endless_request_body_is_not_awaited() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
     for (length, sent, status) in [("100", "x", 408), ("100000", &*"x".repeat(40_000), 413)] {

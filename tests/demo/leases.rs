@@ -43,7 +43,7 @@ fn wait_for_gauge(demo: &Demo, limit: &str, count: u64) {
 }
 
 #[test]
-fn no_more_are_served_at_once_and_who_hangs_up_makes_room() {
+fn concurrent_requests_are_limited_and_a_disconnect_frees_its_slot() {
     let redis = Server::start();
     let demo = demo(&redis, "2/1h", &FOR_EVER);
     let (first, second) = (ask(&demo), ask(&demo));
@@ -72,7 +72,7 @@ fn no_more_are_served_at_once_and_who_hangs_up_makes_room() {
 }
 
 #[test]
-fn a_slot_is_free_when_the_answer_is_sent() {
+fn slot_is_released_when_the_response_is_sent() {
     let redis = Server::start();
     let demo = demo(&redis, "1/1h", &[]);
     for _ in 0..20 {
@@ -87,7 +87,7 @@ fn a_slot_is_free_when_the_answer_is_sent() {
 }
 
 #[test]
-fn a_slot_is_renewed_for_as_long_as_the_request_takes() {
+fn slot_is_renewed_while_the_request_lasts() {
     let redis = Server::start();
     let demo = demo(&redis, "2/3s", &FOR_EVER);
     let _request = ask(&demo);
@@ -102,7 +102,7 @@ fn a_slot_is_renewed_for_as_long_as_the_request_takes() {
 }
 
 #[test]
-fn a_slot_that_was_lost_is_told_and_not_taken_again() {
+fn lost_slot_is_logged_and_not_reacquired() {
     let redis = Server::start();
     let demo = demo(&redis, "2/1s", &FOR_EVER);
     let _request = ask(&demo);
@@ -113,7 +113,7 @@ fn a_slot_that_was_lost_is_told_and_not_taken_again() {
 }
 
 #[test]
-fn the_slots_of_a_demo_that_is_killed_in_mid_request_come_back() {
+fn slots_of_a_killed_demo_expire() {
     let redis = Server::start();
     let mut killed = demo(&redis, "2/3s", &FOR_EVER);
     let other = demo(&redis, "2/3s", &[]);
@@ -137,7 +137,7 @@ fn the_slots_of_a_demo_that_is_killed_in_mid_request_come_back() {
 
 /// Redis is away as they end: only a demo that waits for it can still free their slots.
 #[test]
-fn no_slot_is_left_behind_by_a_demo_that_stops() {
+fn stopping_demo_releases_all_slots() {
     let redis = Server::start();
     let server = pid(&redis);
     let flags = ["--work", "4000", "--timeout", "500"];

@@ -28,7 +28,7 @@ fn two_requests_are_allowed_and_the_third_is_not() {
 }
 
 #[test]
-fn a_bucket_is_a_key_with_the_name_asked_for() {
+fn bucket_key_has_the_configured_name() {
     let redis = Server::start();
     let seed = Demo::with(&redis, "");
     seed.wait_for_log("Connected");
@@ -47,7 +47,7 @@ fn a_bucket_is_a_key_with_the_name_asked_for() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_at_once() {
+fn invalid_options_are_refused_at_startup() {
     for (flags, reason) in [
         (&["--rate", "fast"][..], "rate must be"),
         (&["--rate", "1e99"], "rate must be"),
@@ -108,7 +108,7 @@ fn what_cannot_work_is_refused_at_once() {
 }
 
 #[test]
-fn more_limits_than_the_module_takes_are_refused_at_once() {
+fn too_many_limits_are_refused_at_startup() {
     let limits: Vec<_> = (1..=129).map(|n| format!("{n}/d:1")).collect();
     let mut flags: Vec<_> = limits.iter().flat_map(|l| ["--limit", l]).collect();
     let said = refusal(&flags);
@@ -124,7 +124,7 @@ fn more_limits_than_the_module_takes_are_refused_at_once() {
 }
 
 #[test]
-fn a_password_is_in_no_error() {
+fn errors_never_contain_a_password() {
     for url in [
         "redis://:s3cret@127.0.0.1:port",
         "redis-nothing://:s3cret@127.0.0.1",
@@ -161,7 +161,7 @@ fn several_limits_apply_at_once_and_all_or_nothing() {
 }
 
 #[test]
-fn a_request_is_delayed_rather_than_refused_if_asked() {
+fn max_wait_delays_requests_instead_of_refusing() {
     let redis = Server::start();
     let flags = "--limit 2:1 --max-wait 1000";
     let demo = Demo::with(&redis, flags);

@@ -26,7 +26,7 @@ fn is_ready(demo: &Demo) {
 }
 
 #[test]
-fn a_redis_without_the_module_is_no_connection() {
+fn redis_without_the_module_counts_as_disconnected() {
     let launch = Launch::default().without_module();
     let redis = launch.with(&["--enable-module-command", "yes"]).start();
     let open = Demo::with(&redis, "--rate 1/d --burst 1");
@@ -55,7 +55,7 @@ fn a_redis_without_the_module_is_no_connection() {
 }
 
 #[test]
-fn a_redis_that_wants_a_password_is_no_connection() {
+fn redis_that_requires_a_password_counts_as_disconnected() {
     let redis = Server::start();
     call::<()>(&redis, &["CONFIG", "SET", "requirepass", "s3cret"]);
     let demo = Demo::with(&redis, "");
@@ -75,7 +75,7 @@ fn user(redis: &Server, rules: &[&str]) -> String {
 }
 
 #[test]
-fn a_user_who_may_not_call_the_limiter_is_no_connection() {
+fn user_without_permission_counts_as_disconnected() {
     let redis = Server::start();
     for rules in [
         &["+@all", "-rl.take", "~*"][..],
@@ -91,7 +91,7 @@ fn a_user_who_may_not_call_the_limiter_is_no_connection() {
 }
 
 #[test]
-fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
+fn acl_rules_of_the_readme_suffice() {
     let redis = Server::start();
     let rules = ["~rate:limiter:*", "-@all", "+rl.take", "+rl.give"];
     let url = user(&redis, &rules);
@@ -129,7 +129,7 @@ fn a_user_who_may_do_no_more_than_the_readme_gives_is_enough() {
 }
 
 #[test]
-fn whoever_starts_and_stops_the_demo_needs_no_token() {
+fn health_endpoints_need_no_token() {
     let mut redis = Server::start();
     let demo = Demo::with(&redis, "--admin-token 0123456789abcdef");
     is_up(&demo);
@@ -155,7 +155,7 @@ fn is_up(demo: &Demo) {
 }
 
 #[test]
-fn a_redis_that_hangs_is_not_ready() {
+fn hanging_redis_is_not_ready() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
     is_up(&demo);
@@ -165,7 +165,7 @@ fn a_redis_that_hangs_is_not_ready() {
 }
 
 #[test]
-fn a_reset_that_redis_refuses_is_not_told_as_done() {
+fn reset_refused_by_redis_is_reported_as_failed() {
     let redis = Server::start();
     let url = user(&redis, &["+@all", "-rl.give", "~*"]);
     let demo = Demo::start(&format!(
@@ -189,7 +189,7 @@ fn a_reset_that_redis_refuses_is_not_told_as_done() {
 
 /// The user may not ask for ROLE, so that the first refusal alone can tell.
 #[test]
-fn a_master_that_became_a_replica_is_left_at_its_first_refusal() {
+fn demoted_master_is_dropped_at_its_first_refusal() {
     let redis = Server::start();
     let other = Server::start();
     let url = user(&redis, &["+@all", "-role", "~*"]);

@@ -31,7 +31,7 @@ fn statuses_of_those_who_wait(redis: &Server, flags: &str, callers: u64) -> Vec<
 }
 
 #[test]
-fn those_who_wait_for_their_turn_are_answered_before_a_stop() {
+fn delayed_requests_are_answered_before_a_stop() {
     let redis = Server::start();
     let statuses = statuses_of_those_who_wait(&redis, "", 20);
     assert_eq!(statuses, [200; 20]);
@@ -39,7 +39,7 @@ fn those_who_wait_for_their_turn_are_answered_before_a_stop() {
 }
 
 #[test]
-fn whose_turn_is_after_the_stop_is_told_so_and_gets_the_tokens_back() {
+fn requests_due_after_a_stop_get_503_and_a_refund() {
     let redis = Server::start();
     let statuses = statuses_of_those_who_wait(&redis, "--grace 1000", 20);
     let stopped = statuses.iter().filter(|&&status| status == 503).count() as u64;
@@ -50,7 +50,7 @@ fn whose_turn_is_after_the_stop_is_told_so_and_gets_the_tokens_back() {
 }
 
 #[test]
-fn who_hangs_up_while_waiting_gets_the_tokens_back() {
+fn disconnect_while_waiting_is_refunded() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "--rate 1/m --burst 1 --max-wait 600000");
     demo.wait_for_log("Connected");
@@ -111,7 +111,7 @@ fn is_gone(folder: &Folder) -> bool {
 }
 
 #[test]
-fn a_stop_is_heard_while_the_demos_own_server_starts() {
+fn stop_signal_works_while_the_demos_redis_starts() {
     let folder = Folder::new("silent");
     let program = silent_server(&folder);
     let module = crate::common::module();
@@ -130,7 +130,7 @@ fn a_stop_is_heard_while_the_demos_own_server_starts() {
 }
 
 #[test]
-fn a_server_of_its_own_that_never_answers_is_an_error() {
+fn demos_redis_that_never_answers_is_an_error() {
     let folder = Folder::new("never");
     let program = silent_server(&folder);
     let said = refusal(&["--redis-server", &program]);

@@ -47,7 +47,7 @@ fn a_burst_passes_and_no_more() {
 }
 
 #[test]
-fn tokens_come_back_at_the_rate() {
+fn bucket_refills_at_its_rate() {
     for store in STORES {
         let (demo, _redis) = store("--rate 5 --burst 1");
         let start = Instant::now();
@@ -63,7 +63,7 @@ fn tokens_come_back_at_the_rate() {
 }
 
 #[test]
-fn callers_do_not_take_from_each_other() {
+fn callers_have_separate_buckets() {
     for store in STORES {
         let (demo, _redis) = store("--key-by header:X-Api-Key --rate 1/h --burst 1");
         for caller in ["X-Api-Key: ann\r\n", "X-Api-Key: bob\r\n", ""] {
@@ -143,7 +143,7 @@ pub fn snapshot(demo: &Demo) -> Value {
 }
 
 #[test]
-fn who_is_denied_most_is_told_and_can_be_reset() {
+fn top_denied_callers_are_listed_and_can_be_reset() {
     for store in STORES {
         let (demo, _redis) =
             store("--rate 1/h --burst 1 --key-by plain-header:X-Api-Key --prefix \"\\");
@@ -179,7 +179,7 @@ fn who_is_denied_most_is_told_and_can_be_reset() {
 }
 
 #[test]
-fn a_store_that_there_is_not_is_refused() {
+fn unknown_store_is_rejected() {
     let said = refusal(&["--store", "disk"]);
     assert!(said.contains("redis, memory"), "{said}");
 }

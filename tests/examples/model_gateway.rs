@@ -45,7 +45,7 @@ fn tokens_missing(gateway: &Example, account: &str) -> i64 {
 }
 
 #[test]
-fn what_was_reserved_is_settled_by_what_came() {
+fn reservation_is_settled_with_the_used_tokens() {
     let gateway = gateway(&[]);
     for (account, estimate, tokens) in [("less", 1500, 1120), ("more", 100, 1000), ("same", 9, 9)] {
         let path = format!("/?estimate={estimate}&tokens={tokens}");
@@ -66,7 +66,7 @@ fn what_was_reserved_is_settled_by_what_came() {
 }
 
 #[test]
-fn more_than_the_bucket_holds_is_owed() {
+fn excess_use_becomes_debt() {
     let gateway = gateway(&[]);
     let answer = gateway.get("/?estimate=20000&tokens=21000", "me");
     assert_eq!(answer.status(), 200);
@@ -121,7 +121,7 @@ fn each_limit_denies_by_its_name_and_nothing_is_charged() {
 }
 
 #[test]
-fn a_crashed_gateways_slot_comes_back_and_a_caller_who_leaves_is_settled() {
+fn crashed_gateways_slot_expires_and_a_disconnected_caller_is_settled() {
     let mut gateway = gateway(&[("TTL_MS", "1500"), ("SECONDS_A_TOKEN", "0.01")]);
     let mut first = gateway.begin("/?estimate=900&tokens=100000", "me");
     let read = first.read(&mut [0; 16]).expect("it streams");
@@ -143,7 +143,7 @@ fn a_crashed_gateways_slot_comes_back_and_a_caller_who_leaves_is_settled() {
 /// The server is busy for longer than the gateway waits, so what it asked is asked again; then both
 /// are answered.
 #[test]
-fn a_reply_that_was_lost_costs_nothing_twice() {
+fn lost_reply_is_not_charged_twice() {
     let gateway = gateway(&[("SECONDS_A_TOKEN", "0.001")]);
     // With a connection that is there already, what is asked arrives while the server is busy.
     assert_eq!(gateway.get("/?estimate=1&tokens=1", "me").status(), 200);

@@ -361,7 +361,7 @@ fn assert_fits(
 }
 
 #[test]
-fn every_reply_on_leases_is_the_models() {
+fn every_lease_reply_matches_the_model() {
     let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
     let seconds = setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(60);
     println!("REDIS_RL_FUZZ_SEED={seed}");

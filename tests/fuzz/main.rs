@@ -162,7 +162,7 @@ impl Fuzz {
 }
 
 #[test]
-fn every_reply_is_the_models() {
+fn every_reply_matches_the_model() {
     let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
     println!("REDIS_RL_FUZZ_SEED={seed}");
     let steps_clock = setting("REDIS_RL_FUZZ_CLOCK").is_some();

@@ -15,7 +15,7 @@ fn of_window(words: &[&str]) -> String {
 }
 
 #[test]
-fn each_wrong_rate_gets_its_advice() {
+fn invalid_rates_get_the_right_hint() {
     for (rate, advice) in [
         ("", "it is empty"),
         ("-1", "it must be above 0"),
@@ -64,7 +64,7 @@ fn each_wrong_rate_gets_its_advice() {
 }
 
 #[test]
-fn each_wrong_window_gets_its_advice() {
+fn invalid_windows_get_the_right_hint() {
     for (window, advice) in [
         ("", "it is missing"),
         ("15", "a duration needs a unit: write 15s"),
@@ -98,7 +98,7 @@ fn each_wrong_window_gets_its_advice() {
 }
 
 #[test]
-fn a_burst_in_the_place_of_the_rate_is_told_so() {
+fn swapped_rate_and_burst_are_explained() {
     let burst = |text: &'static str| Limit::parse(b"10", text.as_bytes()).expect_err(text);
     assert_eq!(
         burst("100/m").to_string(),
@@ -111,7 +111,7 @@ fn a_burst_in_the_place_of_the_rate_is_told_so() {
 }
 
 #[test]
-fn no_more_than_64_bytes_of_the_input_are_shown_and_none_that_is_not_printable() {
+fn errors_show_at_most_64_printable_bytes_of_the_input() {
     let shown = |text: &str| {
         let error = of_rate(text);
         let (_, rest) = error.split_once("got '").expect("the input");

@@ -29,12 +29,12 @@ const fn take(cost: u64) -> Call {
 }
 
 #[test]
-fn the_readmes_first_call_is_answered_as_it_shows() {
+fn readmes_first_call_replies_as_shown() {
     history("100/m", 20, &[(0, take(1), [1, 20, 19, 0, 600])]);
 }
 
 #[test]
-fn two_a_second() {
+fn rate_of_two_a_second() {
     history(
         "2",
         2,
@@ -66,7 +66,7 @@ fn a_cost_above_the_burst_is_never_met() {
 }
 
 #[test]
-fn waiting_in_line() {
+fn maxwait_serves_in_order() {
     let wait = |ms| Call::Take(1, Mode::MaxWait(ms));
     history(
         "10",
@@ -99,7 +99,7 @@ fn a_debt_is_repaid_before_anything_is_admitted() {
 }
 
 #[test]
-fn giving_back_stops_at_full() {
+fn refund_stops_at_full() {
     history(
         "1",
         10,
@@ -116,7 +116,7 @@ fn giving_back_stops_at_full() {
 
 /// A refused call costs nothing, however large and however often.
 #[test]
-fn a_refused_call_is_free() {
+fn denied_call_takes_nothing() {
     let limit = Pair::parse("1/m", 10);
     let mut world = World::new(TODAY);
     world.take(&limit, 10, Mode::Whole);
@@ -130,7 +130,7 @@ fn a_refused_call_is_free() {
 /// Every remainder that a division by this rate can leave: the bucket is full at the first
 /// nanosecond at which it may be, and not at the one before.
 #[test]
-fn a_nanosecond_is_neither_given_nor_kept() {
+fn refill_is_exact_to_the_nanosecond() {
     let limit = Pair::parse("1", 1);
     for missing in 1..=1_i64 << 16 {
         let tokens = i64::try_from(UNIT).expect("small") - missing;
@@ -152,7 +152,7 @@ fn a_nanosecond_is_neither_given_nor_kept() {
 
 /// Where a token takes no whole number of nanoseconds, or less than one.
 #[test]
-fn fast_rates_are_met_and_not_exceeded() {
+fn fast_rates_are_exact() {
     for (rate, burst, tick, expected) in [
         ("6000", 6_001, 1_000, 6_000),
         ("20000", 1, 50_000, 20_000),
@@ -221,7 +221,7 @@ fn slow_rates_are_exact() {
 
 /// Raising a limit lets the caller in at the new rate; old debt is not priced at it.
 #[test]
-fn a_raised_rate_does_not_lock_out() {
+fn raised_rate_does_not_lock_out() {
     let (slow, fast) = (Pair::parse("1/h", 1), Pair::parse("100", 1));
     let mut world = World::new(TODAY);
     world.take(&slow, 1, Mode::Whole);
@@ -232,7 +232,7 @@ fn a_raised_rate_does_not_lock_out() {
 }
 
 #[test]
-fn a_raised_burst_keeps_what_is_there_and_fills_on() {
+fn raised_burst_keeps_the_tokens_and_refills() {
     let (small, large) = (Pair::parse("1", 10), Pair::parse("1", 100));
     let mut world = World::new(TODAY);
     world.take(&small, 4, Mode::Whole);
@@ -248,7 +248,7 @@ fn a_raised_burst_keeps_what_is_there_and_fills_on() {
 }
 
 #[test]
-fn a_lowered_burst_is_no_debt() {
+fn lowered_burst_creates_no_debt() {
     let (large, small) = (Pair::parse("1", 1_000_000), Pair::parse("1", 10));
     let mut world = World::new(TODAY);
     world.take(&large, 1, Mode::Whole);
@@ -264,7 +264,7 @@ fn a_lowered_burst_is_no_debt() {
 }
 
 #[test]
-fn a_debt_stays_a_debt_under_another_limit() {
+fn debt_survives_a_changed_limit() {
     let (before, after) = (Pair::parse("1", 10), Pair::parse("2", 100));
     let mut world = World::new(TODAY);
     world.take(&before, 15, Mode::Force);
@@ -275,7 +275,7 @@ fn a_debt_stays_a_debt_under_another_limit() {
 }
 
 #[test]
-fn a_clock_that_steps_back_an_hour_costs_one_refill() {
+fn clock_step_back_costs_at_most_one_refill() {
     let limit = Pair::parse("1", 10);
     let mut world = World::new(TODAY);
     world.take(&limit, 10, Mode::Whole);
@@ -292,7 +292,7 @@ fn a_clock_that_steps_back_an_hour_costs_one_refill() {
 }
 
 #[test]
-fn a_clock_that_jumps_ahead_fills_and_no_more() {
+fn clock_step_forward_fills_the_bucket_at_most() {
     let limit = Pair::parse("1", 10);
     let mut world = World::new(TODAY);
     world.take(&limit, 10, Mode::Whole);

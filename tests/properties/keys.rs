@@ -8,7 +8,7 @@ use redis_rl_limits::hash::{hash, mark, mix};
 
 /// Of every number of keys that a call may have, the one at each place against each other.
 #[test]
-fn a_key_that_is_given_twice_is_found_wherever_it_is() {
+fn repeated_key_is_found_at_any_position() {
     for count in [1, 2, 3, 7, 8, 9, 10, 64, 128] {
         // Alike at both ends, as long as each other; and short ones.
         for keys in [
@@ -38,7 +38,7 @@ fn a_key_that_is_given_twice_is_found_wherever_it_is() {
 
 /// Who knows the seed can make keys whose hashes are the same.
 #[test]
-fn keys_of_the_same_hash_are_not_the_same_key() {
+fn keys_with_equal_hashes_are_distinct() {
     let seed = 7;
     // Whatever the first word is, the second one brings the hash to zero.
     let keys: Vec<Vec<u8>> = (0..20_u64)
@@ -54,7 +54,7 @@ fn keys_of_the_same_hash_are_not_the_same_key() {
 
 /// Each bit of a hash is as often one as zero, and turns with about half of a key's bits.
 #[test]
-fn a_hash_depends_on_every_bit_of_its_key() {
+fn hash_depends_on_every_bit_of_the_key() {
     for length in [1, 7, 8, 9, 16, 40] {
         let (mut ones, mut turned) = ([0; 64], [0; 64]);
         let mut pairs = 0;
@@ -86,7 +86,7 @@ fn a_hash_depends_on_every_bit_of_its_key() {
 
 /// Keys that differ at one of their ends, or in length, have marks that differ.
 #[test]
-fn a_mark_tells_ends_and_lengths_apart() {
+fn mark_depends_on_both_ends_and_the_length() {
     let ends = (0..1_000).map(|n| format!("user:{n:03}:a limit of many:{n:03}:{}", n * n));
     let lengths = (16..1_000).map(|length| "x".repeat(length));
     let marks: HashSet<_> = ends

@@ -7,7 +7,7 @@ use redis_rl_limits::grammar::number::{integer, plain_integer, Decimal};
 const MAX: u64 = 100_000_000_000;
 
 #[test]
-fn a_whole_number_is_read_in_every_form_whose_value_is_whole() {
+fn integers_are_parsed_in_every_form() {
     for (text, value) in [
         ("0", Some(0)),
         ("007", Some(7)),
@@ -46,7 +46,7 @@ fn a_whole_number_is_read_in_every_form_whose_value_is_whole() {
 }
 
 #[test]
-fn where_digits_alone_are_accepted_nothing_else_is() {
+fn plain_integer_accepts_digits_only() {
     for (text, value) in [
         ("5", Some(5)),
         ("0009", Some(9)),
@@ -62,7 +62,7 @@ fn where_digits_alone_are_accepted_nothing_else_is() {
 }
 
 #[test]
-fn zeros_at_the_end_of_the_digits_go_to_the_exponent() {
+fn trailing_zeros_move_to_the_exponent() {
     let reduced = |mantissa, exponent| {
         let Decimal { mantissa, exponent } = Decimal { mantissa, exponent }.reduced();
         (mantissa, exponent)
@@ -74,7 +74,7 @@ fn zeros_at_the_end_of_the_digits_go_to_the_exponent() {
 }
 
 #[test]
-fn each_number_that_is_refused_says_what_is_accepted() {
+fn rejected_numbers_name_the_accepted_range() {
     for (parameter, from, to, told) in [
         (Parameter::Burst, 0, MAX, "burst must be a whole number from 0 to 10^11"),
         (Parameter::Cost, 1, MAX, "COST must be a whole number from 1 to 10^11"),

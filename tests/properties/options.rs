@@ -17,7 +17,7 @@ fn parse(text: &'static str, accepted: &'static [Name]) -> Result<Options, Strin
 }
 
 #[test]
-fn what_is_asked_for_is_what_the_options_say() {
+fn options_determine_the_request() {
     for (text, cost, keep, mode) in [
         ("", 1, 0, Mode::Whole),
         ("COST 7", 7, 0, Mode::Whole),
@@ -44,7 +44,7 @@ fn what_is_asked_for_is_what_the_options_say() {
 }
 
 #[test]
-fn options_that_are_given_twice_or_exclude_each_other_are_refused() {
+fn repeated_and_conflicting_options_are_rejected() {
     for (text, error) in [
         ("COST 1 cost 1", "option 'cost' is given twice"),
         ("KEEP 1 COST 1 KEEP 2", "option 'KEEP' is given twice"),

@@ -141,7 +141,7 @@ fn many_tokens_in_a_long_period_are_exactly_that() {
 }
 
 #[test]
-fn the_bounds_of_what_is_accepted() {
+fn rate_and_burst_bounds() {
     let accepted = [
         ("10", "1"),
         ("0.5", "1"),
@@ -263,7 +263,7 @@ fn the_bounds_of_what_is_accepted() {
 }
 
 #[test]
-fn a_limit_tells_its_burst_and_in_what_time_it_fills() {
+fn limit_returns_its_burst_and_fill_time() {
     use std::time::Duration;
     for (rate, burst, fill) in [
         ("10", 5, Duration::from_millis(500)),
@@ -278,7 +278,7 @@ fn a_limit_tells_its_burst_and_in_what_time_it_fills() {
 }
 
 #[test]
-fn a_full_bucket_that_is_still_stored_is_left_alone_by_a_gift() {
+fn refund_does_not_change_a_full_stored_bucket() {
     use redis_rl_limits::kinds::bucket::{Bucket, Limit};
     use redis_rl_limits::kinds::decision::{Change, Limit as _, State as _};
     let limit = Limit::parse(b"1/d", b"2").expect("a limit");

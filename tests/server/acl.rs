@@ -7,7 +7,7 @@ use crate::support::node::launch;
 use crate::support::{call, knows, texts, Ask};
 
 #[test]
-fn a_user_takes_only_from_keys_that_fit_the_pattern() {
+fn user_takes_only_from_keys_matching_the_pattern() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("ACL SETUSER app on >secret ~limit:* +rl.take +rl.wtake");
@@ -29,7 +29,7 @@ fn a_user_takes_only_from_keys_that_fit_the_pattern() {
 }
 
 #[test]
-fn a_user_who_may_only_read_a_key_may_not_take() {
+fn read_only_user_cannot_take() {
     let server = Server::start();
     let mut c = server.connection();
     let user = [
@@ -62,7 +62,7 @@ fn a_user_who_may_only_read_a_key_may_not_take() {
 }
 
 #[test]
-fn only_administrators_see_the_top() {
+fn rl_top_requires_admin() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("ACL SETUSER app on >secret ~* +@all -rl.top");
@@ -80,7 +80,7 @@ fn only_administrators_see_the_top() {
 
 /// Before 7.2 a module's command is in no category, so `-@write` does not keep it out.
 #[test]
-fn the_rules_for_a_user_who_only_reads_keep_takes_out() {
+fn read_only_rules_of_the_readme_exclude_takes() {
     let server = launch().start();
     let mut c = server.connection();
     c.ask::<()>(

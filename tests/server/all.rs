@@ -55,7 +55,7 @@ fn in_every_order_each_limit_is_charged_its_own_cost() {
 
 /// Whichever of them have too little, and in whatever order they are named.
 #[test]
-fn where_any_has_too_little_nothing_of_any_key_changes_and_those_are_named() {
+fn denial_changes_no_key_and_identifies_the_denying_limits() {
     let server = Server::start();
     let mut c = server.connection();
     for exhausted in 1..16 {
@@ -89,7 +89,7 @@ fn where_any_has_too_little_nothing_of_any_key_changes_and_those_are_named() {
 }
 
 #[test]
-fn one_that_never_passes_makes_the_wait_endless_wherever_it_stands() {
+fn impossible_limit_makes_the_wait_never() {
     let server = Server::start();
     let mut c = server.connection();
     for never in 0..4 {
@@ -118,7 +118,7 @@ fn one_that_never_passes_makes_the_wait_endless_wherever_it_stands() {
 
 /// The integers of a denial are those that the commands tell that only look.
 #[test]
-fn a_denial_tells_of_each_limit_what_a_look_tells() {
+fn denial_replies_for_each_limit_as_a_peek() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("RL.TAKE bucket 1/h 5 COST 2");
@@ -152,7 +152,7 @@ fn a_denial_tells_of_each_limit_what_a_look_tells() {
 
 /// Windows that open and buckets that are written begin at the same nanosecond.
 #[test]
-fn a_hundred_and_twenty_eight_limits_fit_a_call_and_are_charged_at_one_instant() {
+fn rl_all_charges_128_limits_at_one_instant() {
     let server = Server::start();
     let mut c = server.connection();
     let names: Vec<_> = (0..129).map(|n| format!("k{n}")).collect();
@@ -180,7 +180,7 @@ fn a_hundred_and_twenty_eight_limits_fit_a_call_and_are_charged_at_one_instant()
 }
 
 #[test]
-fn each_limit_leaves_what_it_is_to_keep() {
+fn each_limit_honours_its_keep() {
     let server = Server::start();
     let mut c = server.connection();
     // Three are left of five.
@@ -236,7 +236,7 @@ fn each_limit_leaves_what_it_is_to_keep() {
 
 /// Keys come first and limits after them, whatever they are called.
 #[test]
-fn position_says_what_a_word_is() {
+fn specs_are_matched_by_position() {
     let server = Server::start();
     let mut c = server.connection();
     let call = "5 BUCKET WINDOW LEASE ONCE KEEP \

@@ -34,7 +34,7 @@ fn random_call(dice: &mut Dice) -> String {
 }
 
 #[test]
-fn replicas_and_the_aof_have_every_byte_and_are_sent_a_transaction_a_call() {
+fn replicas_and_the_aof_match_with_one_transaction_per_call() {
     let mut server = launch()
         .with(&["--appendonly", "yes", "--appendfsync", "always"])
         .with(&["--aof-use-rdb-preamble", "no"])
@@ -95,7 +95,7 @@ fn replicas_and_the_aof_have_every_byte_and_are_sent_a_transaction_a_call() {
 
 /// At each place, whatever the kind; then nothing is written, also not what exists.
 #[test]
-fn with_memory_used_up_a_new_key_or_lease_is_refused_before_anything_is_written() {
+fn out_of_memory_denies_new_keys_before_any_write() {
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);
     let mut c = server.connection();
     let old = format!("4 b w s l {EACH} me");
@@ -138,7 +138,7 @@ fn with_memory_used_up_a_new_key_or_lease_is_refused_before_anything_is_written(
 }
 
 #[test]
-fn transactions_scripts_and_functions_charge_as_outside() {
+fn transactions_scripts_and_functions_behave_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
     let arguments: Vec<_> = "2 b l BUCKET 1/d 3 LEASE 9 1h".split(' ').collect();
@@ -178,7 +178,7 @@ fn transactions_scripts_and_functions_charge_as_outside() {
 
 /// The listener deletes A when a key expires, as B does while it is looked up.
 #[test]
-fn a_clock_that_steps_back_keeps_no_call_out_for_longer_than_its_limits_last() {
+fn clock_step_back_locks_out_no_longer_than_the_limits_last() {
     let server = with_clock();
     let mut c = server.connection();
     let charge = |c: &mut Connection, token: &str| {

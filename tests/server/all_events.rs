@@ -11,7 +11,7 @@ use crate::support::node::launch;
 use crate::support::{listener, Ask};
 
 #[test]
-fn events_counts_and_the_keys_denied_most_name_those_that_denied() {
+fn events_counters_and_top_name_the_denying_limits() {
     let server = launch()
         .with(&["--loadmodule", listener::library()])
         .start();
@@ -95,7 +95,7 @@ fn events_counts_and_the_keys_denied_most_name_those_that_denied() {
 }
 
 #[test]
-fn a_limit_that_is_deleted_while_another_is_read_begins_anew() {
+fn limit_deleted_while_another_is_read_starts_unused() {
     let mut server = launch()
         .with(&["--loadmodule", listener::library()])
         .start();

@@ -8,7 +8,7 @@ use crate::support::node::launch;
 use crate::support::{call, knows, texts, Ask};
 
 #[test]
-fn the_server_finds_every_key_and_tells_of_the_command() {
+fn rl_all_has_key_specs_and_documentation() {
     let server = Server::start();
     let mut c = server.connection();
     for (count, keys) in [
@@ -50,7 +50,7 @@ fn the_server_finds_every_key_and_tells_of_the_command() {
 }
 
 #[test]
-fn a_user_needs_every_key_wherever_it_stands() {
+fn user_needs_permission_for_every_key() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("ACL SETUSER app on >secret ~my:* +rl.all");
@@ -73,7 +73,7 @@ fn a_user_needs_every_key_wherever_it_stands() {
 }
 
 #[test]
-fn in_a_cluster_all_keys_lie_in_one_slot() {
+fn cluster_requires_all_keys_in_one_slot() {
     let node = launch().with(&["--cluster-enabled", "yes"]).start();
     let mut c = node.connection();
     let slots: Vec<u16> = (0..16_384).collect();

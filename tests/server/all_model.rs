@@ -110,7 +110,7 @@ fn instants(parts: &[Part], moment: RangeInclusive<u64>) -> Vec<u64> {
 }
 
 #[test]
-fn random_histories_go_as_the_model_says() {
+fn random_histories_match_the_model() {
     let setting = |name| {
         std::env::var(name)
             .ok()

@@ -20,7 +20,7 @@ fn charge(c: &mut Connection, token: &str) -> Replies {
 }
 
 #[test]
-fn a_call_that_was_made_before_renews_and_charges_nothing() {
+fn retry_renews_and_charges_nothing() {
     let server = Server::start();
     let mut c = server.connection();
     let (taken, _, first) = charge(&mut c, "t");
@@ -45,7 +45,7 @@ fn a_call_that_was_made_before_renews_and_charges_nothing() {
 
 /// The limits may be full by then, and be lower.
 #[test]
-fn a_call_that_was_made_before_needs_no_room() {
+fn retry_needs_no_room() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(charge(&mut c, "t").0, 1);
@@ -63,7 +63,7 @@ fn a_call_that_was_made_before_needs_no_room() {
 }
 
 #[test]
-fn only_a_live_lease_with_once_in_every_lease_says_so() {
+fn retry_requires_once_and_a_live_token_in_every_lease() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("RL.ACQUIRE live 9 1h t");
@@ -124,7 +124,7 @@ fn only_a_live_lease_with_once_in_every_lease_says_so() {
 
 /// Connections are killed, or left before the reply comes; each call is made until it is answered.
 #[test]
-fn however_often_it_is_made_again_a_call_is_charged_once() {
+fn retries_are_charged_once() {
     const CLIENTS: u64 = 8;
     const CALLS: u64 = 60;
     let server = Server::start();

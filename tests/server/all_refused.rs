@@ -5,7 +5,7 @@ use crate::support::mixed::{all, state, words, KINDS};
 use crate::support::Ask;
 
 #[test]
-fn wrong_calls_touch_no_key() {
+fn invalid_calls_change_no_key() {
     let server = Server::start();
     let mut c = server.connection();
     all(&mut c, "3 a w l BUCKET 1/d 5 WINDOW 5 1h LEASE 5 1h other");
@@ -149,7 +149,7 @@ fn wrong_calls_touch_no_key() {
 }
 
 #[test]
-fn a_key_may_not_be_given_twice_whatever_the_kinds() {
+fn repeated_key_is_rejected_for_all_kinds() {
     let server = Server::start();
     let mut c = server.connection();
     for one in &KINDS {
@@ -172,7 +172,7 @@ fn a_key_may_not_be_given_twice_whatever_the_kinds() {
 
 /// Each kind on a key of each other kind and of other types, at each place.
 #[test]
-fn a_key_that_holds_something_else_leaves_the_others_as_they_are() {
+fn foreign_key_leaves_the_other_keys_unchanged() {
     let server = Server::start();
     let mut c = server.connection();
     for kind in &KINDS {
@@ -213,7 +213,7 @@ fn a_key_that_holds_something_else_leaves_the_others_as_they_are() {
 
 /// Whatever is stored: a window that is in force, or none.
 #[test]
-fn an_end_that_has_passed_is_an_error_before_anything_is_written() {
+fn passed_until_is_an_error_before_any_write() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("RL.WTAKE stored 5 1h");

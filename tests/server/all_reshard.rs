@@ -87,7 +87,7 @@ fn start(clients: Vec<Client>, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<Told>> 
 }
 
 #[test]
-fn every_unit_of_a_mixed_call_is_accounted_for_while_its_slot_moves() {
+fn every_unit_is_accounted_for_while_the_slot_moves() {
     let cluster = Cluster::without_replicas();
     let slot = cluster.slot("{all}:b");
     let from = cluster.first_owner(slot);

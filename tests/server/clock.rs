@@ -47,7 +47,7 @@ fn the_clock_can_be_moved() {
 }
 
 #[test]
-fn a_clock_that_steps_back_keeps_nobody_out_for_longer_than_a_refill() {
+fn clock_step_back_locks_out_no_longer_than_a_refill() {
     let server = with_clock();
     let mut c = server.connection();
     let call = "k 1/m 10";
@@ -66,7 +66,7 @@ fn a_clock_that_steps_back_keeps_nobody_out_for_longer_than_a_refill() {
 }
 
 #[test]
-fn after_a_step_back_the_tokens_that_are_there_are_admitted() {
+fn available_tokens_are_admitted_after_a_clock_step_back() {
     let server = with_clock();
     let mut c = server.connection();
     assert_eq!(c.take("k 1/h 10 COST 4")[2], 6);
@@ -80,7 +80,7 @@ fn after_a_step_back_the_tokens_that_are_there_are_admitted() {
 }
 
 #[test]
-fn time_refills_at_the_rate_of_the_call_that_asks() {
+fn refill_uses_the_rate_of_the_current_call() {
     let server = with_clock();
     let mut c = server.connection();
     assert_eq!(c.take("k 1/d 10 COST 10")[2], 0);
@@ -94,7 +94,7 @@ fn time_refills_at_the_rate_of_the_call_that_asks() {
 /// Ten seconds ahead gives ten seconds of tokens; ten behind, nothing, and nobody waits longer
 /// than for a refill from then on.
 #[test]
-fn a_promoted_replica_whose_clock_is_off_keeps_the_limit() {
+fn promoted_replica_with_another_clock_keeps_the_limit() {
     for seconds in [10, -10] {
         let mut master = launch_with_clock().start();
         let heir = master.attach(launch_with_clock());

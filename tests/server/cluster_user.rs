@@ -104,17 +104,17 @@ fn passes(program: PathBuf, script: &str) {
 }
 
 #[test]
-fn redis_py_in_a_cluster_gets_by_with_the_rights_of_the_readme() {
+fn redis_py_cluster_works_with_the_acl_rules_of_the_readme() {
     passes(root().join("target/clients/py/bin/python"), "cluster.py");
 }
 
 #[test]
-fn ioredis_in_a_cluster_gets_by_with_the_rights_of_the_readme() {
+fn ioredis_cluster_works_with_the_acl_rules_of_the_readme() {
     passes("node".into(), "cluster.mjs");
 }
 
 #[test]
-fn redis_rs_in_a_cluster_gets_by_with_the_rights_of_the_readme() {
+fn redis_rs_cluster_works_with_the_acl_rules_of_the_readme() {
     let cluster = cluster();
     let urls = addresses(&cluster);
     let urls: Vec<_> = urls

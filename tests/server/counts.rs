@@ -17,7 +17,7 @@ fn counts(c: &mut Connection) -> HashMap<String, u64> {
 }
 
 #[test]
-fn each_call_is_counted_as_what_it_was() {
+fn each_call_is_counted_by_its_outcome() {
     let server = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
     let mut c = server.connection();
     let mut at_first = counts(&mut c);
@@ -98,7 +98,7 @@ fn each_call_is_counted_as_what_it_was() {
 }
 
 #[test]
-fn info_is_in_everything_and_names_the_version() {
+fn info_everything_includes_the_section_with_the_version() {
     let server = Server::start();
     let mut c = server.connection();
     let info: String = c.ask("INFO everything");

@@ -116,7 +116,7 @@ fn with_every_command() -> Server {
 }
 
 #[test]
-fn flags_and_arity_are_right() {
+fn command_flags_and_arity_are_right() {
     let server = with_every_command();
     let mut c = server.connection();
     let known = [
@@ -145,7 +145,7 @@ fn flags_and_arity_are_right() {
 }
 
 #[test]
-fn the_server_finds_the_keys_of_a_call() {
+fn command_getkeys_finds_the_keys() {
     let server = with_every_command();
     let mut c = server.connection();
     for Known {
@@ -170,7 +170,7 @@ fn the_server_finds_the_keys_of_a_call() {
 }
 
 #[test]
-fn every_command_has_its_documentation() {
+fn every_command_has_documentation() {
     let server = with_every_command();
     let mut c = server.connection();
     let has_docs = knows(&mut c, &["COMMAND", "DOCS", "GET"]);
@@ -201,7 +201,7 @@ fn every_command_has_its_documentation() {
 }
 
 #[test]
-fn rl_mtake_shows_its_keys_and_no_other_word() {
+fn rl_mtake_getkeys_returns_only_keys() {
     let server = Server::start();
     let mut c = server.connection();
     for count in [1, 2, 7, 128] {
@@ -235,7 +235,7 @@ fn rl_mtake_shows_its_keys_and_no_other_word() {
 
 /// Tips for clients of a cluster, from Redis 7.0 on.
 #[test]
-fn tips_tell_what_depends_on_time_and_whom_to_ask() {
+fn command_tips_are_right() {
     let server = with_every_command();
     let mut c = server.connection();
     let tips = |c: &mut Connection, name: &str| -> Option<Vec<String>> {

@@ -41,7 +41,7 @@ fn after_loading(commands: &[redis::Cmd], options: &[&str]) -> Server {
 
 /// What a window is sent as, each once: none of it as a call.
 #[test]
-fn a_window_is_sent_as_what_it_becomes() {
+fn window_is_replicated_as_its_new_state() {
     let mut server = with_aof().start();
     let replica = server.attach(launch());
     server.wait_for_rewrite();
@@ -90,14 +90,14 @@ fn assert_logs_effects(mut server: Server) {
 }
 
 #[test]
-fn after_an_aof_in_which_there_was_a_call_the_aof_is_sent_effects() {
+fn effects_are_replicated_after_an_aof_with_a_call() {
     let take = call("RL.TAKE", &["k", "1/d", "10"]);
     assert_logs_effects(after_loading(&[call("SELECT", &["0"]), take], &[]));
 }
 
 /// As Redis 6.2 logs scripts with `lua-replicate-commands no`.
 #[test]
-fn after_an_aof_in_which_a_script_made_a_call_the_aof_is_sent_effects() {
+fn effects_are_replicated_after_an_aof_with_a_scripted_call() {
     let script = "return redis.call('RL.TAKE', KEYS[1], '1/d', '10')";
     let eval = call("EVAL", &[script, "1", "k"]);
     assert_logs_effects(after_loading(&[call("SELECT", &["0"]), eval], &[]));
@@ -130,7 +130,7 @@ fn let_look_around() {
 
 /// A snapshot names a place in the stream of changes, from which its reader may go on.
 #[test]
-fn a_replica_that_goes_on_from_a_copied_snapshot_is_sent_effects() {
+fn replica_continuing_from_a_copied_snapshot_receives_effects() {
     let master = hesitating();
     take_from_each(&master, 2);
     let first = ask_for_sync(&master);
@@ -154,7 +154,7 @@ fn a_replica_that_goes_on_from_a_copied_snapshot_is_sent_effects() {
 
 /// Whoever knows a place in the stream may ask for what follows.
 #[test]
-fn what_follows_a_place_in_the_stream_is_effects() {
+fn psync_by_hand_receives_effects() {
     let master = hesitating();
     take_from_each(&master, 2);
     let _first = ask_for_sync(&master);
@@ -184,7 +184,7 @@ fn what_follows_a_place_in_the_stream_is_effects() {
 
 /// Its effects could not be replicated.
 #[test]
-fn where_set_or_del_is_renamed_away_the_module_does_not_load() {
+fn renamed_set_or_del_prevents_the_load() {
     for name in ["SET", "DEL"] {
         let Err(log) = Launch::default()
             .with(&["--rename-command", name, ""])
@@ -203,7 +203,7 @@ fn where_set_or_del_is_renamed_away_the_module_does_not_load() {
 /// Else a caller who was told to wait for an hour would find the bucket full, once the key ran out
 /// under the limit of the call before.
 #[test]
-fn a_denied_call_under_a_lower_rate_keeps_the_bucket_for_as_long_as_it_takes_to_fill() {
+fn denied_call_under_a_lower_rate_extends_the_expiry_until_full() {
     let server = with_aof().start();
     let replica = server.attach(launch());
     let mut c = server.connection();
@@ -259,7 +259,7 @@ fn among_very_many_keys_a_denied_call_keeps_its_bucket_all_the_same() {
 
 /// Only what would run out too early is moved: a key never expires earlier for a denied call.
 #[test]
-fn a_denied_call_under_a_higher_rate_moves_no_expiry() {
+fn denied_call_under_a_higher_rate_keeps_the_expiry() {
     let server = launch().start();
     let mut c = server.connection();
     c.take("k 1/h 10 COST 10");

@@ -51,7 +51,7 @@ fn with_bucket() -> (Server, Connection) {
 }
 
 #[test]
-fn a_call_with_too_few_words_is_refused() {
+fn too_few_arguments_reply_with_the_syntax() {
     let (mut server, mut c) = with_bucket();
     for name in COMMANDS {
         let usage = format!("ERR usage: {name} key rate burst");
@@ -64,7 +64,7 @@ fn a_call_with_too_few_words_is_refused() {
 }
 
 #[test]
-fn a_rate_that_is_none_is_refused() {
+fn invalid_rates_are_rejected() {
     let (mut server, mut c) = with_bucket();
     for rate in NO_NUMBERS.iter().chain(&NO_RATES).chain(&ZEROS) {
         all_refuse(&mut c, &[rate, b"5"], RATE);
@@ -73,7 +73,7 @@ fn a_rate_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_burst_or_cost_that_is_none_is_refused() {
+fn invalid_bursts_and_costs_are_rejected() {
     let (mut server, mut c) = with_bucket();
     for count in NO_NUMBERS.iter().chain(&NO_COUNTS) {
         all_refuse(&mut c, &[b"1", count], BURST);
@@ -88,7 +88,7 @@ fn a_burst_or_cost_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_wait_that_is_none_is_refused() {
+fn invalid_maxwait_is_rejected() {
     let (mut server, mut c) = with_bucket();
     for count in NO_NUMBERS {
         refused(&mut c, "RL.TAKE", &[b"1", b"5", b"MAXWAIT", count], MAXWAIT);
@@ -103,7 +103,7 @@ fn a_wait_that_is_none_is_refused() {
 }
 
 #[test]
-fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
+fn unknown_repeated_and_conflicting_options_are_rejected() {
     let (mut server, mut c) = with_bucket();
     let of_all: [(Arguments, &str); 8] = [
         (&[b"COST"], "COST"),
@@ -157,7 +157,7 @@ fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
 }
 
 #[test]
-fn a_debt_above_the_bound_is_refused_and_none_is_made() {
+fn debt_above_the_bound_is_rejected_and_takes_nothing() {
     let (mut server, mut c) = with_bucket();
     let most = "100000000000";
     let force = format!("owes 1000000 1 FORCE COST {most}");
@@ -173,7 +173,7 @@ fn a_debt_above_the_bound_is_refused_and_none_is_made() {
 }
 
 #[test]
-fn a_bucket_that_fills_in_over_a_century_is_refused() {
+fn bucket_that_fills_in_over_a_century_is_rejected() {
     let (mut server, mut c) = with_bucket();
     all_refuse(&mut c, &[b"1/d", b"100000000000"], "ERR rate and burst");
     all_refuse(&mut c, &[b"1/36525d", b"2"], "ERR rate and burst");
@@ -188,7 +188,7 @@ fn a_bucket_that_fills_in_over_a_century_is_refused() {
 }
 
 #[test]
-fn an_error_shows_no_more_than_64_bytes_of_the_input() {
+fn errors_show_at_most_64_bytes_of_the_input() {
     let (mut server, mut c) = with_bucket();
     let long = vec![b'~'; 1_000_000];
     let nasty = vec![b'\xff'; 100_000];
@@ -227,7 +227,7 @@ const OTHERS: [(&str, &[&[u8]], &str); 14] = [
 ];
 
 #[test]
-fn a_key_that_holds_something_else_is_left_as_it_is() {
+fn foreign_key_is_left_unchanged() {
     let server = Server::start();
     let mut c = server.connection();
     for (name, arguments, code) in OTHERS {

@@ -7,7 +7,7 @@ use crate::support::node::launch;
 use crate::support::{listener, Ask};
 
 #[test]
-fn takes_denials_and_gifts_are_told_one_event_a_key() {
+fn takes_denials_and_refunds_send_one_event_per_key() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("CONFIG SET notify-keyspace-events Ed");
@@ -62,7 +62,7 @@ fn takes_denials_and_gifts_are_told_one_event_a_key() {
 
 /// As it hears the server's own events, whatever clients are told.
 #[test]
-fn another_module_hears_of_takes_denials_and_gifts_whatever_clients_are_told() {
+fn other_modules_receive_events_regardless_of_the_setting() {
     let server = launch()
         .with(&["--loadmodule", listener::library()])
         .start();

@@ -190,7 +190,7 @@ fn sentinels_promote_a_replica_under_load() {
 
 /// A master that hands over by itself waits for its replica: not a token too many.
 #[test]
-fn a_planned_failover_ships_everything() {
+fn planned_failover_loses_nothing() {
     let master = logging().start();
     let heir = master.attach(logging());
     heir.wait_for_rewrite();
@@ -205,7 +205,7 @@ fn a_planned_failover_ships_everything() {
 /// What a master took without telling its replica is what the replica lets others take again:
 /// no more, and no less, or the measure would measure nothing.
 #[test]
-fn a_failover_costs_what_was_not_shipped() {
+fn failover_over_admits_only_unreplicated_takes() {
     let mut master = logging().start();
     let heir = master.attach(logging());
     heir.wait_for_rewrite();

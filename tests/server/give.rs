@@ -4,7 +4,7 @@ use crate::common::Server;
 use crate::support::{Ask, Reply};
 
 #[test]
-fn tokens_are_given_back_at_most_to_full() {
+fn refund_is_capped_at_full() {
     let server = Server::start();
     let mut c = server.connection();
     c.take("k 1/d 5 COST 3");
@@ -26,7 +26,7 @@ fn tokens_are_given_back_at_most_to_full() {
 }
 
 #[test]
-fn a_gift_repays_a_debt_first() {
+fn refund_repays_debt_first() {
     let server = Server::start();
     let mut c = server.connection();
     c.take("k 1/d 5 COST 8 FORCE");

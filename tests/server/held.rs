@@ -82,7 +82,7 @@ fn calls(now: i64) -> [(&'static str, String, Call, i64); 11] {
 /// A stored window stays in force, with its own end; a sliding one is converted to the length of
 /// what takes something, and of that alone.
 #[test]
-fn a_call_on_a_window_that_is_there_is_what_the_oracle_makes_of_it() {
+fn call_on_a_stored_window_matches_the_oracle() {
     let server = launch().start();
     let mut c = server.connection();
     let now = now_ms();
@@ -191,7 +191,7 @@ fn look_at(c: &mut Connection) -> (Vec<u8>, i64, i64) {
 }
 
 #[test]
-fn a_call_on_another_kind_says_what_is_there_and_leaves_it() {
+fn call_on_another_kind_names_it_and_changes_nothing() {
     let server = launch().start();
     let mut c = server.connection();
     let now = now_ms();
@@ -213,7 +213,7 @@ fn a_call_on_another_kind_says_what_is_there_and_leaves_it() {
 }
 
 #[test]
-fn a_call_on_another_type_is_an_error_and_leaves_it() {
+fn call_on_another_type_is_an_error_and_changes_nothing() {
     let server = launch().start();
     let mut c = server.connection();
     for made in [
@@ -238,7 +238,7 @@ fn a_call_on_another_type_is_an_error_and_leaves_it() {
 
 /// As a random value of a key would be, if somebody stored one.
 #[test]
-fn random_bytes_of_a_windows_length_are_no_window() {
+fn random_bytes_are_not_taken_for_a_window() {
     let server = launch().start();
     let mut c = server.connection();
     let mut dice = crate::support::traffic::Dice::new(25);

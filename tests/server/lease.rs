@@ -47,7 +47,7 @@ pub fn assert_about(left: i64, ms: i64) {
 }
 
 #[test]
-fn an_acquire_gives_a_slot_while_there_is_one() {
+fn acquire_succeeds_while_a_slot_is_free() {
     let server = Server::start();
     let mut c = server.connection();
     for (token, remaining) in [("a", 1), ("b", 0)] {
@@ -64,7 +64,7 @@ fn an_acquire_gives_a_slot_while_there_is_one() {
 }
 
 #[test]
-fn the_state_is_a_sorted_set_with_a_marker_that_expires_with_the_last_lease() {
+fn lease_state_is_a_sorted_set_that_expires_with_the_last_lease() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 3, "1h", "a");
@@ -88,7 +88,7 @@ fn the_state_is_a_sorted_set_with_a_marker_that_expires_with_the_last_lease() {
 }
 
 #[test]
-fn acquiring_with_a_live_token_renews_it_and_takes_no_second_slot() {
+fn acquire_with_a_live_token_renews_it() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 1, LONG, "a");
@@ -136,7 +136,7 @@ fn acquire_with_nx_is_denied_while_its_token_holds_a_slot_and_writes_nothing() {
 /// The clock, which the server's is too, is read before and after: never a slot before the end, at the latest the
 /// first call after it finds it free.
 #[test]
-fn a_vanished_holders_slot_is_free_at_its_end_and_not_a_millisecond_before() {
+fn vanished_holders_slot_is_free_exactly_at_its_end() {
     let server = Server::start();
     let clock = || (now() / 1_000_000) as i64;
     let mut other = server.connection();
@@ -160,7 +160,7 @@ fn a_vanished_holders_slot_is_free_at_its_end_and_not_a_millisecond_before() {
 }
 
 #[test]
-fn a_lowered_limit_evicts_nobody_and_denies_until_they_have_drained() {
+fn lowered_limit_evicts_nobody_and_denies_until_drained() {
     let server = Server::start();
     let mut c = server.connection();
     for (token, ttl) in [("a", "1h"), ("b", "2h"), ("c", "3h"), ("d", "4h")] {
@@ -179,7 +179,7 @@ fn a_lowered_limit_evicts_nobody_and_denies_until_they_have_drained() {
 }
 
 #[test]
-fn keep_leaves_slots_free_for_others() {
+fn keep_leaves_slots_free() {
     let server = Server::start();
     let mut c = server.connection();
     let mut polite = |token: &str, keep: &str| -> Reply {
@@ -196,7 +196,7 @@ fn keep_leaves_slots_free_for_others() {
 }
 
 #[test]
-fn a_limit_of_nothing_denies_for_ever() {
+fn zero_limit_denies_for_ever() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(acquire(&mut c, "k", 0, LONG, "a"), [0, 0, 0, -1, 0]);
@@ -205,7 +205,7 @@ fn a_limit_of_nothing_denies_for_ever() {
 }
 
 #[test]
-fn a_release_frees_its_own_tokens_only_and_may_be_repeated() {
+fn release_frees_only_its_tokens_and_is_idempotent() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 3, LONG, "a");
@@ -220,7 +220,7 @@ fn a_release_frees_its_own_tokens_only_and_may_be_repeated() {
 }
 
 #[test]
-fn a_lease_that_ended_is_neither_renewed_nor_released() {
+fn expired_lease_is_neither_renewed_nor_released() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 2, LONG, "long");
@@ -269,7 +269,7 @@ fn a_denial_writes_nothing() {
 }
 
 #[test]
-fn an_acquire_breaks_a_watch() {
+fn acquire_aborts_a_watch() {
     let server = Server::start();
     let mut c = server.connection();
     for arguments in [
@@ -290,7 +290,7 @@ fn an_acquire_breaks_a_watch() {
 }
 
 #[test]
-fn leases_are_told_soonest_to_end_first() {
+fn rl_leases_lists_soonest_to_end_first() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(leases(&mut c, "k", 5), (0, 5, 5, 0, 0, vec![]));
@@ -313,7 +313,7 @@ fn leases_are_told_soonest_to_end_first() {
 }
 
 #[test]
-fn a_hundred_leases_are_told_unless_said_otherwise() {
+fn rl_leases_returns_100_by_default() {
     let server = Server::start();
     let mut c = server.connection();
     for n in 0..130 {
@@ -326,7 +326,7 @@ fn a_hundred_leases_are_told_unless_said_otherwise() {
 }
 
 #[test]
-fn a_look_leaves_no_trace() {
+fn rl_leases_has_no_side_effects() {
     let server = Server::with(&["--maxmemory-policy", "allkeys-lru"]);
     let mut c = server.connection();
     for n in 0..150 {
@@ -350,7 +350,7 @@ fn a_look_leaves_no_trace() {
 }
 
 #[test]
-fn errors_say_what_is_accepted() {
+fn lease_errors_name_the_accepted_values() {
     let server = Server::start();
     let mut c = server.connection();
     let long = "x".repeat(129);

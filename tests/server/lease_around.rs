@@ -52,7 +52,7 @@ fn assert_same(ours: &Server, theirs: &Server) {
 }
 
 #[test]
-fn replicas_hold_the_same_ends() {
+fn replicas_have_the_same_lease_ends() {
     let master = launch().start();
     let early = master.attach(launch());
     let bare = early.attach(launch().without_module());
@@ -83,7 +83,7 @@ fn replicas_hold_the_same_ends() {
 }
 
 #[test]
-fn a_replica_tells_leases_and_gives_none() {
+fn replica_lists_leases_and_grants_none() {
     let master = launch().start();
     let replica = master.attach(launch());
     let mut c = master.connection();
@@ -200,7 +200,7 @@ fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
 }
 
 #[test]
-fn an_aof_and_a_snapshot_hold_the_same_ends() {
+fn aof_and_rdb_have_the_same_lease_ends() {
     let aof = launch().with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let snapshot = launch();
     for (launch, save) in [(aof, None), (snapshot, Some("SAVE"))] {
@@ -231,7 +231,7 @@ fn an_aof_and_a_snapshot_hold_the_same_ends() {
 }
 
 #[test]
-fn leases_outlive_the_module_and_a_failover() {
+fn leases_survive_unloading_and_a_failover() {
     let server = without_module().start();
     let mut c = server.connection();
     let library = module();
@@ -261,7 +261,7 @@ fn leases_outlive_the_module_and_a_failover() {
 
 /// Acquired while the replica hangs, so never shipped: lost, which the count of slots shows.
 #[test]
-fn a_failover_loses_what_was_not_shipped_and_only_that() {
+fn failover_loses_only_unreplicated_leases() {
     let mut master = launch().start();
     let heir = master.attach(launch());
     let mut c = master.connection();
@@ -289,7 +289,7 @@ fn a_failover_loses_what_was_not_shipped_and_only_that() {
 }
 
 #[test]
-fn with_memory_used_up_a_new_lease_is_refused_and_the_others_go_on() {
+fn out_of_memory_denies_new_leases_only() {
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);
     let mut c = server.connection();
     for token in ["a", "b"] {
@@ -341,7 +341,7 @@ fn transactions_scripts_and_functions_acquire_as_outside() {
 }
 
 #[test]
-fn users_and_key_patterns_hold() {
+fn lease_commands_obey_acl_rules() {
     let server = Server::start();
     let mut c = server.connection();
     let user = [
@@ -371,7 +371,7 @@ fn users_and_key_patterns_hold() {
 }
 
 #[test]
-fn the_server_knows_keys_flags_and_documentation() {
+fn lease_commands_have_key_specs_flags_and_documentation() {
     let server = Server::start();
     let mut c = server.connection();
     type Known<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
@@ -430,7 +430,7 @@ fn the_server_knows_keys_flags_and_documentation() {
 }
 
 #[test]
-fn events_counts_and_the_keys_denied_most_tell_what_happened() {
+fn lease_events_counters_and_top_are_right() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("CONFIG SET notify-keyspace-events Ed");
@@ -485,7 +485,7 @@ fn events_counts_and_the_keys_denied_most_tell_what_happened() {
 }
 
 #[test]
-fn where_a_command_is_renamed_away_there_are_no_leases_and_the_log_says_so() {
+fn renamed_server_command_disables_leases_and_is_logged() {
     for missing in ["ZADD", "ZREM", "PEXPIREAT", "PERSIST"] {
         let server = Launch::default()
             .with(&["--rename-command", missing, "hidden"])
@@ -520,7 +520,7 @@ fn where_a_command_is_renamed_away_there_are_no_leases_and_the_log_says_so() {
 }
 
 #[test]
-fn a_key_of_another_slot_is_refused_in_a_cluster() {
+fn cluster_redirects_a_lease_key_of_another_node() {
     let node = launch().with(&["--cluster-enabled", "yes"]).start();
     let mut c = node.connection();
     let slots: Vec<u16> = (0..16_000).collect();
@@ -547,7 +547,7 @@ fn a_key_of_another_slot_is_refused_in_a_cluster() {
 
 /// A thousand held at once, as a group of the largest kind in use.
 #[test]
-fn a_call_on_a_thousand_leases_takes_no_longer_than_on_few() {
+fn lease_calls_are_fast_with_a_thousand_leases() {
     let server = Server::start();
     let mut c = server.connection();
     let mut time = |held: u32| {

@@ -11,7 +11,7 @@ const SHIPPED: u32 = 4;
 const LOST: u32 = 3;
 
 #[test]
-fn a_failover_loses_the_leases_that_were_not_shipped_and_their_holders_are_told() {
+fn failover_loses_unreplicated_leases_and_renewals_report_it() {
     let mut master = launch().start();
     let replica = master.attach(launch());
     let mut c = master.connection();

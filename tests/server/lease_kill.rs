@@ -106,7 +106,7 @@ fn run(workers: &mut Workers, time: Duration) {
 }
 
 #[test]
-fn killed_workers_never_leave_more_at_work_than_slots_nor_keep_one() {
+fn killed_workers_never_exceed_or_leak_slots() {
     let (count, time) = setting();
     let server = Server::start();
     let mut workers = Workers::start(&server, count, SLOTS);
@@ -158,7 +158,7 @@ fn killed_workers_never_leave_more_at_work_than_slots_nor_keep_one() {
 
 /// The count from outside must be able to fail.
 #[test]
-fn the_count_from_outside_sees_one_too_many() {
+fn file_lock_count_detects_one_worker_too_many() {
     let server = Server::start();
     let workers = Workers::start(&server, 60, SLOTS + 1);
     wait_until("one too many is seen", || {

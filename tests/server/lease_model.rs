@@ -186,7 +186,7 @@ fn assert_kept(server: &Server, models: &mut BTreeMap<&'static str, Model>) {
 }
 
 #[test]
-fn random_histories_say_what_the_model_says_through_restarts() {
+fn random_lease_histories_match_the_model_through_restarts() {
     let aof = launch().with(&["--appendonly", "yes", "--appendfsync", "always"]);
     for (seed, launch, save) in [(21, aof, false), (22, launch(), true)] {
         let mut server = launch.start();
@@ -209,7 +209,7 @@ fn random_histories_say_what_the_model_says_through_restarts() {
 /// Forward by so much leases end so much early, back by so much so much late: the model runs by
 /// the server's clock, and knows nothing of its steps.
 #[test]
-fn random_histories_say_what_the_model_says_through_steps_of_the_clock() {
+fn random_lease_histories_match_the_model_through_clock_steps() {
     let server = launch_with_clock().start();
     let mut models = BTreeMap::new();
     let mut dice = Dice::new(23);
@@ -234,7 +234,7 @@ fn assert_known(server: &Server, models: &mut BTreeMap<&'static str, Model>) {
 }
 
 #[test]
-fn a_step_of_the_clock_moves_ends_by_as_much_and_a_dead_holders_slot_comes_back() {
+fn clock_step_shifts_lease_ends_and_a_dead_holders_slot_is_freed() {
     let server = launch_with_clock().start();
     let mut c = server.connection();
     assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 60s holder")[0], 1);

@@ -28,7 +28,7 @@ fn assert_left_alone(c: &mut Connection, error: &str) {
 }
 
 #[test]
-fn a_sorted_set_that_is_not_leases_is_left_alone() {
+fn foreign_sorted_set_is_left_unchanged() {
     let server = Server::start();
     let mut c = server.connection();
     let error = "ERR key 'k' holds a sorted set that is not leases";
@@ -46,7 +46,7 @@ fn a_sorted_set_that_is_not_leases_is_left_alone() {
 }
 
 #[test]
-fn a_set_whose_marker_was_taken_away_is_somebody_elses() {
+fn set_without_its_marker_counts_as_foreign() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 5, LONG, "t");
@@ -55,7 +55,7 @@ fn a_set_whose_marker_was_taken_away_is_somebody_elses() {
 }
 
 #[test]
-fn another_type_is_left_alone() {
+fn key_of_another_type_is_left_unchanged() {
     let server = Server::start();
     let mut c = server.connection();
     for create in [
@@ -109,7 +109,7 @@ fn a_member_added_by_hand_holds_a_slot_until_its_score() {
 }
 
 #[test]
-fn nonsense_for_scores_neither_crashes_nor_admits_more() {
+fn odd_scores_neither_crash_nor_over_admit() {
     let server = Server::start();
     let mut c = server.connection();
     let nonsense = [
@@ -206,7 +206,7 @@ fn add_dead(c: &mut Connection, count: usize) {
 }
 
 #[test]
-fn an_acquire_trims_ended_leases_a_bounded_number_of_them() {
+fn acquire_trims_a_bounded_number_of_expired_leases() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 9, LONG, "a");
@@ -229,7 +229,7 @@ fn an_acquire_trims_ended_leases_a_bounded_number_of_them() {
 }
 
 #[test]
-fn the_set_never_has_more_members_than_the_greatest_limit() {
+fn lease_set_never_outgrows_the_greatest_limit() {
     let server = Server::start();
     let mut c = server.connection();
     for round in 0..40 {
@@ -248,7 +248,7 @@ fn the_set_never_has_more_members_than_the_greatest_limit() {
 }
 
 #[test]
-fn a_hundred_thousand_leases_that_ended_at_once_do_not_stall_the_server() {
+fn hundred_thousand_expired_leases_do_not_stall_the_server() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("CONFIG SET slowlog-log-slower-than 20000");
@@ -268,7 +268,7 @@ fn a_hundred_thousand_leases_that_ended_at_once_do_not_stall_the_server() {
 
 /// A limit lowered by so much that the lease which has to end is far from both ends.
 #[test]
-fn a_wait_far_from_both_ends_is_told_too() {
+fn wait_in_the_middle_of_a_large_set_is_exact() {
     let server = Server::start();
     let mut c = server.connection();
     for n in 1..=400 {
@@ -284,7 +284,7 @@ fn a_wait_far_from_both_ends_is_told_too() {
 }
 
 #[test]
-fn a_set_that_expired_is_none() {
+fn expired_lease_set_counts_as_absent() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 1, "20ms", "a");

@@ -33,7 +33,7 @@ pub fn without_module() -> Launch {
 }
 
 #[test]
-fn it_is_loaded_and_unloaded_at_run_time_and_no_limit_is_lost() {
+fn module_load_and_unload_lose_no_limit() {
     let server = without_module().start();
     let mut c = server.connection();
     let library = module();
@@ -57,7 +57,7 @@ fn it_is_loaded_and_unloaded_at_run_time_and_no_limit_is_lost() {
 }
 
 #[test]
-fn wrong_module_arguments_fail_the_load_and_the_log_tells_the_right_ones() {
+fn wrong_module_arguments_fail_the_load_and_are_logged() {
     let wrong: [&[&str]; 6] = [
         &["FOO"],
         &["CL.THROTTLE", "FOO"],
@@ -78,7 +78,7 @@ fn wrong_module_arguments_fail_the_load_and_the_log_tells_the_right_ones() {
 }
 
 #[test]
-fn a_load_that_failed_leaves_nothing_that_the_server_might_call() {
+fn failed_load_leaves_no_callback() {
     let server = without_module().start();
     let mut c = server.connection();
     let library = module();

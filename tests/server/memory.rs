@@ -33,7 +33,7 @@ fn take_from(c: &mut Connection, key: &str) -> [i64; 5] {
 }
 
 #[test]
-fn without_eviction_old_buckets_go_on_and_new_ones_are_refused() {
+fn noeviction_keeps_existing_buckets_and_denies_new_ones() {
     let server = launch().start();
     let replica = server.attach(launch());
     let mut c = server.connection();
@@ -137,7 +137,7 @@ fn assert_full_if_evicted(c: &mut Connection, buckets: usize) {
 }
 
 #[test]
-fn evicted_buckets_come_back_full() {
+fn evicted_bucket_is_full_again() {
     const BUCKETS: usize = 60_000;
     for policy in ["allkeys-lru", "volatile-ttl"] {
         // The backlog grows into the memory that the keys are to have.
@@ -162,7 +162,7 @@ type Replies = (i64, i64, Vec<Reply>);
 /// Where the first buckets of a call take the last of the memory, the others are written as well:
 /// Redis 6.2 tells how much there is at the moment, and not before the call.
 #[test]
-fn rl_mtake_in_which_memory_ends_is_whole_and_the_next_one_refused() {
+fn rl_mtake_completes_when_memory_runs_out_and_the_next_is_denied() {
     const BUCKETS: i64 = 128;
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);
     let mut c = server.connection();
@@ -190,7 +190,7 @@ fn rl_mtake_in_which_memory_ends_is_whole_and_the_next_one_refused() {
 
 /// The server's own rule: such a script must say `allow-oom`, whatever it calls.
 #[test]
-fn at_maxmemory_scripts_with_flags_and_functions_must_allow_it() {
+fn scripts_need_allow_oom_at_maxmemory() {
     let server = launch().start();
     let mut c = server.connection();
     let run = "return redis.call('RL.TAKE', 'old', '1/d', '10')";
@@ -240,7 +240,7 @@ fn a_new_bucket_that_evicts_another_is_not_refused_and_asks_no_info() {
 
 /// A bucket that is evicted at once would limit nothing.
 #[test]
-fn where_nothing_can_be_evicted_a_new_bucket_is_refused_and_not_lost() {
+fn new_bucket_is_denied_if_nothing_can_be_evicted() {
     for policy in [
         "volatile-lru",
         "volatile-ttl",

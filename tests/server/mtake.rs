@@ -26,7 +26,7 @@ fn many(count: usize) -> Cmd {
 }
 
 #[test]
-fn it_takes_from_every_bucket() {
+fn rl_mtake_takes_from_every_bucket() {
     let server = Server::start();
     let mut c = server.connection();
     let day = 24 * HOUR_MS;
@@ -41,7 +41,7 @@ fn it_takes_from_every_bucket() {
 }
 
 #[test]
-fn where_one_has_too_few_none_is_touched() {
+fn rl_mtake_takes_nothing_if_one_bucket_has_too_few() {
     let server = Server::start();
     let mut c = server.connection();
     c.take("some 1/d 5");
@@ -70,7 +70,7 @@ fn where_one_has_too_few_none_is_touched() {
 }
 
 #[test]
-fn clients_at_once_get_exactly_what_the_smallest_holds() {
+fn concurrent_rl_mtake_takes_exactly_the_smallest_burst() {
     let server = Server::start();
     let client = || {
         let mut c = server.connection();
@@ -90,7 +90,7 @@ fn clients_at_once_get_exactly_what_the_smallest_holds() {
 }
 
 #[test]
-fn a_hundred_and_twenty_eight_buckets_fit_a_call() {
+fn rl_mtake_accepts_128_buckets() {
     let server = Server::start();
     let mut c = server.connection();
     let (taken, _, each): Replies = many(128).query(&mut c).expect("a reply");
@@ -102,7 +102,7 @@ fn a_hundred_and_twenty_eight_buckets_fit_a_call() {
 }
 
 #[test]
-fn wrong_calls_touch_no_bucket() {
+fn invalid_rl_mtake_changes_no_bucket() {
     let server = Server::start();
     let mut c = server.connection();
     c.take("a 1/d 5");
@@ -151,7 +151,7 @@ fn wrong_calls_touch_no_bucket() {
 
 /// The listener deletes A when a key expires, as B does while it is looked up.
 #[test]
-fn a_bucket_that_is_deleted_while_another_expires_harms_nobody() {
+fn bucket_deleted_while_another_expires_is_harmless() {
     let mut server = launch()
         .with(&["--loadmodule", listener::library()])
         .start();
@@ -189,7 +189,7 @@ fn a_bucket_that_is_deleted_while_another_expires_harms_nobody() {
 
 /// The search for a key that is given twice must not compare each with each.
 #[test]
-fn keys_that_differ_at_the_end_cost_what_keys_cost_that_differ_at_the_beginning() {
+fn keys_alike_at_the_beginning_cost_no_more() {
     let server = launch().start();
     let mut c = server.connection();
     let same = "x".repeat(250_000);

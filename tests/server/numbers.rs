@@ -7,7 +7,7 @@ use crate::support::{call, Ask, Reply};
 const DAY_MS: i64 = 86_400_000;
 
 #[test]
-fn a_rate_with_an_exponent_is_the_number_that_it_stands_for() {
+fn rate_in_scientific_notation_has_its_value() {
     let server = Server::start();
     let mut c = server.connection();
     let millis_per_token = [
@@ -46,7 +46,7 @@ fn a_rate_with_an_exponent_is_the_number_that_it_stands_for() {
 }
 
 #[test]
-fn a_whole_number_may_have_an_exponent_in_every_command() {
+fn integers_in_scientific_notation_work_in_every_command() {
     let server = launch().start();
     let mut c = server.connection();
     let mut five = |words: &str| c.ask::<Reply>(words);
@@ -80,7 +80,7 @@ fn a_whole_number_may_have_an_exponent_in_every_command() {
 }
 
 #[test]
-fn a_number_that_is_not_whole_or_out_of_bounds_is_refused_with_an_exponent_too() {
+fn fractional_or_unbounded_scientific_notation_is_rejected() {
     let server = Server::start();
     let mut c = server.connection();
     for count in [
@@ -124,7 +124,7 @@ fn numkeys_is_plain_digits() {
 
 /// A server turns a script's numbers into words in its own way.
 #[test]
-fn a_script_may_reckon_rates_and_counts() {
+fn script_may_pass_computed_rates_and_counts() {
     let server = Server::start();
     let mut c = server.connection();
     let cases = [
@@ -150,7 +150,7 @@ fn a_script_may_reckon_rates_and_counts() {
 }
 
 #[test]
-fn units_may_be_spelled_out() {
+fn long_unit_names_are_accepted() {
     let server = Server::start();
     let mut c = server.connection();
     let spelled = [

@@ -6,7 +6,7 @@ use crate::common::{wait_until, Server};
 use crate::support::{expires_at, info, Ask, Reply};
 
 #[test]
-fn a_peek_tells_whether_a_take_passes_and_what_is_there_now() {
+fn peek_predicts_a_take_and_describes_the_state() {
     let server = Server::start();
     let mut c = server.connection();
     for (cost, taken) in [(3, 3), (4, 0), (6, 0), (2, 2)] {
@@ -32,7 +32,7 @@ fn a_peek_tells_whether_a_take_passes_and_what_is_there_now() {
 }
 
 #[test]
-fn a_peek_makes_no_key_and_leaves_one_alone() {
+fn peek_creates_and_changes_no_key() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(c.ask::<Reply>("RL.PEEK k 1/d 5")[0], 1);
@@ -54,7 +54,7 @@ fn a_peek_makes_no_key_and_leaves_one_alone() {
 }
 
 #[test]
-fn a_replica_that_may_not_be_written_answers_peeks() {
+fn read_only_replica_answers_peeks() {
     let master = Server::start();
     let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     let (mut c, mut r) = (master.connection(), replica.connection());
@@ -75,7 +75,7 @@ fn a_replica_that_may_not_be_written_answers_peeks() {
 
 /// Valkey lets such a client see keys that have expired: a look and a take must see the same.
 #[test]
-fn a_client_that_imports_is_told_the_same_by_a_look_as_by_a_take() {
+fn peek_and_take_agree_for_an_import_source_client() {
     let server = Server::start();
     let mut c = server.connection();
     let mode: Vec<String> = c.ask("CONFIG GET import-mode");

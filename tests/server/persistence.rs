@@ -27,7 +27,7 @@ fn assert_survives(server: &mut Server) -> Contents {
 }
 
 #[test]
-fn an_aof_that_is_always_synced_loses_nothing() {
+fn aof_always_loses_nothing() {
     let mut server = with_aof("always").start();
     for crash in 0..3 {
         let traffic = Traffic::on(&server, crash);
@@ -43,7 +43,7 @@ fn an_aof_that_is_always_synced_loses_nothing() {
 }
 
 #[test]
-fn an_aof_that_is_rewritten_meanwhile_loses_nothing() {
+fn aof_rewrite_loses_nothing() {
     let mut server = with_aof("always").start();
     traffic::run(&server, &mut Dice::new(10), 500);
     slow_down_snapshots(&server);
@@ -73,7 +73,7 @@ fn take_while_it_is_rewritten(server: &Server, takers: &Takers, tokens: i64) {
 
 /// A write waits for a sync in progress, at most two seconds.
 #[test]
-fn an_aof_that_is_synced_every_second_loses_no_more_than_its_policy() {
+fn aof_everysec_loses_no_more_than_its_policy() {
     let mut server = with_aof("everysec").start();
     let takers = Takers::on(&server);
     takers.pass(1_000);
@@ -91,7 +91,7 @@ fn an_aof_that_is_synced_every_second_loses_no_more_than_its_policy() {
 }
 
 #[test]
-fn an_aof_turned_on_under_load_holds_everything() {
+fn aof_turned_on_under_load_is_complete() {
     let mut server = launch().with(&["--appendfsync", "always"]).start();
     traffic::run(&server, &mut Dice::new(12), 500);
     slow_down_snapshots(&server);
@@ -114,7 +114,7 @@ fn an_aof_turned_on_under_load_holds_everything() {
 
 /// The snapshot that the AOF begins with is taken after the first call, before that is logged.
 #[test]
-fn an_aof_turned_on_in_a_transaction_charges_nothing_twice() {
+fn aof_turned_on_in_a_transaction_charges_once() {
     let mut server = launch().with(&["--appendfsync", "always"]).start();
     server.take("before 1/d 10");
     let mut pipe = redis::pipe();
@@ -133,7 +133,7 @@ fn an_aof_turned_on_in_a_transaction_charges_nothing_twice() {
 }
 
 #[test]
-fn the_time_that_a_server_was_down_refills() {
+fn bucket_refills_while_the_server_is_down() {
     let mut server = with_aof("always").start();
     let earliest = Instant::now();
     let taken = server.take("bucket 1000 1000000 COST 1000000");
@@ -149,7 +149,7 @@ fn the_time_that_a_server_was_down_refills() {
 }
 
 #[test]
-fn a_snapshot_holds_every_bucket() {
+fn rdb_contains_every_bucket() {
     let mut server = launch().start();
     traffic::run(&server, &mut Dice::new(14), 1_000);
     let () = server.ask("SAVE");
@@ -158,7 +158,7 @@ fn a_snapshot_holds_every_bucket() {
 
 /// A call that takes counts as a change, one that is denied does not.
 #[test]
-fn changes_are_saved_without_being_asked_for() {
+fn changes_count_for_save_points() {
     let mut server = launch().start();
     server.take("bucket 1/d 1");
     assert_eq!(server.count("rdb_changes_since_last_save"), 1);
@@ -201,7 +201,7 @@ fn a_server_without_the_module_loads_snapshot_and_aof() {
 
 /// What is used stays used, also where a window ends while the server is down.
 #[test]
-fn windows_stand_after_a_restart_where_they_stood() {
+fn windows_survive_a_restart() {
     let mut server = with_aof("always").start();
     let takes = ["RL.WTAKE fixed 5 30d", "RL.WTAKE sliding 5 SLIDING 30d"];
     for take in takes {
@@ -227,7 +227,7 @@ fn windows_stand_after_a_restart_where_they_stood() {
 }
 
 #[test]
-fn a_bucket_and_a_window_move_as_a_string_does() {
+fn dump_restore_copy_and_rename_work_on_limits() {
     for (take, left) in [
         ("RL.TAKE {} 1/d 5 COST", "RL.TAKE c 1/d 5"),
         ("RL.WTAKE {} 5 30d COST", "RL.WTAKE c 5 YEAR"),

@@ -37,7 +37,7 @@ const DISTURBANCES: [fn(&mut Disturber<'_>); 14] = [
 ];
 
 #[test]
-fn under_pressure_every_token_is_accounted_for() {
+fn every_token_is_accounted_for_under_pressure() {
     let (connections, time) = extent();
     let mut server = node::launch()
         .with(&["--lua-time-limit", "20", "--maxclients", "5000"])

@@ -134,7 +134,7 @@ fn sane_limits() -> impl Strategy<Value = [u64; 3]> {
 }
 
 #[test]
-fn thousands_of_calls_are_answered_as_redis_cell_answers_them() {
+fn cl_throttle_replies_as_redis_cell_to_thousands_of_calls() {
     const CALLS: usize = 20_000;
     const TOO_FAR_APART: u64 = SECOND / 50;
     let cell = Launch::default().module(redis_cell()).start();
@@ -234,7 +234,7 @@ fn goes_on(c: &mut Connection, left: &[(String, [u64; 3], Reply)]) {
 }
 
 #[test]
-fn a_live_server_changes_modules_and_nobodys_limit_is_reset() {
+fn swapping_redis_cell_for_this_module_resets_no_limit() {
     let server = crate::load::without_module().start();
     let mut c = server.connection();
     c.call::<()>(&["MODULE", "LOAD", redis_cell()]);
@@ -247,7 +247,7 @@ fn a_live_server_changes_modules_and_nobodys_limit_is_reset() {
 }
 
 #[test]
-fn values_move_to_another_server_and_nobodys_limit_is_reset() {
+fn moving_redis_cell_values_to_another_server_resets_no_limit() {
     let cell = Launch::default().module(redis_cell()).start();
     let ours = Launch::default().module_arguments(&["CL.THROTTLE"]).start();
     let (mut cell, mut ours) = (cell.connection(), ours.connection());
@@ -264,7 +264,7 @@ fn values_move_to_another_server_and_nobodys_limit_is_reset() {
 }
 
 #[test]
-fn where_redis_cell_has_the_name_it_keeps_it_and_the_log_says_so() {
+fn redis_cell_keeps_cl_throttle_if_loaded_first_and_it_is_logged() {
     let library = module();
     let library = library.to_str().expect("a path that is text");
     let both =

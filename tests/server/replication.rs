@@ -36,7 +36,7 @@ fn cut_off(replica: &Server, master: &Server) -> Paused {
 /// One from the start, one attached under load, cut off twice and made a master in between; one
 /// behind another, one without the module.
 #[test]
-fn random_calls_leave_all_servers_the_same() {
+fn random_calls_leave_master_and_replicas_equal() {
     let master = launch().start();
     let first = master.attach(launch());
     let traffic = Traffic::on(&master, 1);
@@ -75,7 +75,7 @@ fn random_calls_leave_all_servers_the_same() {
 
 /// A replica may load its master's data beside its own only if every module bears that.
 #[test]
-fn a_replica_goes_on_with_its_data_until_it_has_its_masters() {
+fn replica_serves_its_data_until_the_sync_is_complete() {
     let master = launch().start();
     traffic::run(&master, &mut Dice::new(4), 300);
     let replica = master.attach(launch().with(&["--repl-diskless-load", "swapdb"]));
@@ -85,7 +85,7 @@ fn a_replica_goes_on_with_its_data_until_it_has_its_masters() {
 }
 
 #[test]
-fn a_replica_that_was_cut_off_is_sent_what_it_missed() {
+fn disconnected_replica_receives_what_it_missed() {
     let master = launch().start();
     let replica = master.attach(launch());
     let mut dice = Dice::new(3);
@@ -101,7 +101,7 @@ fn a_replica_that_was_cut_off_is_sent_what_it_missed() {
 }
 
 #[test]
-fn a_module_loaded_while_the_replica_is_cut_off_finds_it_again() {
+fn module_loaded_while_the_replica_is_away_feeds_it() {
     let master = launch().without_module().start();
     let replica = master.attach(launch());
     let paused = cut_off(&replica, &master);
@@ -113,7 +113,7 @@ fn a_module_loaded_while_the_replica_is_cut_off_finds_it_again() {
 }
 
 #[test]
-fn a_module_loaded_beside_a_replica_feeds_it() {
+fn module_loaded_with_a_replica_feeds_it() {
     let master = launch().without_module().start();
     let replica = master.attach(launch());
     load_module(&master);
@@ -128,7 +128,7 @@ fn load_module(server: &Server) {
 }
 
 #[test]
-fn a_promoted_replica_serves_the_rest_to_its_sibling() {
+fn promoted_replica_feeds_its_sibling() {
     let mut master = launch().start();
     let heir = launch().start();
     let mut dice = Dice::new(6);
@@ -151,7 +151,7 @@ fn a_promoted_replica_serves_the_rest_to_its_sibling() {
 }
 
 #[test]
-fn a_server_that_served_alone_brings_its_first_replica_up_to_date() {
+fn first_replica_is_brought_up_to_date() {
     let master = launch().start();
     let traffic = Traffic::on(&master, 7);
     traffic.pass(2_000);
@@ -163,7 +163,7 @@ fn a_server_that_served_alone_brings_its_first_replica_up_to_date() {
 
 /// It had a master, and lost it before it was sent anything.
 #[test]
-fn a_server_that_never_reached_its_master_feeds_its_replicas() {
+fn replica_without_its_master_feeds_its_own_replicas() {
     let server = launch().start();
     let mut dice = Dice::new(8);
     traffic::run(&server, &mut dice, 300);
@@ -177,7 +177,7 @@ fn a_server_that_never_reached_its_master_feeds_its_replicas() {
 
 /// Loads its own snapshot, and is still what its replicas take it for.
 #[test]
-fn a_master_that_restarts_goes_on_with_its_replica() {
+fn restarted_master_continues_with_its_replica() {
     let mut master = launch().start();
     let replica = master.attach(launch());
     let mut dice = Dice::new(9);
@@ -195,7 +195,7 @@ fn a_master_that_restarts_goes_on_with_its_replica() {
 /// Buckets and windows that have nothing left for hours, and calls that take nothing from them,
 /// give nothing to full ones, or only look.
 #[test]
-fn what_changes_nothing_ships_nothing() {
+fn unchanged_state_replicates_nothing() {
     const CALLS: &[&str] = &[
         "RL.TAKE empty 1/h 2",
         "RL.TAKE empty 1/h 2 COST 2",

@@ -12,7 +12,7 @@ const TAKES: [&str; 4] = [
 ];
 
 #[test]
-fn a_transaction_takes_as_outside() {
+fn take_in_a_transaction_behaves_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
     for take in TAKES {
@@ -31,7 +31,7 @@ fn a_transaction_takes_as_outside() {
 }
 
 #[test]
-fn a_script_takes_as_outside() {
+fn take_in_a_script_behaves_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
     let script = "return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))";
@@ -59,7 +59,7 @@ fn a_script_takes_as_outside() {
 }
 
 #[test]
-fn a_function_takes_as_outside() {
+fn take_in_a_function_behaves_as_outside() {
     let server = Server::start();
     let mut c = server.connection();
     let library = "#!lua name=limits\nredis.register_function('limited', function(keys, args) \
@@ -83,7 +83,7 @@ fn a_function_takes_as_outside() {
 /// Outside, it would be no key for either. Its expiry is that of another limit, as its fill time
 /// would have both see it full.
 #[test]
-fn a_bucket_that_expires_within_a_script_is_gone_for_a_take_as_for_a_look() {
+fn bucket_expiring_in_a_script_is_absent_for_take_and_peek() {
     let server = Server::start();
     let mut c = server.connection();
     let script = "redis.call('RL.TAKE', KEYS[1], '1000', '1')
@@ -99,7 +99,7 @@ fn a_bucket_that_expires_within_a_script_is_gone_for_a_take_as_for_a_look() {
 
 /// So is what another kind of limit left, or whatever else expired, for a call on one key or several.
 #[test]
-fn what_else_expires_within_a_script_is_gone_for_a_take() {
+fn other_limits_expiring_in_a_script_are_absent_for_a_take() {
     let server = Server::start();
     let mut c = server.connection();
     for held in [
@@ -127,7 +127,7 @@ fn what_else_expires_within_a_script_is_gone_for_a_take() {
 
 /// What was added by hand beyond the key's expiry is there for every limit of a call, or for none.
 #[test]
-fn a_denied_call_tells_leases_that_expire_within_a_script_as_it_counted_them() {
+fn denied_call_reports_leases_expiring_in_a_script_consistently() {
     let server = Server::start();
     let mut c = server.connection();
     let script = "redis.call('RL.ACQUIRE', KEYS[1], '1', '1h', 'old')
@@ -142,7 +142,7 @@ fn a_denied_call_tells_leases_that_expire_within_a_script_as_it_counted_them() {
 }
 
 #[test]
-fn a_bucket_that_expires_within_a_transaction_is_gone_for_a_take_as_for_a_look() {
+fn bucket_expiring_in_a_transaction_is_absent_for_take_and_peek() {
     let server = Server::start();
     let mut c = server.connection();
     let mut transaction = redis::pipe();

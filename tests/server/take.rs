@@ -13,7 +13,7 @@ const TOKEN: i64 = 1 << 24;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 #[test]
-fn two_are_allowed_the_third_is_denied_until_its_wait_is_over() {
+fn two_takes_succeed_and_the_third_waits_exactly() {
     let server = Server::start();
     let mut c = server.connection();
     let call = "k 2 2";
@@ -53,7 +53,7 @@ fn two_are_allowed_the_third_is_denied_until_its_wait_is_over() {
 }
 
 #[test]
-fn fifty_clients_at_once_get_exactly_the_burst() {
+fn fifty_concurrent_clients_take_exactly_the_burst() {
     let server = Server::start();
     let start = Barrier::new(50);
     let client = |mut c: Connection| {
@@ -75,7 +75,7 @@ fn fifty_clients_at_once_get_exactly_the_burst() {
 }
 
 #[test]
-fn a_token_comes_back_after_the_time_that_the_rate_names() {
+fn token_refills_after_the_time_of_the_rate() {
     let server = Server::start();
     let mut c = server.connection();
     let millis_per_token = [
@@ -104,7 +104,7 @@ fn a_token_comes_back_after_the_time_that_the_rate_names() {
 }
 
 #[test]
-fn a_cost_is_taken_whole_or_not_at_all() {
+fn cost_is_taken_whole_or_not_at_all() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(c.take("k 1/d 10 COST 3")[..4], [3, 10, 7, 0]);
@@ -121,7 +121,7 @@ fn a_cost_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn limits_may_change_between_calls_and_the_tokens_stay() {
+fn changed_limit_keeps_the_tokens() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(c.take("k 1/d 10 COST 4")[2], 6);
@@ -136,7 +136,7 @@ fn limits_may_change_between_calls_and_the_tokens_stay() {
 }
 
 #[test]
-fn a_bucket_is_sixteen_bytes_that_expire_when_it_is_full() {
+fn bucket_is_16_bytes_and_expires_when_full() {
     let server = Server::start();
     let mut c = server.connection();
     let fill = |units: i64| {
@@ -161,7 +161,7 @@ fn a_bucket_is_sixteen_bytes_that_expire_when_it_is_full() {
 }
 
 #[test]
-fn an_idle_bucket_is_no_key() {
+fn idle_bucket_has_no_key() {
     let server = Server::start();
     let mut c = server.connection();
     let mut both = redis::pipe();
@@ -175,7 +175,7 @@ fn an_idle_bucket_is_no_key() {
 }
 
 #[test]
-fn deleting_the_key_resets_the_bucket() {
+fn del_resets_a_bucket() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(c.take("k 1/d 5 COST 5")[..3], [5, 5, 0]);
@@ -184,7 +184,7 @@ fn deleting_the_key_resets_the_bucket() {
 }
 
 #[test]
-fn a_key_of_any_bytes_has_a_bucket_of_its_own() {
+fn keys_of_any_bytes_have_separate_buckets() {
     let server = Server::start();
     let mut c = server.connection();
     let long = vec![b'k'; 100_000];
@@ -201,7 +201,7 @@ fn a_key_of_any_bytes_has_a_bucket_of_its_own() {
 }
 
 #[test]
-fn a_burst_of_nothing_denies_all_but_force() {
+fn zero_burst_denies_everything_except_force() {
     let server = launch().start();
     let mut c = server.connection();
     for call in [
@@ -229,7 +229,7 @@ fn a_burst_of_nothing_denies_all_but_force() {
 
 /// However long a debt is, the caller is told of the time at which the key goes.
 #[test]
-fn a_bucket_is_full_no_later_than_its_key_expires() {
+fn bucket_is_full_when_its_key_expires() {
     let server = Server::start();
     let mut c = server.connection();
     for words in [
@@ -250,7 +250,7 @@ fn a_bucket_is_full_no_later_than_its_key_expires() {
 /// To look such a key up takes the server longer than a millisecond, which no wait for one may
 /// rely on.
 #[test]
-fn a_key_of_megabytes_is_answered() {
+fn key_of_megabytes_is_accepted() {
     let server = Server::start();
     let mut c = server.connection();
     let patience = std::time::Duration::from_secs(60);

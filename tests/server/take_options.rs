@@ -8,7 +8,7 @@ use crate::support::{Ask, HOUR_MS};
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 #[test]
-fn atmost_takes_what_is_there() {
+fn atmost_takes_the_available_tokens() {
     let server = Server::start();
     let mut c = server.connection();
     let some = "k 1/d 5 COST 3 ATMOST";
@@ -25,7 +25,7 @@ fn atmost_takes_what_is_there() {
 }
 
 #[test]
-fn maxwait_reserves_in_the_order_of_asking() {
+fn maxwait_reserves_first_come_first_served() {
     let server = Server::start();
     let mut c = server.connection();
     let call = "k 1/h 1 MAXWAIT 7200000";
@@ -50,7 +50,7 @@ fn maxwait_reserves_in_the_order_of_asking() {
 }
 
 #[test]
-fn maxwait_tells_callers_who_ask_at_once_different_times() {
+fn maxwait_gives_concurrent_callers_different_times() {
     let server = Server::start();
     let wait = || {
         let reply = server.connection().take("k 1/h 1 MAXWAIT 36000000");
@@ -76,7 +76,7 @@ fn maxwait_tells_callers_who_ask_at_once_different_times() {
 }
 
 #[test]
-fn force_takes_into_debt_which_is_repaid_first() {
+fn force_takes_into_debt_that_is_repaid_first() {
     let server = Server::start();
     let mut c = server.connection();
     let forced = c.take("k 1/d 5 COST 8 FORCE");
@@ -97,7 +97,7 @@ fn force_takes_into_debt_which_is_repaid_first() {
 }
 
 #[test]
-fn keep_leaves_so_many_tokens() {
+fn keep_leaves_a_reserve() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(c.take("k 1/d 10 KEEP 8 COST 2")[..4], [2, 10, 8, 0]);

@@ -16,7 +16,7 @@ fn throttle(c: &mut Connection, words: &str) -> Reply {
 }
 
 #[test]
-fn it_is_there_only_if_asked_for() {
+fn cl_throttle_is_registered_only_with_its_argument() {
     let server = Server::start();
     assert!(!knows(
         &mut server.connection(),
@@ -30,7 +30,7 @@ fn it_is_there_only_if_asked_for() {
 }
 
 #[test]
-fn it_replies_as_redis_cell_does() {
+fn cl_throttle_replies_as_redis_cell() {
     let (_server, mut c) = start();
     // limited, limit, remaining, seconds until a retry, seconds until it is full
     let call = "k 2 1 86400";
@@ -47,14 +47,14 @@ fn it_replies_as_redis_cell_does() {
 }
 
 #[test]
-fn a_quantity_of_nothing_only_looks() {
+fn cl_throttle_with_quantity_0_peeks() {
     let (_server, mut c) = start();
     assert_eq!(throttle(&mut c, "k 2 1 86400 0"), [0, 3, 3, -1, 0]);
     assert_eq!(c.ask::<i64>("DBSIZE"), 0);
 }
 
 #[test]
-fn the_buckets_are_those_of_the_other_commands() {
+fn cl_throttle_shares_its_buckets_with_the_other_commands() {
     let (_server, mut c) = start();
     throttle(&mut c, "k 4 1 86400 2");
     assert_eq!(c.take("k 1/d 5")[2], 2);
@@ -62,7 +62,7 @@ fn the_buckets_are_those_of_the_other_commands() {
 }
 
 #[test]
-fn what_redis_cell_left_is_taken_over() {
+fn redis_cell_values_are_migrated() {
     let (_server, mut c) = start();
     // Its value is the time at which the bucket would be full: two of five tokens are missing.
     let arrival = now() + 2 * 86_400 * 1_000_000_000;
@@ -75,7 +75,7 @@ fn what_redis_cell_left_is_taken_over() {
 }
 
 #[test]
-fn a_wrong_call_says_which_argument_and_touches_nothing() {
+fn invalid_cl_throttle_names_the_argument_and_changes_nothing() {
     let (mut server, mut c) = start();
     c.ask::<()>("RPUSH list x");
     c.ask::<()>("SET text x");
@@ -125,7 +125,7 @@ fn a_key_of_any_bytes_is_a_key() {
 
 /// Whatever is not surely an arrival time, such as somebody's counter, is left alone.
 #[test]
-fn a_number_that_redis_cell_cannot_have_left_is_left_alone() {
+fn other_numbers_are_not_migrated() {
     let (_server, mut c) = start();
     let arrival = (now() + 1_000_000_000).to_string();
     assert_eq!(arrival.len(), 19);
@@ -168,7 +168,7 @@ fn a_number_that_redis_cell_cannot_have_left_is_left_alone() {
 
 /// An arrival time that has passed: 10^18 ns after 1970 was in 2001.
 #[test]
-fn an_arrival_time_in_the_past_is_a_full_bucket() {
+fn arrival_time_in_the_past_is_a_full_bucket() {
     let (_server, mut c) = start();
     for arrival in ["1000000000000000000", &(now() - 1).to_string()] {
         c.call::<()>(&["SET", "k", arrival, "EX", "100"]);

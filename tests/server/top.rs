@@ -12,7 +12,7 @@ fn top(c: &mut Connection) -> Vec<Offender> {
 }
 
 #[test]
-fn the_keys_denied_most_come_first() {
+fn rl_top_lists_the_most_denied_first() {
     let server = Server::start();
     let mut c = server.connection();
     for (key, denials) in [("rare", 1), ("often", 5), ("sometimes", 3)] {
@@ -35,7 +35,7 @@ fn the_keys_denied_most_come_first() {
 
 /// Of whatever kind.
 #[test]
-fn windows_are_named_beside_buckets() {
+fn rl_top_includes_windows() {
     let server = Server::start();
     let mut c = server.connection();
     for (call, denials) in [
@@ -60,7 +60,7 @@ fn windows_are_named_beside_buckets() {
 }
 
 #[test]
-fn a_denial_by_several_buckets_is_of_those_that_had_too_few() {
+fn rl_top_counts_only_the_denying_buckets() {
     let server = Server::start();
     let mut c = server.connection();
     c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 2 COST 3");
@@ -69,7 +69,7 @@ fn a_denial_by_several_buckets_is_of_those_that_had_too_few() {
 }
 
 #[test]
-fn among_a_thousand_offenders_the_heaviest_are_not_missed() {
+fn rl_top_finds_the_heaviest_of_a_thousand_offenders() {
     let server = Server::start();
     let mut c = server.connection();
     for round in 0..200 {
@@ -98,7 +98,7 @@ fn among_a_thousand_offenders_the_heaviest_are_not_missed() {
 }
 
 #[test]
-fn no_more_keys_are_kept_than_the_setting_says() {
+fn top_keys_bounds_the_number_of_keys() {
     let server = Launch::default()
         .module_arguments(&["top-keys", "3"])
         .start();
@@ -130,7 +130,7 @@ fn no_more_keys_are_kept_than_the_setting_says() {
 }
 
 #[test]
-fn the_setting_outlives_a_restart() {
+fn top_keys_survives_a_restart() {
     let mut server = Server::start();
     let file = server.dir().join("rl.conf");
     std::fs::write(&file, "").expect("a configuration");
@@ -152,7 +152,7 @@ fn the_setting_outlives_a_restart() {
 }
 
 #[test]
-fn a_changed_setting_keeps_the_keys_denied_most() {
+fn changed_top_keys_keeps_the_most_denied() {
     let server = Launch::default()
         .module_arguments(&["TOP-KEYS", "3"])
         .start();

@@ -92,7 +92,7 @@ impl Kind {
 }
 
 #[test]
-fn value_and_expiry_stay() {
+fn denial_preserves_value_and_expiry() {
     for kind in KINDS {
         let (_server, mut c) = with_limit(&kind, &[]);
         let look = |c: &mut Connection| {
@@ -115,7 +115,7 @@ fn value_and_expiry_stay() {
 }
 
 #[test]
-fn a_denied_take_makes_no_key() {
+fn denied_take_creates_no_key() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(c.take("new 1/d 5 COST 6")[0], 0);
@@ -130,7 +130,7 @@ fn a_denied_take_makes_no_key() {
 }
 
 #[test]
-fn replicas_hear_nothing_and_stay_equal() {
+fn denial_replicates_nothing() {
     for kind in KINDS {
         // The master's pings to its replicas would count too.
         let (master, mut c) = with_limit(&kind, &["--repl-ping-replica-period", "3600"]);
@@ -155,7 +155,7 @@ fn replicas_hear_nothing_and_stay_equal() {
 }
 
 #[test]
-fn the_append_only_file_does_not_grow() {
+fn denial_does_not_grow_the_aof() {
     for kind in KINDS {
         let (_server, mut c) =
             with_limit(&kind, &["--appendonly", "yes", "--appendfsync", "always"]);
@@ -168,7 +168,7 @@ fn the_append_only_file_does_not_grow() {
 }
 
 #[test]
-fn a_watch_is_not_broken() {
+fn denial_aborts_no_watch() {
     for kind in KINDS {
         let (server, mut other) = with_limit(&kind, &[]);
         let mut c = server.connection();
@@ -185,7 +185,7 @@ fn a_watch_is_not_broken() {
 }
 
 #[test]
-fn cached_copies_are_not_invalidated() {
+fn denial_invalidates_no_client_cache() {
     for kind in KINDS {
         let (server, mut other) = with_limit(&kind, &[]);
         let socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
@@ -232,7 +232,7 @@ fn untouched_values() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_look_leaves_form_memory_and_age() {
+fn peek_preserves_encoding_memory_and_idle_time() {
     let server = launch().start();
     let mut c = server.connection();
     // There a module that says how many milliseconds ago a key was used is taken to mean seconds.
@@ -273,7 +273,7 @@ fn a_look_leaves_form_memory_and_age() {
 }
 
 #[test]
-fn looks_on_a_replica_take_no_memory() {
+fn peeks_on_a_replica_take_no_memory() {
     const BUCKETS: usize = 300;
     let master = launch().start();
     let replica = master.attach(launch());

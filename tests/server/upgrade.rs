@@ -147,7 +147,7 @@ fn add(sum: &mut Taken, more: &Taken) {
 /// With a user, a subscriber and transactions that wait, under load: no call fails, no bucket is
 /// lost, and the server goes on.
 #[test]
-fn builds_are_exchanged_under_load() {
+fn module_is_replaced_under_load() {
     let mut server = with_user();
     // The module is nothing that a replica needs.
     let replica = server.attach(launch().without_module());
@@ -175,7 +175,7 @@ fn builds_are_exchanged_under_load() {
 
 /// What the module asked to be told of is told to nobody while it is away.
 #[test]
-fn a_server_whose_module_is_away_saves_and_changes_its_role() {
+fn server_without_its_module_saves_and_changes_role() {
     let server = launch().start();
     server.take("k 1/d 5");
     let _: Value = server.ask("RL.WTAKE fixed 5 30d");
@@ -196,7 +196,7 @@ fn a_server_whose_module_is_away_saves_and_changes_its_role() {
 
 /// Replicas first, then the one that is promoted in their master's place.
 #[test]
-fn servers_are_upgraded_in_turn() {
+fn servers_are_upgraded_one_by_one() {
     let old = with_user();
     let new = with_user();
     new.replicate(&old);
@@ -219,7 +219,7 @@ fn servers_are_upgraded_in_turn() {
 
 /// Where the configuration names the module's commands, the server needs the module to start.
 #[test]
-fn a_server_whose_configuration_has_a_user_of_the_module_does_not_start_without_it() {
+fn acl_rules_in_the_configuration_prevent_a_start_without_the_module() {
     let mut server = with_user();
     let () = server.ask("CONFIG REWRITE");
     server.kill();

@@ -5,7 +5,7 @@ use crate::support::windows::{now_ms, put, put_five_used, sliding, used};
 use crate::support::{Ask, Reply, HOUR_MS};
 
 #[test]
-fn what_is_given_back_is_at_most_what_is_used() {
+fn window_refund_is_capped_at_the_usage() {
     let server = Server::start();
     let mut c = server.connection();
     for window in ["1h", "DAY", "YEAR OFFSET +01:00", "SLIDING 1h"] {
@@ -28,7 +28,7 @@ fn what_is_given_back_is_at_most_what_is_used() {
 }
 
 #[test]
-fn a_gift_repays_what_was_forced_first() {
+fn window_refund_repays_forced_usage_first() {
     let server = Server::start();
     let mut c = server.connection();
     for window in ["1h", "MONTH", "SLIDING 1h"] {
@@ -44,7 +44,7 @@ fn a_gift_repays_what_was_forced_first() {
 }
 
 #[test]
-fn with_at_only_what_was_taken_in_the_window_in_force_comes_back() {
+fn at_refunds_only_the_window_in_force() {
     let server = Server::start();
     let mut c = server.connection();
     let sub_window = |instant: i64| 16 * instant / HOUR_MS;
@@ -73,7 +73,7 @@ fn with_at_only_what_was_taken_in_the_window_in_force_comes_back() {
 
 /// What stays is the youngest, which counts longest, so nothing comes free too early.
 #[test]
-fn without_at_a_sliding_window_gives_back_the_oldest_first() {
+fn sliding_refund_without_at_starts_with_the_oldest() {
     let server = Server::start();
     let mut c = server.connection();
     let sixteenth = HOUR_MS / 16;
@@ -95,7 +95,7 @@ fn without_at_a_sliding_window_gives_back_the_oldest_first() {
 }
 
 #[test]
-fn an_end_that_has_passed_or_is_too_far_gives_nothing() {
+fn refund_with_an_invalid_end_is_zero() {
     let server = Server::start();
     let mut c = server.connection();
     for end in ["0", "1700000000", "1700000000000", "9223372036854775807"] {

@@ -34,7 +34,7 @@ fn noon_of(year: i64, month: u32, day: u32) -> i64 {
 }
 
 #[test]
-fn a_calendar_window_ends_at_its_edge_and_not_a_millisecond_from_it() {
+fn calendar_window_ends_exactly_at_its_edge() {
     let server = with_clock();
     let mut c = server.connection();
     let leap = noon_of(2028, 2, 10);
@@ -121,7 +121,7 @@ fn a_month_from_the_31st_on_begins_on_the_last_of_a_shorter_one() {
 
 /// By no more than a window: it goes on, so that nobody gets a second limit.
 #[test]
-fn after_a_small_step_back_the_window_stays_in_force() {
+fn small_clock_step_back_keeps_the_window() {
     let server = with_clock();
     let mut c = server.connection();
     for (window, length) in [("1h", HOUR_MS), ("SLIDING 1h", HOUR_MS + HOUR_MS / 16)] {
@@ -151,7 +151,7 @@ fn after_a_small_step_back_the_window_stays_in_force() {
 
 /// By more than a window: that of now takes over what is used, and is waited for once.
 #[test]
-fn after_a_great_step_back_nobody_waits_longer_than_a_window() {
+fn great_clock_step_back_locks_out_no_longer_than_a_window() {
     let server = with_clock();
     let replica = server.attach(launch_with_clock());
     let set_both = |seconds| [&server, &replica].map(|server| server.set_clock(seconds));
@@ -201,7 +201,7 @@ fn after_a_great_step_back_nobody_waits_longer_than_a_window() {
 
 /// An allowed take and a gift take over what is used as a denied take does.
 #[test]
-fn after_a_great_step_back_what_is_used_is_charged_and_given_back() {
+fn great_clock_step_back_keeps_usage_chargeable_and_refundable() {
     let server = with_clock();
     let mut c = server.connection();
     for window in ["1h", "SLIDING 1h"] {
@@ -223,7 +223,7 @@ fn after_a_great_step_back_what_is_used_is_charged_and_given_back() {
 
 /// Ahead it may open the next window early, behind it may not give a second limit.
 #[test]
-fn a_promoted_replica_whose_clock_is_behind_keeps_the_limit() {
+fn promoted_replica_with_a_clock_behind_keeps_the_limit() {
     for window in ["1h", "SLIDING 1h"] {
         let mut master = launch_with_clock().start();
         let heir = master.attach(launch_with_clock());

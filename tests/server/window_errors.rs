@@ -32,7 +32,7 @@ fn all_refuse(c: &mut Connection, arguments: Arguments, expected: &str) {
 }
 
 #[test]
-fn a_call_with_too_few_words_is_refused() {
+fn too_few_arguments_reply_with_the_syntax() {
     let (mut server, mut c) = with_windows();
     for name in COMMANDS {
         let usage = format!("ERR usage: {name} key limit window");
@@ -45,7 +45,7 @@ fn a_call_with_too_few_words_is_refused() {
 }
 
 #[test]
-fn a_limit_or_cost_that_is_none_is_refused() {
+fn invalid_limits_and_costs_are_rejected() {
     let (mut server, mut c) = with_windows();
     let limit = "ERR limit must be a whole number from 0 to 10^11; got '";
     let cost = "ERR COST must be a whole number from 1 to 10^11; got '";
@@ -69,7 +69,7 @@ fn a_limit_or_cost_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_window_that_is_none_is_refused() {
+fn invalid_windows_are_rejected() {
     let (mut server, mut c) = with_windows();
     let wrong: [&[u8]; 44] = [
         b"",
@@ -139,7 +139,7 @@ fn a_window_that_is_none_is_refused() {
 }
 
 #[test]
-fn an_offset_or_anchor_that_is_none_is_refused() {
+fn invalid_offsets_and_anchors_are_rejected() {
     let (mut server, mut c) = with_windows();
     let offset = "ERR OFFSET must be from -23:59 to +23:59, with a sign and two digits each";
     let wrong: [&[u8]; 22] = [
@@ -210,7 +210,7 @@ fn an_offset_or_anchor_that_is_none_is_refused() {
 
 /// Whatever is stored; but that which was taken can be given back only to a window in force.
 #[test]
-fn an_end_that_has_passed_or_is_too_far_is_refused_whatever_is_stored() {
+fn invalid_until_is_rejected_whatever_is_stored() {
     let (mut server, mut c) = with_windows();
     let text = "ERR UNTIL must be a whole number from 0 to ";
     for wrong in NO_NUMBERS
@@ -249,7 +249,7 @@ fn an_end_that_has_passed_or_is_too_far_is_refused_whatever_is_stored() {
 }
 
 #[test]
-fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
+fn unknown_repeated_and_conflicting_options_are_rejected() {
     let (mut server, mut c) = with_windows();
     let mut refuse = |name: &str, options: &str, mention: &str| {
         for window in [
@@ -309,7 +309,7 @@ fn an_option_that_is_unknown_twice_or_excluded_is_refused() {
 }
 
 #[test]
-fn more_than_may_be_used_is_refused_and_none_is_charged() {
+fn usage_above_the_bound_is_rejected_and_charges_nothing() {
     let (mut server, mut c) = with_windows();
     for window in ["30d", "SLIDING 30d"] {
         c.ask::<()>("DEL owes");
@@ -329,7 +329,7 @@ fn more_than_may_be_used_is_refused_and_none_is_charged() {
 }
 
 #[test]
-fn an_error_shows_no_more_than_64_bytes_of_the_input() {
+fn errors_show_at_most_64_bytes_of_the_input() {
     let (mut server, mut c) = with_windows();
     let long = vec![b'~'; 1_000_000];
     let places: [&[&[u8]]; 8] = [
@@ -353,7 +353,7 @@ fn an_error_shows_no_more_than_64_bytes_of_the_input() {
 /// Of seconds nothing would come back, and microseconds would be later than now: so both are
 /// refused, not taken for milliseconds.
 #[test]
-fn a_gift_of_an_instant_that_is_not_in_milliseconds_is_refused() {
+fn at_in_another_unit_is_rejected() {
     let server = Server::start();
     let mut c = server.connection();
     let _: Reply = c.ask("RL.WTAKE k 5 1h");

@@ -14,7 +14,7 @@ const WINDOWS: [(&str, i64); 4] = [
 ];
 
 #[test]
-fn a_peek_tells_whether_a_take_passes_and_what_is_there_now() {
+fn peek_predicts_a_take_and_describes_the_state() {
     let server = Server::start();
     let mut c = server.connection();
     for (window, length) in WINDOWS {
@@ -48,7 +48,7 @@ fn a_peek_tells_whether_a_take_passes_and_what_is_there_now() {
 }
 
 #[test]
-fn a_peek_makes_no_key_and_leaves_one_alone() {
+fn peek_creates_and_changes_no_key() {
     let server = Server::start();
     let mut c = server.connection();
     for (window, _) in WINDOWS {
@@ -80,7 +80,7 @@ fn a_peek_makes_no_key_and_leaves_one_alone() {
 
 /// Nothing may be written, so a sliding window of another length is told of as it is stored.
 #[test]
-fn a_replica_that_may_not_be_written_answers_peeks() {
+fn read_only_replica_answers_peeks() {
     let master = launch().start();
     let replica = master.attach(launch());
     let (mut c, mut r) = (master.connection(), replica.connection());

@@ -23,7 +23,7 @@ const LONG: [&str; 5] = [
 /// However late this test gets its turn: whoever is denied asked before the wait was over, and
 /// whoever is allowed asked after it.
 #[test]
-fn two_are_allowed_the_third_is_denied_until_its_wait_is_over() {
+fn two_takes_succeed_and_the_third_waits_exactly() {
     let server = Server::start();
     let mut c = server.connection();
     for window in ["400ms", "SLIDING 400ms"] {
@@ -58,7 +58,7 @@ fn two_are_allowed_the_third_is_denied_until_its_wait_is_over() {
 
 /// The server's expiry is a second clock: it may neither free too early nor keep too long.
 #[test]
-fn who_waits_as_told_is_admitted_at_once() {
+fn retry_after_wait_ms_is_admitted() {
     let server = Server::start();
     let mut c = server.connection();
     for window in ["20ms", "SLIDING 16ms", "SLIDING 7ms", "1ms", "SLIDING 1ms"] {
@@ -82,7 +82,7 @@ fn who_waits_as_told_is_admitted_at_once() {
 
 /// The same call would name an end that has passed.
 #[test]
-fn who_waits_for_an_end_is_admitted_under_a_later_one() {
+fn retry_after_until_is_admitted_under_a_later_end() {
     let server = Server::start();
     let mut c = server.connection();
     let end = now_ms() + 300;
@@ -99,7 +99,7 @@ fn who_waits_for_an_end_is_admitted_under_a_later_one() {
 }
 
 #[test]
-fn fifty_clients_at_once_get_exactly_the_limit() {
+fn fifty_concurrent_clients_take_exactly_the_limit() {
     let server = Server::start();
     for window in LONG {
         let start = Barrier::new(50);
@@ -123,7 +123,7 @@ fn fifty_clients_at_once_get_exactly_the_limit() {
 }
 
 #[test]
-fn a_cost_is_charged_whole_or_not_at_all() {
+fn window_cost_is_charged_whole_or_not_at_all() {
     let server = Server::start();
     let mut c = server.connection();
     for window in LONG {
@@ -142,7 +142,7 @@ fn a_cost_is_charged_whole_or_not_at_all() {
 }
 
 #[test]
-fn keep_leaves_so_many_for_others() {
+fn keep_leaves_a_reserve_in_a_window() {
     let server = Server::start();
     let mut c = server.connection();
     for window in LONG {
@@ -165,7 +165,7 @@ fn keep_leaves_so_many_for_others() {
 }
 
 #[test]
-fn atmost_takes_what_is_left_and_force_all_the_same() {
+fn atmost_takes_the_rest_and_force_everything() {
     let server = Server::start();
     let mut c = server.connection();
     for window in LONG {
@@ -183,7 +183,7 @@ fn atmost_takes_what_is_left_and_force_all_the_same() {
 }
 
 #[test]
-fn a_changed_limit_keeps_what_is_used() {
+fn changed_limit_keeps_the_usage() {
     let server = Server::start();
     let mut c = server.connection();
     for window in LONG {
@@ -204,7 +204,7 @@ fn a_changed_limit_keeps_what_is_used() {
 }
 
 #[test]
-fn a_limit_of_nothing_denies_all_but_force() {
+fn zero_limit_denies_everything_except_force() {
     let server = Server::start();
     let mut c = server.connection();
     for window in LONG {
@@ -226,7 +226,7 @@ fn a_limit_of_nothing_denies_all_but_force() {
 
 /// One that opens with a take begins then; the calendar's begins when it says.
 #[test]
-fn a_fixed_window_is_25_bytes_that_expire_when_it_ends() {
+fn fixed_window_is_25_bytes_and_expires_at_its_end() {
     let server = Server::start();
     let mut c = server.connection();
     let lasts = |length: i64| move |now: i64| (now, now + length);
@@ -281,7 +281,7 @@ fn a_fixed_window_is_25_bytes_that_expire_when_it_ends() {
 }
 
 #[test]
-fn a_sliding_window_is_153_bytes_that_expire_when_nothing_is_used() {
+fn sliding_window_is_153_bytes_and_expires_when_unused() {
     let server = Server::start();
     let mut c = server.connection();
     for (window, length) in [("1h", HOUR_MS), ("7d", 168 * HOUR_MS), ("1001s", 1_001_000)] {
@@ -313,7 +313,7 @@ fn a_sliding_window_is_153_bytes_that_expire_when_nothing_is_used() {
 }
 
 #[test]
-fn a_key_of_any_bytes_has_a_window_of_its_own() {
+fn keys_of_any_bytes_have_separate_windows() {
     let server = Server::start();
     let mut c = server.connection();
     let long = vec![b'k'; 100_000];
@@ -339,7 +339,7 @@ fn a_key_of_any_bytes_has_a_window_of_its_own() {
 }
 
 #[test]
-fn deleting_the_key_opens_a_window_anew() {
+fn del_opens_a_new_window() {
     let server = Server::start();
     let mut c = server.connection();
     for window in LONG {

@@ -215,7 +215,7 @@ fn acquire(
 }
 
 #[test]
-fn room_is_told_at_the_bounds() {
+fn room_is_right_at_the_bounds() {
     let cases = [
         (0, 0, 0, Room::Never),
         (1, 0, 0, Room::Now),
@@ -236,7 +236,7 @@ fn room_is_told_at_the_bounds() {
 }
 
 #[test]
-fn scores_at_the_ends_of_what_a_float_holds_are_told() {
+fn extreme_scores_have_a_defined_wait() {
     let cases = [
         (f64::INFINITY, NEVER),
         (f64::MAX, NEVER),

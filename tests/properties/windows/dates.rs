@@ -97,7 +97,7 @@ fn a_month_from_the_31st_on_begins_on_the_last_day_of_shorter_months() {
 }
 
 #[test]
-fn what_is_out_of_bounds_is_no_calendar() {
+fn calendar_rejects_values_out_of_bounds() {
     for unit in [
         Unit::Week(0),
         Unit::Week(8),

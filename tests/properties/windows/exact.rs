@@ -73,7 +73,7 @@ proptest! {
 }
 
 #[test]
-fn a_string_is_called_what_it_holds() {
+fn stored_strings_are_named_by_their_kind() {
     let bucket = [0; 16];
     assert_eq!(stored::name(&bucket), "a rate-limit bucket");
     for other in [&b""[..], b"12", b"a text of 25 characters..", &[b'x'; 16]] {

@@ -5,7 +5,7 @@ use crate::named::{prefix, quota, Pair};
 use crate::oracle::{Named, MAX_LENGTH};
 
 #[test]
-fn every_way_to_write_a_window() {
+fn windows_are_parsed_in_every_form() {
     let day = |offset| Named::Calendar(Unit::Day, offset);
     for (text, named) in [
         ("10 15m", Named::For(900_000)),
@@ -43,7 +43,7 @@ fn every_way_to_write_a_window() {
 }
 
 #[test]
-fn options_that_follow_a_window_are_left() {
+fn options_after_a_window_are_returned() {
     for (text, left) in [
         ("10 1m COST 2", 2),
         ("10 SLIDING 1m ATMOST", 1),
@@ -61,7 +61,7 @@ const WINDOWS: &str = "ERR window must be a duration such as 15m, SLIDING and a 
                        DAY, WEEK, MONTH, YEAR, or UNTIL and a time; got ";
 
 #[test]
-fn what_is_no_window_is_refused_with_advice() {
+fn invalid_windows_are_rejected_with_a_hint() {
     for (text, advice) in [
         ("10", "'': it is missing"),
         ("10 15", "'15': a duration needs a unit: write 15s"),
@@ -95,7 +95,7 @@ fn what_is_no_window_is_refused_with_advice() {
 }
 
 #[test]
-fn what_else_is_refused() {
+fn other_invalid_arguments_are_rejected() {
     for (text, error) in [
         (
             "",
@@ -190,7 +190,7 @@ fn an_offset_has_a_sign_and_two_digits_each() {
 }
 
 #[test]
-fn an_end_in_another_unit_is_told_apart() {
+fn until_in_another_unit_gets_its_hint() {
     use redis_rl_limits::grammar::error::Error;
     let now = 1_795_000_000_000;
     let told = |end| Error::Until { end, now }.to_string();
@@ -216,7 +216,7 @@ fn an_end_in_another_unit_is_told_apart() {
 }
 
 #[test]
-fn options_of_a_give_and_of_a_take() {
+fn options_of_a_refund_and_a_take() {
     use redis_rl_limits::grammar::options::{Name, Options};
     const TAKE: &[Name] = &[Name::Cost, Name::Keep, Name::AtMost, Name::Force];
     const GIVE: &[Name] = &[Name::Cost, Name::At];
@@ -256,7 +256,7 @@ fn options_of_a_give_and_of_a_take() {
 }
 
 #[test]
-fn too_much_by_force_says_how_much_there_may_be() {
+fn excess_force_error_names_the_bound() {
     let error = redis_rl_limits::grammar::error::Error::Used.to_string();
     assert_eq!(
         error,
@@ -265,7 +265,7 @@ fn too_much_by_force_says_how_much_there_may_be() {
 }
 
 #[test]
-fn a_window_that_ends_when_it_begins_is_none() {
+fn stored_window_of_length_zero_is_not_a_window() {
     use redis_rl_limits::kinds::decision::State as _;
     use redis_rl_limits::kinds::window::Window;
     let bytes = |start: i64, end: i64| {

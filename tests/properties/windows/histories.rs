@@ -137,7 +137,7 @@ proptest! {
 
     /// W5 and the reply: what is left is what the limit leaves of what is used.
     #[test]
-    fn a_changed_limit_keeps_what_is_used(history in histories(), other in limits()) {
+    fn changed_limit_keeps_the_usage(history in histories(), other in limits()) {
         history.play(|made| {
             let used = made.after.used(made.pair);
             assert_eq!(made.reply[2].unsigned_abs(), made.pair.limit.saturating_sub(used));

@@ -125,7 +125,7 @@ fn a_calendar_day_is_not_begun_twice_by_a_clock_that_steps_back() {
 
 /// What is given back comes out of the oldest: the tokens that stay are those that count longest.
 #[test]
-fn what_is_given_back_frees_nothing_too_early() {
+fn refund_frees_nothing_too_early() {
     let pair = Pair::new(10, Named::Sliding(16_000));
     let mut world = World::new(16_000_000 * MILLI);
     world.take(pair, 5);
@@ -141,7 +141,7 @@ fn what_is_given_back_frees_nothing_too_early() {
 }
 
 #[test]
-fn what_was_taken_too_long_ago_is_not_given_back() {
+fn refund_of_an_ended_window_is_zero() {
     let pair = Pair::new(10, Named::Sliding(16_000));
     let mut world = World::new(16_000_000 * MILLI);
     let first = world.ms();
@@ -153,7 +153,7 @@ fn what_was_taken_too_long_ago_is_not_given_back() {
 }
 
 #[test]
-fn what_is_all_given_back_leaves_no_key() {
+fn full_refund_leaves_no_key() {
     for named in [Named::For(MINUTE), Named::Sliding(MINUTE)] {
         let pair = Pair::new(10, named);
         let mut world = World::new(TODAY);
@@ -183,7 +183,7 @@ fn force_uses_up_to_twice_the_largest_limit_and_no_more() {
 }
 
 #[test]
-fn a_limit_of_nothing_gives_back_what_force_took() {
+fn zero_limit_refunds_what_force_took() {
     use crate::oracle::{Ask, Call, Mode};
     let pair = Pair::new(0, Named::For(MINUTE));
     let mut world = World::new(TODAY);
@@ -200,7 +200,7 @@ fn a_limit_of_nothing_gives_back_what_force_took() {
 
 /// What nobody's clock wrote: a window of which nothing is used, far ahead. It is left as it is.
 #[test]
-fn an_unused_window_of_the_future_is_not_written_by_a_denied_call() {
+fn denied_call_does_not_write_an_unused_future_window() {
     let newest = TODAY / MILLI * 16 / MINUTE + 1_000;
     let stored = Stored::Sliding {
         length: MINUTE,

@@ -254,7 +254,7 @@ fn callers_of_two_lengths_do_not_starve_each_other() {
 }
 
 #[test]
-fn a_short_window_that_is_denied_frees_nothing_of_a_long_one() {
+fn denied_short_window_frees_nothing_of_a_long_one() {
     let (long, short) = (sliding(60_000, 10), sliding(1_000, 5));
     let mut world = World::new(TODAY);
     assert_eq!(world.take(long, 10)[0], 10);
