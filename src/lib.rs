@@ -38,6 +38,7 @@ static MODULE: Module = Module {
         version: server::c_str(concat!(env!("CARGO_PKG_VERSION"), "\0")),
         write: |section| {
             section.number(c"top_keys", stats::top_keys().unsigned_abs());
+            section.number(c"top_bytes", stats::top_bytes());
             stats::fields().for_each(|(name, value)| section.number(name, value));
         },
     },

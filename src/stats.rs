@@ -181,12 +181,23 @@ pub fn with_top<T>(f: impl FnOnce(&mut Top) -> T) -> Option<T> {
     top().as_mut().map(f)
 }
 
-/// Returns the capacity of the sketch. Redis also calls this while writing a crash report; the
-/// crashed thread may hold the lock, so never wait.
+/// Returns the capacity of the sketch.
 pub fn top_keys() -> i64 {
+    i64::try_from(of_top(Top::capacity)).unwrap_or(i64::MAX)
+}
+
+/// Returns the bytes of memory that the sketch has allocated. The server's `used_memory` does not
+/// include them.
+pub fn top_bytes() -> u64 {
+    of_top(Top::bytes) as u64
+}
+
+/// Returns a number of the sketch, or 0 without one. Redis also calls this while writing a crash
+/// report; the crashed thread may hold the lock, so never wait.
+fn of_top(number: impl FnOnce(&Top) -> usize) -> usize {
     let top = TOP.try_lock().ok();
-    let kept = top.as_ref().and_then(|top| Some(top.as_ref()?.capacity()));
-    kept.map_or(0, |keys| keys.try_into().unwrap_or(i64::MAX))
+    let kept = top.as_ref().and_then(|top| top.as_ref());
+    kept.map_or(0, number)
 }
 
 /// Sets the capacity of the sketch; keeps the top denied keys that fit.

@@ -22,6 +22,7 @@ fn each_call_is_counted_by_its_outcome() {
     let mut c = server.connection();
     let mut at_first = counts(&mut c);
     assert_eq!(at_first.remove("top_keys"), Some(128));
+    assert!(at_first.remove("top_bytes") > Some(0));
     assert!(at_first.values().all(|&count| count == 0));
 
     c.take("a 1/d 10 COST 7");
@@ -88,6 +89,7 @@ fn each_call_is_counted_by_its_outcome() {
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     let mut counted = counts(&mut c);
+    assert!(counted.remove("top_bytes") > Some(0));
     // What happens to leases has names of its own.
     counted.retain(|name, &mut count| {
         let other = name.starts_with("lease_");

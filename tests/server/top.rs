@@ -129,6 +129,39 @@ fn top_keys_bounds_the_number_of_keys() {
     assert_eq!(top(&mut c), []);
 }
 
+/// The allocator that `used_memory` counts is not the module's.
+#[test]
+fn info_reports_the_memory_of_rl_top() {
+    let bytes = |c: &mut Connection| -> u64 {
+        let info: String = c.ask("INFO rl");
+        let mut lines = info.lines();
+        let bytes = lines.find_map(|line| line.strip_prefix("rl_top_bytes:"));
+        bytes.expect("a field").parse().expect("a number")
+    };
+    let off = Launch::default().module_arguments(&["TOP-KEYS", "0"]);
+    assert_eq!(bytes(&mut off.start().connection()), 0);
+    let full = Launch::default().module_arguments(&["TOP-KEYS", "4096"]);
+    let server = full.start();
+    let mut c = server.connection();
+    let empty = bytes(&mut c);
+    let mut denials = redis::pipe();
+    for n in 0..4096 {
+        let key = format!("{n:0>300}");
+        let deny = denials.cmd("RL.TAKE").arg(key).arg("1/d").arg("1");
+        deny.arg("COST").arg("2").ignore();
+    }
+    denials.query::<()>(&mut c).expect("replies");
+    // Of each key 256 bytes are kept.
+    let grown = bytes(&mut c) - empty;
+    assert!(
+        (4096 * 256..4096 * 300).contains(&grown),
+        "{empty}, {grown}"
+    );
+    assert!(empty < 500_000, "{empty}");
+    c.ask::<()>("RL.TOP RESET");
+    assert_eq!(bytes(&mut c), empty);
+}
+
 #[test]
 fn top_keys_survives_a_restart() {
     let mut server = Server::start();

@@ -95,6 +95,18 @@ impl Top {
         self.capacity
     }
 
+    /// Returns the bytes of memory that it has allocated.
+    pub fn bytes(&self) -> usize {
+        let indexes = self
+            .chains
+            .capacity()
+            .saturating_add(self.fewest.entries.capacity());
+        let fixed = self.entries.capacity().saturating_mul(size_of::<Entry>());
+        let keys = self.entries.iter().map(|entry| entry.key.capacity());
+        keys.fold(fixed, usize::saturating_add)
+            .saturating_add(indexes.saturating_mul(size_of::<u16>()))
+    }
+
     /// Removes all entries.
     pub fn clear(&mut self) {
         self.entries.clear();
