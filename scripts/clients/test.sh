@@ -19,14 +19,20 @@ test_python() {
   )
 }
 
+test_node() {
+  npm pack --silent --dry-run ./scripts/clients/node >/dev/null
+  node --test --test-force-exit --test-timeout=120000 scripts/clients/node/tests/
+}
+
 if (($# == 0)); then
-  set -- python
+  set -- python node
 fi
 for language in "$@"; do
   case $language in
     python) test_python ;;
+    node) test_node ;;
     *)
-      echo "usage: scripts/clients/test.sh [python]" >&2
+      echo "usage: scripts/clients/test.sh [python] [node]" >&2
       exit 2
       ;;
   esac

@@ -22,6 +22,7 @@ OnError = Literal["local", "open", "closed"]
 MEMORY = 1.0
 """Seconds for which a denial is remembered at most, so that a raised limit or a refund is seen."""
 _MOST_KEYS = 10_000
+_EPSILON = 1e-9
 
 
 class Outage(Exception):
@@ -143,8 +144,8 @@ class LocalBuckets:
         tokens, at = self._of.get(ask.key, (burst, now))
         per_second = ask.rate.in_ms(1000) * self._share
         tokens = min(burst, tokens + max(0.0, now - at) * per_second)
-        taken = int(min(ask.cost, max(0, tokens - ask.keep))) if ask.atmost else ask.cost
-        allowed = ask.force or (tokens >= ask.need and (taken > 0 or ask.cost == 0))
+        taken = int(min(ask.cost, max(0, tokens - ask.keep) + _EPSILON)) if ask.atmost else ask.cost
+        allowed = ask.force or (tokens + _EPSILON >= ask.need and (taken > 0 or ask.cost == 0))
         if allowed:
             tokens -= taken
         self._of[ask.key] = (tokens, now)
@@ -157,7 +158,7 @@ class LocalBuckets:
         return Decision(
             allowed=allowed,
             limit=ask.burst,
-            remaining=int(max(0.0, tokens)),
+            remaining=int(max(0.0, tokens) + _EPSILON),
             retry_after=retry,
             reset_after=(burst - tokens) / per_second,
             taken=taken if allowed else 0,

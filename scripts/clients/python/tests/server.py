@@ -84,12 +84,12 @@ class Server:
 
 
 class Wire:
-    """A proxy to a server. While `cut` is set, it passes each command on and closes the connection
-    instead of passing the reply back."""
+    """A proxy to a server. Of the replies, it loses the next `lose`: it closes the connection instead of
+    passing one back."""
 
     def __init__(self, port: int) -> None:
         self._to = port
-        self.cut = False
+        self.lose = 0
         self.most_open = self._open = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -119,7 +119,10 @@ class Wire:
 
     def _pass_back(self, far: socket.socket, near: socket.socket) -> None:
         try:
-            while (data := far.recv(65536)) and not self.cut:
+            while data := far.recv(65536):
+                if self.lose:
+                    self.lose -= 1
+                    break
                 near.sendall(data)
         except OSError:
             pass

@@ -1,0 +1,130 @@
+// The commands, each as its words and the reader of its reply. `key` is the one a cluster routes by.
+
+import { decision, decisions } from "./decision.js";
+
+const cost = ({ cost = 1 } = {}) => (cost === 1 ? [] : ["COST", cost]);
+const keep = ({ keep = 0 } = {}) => (keep ? ["KEEP", keep] : []);
+const flag = (set, word) => (set ? [word] : []);
+const rateText = (rate) => (typeof rate === "object" ? rate.text : String(rate));
+const windowWords = (window) => window.split(/\s+/).filter(Boolean);
+const ttl = (ms) => `${ms}ms`;
+const first = (reply) => Number(reply[0]);
+
+export const commands = {
+  // Takes `cost` tokens or none (RL.TAKE).
+  take(key, rate, burst, options = {}) {
+    const { atmost, maxwaitMs, force } = options;
+    const wait = maxwaitMs === undefined ? [] : ["MAXWAIT", maxwaitMs];
+    const more = [...cost(options), ...keep(options), ...flag(atmost, "ATMOST"), ...wait, ...flag(force, "FORCE")];
+    return { key, words: (k) => ["RL.TAKE", k(key), rateText(rate), burst, ...more], read: decision };
+  },
+
+  // Returns what a take would, and changes nothing (RL.PEEK).
+  peek: (key, rate, burst, options) => ({
+    key,
+    words: (k) => ["RL.PEEK", k(key), rateText(rate), burst, ...cost(options)],
+    read: decision,
+  }),
+
+  // Refunds tokens, at most up to full. Returns the number refunded (RL.GIVE).
+  give: (key, rate, burst, options) => ({
+    key,
+    words: (k) => ["RL.GIVE", k(key), rateText(rate), burst, ...cost(options)],
+    read: first,
+  }),
+
+  // Takes from every bucket or from none: [[key, rate, burst], …] (RL.MTAKE).
+  mtake: (buckets, options) => ({
+    key: buckets[0][0],
+    words: (k) => [
+      "RL.MTAKE",
+      buckets.length,
+      ...buckets.flatMap(([key, rate, burst]) => [k(key), rateText(rate), burst]),
+      ...cost(options),
+    ],
+    read: decisions,
+  }),
+
+  // Charges a window: "15m", "SLIDING 1m", "DAY OFFSET +02:00" (RL.WTAKE).
+  wtake(key, limit, window, options = {}) {
+    const flags = [...flag(options.atmost, "ATMOST"), ...flag(options.force, "FORCE")];
+    const more = [...windowWords(window), ...cost(options), ...keep(options), ...flags];
+    return { key, words: (k) => ["RL.WTAKE", k(key), limit, ...more], read: decision };
+  },
+
+  // Returns what a charge would, and changes nothing (RL.WPEEK).
+  wpeek: (key, limit, window, options) => ({
+    key,
+    words: (k) => ["RL.WPEEK", k(key), limit, ...windowWords(window), ...cost(options)],
+    read: decision,
+  }),
+
+  // Refunds to a window, with `at` (Unix ms) only to the one charged then (RL.WGIVE).
+  wgive(key, limit, window, options = {}) {
+    const at = options.at === undefined ? [] : ["AT", options.at];
+    const more = [...windowWords(window), ...cost(options), ...at];
+    return { key, words: (k) => ["RL.WGIVE", k(key), limit, ...more], read: first };
+  },
+
+  // Acquires a slot for `token`, or renews the one that it holds (RL.ACQUIRE).
+  acquire: (key, limit, ttlMs, token, options) => ({
+    key,
+    words: (k) => ["RL.ACQUIRE", k(key), limit, ttl(ttlMs), token, ...keep(options)],
+    read: decision,
+  }),
+
+  // Extends live leases. Returns how many (RL.RENEW).
+  renew: (key, ttlMs, ...tokens) => ({
+    key,
+    words: (k) => ["RL.RENEW", k(key), ttl(ttlMs), ...tokens],
+    read: Number,
+  }),
+
+  // Frees slots. Returns how many were held (RL.RELEASE).
+  release: (key, ...tokens) => ({
+    key,
+    words: (k) => ["RL.RELEASE", k(key), ...tokens],
+    read: Number,
+  }),
+
+  // Returns the slots in use (RL.LEASES).
+  leases: (key, limit, { count = 100 } = {}) => ({
+    key,
+    words: (k) => ["RL.LEASES", k(key), limit, "COUNT", count],
+    read([held, most, remaining, waitMs, resetMs, tokens]) {
+      return {
+        held: Number(held),
+        limit: Number(most),
+        remaining: Number(remaining),
+        retryAfterMs: Number(waitMs) < 0 ? null : Number(waitMs),
+        resetAfterMs: Number(resetMs),
+        tokens: tokens.map(([token, left]) => ({ token: String(token), leftMs: Number(left) })),
+      };
+    },
+  }),
+
+  // Charges every limit or none: bucket(…), window(…), lease(…) (RL.ALL).
+  all: (...limits) => ({
+    key: limits[0].key,
+    words: (k) => ["RL.ALL", limits.length, ...limits.map(({ key }) => k(key)), ...limits.flatMap(({ words }) => words)],
+    read: decisions,
+  }),
+};
+
+// A bucket for `all`.
+export const bucket = (key, rate, burst, options) => ({
+  key,
+  words: ["BUCKET", rateText(rate), burst, ...cost(options), ...keep(options)],
+});
+
+// A window for `all`.
+export const window = (key, limit, window, options) => ({
+  key,
+  words: ["WINDOW", limit, ...windowWords(window), ...cost(options), ...keep(options)],
+});
+
+// A lease for `all`. With `once` the call may be repeated.
+export const lease = (key, limit, ttlMs, token, options = {}) => ({
+  key,
+  words: ["LEASE", limit, ttl(ttlMs), token, ...keep(options), ...flag(options.once, "ONCE")],
+});

@@ -1,0 +1,96 @@
+// Sends a command once, by node-redis or ioredis, one server or a cluster.
+
+import { Outage } from "./failure.js";
+
+// Returns a function that sends the words of a command, of which `key` routes it, and one that closes
+// what was opened for it. `givenUpMs` is the time after which nobody waits for the reply.
+export function connection(client, givenUpMs) {
+  if (typeof client.call === "function") return ofIoredis(client);
+  if (typeof client.sendCommand !== "function") {
+    throw new TypeError("the client must be one of node-redis or ioredis");
+  }
+  return { send: ofNodeRedis(client, givenUpMs), prefix: "", close() {} };
+}
+
+function ofNodeRedis(client, givenUpMs) {
+  // Applies until the command is written: what was not sent by then is not sent at all.
+  const options = { timeout: givenUpMs };
+  if ("slots" in client || "masters" in client) {
+    return (key, words) => client.sendCommand(key, false, words, options);
+  }
+  return async (_, words) => {
+    // The client would queue the call until it is connected.
+    if (!client.isReady) throw new Outage("the connection is not ready");
+    return client.sendCommand(words, options);
+  };
+}
+
+// By default ioredis queues calls while it is not connected, and sends a call again whose reply was
+// lost, which would charge twice. So it gets a connection with other settings, unless it has them.
+function ofIoredis(client) {
+  const cluster = client.isCluster === true;
+  const isSafe = cluster ? safeCluster(client.options) : safe(client.options);
+  const own = isSafe ? client : cluster ? duplicateCluster(client) : client.duplicate(once);
+  if (own !== client) own.on("error", () => {}); // The calls report it.
+  return {
+    send: cluster ? (key, words) => callCluster(own, key, words) : (_, words) => call(own, words),
+    // It is not applied to commands that ioredis does not know.
+    prefix: client.options.keyPrefix ?? client.options.redisOptions?.keyPrefix ?? "",
+    close() {
+      if (own !== client) own.disconnect();
+    },
+  };
+}
+
+const once = {
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  enableOfflineQueue: false,
+  lazyConnect: false,
+};
+
+function safe({ maxRetriesPerRequest, enableOfflineQueue }) {
+  return maxRetriesPerRequest === 0 && enableOfflineQueue === false;
+}
+
+function safeCluster({ retryDelayOnFailover, enableOfflineQueue, redisOptions = {} }) {
+  return retryDelayOnFailover === 0 && enableOfflineQueue === false && safe({ ...redisOptions, enableOfflineQueue });
+}
+
+function duplicateCluster(client) {
+  return client.duplicate([], {
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    enableOfflineQueue: false,
+    lazyConnect: false,
+    redisOptions: { ...client.options.redisOptions, ...once, enableOfflineQueue: true },
+  });
+}
+
+async function call(client, words) {
+  if (client.status === "wait") client.connect().catch(() => {});
+  return client.call(...words);
+}
+
+// ioredis does not know where the key is, and would ask any node first.
+async function callCluster(cluster, key, words) {
+  const Command = cluster.nodes("master")[0]?.constructor.Command;
+  if (!Command) return cluster.call(...words);
+  const command = new Command(words[0], words.slice(1), { replyEncoding: "utf8" });
+  command.slot = slotOf(key);
+  return cluster.sendCommand(command);
+}
+
+// Returns the hash slot of a key.
+export function slotOf(key) {
+  const bytes = Buffer.from(key);
+  const open = bytes.indexOf("{");
+  const close = open < 0 ? -1 : bytes.indexOf("}", open);
+  const hashed = close > open + 1 ? bytes.subarray(open + 1, close) : bytes;
+  let crc = 0;
+  for (const byte of hashed) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
+  }
+  return crc % 16384;
+}

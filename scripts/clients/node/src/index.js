@@ -1,0 +1,5 @@
+// Rate limits, quotas and leases by redis-rl, a module of Redis and Valkey.
+export { Caller } from "./caller.js";
+export { bucket, lease, window } from "./commands.js";
+export { Outage } from "./failure.js";
+export { Limiter } from "./limiter.js";
