@@ -72,8 +72,6 @@ pub struct Check<'a> {
     pub moment: &'a Moment,
     /// When the key expires that was found.
     pub expires: Option<i64>,
-    /// Whether somebody else changed the key last, whose expiry may stay.
-    pub meddled: bool,
 }
 
 impl Check<'_> {
@@ -143,8 +141,7 @@ impl Check<'_> {
         };
         let latest = until[0].max(until[1]).map(|at| at + later);
         let in_range = (until[0].min(until[1])..=latest).contains(&after.expires);
-        let stays = self.meddled && after == before;
-        let kept_until = after.content == before.content && (in_range || stays);
+        let kept_until = after.content == before.content && in_range;
         let may_be = |outcome: &Outcome| match outcome.after {
             After::Kept => after == before || may_have_expired(before, self.moment) || filled,
             After::KeptUntil(_) => kept_until || may_have_expired(before, self.moment),

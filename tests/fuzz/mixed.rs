@@ -87,7 +87,11 @@ impl MixedCall {
             parts.push(Part { key, spec });
             words = rest;
         }
-        words.is_empty().then_some(parts)
+        // ONCE is on every lease or on none.
+        let mut once = parts.iter().filter_map(Part::once);
+        let first = once.next();
+        let alike = once.all(|once| Some(once) == first);
+        (words.is_empty() && alike).then_some(parts)
     }
 
     fn spec<'a>(&mut self, words: Rest<'a>) -> Option<(Spec, Rest<'a>)> {
@@ -143,13 +147,13 @@ impl MixedCall {
     pub fn held<'a>(
         &self,
         reply: &Value,
-        found: impl Fn(&[u8]) -> (&'a Found, &'a Found, bool),
+        found: impl Fn(&[u8]) -> (&'a Found, &'a Found),
         moment: &Moment,
     ) -> Result<&'static str, String> {
         if let Value::ServerError(error) = reply {
             let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
             for key in &self.keys {
-                let (before, after, _) = found(key);
+                let (before, after) = found(key);
                 untouched(before, after, moment)?;
             }
             return self.may_fail(&text, |key| found(key).0, moment);
@@ -161,8 +165,18 @@ impl MixedCall {
         }
         let way = self.way(taken, &replies)?;
         for (part, reply) in parts.iter().zip(&replies) {
-            let (before, after, meddled) = found(&part.key);
-            part.held(reply, before, after, meddled, moment, way)?;
+            let (before, after) = found(&part.key);
+            let held = part.held(reply, before, after, moment, way);
+            match held {
+                // A retry does not fail where the limit alone would.
+                Err(error) if way == Way::Again && error.starts_with("must fail") => {
+                    untouched(before, after, moment)?;
+                    if (reply[0], reply[3]) != (0, 0) || reply[2] > reply[1] {
+                        return Err("a retry charges nothing".to_owned());
+                    }
+                }
+                held => held?,
+            }
         }
         let longest = match replies.iter().any(|reply| reply[3] == -1) {
             true => -1,
@@ -232,6 +246,9 @@ impl MixedCall {
         if self.may_be_too_long && text.starts_with("ERR rate must be") {
             return Ok("rate too long");
         }
+        if self.is_retry(&before, moment) {
+            return Err("a retry never fails".to_owned());
+        }
         let mut told = Err("must not fail".to_owned());
         for part in parts {
             told = told.or_else(|_| part.refuses(text, before(&part.key), moment));
@@ -278,6 +295,14 @@ impl Options {
 }
 
 impl Part {
+    /// Whether a lease has ONCE.
+    fn once(&self) -> Option<bool> {
+        match &self.spec {
+            Spec::Lease(lease) => Some(lease.once),
+            _ => None,
+        }
+    }
+
     fn says_once(&self) -> bool {
         match &self.spec {
             Spec::Lease(lease) => lease.once,
@@ -307,7 +332,6 @@ impl Part {
         reply: &[i64; 5],
         before: &Found,
         after: &Found,
-        meddled: bool,
         moment: &Moment,
         way: Way,
     ) -> Result<(), String> {
@@ -324,7 +348,6 @@ impl Part {
                     reply,
                     moment,
                     expires: before.expires,
-                    meddled,
                 };
                 check.any_of(before, after)
             }

@@ -13,11 +13,15 @@ const TTLS: [&str; 6] = ["10ms", "15ms", "50ms", "1s", "1h", "30d"];
 pub fn any(random: &mut Random, model: &Model) -> Words {
     let mut keys: Words = Vec::new();
     let mut specs: Words = Vec::new();
+    let once = random.once_in(2);
     for _ in 0..1 + random.below(5) {
         let (key, spec) = match random.below(5) {
             0 | 1 => calls::bucket(random, model),
             2 | 3 => window_calls::limit(random, model),
-            _ => lease(random),
+            _ => {
+                let once = once != random.once_in(30);
+                lease(random, once)
+            }
         };
         if !keys.contains(&key) || random.once_in(30) {
             keys.push(key);
@@ -28,7 +32,7 @@ pub fn any(random: &mut Random, model: &Model) -> Words {
     [vec![option(random, "RL.ALL"), count], keys, specs].concat()
 }
 
-fn lease(random: &mut Random) -> (Vec<u8>, Words) {
+fn lease(random: &mut Random, once: bool) -> (Vec<u8>, Words) {
     let limit = random.one_of(&[0, 1, 2, 2, 3, 5]);
     let mut words = vec![
         option(random, "LEASE"),
@@ -41,7 +45,7 @@ fn lease(random: &mut Random) -> (Vec<u8>, Words) {
         let keep = 1 + random.below(3);
         options.push(vec![option(random, "KEEP"), spelled(random, keep)]);
     }
-    if random.once_in(2) {
+    if once {
         options.push(vec![option(random, "ONCE")]);
     }
     if random.once_in(2) {

@@ -1,6 +1,6 @@
 //! What each call may be answered, and what it may leave behind.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use redis::Value;
 
@@ -17,7 +17,6 @@ pub struct Model {
     seed: u64,
     keys: HashMap<Vec<u8>, Found>,
     /// Keys that another than the module changed last.
-    meddled: HashSet<Vec<u8>>,
     /// The last commands, for whoever reads of a failure.
     recent: VecDeque<Command>,
     /// How often what was seen.
@@ -29,7 +28,6 @@ impl Model {
         Self {
             seed,
             keys: HashMap::new(),
-            meddled: HashSet::new(),
             recent: VecDeque::new(),
             seen: BTreeMap::new(),
         }
@@ -75,7 +73,6 @@ impl Model {
     /// Everything was deleted.
     pub fn forget(&mut self) {
         self.keys.clear();
-        self.meddled.clear();
     }
 
     /// Whole tokens that a bucket held when it was last written.
@@ -124,7 +121,7 @@ impl Model {
             *self.seen.entry(told).or_default() += 1;
         } else if let Some(call) = mixed::parse(&command.0) {
             let before = |key: &[u8]| self.keys.get(key).unwrap_or(&NOTHING);
-            let of = |key: &[u8]| (before(key), &found[key], self.meddled.contains(key));
+            let of = |key: &[u8]| (before(key), &found[key]);
             let held = call.held(&reply, of, moment);
             let told = self.expect(held, command, &reply, &found, moment);
             *self.seen.entry(told).or_default() += 1;
@@ -138,8 +135,6 @@ impl Model {
                 .any(|key| is_moved(self.keys.get(key), &found[key]));
             *self.seen.entry("expiry moved").or_default() += u64::from(moved && told == "denied");
             self.learn(keys, &found, moment);
-        } else {
-            self.meddled.extend(keys.iter().cloned());
         }
         self.keys.extend(found);
         self.recent.push_back(command.clone());
@@ -174,7 +169,6 @@ impl Model {
             if before.content == after.content {
                 continue;
             }
-            self.meddled.remove(key);
             if let Content::Text(bytes) = &after.content {
                 let written = State::read(bytes).map_or(0, |state| state.updated_at);
                 moment.from = moment.from.max(written);
@@ -215,7 +209,6 @@ impl Model {
                 reply,
                 moment,
                 expires: before(part).expires,
-                meddled: self.meddled.contains(&part.key),
             };
             check.any_of(before(part), &found[&part.key])?;
         }

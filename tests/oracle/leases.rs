@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code)] // Each suite that includes this uses its own part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The leases of one key.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ impl Model {
                 }
             }
             Call::Renew { ttl, tokens } => {
-                let renewed: Vec<_> = tokens.iter().filter(|t| is_live(t)).collect();
+                let renewed: BTreeSet<_> = tokens.iter().filter(|t| is_live(t)).collect();
                 for token in &renewed {
                     let old = self.ends[*token];
                     after.insert((*token).clone(), old.max(now + ttl));

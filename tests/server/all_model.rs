@@ -16,7 +16,8 @@ use crate::support::traffic::Dice;
 use crate::support::{expires_at, now, Ask as _};
 use crate::windows::{self, Named};
 
-fn random_part(dice: &mut Dice, key: usize) -> (String, Spec) {
+/// A limit on a key; `once`: whether every lease of the call has ONCE.
+fn random_part(dice: &mut Dice, key: usize, once: bool) -> (String, Spec) {
     let (cost, keep) = (
         dice.roll(1..4),
         [0, 0, 0, 1, 2, 6][dice.roll(0..6) as usize],
@@ -54,7 +55,6 @@ fn random_part(dice: &mut Dice, key: usize) -> (String, Spec) {
         ),
         _ => {
             let millis = [10, 40, 3_600_000][dice.roll(0..3) as usize];
-            let once = dice.roll(0..2) == 0;
             let token = format!("t{}", dice.roll(0..6));
             let ends = if once { " ONCE" } else { "" };
             let text = format!("LEASE {limit} {millis}ms {token}{keeps}{ends}");
@@ -78,7 +78,7 @@ fn held(c: &mut Connection, key: &str) -> Held {
 /// Calls on one key, which the model does not judge: other tests do.
 fn disturb(c: &mut Connection, dice: &mut Dice) {
     let n = dice.roll(0..10) as usize;
-    let (text, spec) = random_part(dice, n);
+    let (text, spec) = random_part(dice, n, false);
     let (_, rest) = text.split_once(' ').expect("a kind");
     let give = |text: &str| text.split(" KEEP").next().unwrap_or_default().to_owned();
     let call = match (spec, dice.roll(0..3)) {
@@ -88,7 +88,7 @@ fn disturb(c: &mut Connection, dice: &mut Dice) {
         (Spec::Window(..), 0) => format!("RL.WGIVE k{n} {}", give(rest)),
         (Spec::Window(..), _) => format!("RL.WTAKE k{n} {rest} ATMOST"),
         (Spec::Lease(_, _, token, ..), 0) => format!("RL.RELEASE k{n} {token}"),
-        (Spec::Lease(..), _) => format!("RL.ACQUIRE k{n} {}", rest.trim_end_matches(" ONCE")),
+        (Spec::Lease(..), _) => format!("RL.ACQUIRE k{n} {}", rest),
     };
     c.ask::<Value>(&call);
 }
@@ -133,10 +133,11 @@ fn random_histories_match_the_model() {
             [1, 3, 7, 9][dice.roll(0..4) as usize],
         );
         let begun = now();
+        let once = dice.roll(0..2) == 0;
         let mut parts: Vec<_> = (0..dice.roll(1..6) as usize)
             .map(|n| (first + n * step) % 10)
             .map(|n| {
-                let ((text, spec), key) = (random_part(&mut dice, n), format!("k{n}"));
+                let ((text, spec), key) = (random_part(&mut dice, n, once), format!("k{n}"));
                 // First, lest it expire between the two.
                 let expires = expires_at(&mut c, &key);
                 let before = held(&mut c, &key);

@@ -14,7 +14,7 @@ fn invalid_calls_change_no_key() {
     let each = "ERR numkeys says ";
     let long = "x".repeat(129);
     let long = format!("1 l LEASE 5 1h {long}");
-    let wrong: [(&str, &str); 64] = [
+    let wrong: [(&str, &str); 66] = [
         ("", usage),
         ("0 BUCKET 1 5", numkeys),
         ("-1 a BUCKET 1 5", numkeys),
@@ -124,6 +124,14 @@ fn invalid_calls_change_no_key() {
             "ERR syntax error: option 'ONCE' is given twice",
         ),
         (
+            "2 l m LEASE 5 1h t ONCE LEASE 5 1h t",
+            "ERR syntax error: ONCE must be on every LEASE of a call or on none",
+        ),
+        (
+            "3 l a m LEASE 5 1h t BUCKET 1/d 5 LEASE 5 1h t ONCE",
+            "ERR syntax error: ONCE must be on every LEASE of a call or on none",
+        ),
+        (
             "1 l LEASE 5 1h t KEEP",
             "ERR syntax error: option 'KEEP' needs a value",
         ),
@@ -223,9 +231,8 @@ fn passed_until_is_an_error_before_any_write() {
     // Now in seconds is long ago, and in microseconds far ahead.
     for end in [seconds, seconds * 1000 - 1, seconds * 1_000_000, 1] {
         for key in ["stored", "new"] {
-            // The other would be renewed by a call that was made before.
             for (place, lease) in (0..3).flat_map(|place| {
-                [("fresh", "LEASE 5 1h t"), ("held", "LEASE 5 2h t ONCE")]
+                [("fresh", "LEASE 5 1h t ONCE"), ("held", "LEASE 5 2h t")]
                     .map(|lease| (place, lease))
             }) {
                 let until = format!("WINDOW 5 UNTIL {end}");

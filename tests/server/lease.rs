@@ -232,6 +232,10 @@ fn expired_lease_is_neither_renewed_nor_released() {
     assert_eq!(c.ask::<i64>("RL.RELEASE k short"), 0);
     assert_eq!(dump(&mut c, "k"), before);
     assert_eq!(c.ask::<i64>("RL.RENEW k 2h short long none"), 1);
+    let renewed = server.count("rl_lease_renewed");
+    assert_eq!(c.ask::<i64>("RL.RENEW k 3h long short long long"), 1);
+    let counted = server.count("rl_lease_renewed");
+    assert_eq!(counted, renewed + 1, "each token once");
     // It may come anew, as one that takes a slot.
     assert_eq!(acquire(&mut c, "k", 1, LONG, "short")[0], 0);
     assert_eq!(acquire(&mut c, "k", 2, LONG, "short")[..3], [1, 2, 0]);

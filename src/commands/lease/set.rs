@@ -123,10 +123,14 @@ impl<'k> LeaseSet<'k> {
     pub fn renew_all(&mut self, tokens: &[Argument<'k>], ttl_ms: u64) -> Result<u64, Refusal> {
         let mut renewed: u64 = 0;
         let mut latest = None;
-        for token in tokens {
+        for (n, token) in tokens.iter().enumerate() {
             let Some(own) = self.end(token) else {
                 continue;
             };
+            let mut before = tokens.iter().take(n);
+            if before.any(|other| other.bytes() == token.bytes()) {
+                continue;
+            }
             if let Some(end) = self.extend(own, token, ttl_ms)? {
                 renewed = renewed.saturating_add(1);
                 latest = Some(latest.map_or(end, |latest| end.max(latest)));

@@ -3,8 +3,7 @@
 use redis_rl_limits::grammar::distinct::check_distinct;
 use redis_rl_limits::grammar::error::Error;
 
-use super::lease_part::LeasePart;
-use super::limit_spec::Spec;
+use super::limit_spec::{LeaseSpec, Spec};
 use super::numkeys::split;
 use super::part::Mixed;
 use super::reply::Replies;
@@ -63,11 +62,12 @@ impl Command for All {
         let specs = parse(call, keys, words, Self::SYNTAX)?;
         let mut parts = Few::new();
         for (name, spec) in keys.iter().zip(specs.iter()) {
-            parts.push(Mixed::read(call, KeyName::of(name), spec)?);
+            parts.push(Mixed::read(call, KeyName::of(name), spec));
         }
-        if was_made_before(&parts) {
+        if is_retry(&specs, &parts) {
             return answer(1, &parts, |part| part.retry(call));
         }
+        parts.iter().try_for_each(Mixed::check)?;
         take_all_or_none(call, &parts, 1)
     }
 }
@@ -90,14 +90,30 @@ fn parse<'a>(
         words = rest;
     }
     match words {
-        [] => Ok(specs),
+        [] => check_once(&specs).map(|()| specs),
         _ => Err(Error::LimitForEachKey { keys: keys.len() }),
     }
 }
 
-/// Returns whether the call is a retry: it has a LEASE, and each LEASE has ONCE and a token that
-/// holds a slot.
-fn was_made_before(parts: &Few<Mixed<'_>>) -> bool {
-    let mut leases = parts.iter().filter_map(Mixed::lease).peekable();
-    leases.peek().is_some() && leases.all(LeasePart::was_made_before)
+/// Returns the LEASE specs.
+fn leases<'s, 'a>(specs: &'s Few<Spec<'a>>) -> impl Iterator<Item = &'s LeaseSpec<'a>> {
+    specs.iter().filter_map(|spec| match spec {
+        Spec::Lease(lease) => Some(lease),
+        _ => None,
+    })
+}
+
+/// Checks that ONCE is on every LEASE or on none: a retry would otherwise charge again.
+fn check_once<'a>(specs: &Few<Spec<'a>>) -> Result<(), Error<'a>> {
+    match leases(specs).any(|lease| lease.once) && !leases(specs).all(|lease| lease.once) {
+        true => Err(Error::OnceOnSome),
+        false => Ok(()),
+    }
+}
+
+/// Whether the call was made before: it has leases, and every one has ONCE and is live.
+fn is_retry(specs: &Few<Spec<'_>>, parts: &Few<Mixed<'_>>) -> bool {
+    let mut both = specs.iter().zip(parts.iter());
+    leases(specs).next().is_some()
+        && both.all(|(spec, part)| !matches!(spec, Spec::Lease(_)) || part.was_made_before())
 }

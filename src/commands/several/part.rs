@@ -1,13 +1,14 @@
 //! A limit of any kind in a call on several keys.
 
 use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::decision::Reply;
+use redis_rl_limits::kinds::decision::{Ask, Reply, Standing as _};
 use redis_rl_limits::kinds::{bucket, sliding, window};
 
 use super::lease_part::LeasePart;
 use super::limit_spec::Spec;
 use super::string_part::StringPart;
 use super::take_all::Part;
+use crate::commands::string_key::Counted;
 use crate::server::{Call, KeyName};
 
 /// A limit with its standing.
@@ -20,51 +21,71 @@ pub enum Mixed<'a> {
     Sliding(StringPart<'a, sliding::Limit>),
     /// `LEASE …`
     Lease(LeasePart<'a>),
+    /// Whatever the limit, a key that cannot be read, and the reply for a key without a value.
+    Unreadable(Error<'a>, Reply),
 }
 
 impl<'a> Mixed<'a> {
     /// Reads the standing of a limit.
-    ///
-    /// # Errors
-    /// The key holds something else, or the limit is not valid at this time.
     #[inline(always)]
-    pub fn read(
-        call: &mut Call<'a>,
-        name: KeyName<'a>,
-        spec: &Spec<'a>,
-    ) -> Result<Self, Error<'a>> {
-        Ok(match *spec {
-            Spec::Bucket(limit, ask) => Self::Bucket(StringPart::read(call, name, limit, ask)?),
-            Spec::Window(limit, ask) => Self::Window(StringPart::read(call, name, limit, ask)?),
-            Spec::Sliding(limit, ask) => Self::Sliding(StringPart::read(call, name, limit, ask)?),
-            Spec::Lease(lease) => Self::Lease(LeasePart::read(call, name, lease)?),
-        })
-    }
-
-    /// Returns the lease, if it is one.
-    pub fn lease(&self) -> Option<&LeasePart<'a>> {
-        match self {
-            Self::Lease(on) => Some(on),
-            _ => None,
+    pub fn read(call: &mut Call<'a>, name: KeyName<'a>, spec: &Spec<'a>) -> Self {
+        match *spec {
+            Spec::Bucket(limit, ask) => Self::on_string(call, name, limit, ask, Self::Bucket),
+            Spec::Window(limit, ask) => Self::on_string(call, name, limit, ask, Self::Window),
+            Spec::Sliding(limit, ask) => Self::on_string(call, name, limit, ask, Self::Sliding),
+            Spec::Lease(lease) => match LeasePart::read(call, name, lease) {
+                Ok(on) => Self::Lease(on),
+                Err(error) => Self::Unreadable(error, Reply::new(0, 0, 0, 0, 0)),
+            },
         }
     }
 
-    /// Renews a lease and charges nothing else, because the call is a retry.
+    #[inline(always)]
+    fn on_string<L: Counted>(
+        call: &mut Call<'a>,
+        name: KeyName<'a>,
+        limit: L,
+        ask: Ask,
+        kind: fn(StringPart<'a, L>) -> Self,
+    ) -> Self {
+        match StringPart::read(call, name, limit, ask) {
+            Ok(on) => kind(on),
+            Err(error) => Self::Unreadable(error, limit.stand(None, call.now()).state()),
+        }
+    }
+
+    /// Checks that the key could be read and the limit is valid at this time.
+    ///
+    /// # Errors
+    /// The key holds something else, or the limit is a window that has ended.
+    pub fn check(&self) -> Result<(), Error<'a>> {
+        match self {
+            Self::Bucket(on) => on.check(),
+            Self::Window(on) => on.check(),
+            Self::Sliding(on) => on.check(),
+            Self::Lease(_) => Ok(()),
+            Self::Unreadable(error, _) => Err(*error),
+        }
+    }
+
+    /// Whether it is a lease that is live and has ONCE.
+    pub fn was_made_before(&self) -> bool {
+        matches!(self, Self::Lease(on) if on.was_made_before())
+    }
+
+    /// Renews a lease, and charges nothing, because the call was made before. The key of another limit
+    /// may hold anything by now.
     ///
     /// # Errors
     /// The server refuses the write.
     pub fn retry(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        let untouched = |reply: Reply| Reply {
-            taken: 0,
-            wait_ms: 0,
-            ..reply
-        };
-        match self {
-            Self::Bucket(on) => on.look().map(untouched),
-            Self::Window(on) => on.look().map(untouched),
-            Self::Sliding(on) => on.look().map(untouched),
-            Self::Lease(on) => on.take(call),
-        }
+        Ok(match self {
+            Self::Bucket(on) => on.state(),
+            Self::Window(on) => on.state(),
+            Self::Sliding(on) => on.state(),
+            Self::Lease(on) => on.take(call)?,
+            Self::Unreadable(_, reply) => *reply,
+        })
     }
 }
 
@@ -76,6 +97,7 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Window(on) => on.has_room(),
             Self::Sliding(on) => on.has_room(),
             Self::Lease(on) => on.has_room(),
+            Self::Unreadable(..) => false,
         }
     }
 
@@ -86,6 +108,7 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Window(on) => on.out_of_memory(),
             Self::Sliding(on) => on.out_of_memory(),
             Self::Lease(on) => on.out_of_memory(),
+            Self::Unreadable(..) => None,
         }
     }
 
@@ -96,6 +119,7 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Window(on) => (on.take(call)?, on.counts()),
             Self::Sliding(on) => (on.take(call)?, on.counts()),
             Self::Lease(on) => return on.take(call),
+            Self::Unreadable(error, _) => return Err(*error),
         };
         counts.count_call(reply.taken);
         Ok(reply)
@@ -107,6 +131,7 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Window(on) => (on.deny(call)?, on.counts()),
             Self::Sliding(on) => (on.deny(call)?, on.counts()),
             Self::Lease(on) => return on.deny(call),
+            Self::Unreadable(error, _) => return Err(*error),
         };
         // A limit that had room is not counted as a denial.
         if reply.taken == 0 {

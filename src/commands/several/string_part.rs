@@ -22,7 +22,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
     /// Reads the standing.
     ///
     /// # Errors
-    /// The key holds something else, or the limit is not valid at this time.
+    /// The key holds something else.
     #[inline(always)]
     pub fn read(
         call: &mut Call<'a>,
@@ -31,7 +31,6 @@ impl<'a, L: Counted> StringPart<'a, L> {
         ask: Ask,
     ) -> Result<Self, Error<'a>> {
         let (mut open, standing) = Open::new(call, name, limit)?;
-        standing.check()?;
         Ok(Self {
             name,
             ask,
@@ -46,12 +45,17 @@ impl<'a, L: Counted> StringPart<'a, L> {
         L::COUNTS
     }
 
-    /// Returns the reply of a peek: whether, or when, the request would be taken.
+    /// Checks that the limit is valid at this time.
     ///
     /// # Errors
-    /// Never, because the limit is valid at this time.
-    pub fn look(&self) -> Result<Reply, Error<'a>> {
-        Ok(self.standing.look(&self.ask)?.reply)
+    /// It names a window that has ended.
+    pub fn check(&self) -> Result<(), Error<'a>> {
+        self.standing.check()
+    }
+
+    /// Returns the state as a reply that takes nothing and waits for nothing.
+    pub fn state(&self) -> Reply {
+        self.standing.state()
     }
 
     /// Stores the decided change. The key is opened again: it could not stay open while others were

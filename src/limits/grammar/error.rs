@@ -81,6 +81,8 @@ pub enum Error<'a> {
     OutOfMemory(&'a [u8]),
     /// The lease is new, and the server's memory is used up.
     NoMemoryForLease(&'a [u8]),
+    /// ONCE is on some leases of a call and not on others.
+    OnceOnSome,
     /// The server did not return the key's value.
     ReadFailed(&'a [u8]),
     /// The server refused to write the key.
@@ -238,6 +240,9 @@ impl fmt::Display for Error<'_> {
                 "OOM command not allowed when used memory > 'maxmemory': key '{}' would be new",
                 Shown(key)
             ),
+            Self::OnceOnSome => {
+                f.write_str("ERR syntax error: ONCE must be on every LEASE of a call or on none")
+            }
             Self::ReadFailed(key) => write!(
                 f,
                 "ERR key '{}' could not be read: the server's command GET failed",

@@ -162,6 +162,9 @@ pub trait Standing {
     /// [`Mode::Force`] would go beyond what is accepted, or [`check`](Self::check) has one.
     fn take(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
 
+    /// Returns the state as a reply that takes nothing and waits for nothing.
+    fn state(&self) -> Reply;
+
     /// Takes nothing. In the reply, `taken` and `wait_ms` indicate whether, or when, a take would
     /// succeed; `remaining` and `reset_ms` describe the state as it is now.
     ///

@@ -84,6 +84,10 @@ impl decision::Standing for Standing {
         }
     }
 
+    fn state(&self) -> Reply {
+        self.reply(0, 0, &self.seen, self.used)
+    }
+
     fn look(&self, ask: &Ask) -> Result<Decision<Sliding>, Error<'static>> {
         Ok(match self.usage().charge(ask)? {
             0 => self.unchanged(0, self.wait(ask)),

@@ -167,6 +167,10 @@ impl decision::Standing for Standing {
         })
     }
 
+    fn state(&self) -> Reply {
+        self.reply(0, &self.window, 0)
+    }
+
     fn look(&self, ask: &Ask) -> Result<Decision<Window>, Error<'static>> {
         self.check()?;
         Ok(match self.usage().charge(ask)? {

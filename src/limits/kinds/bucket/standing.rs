@@ -43,6 +43,10 @@ impl decision::Standing for Standing {
         })
     }
 
+    fn state(&self) -> Reply {
+        self.reply(0, 0)
+    }
+
     fn look(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
         let (taken, wait_ms) = self.charge(ask);
         Ok(Decision {
