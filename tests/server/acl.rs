@@ -1,4 +1,4 @@
-//! What a user may call, and on which keys.
+//! ACL: the commands that a user may call, and on which keys.
 
 use redis::Value;
 
@@ -72,13 +72,14 @@ fn rl_top_requires_admin() {
     let error = app.error("RL.TOP");
     assert!(error.starts_with("NOPERM"), "{error}");
 
-    // From Redis 7.2 on it is among the dangerous commands; before, modules had no say in that.
+    // From Redis 7.2 on RL.TOP is in the category `dangerous`; before, modules could not assign
+    // categories.
     let newer = texts(&c.ask("ACL CAT write")).contains(&"RL.TAKE".to_owned());
     let dangerous: Value = c.ask("ACL CAT dangerous");
     assert_eq!(texts(&dangerous).contains(&"RL.TOP".to_owned()), newer);
 }
 
-/// Before 7.2 a module's command is in no category, so `-@write` does not keep it out.
+/// Before 7.2 a module's command is in no category, so `-@write` does not exclude it.
 #[test]
 fn read_only_rules_of_the_readme_exclude_takes() {
     let server = launch().start();

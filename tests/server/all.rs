@@ -6,7 +6,7 @@ use crate::common::Server;
 use crate::support::mixed::{all, state, words, Replies, KINDS};
 use crate::support::{Ask, Reply, HOUR_MS};
 
-/// Every order of four things.
+/// Returns every order of four things.
 fn orders() -> Vec<[usize; 4]> {
     let mut orders = Vec::new();
     for n in 0..256 {
@@ -19,7 +19,7 @@ fn orders() -> Vec<[usize; 4]> {
     orders
 }
 
-/// A limit of one lease is full, and one of two is not.
+/// Returns the spec of a kind. A lease limit of 1 is full, one of 2 is not.
 fn spec(kind: usize, exhausted: bool) -> &'static str {
     match (kind, exhausted) {
         (3, true) => "LEASE 1 1h me",
@@ -41,7 +41,7 @@ fn in_every_order_each_limit_is_charged_its_own_cost() {
             assert_eq!(reply[3], 0, "{order:?}");
             assert!(reply[4] > HOUR_MS - 60_000, "{order:?} {reply:?}");
         }
-        // What the commands on one key find.
+        // The replies of the commands on one key.
         let found = [
             c.ask::<Reply>("RL.PEEK bucket 1/d 5")[2],
             c.ask::<Reply>("RL.WPEEK window 6 1h")[2],
@@ -53,7 +53,7 @@ fn in_every_order_each_limit_is_charged_its_own_cost() {
     }
 }
 
-/// Whichever of them have too little, and in whatever order they are named.
+/// Tests every subset of limits that have too little, in every order.
 #[test]
 fn denial_changes_no_key_and_identifies_the_denying_limits() {
     let server = Server::start();
@@ -116,7 +116,7 @@ fn impossible_limit_makes_the_wait_never() {
     }
 }
 
-/// The integers of a denial are those that the commands tell that only look.
+/// A denial replies with the integers of the peek commands.
 #[test]
 fn denial_replies_for_each_limit_as_a_peek() {
     let server = Server::start();
@@ -144,7 +144,7 @@ fn denial_replies_for_each_limit_as_a_peek() {
     for (told, look) in each.iter().zip(&looks) {
         assert_eq!(told[..3], look[..3], "{each:?} {looks:?}");
         for (told, look) in told[3..].iter().zip(&look[3..]) {
-            // A look a moment later waits that much less.
+            // The peek comes a moment later, so its wait is shorter by that much.
             assert!((0..=10_000).contains(&(told - look)), "{told} {look}");
         }
     }
@@ -212,13 +212,13 @@ fn each_limit_honours_its_keep() {
                 (_, 2) => 0..=0,
                 (false, 3) | (true, 3) => 1..=72 * HOUR_MS,
                 (false, _) => 1..=72 * HOUR_MS,
-                // Four slots of which four are to stay free.
+                // Four slots, of which KEEP leaves four free.
                 (true, _) => -1..=-1,
             };
             assert!(waits.contains(&wait_ms), "{limit} {keep}: {wait_ms}");
             assert_eq!(taken == 0, state(&mut c) == before, "{limit} {keep}");
         }
-        // It keeps another limit of the call from passing, and the other stays as it is.
+        // It makes the call fail for the other limit, which stays unchanged.
         reset(&mut c);
         let both = format!("2 other k BUCKET 1/d 5 {limit} 3");
         assert_eq!(all(&mut c, &both).0, 0, "{limit}");
@@ -229,7 +229,7 @@ fn each_limit_honours_its_keep() {
         let never = format!("1 new {limit} KEEP 4 COST 2");
         assert_eq!(all(&mut c, &never).1, -1, "{limit}");
     }
-    // Who holds a slot needs no room.
+    // A token that holds a slot needs no room.
     c.ask::<()>("RL.ACQUIRE held 1 1h me");
     assert_eq!(all(&mut c, "1 held LEASE 1 2h me KEEP 1").0, 1);
 }

@@ -12,7 +12,7 @@ use crate::support::{aof, call, knows, Ask, HOUR_MS};
 
 const EACH: &str = "BUCKET 1/d 5 WINDOW 5 1h WINDOW 5 SLIDING 1h LEASE 5 1h";
 
-/// A call on some of twelve keys, each always of one kind; a fifth of them is denied.
+/// Returns a call on some of twelve keys, each always of one kind; a fifth of the calls is denied.
 fn random_call(dice: &mut Dice) -> String {
     let first = dice.roll(0..12) as usize;
     let count = dice.roll(1..9) as usize;
@@ -52,7 +52,7 @@ fn replicas_and_the_aof_match_with_one_transaction_per_call() {
         for n in 0..4 {
             all(&mut c, &format!("4 {keys} {EACH} t{n}"));
         }
-        // One each, and one each before these.
+        // One per call, and one before these.
         for word in ["MULTI", "EXEC"] {
             assert_eq!(
                 aof::count(&server, &format!("\n{word}\r\n")),
@@ -81,7 +81,7 @@ fn replicas_and_the_aof_match_with_one_transaction_per_call() {
     }
     assert!((100..400).contains(&taken), "{taken} of 400");
     assert_eq!(aof::count(&server, "RL.ALL"), 0);
-    // What ends meanwhile is no difference.
+    // Leases that end meanwhile are not a difference.
     wait_until("the replica holds the same", || {
         replica.wait_for(&server);
         let before = state(&mut c);
@@ -93,7 +93,7 @@ fn replicas_and_the_aof_match_with_one_transaction_per_call() {
     assert_eq!(state(&mut server.connection()), before);
 }
 
-/// At each place, whatever the kind; then nothing is written, also not what exists.
+/// Tests each position and each kind. Nothing is written, not even to existing keys.
 #[test]
 fn out_of_memory_denies_new_keys_before_any_write() {
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);
@@ -132,7 +132,7 @@ fn out_of_memory_denies_new_keys_before_any_write() {
     }
     assert_eq!(server.count("rl_errors_memory"), 20);
     c.ask::<()>("CONFIG SET maxmemory 1");
-    // What exists goes on, and a lease that is held; a denial comes first.
+    // Existing limits and held leases keep working; a denial comes before the memory check.
     assert_eq!(all(&mut c, &old).0, 1);
     assert_eq!(all(&mut c, "2 b new BUCKET 1/d 5 COST 5 BUCKET 1/d 5").0, 0);
 }
@@ -205,7 +205,7 @@ fn clock_step_back_locks_out_no_longer_than_the_limits_last() {
     let again = charge(&mut c, "b");
     assert_eq!(again.0, 0);
     assert_eq!(state(&mut c), before);
-    // By hand: a lease ends by the clock.
+    // Released by hand, because the clock no longer ends it.
     c.ask::<i64>("RL.RELEASE l a");
     server.set_clock(-86_400 + 640);
     let (taken, _, each) = charge(&mut c, "b");

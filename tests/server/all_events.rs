@@ -1,4 +1,4 @@
-//! What others hear of a call of RL.ALL, and what another module that hears of it may do.
+//! The events of RL.ALL, and the actions of another module that receives them.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -136,7 +136,7 @@ fn limit_deleted_while_another_is_read_starts_unused() {
             wait_until("the call is answered", || thread.is_finished());
             let (taken, ..) = thread.join().expect("a reply");
             assert_eq!(taken, 1, "{limits:?}");
-            // It is a whole one of its kind, which goes on.
+            // It is an unused limit of its kind.
             let (taken, _, each) = all(&mut c, &words(&[("A", *spec)]));
             assert_eq!(taken, 1, "{limits:?} {each:?}");
             if n >= 3 {

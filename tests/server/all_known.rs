@@ -1,4 +1,4 @@
-//! What a server knows of RL.ALL: its keys, its documentation, who may call it, in a cluster too.
+//! The server's view of RL.ALL: keys, documentation, permissions, also in a cluster.
 
 use redis::Value;
 

@@ -93,7 +93,8 @@ fn disturb(c: &mut Connection, dice: &mut Dice) {
     c.ask::<Value>(&call);
 }
 
-/// When a call may have come: each millisecond, and the instant that a bucket was written at.
+/// Returns the possible times of a call: each millisecond, and the times at which a bucket was
+/// written.
 fn instants(parts: &[Part], moment: RangeInclusive<u64>) -> Vec<u64> {
     let written = parts
         .iter()
@@ -138,7 +139,7 @@ fn random_histories_match_the_model() {
             .map(|n| (first + n * step) % 10)
             .map(|n| {
                 let ((text, spec), key) = (random_part(&mut dice, n, once), format!("k{n}"));
-                // First, lest it expire between the two.
+                // Read first, otherwise the key could expire between the two.
                 let expires = expires_at(&mut c, &key);
                 let before = held(&mut c, &key);
                 Part {
@@ -180,7 +181,7 @@ fn random_histories_match_the_model() {
         // Numbers of one reply may change at different instants of one millisecond.
         let fine = (0..1000).map(|n| from + (to - from) * n / 1000).collect();
         if let Some(why) = misfit(instants(&parts, from..=to)).and_then(|_| misfit(fine)) {
-            // A key that was read may have expired before the call; a denied one tells no instant.
+            // A key that was read may have expired before the call; a denied one reveals no time.
             let soon = |part: &Part| is_soon(part, begun, end);
             let told = format!("REDIS_RL_FUZZ_SEED={seed}: {call}\n{reply:?}\n{why}");
             assert!(parts.iter().any(soon), "{told}");
@@ -191,7 +192,7 @@ fn random_histories_match_the_model() {
     assert!(taken > 100 && denied > 100 && unclear * 50 < taken + denied);
 }
 
-/// Whether what a key held may have ended in that time, or a bucket be one that fills fast.
+/// Returns whether the key's content may have ended in that time, or is a bucket that fills fast.
 fn is_soon(part: &Part, begun: u64, end: u64) -> bool {
     let in_time = (begun / MILLI) as i64..=(end / MILLI) as i64 + 1;
     match (&part.spec, &part.before) {

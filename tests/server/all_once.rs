@@ -43,7 +43,7 @@ fn retry_renews_and_charges_nothing() {
     assert_eq!(charge(&mut c, "another").2[0][2], 5);
 }
 
-/// The limits may be full by then, and be lower.
+/// The limits may be full by then, and lowered.
 #[test]
 fn retry_needs_no_room() {
     let server = Server::start();
@@ -147,7 +147,7 @@ fn retry_requires_once_and_a_live_token_in_every_lease() {
         start.elapsed() > Duration::from_millis(15)
     });
     assert!(charged(&mut c, "short LEASE 9 1h t ONCE"), "it has ended");
-    // With no lease there is nothing to tell it by.
+    // Without a lease a retry cannot be recognised.
     for left in [8, 7] {
         assert_eq!(all(&mut c, "1 alone BUCKET 1/d 9").2[0][2], left);
     }
@@ -199,7 +199,7 @@ fn retries_are_charged_once() {
     assert_eq!(server.ask::<i64>("ZCARD lease"), charged + 1);
 }
 
-/// Tells how many tries that took, and how many were told that the call had been made.
+/// Returns the number of attempts, and of those that were recognised as retries.
 fn charge_until_answered(
     server: &Server,
     client: u64,

@@ -1,4 +1,4 @@
-//! What RL.ALL refuses, before it touches any key.
+//! The calls that RL.ALL rejects before it changes any key.
 
 use crate::common::Server;
 use crate::support::mixed::{all, state, words, KINDS};
@@ -140,7 +140,7 @@ fn invalid_calls_change_no_key() {
     for (words, expected) in wrong {
         let error = c.error(format!("RL.ALL {words}").trim_end());
         assert!(error.starts_with(expected), "{words}: {error}");
-        // The same behind a limit that is right, and before one.
+        // The same after a valid limit, and before one.
         if let Some(words) = words.strip_prefix("1 ").filter(|words| words.contains(' ')) {
             let (key, spec) = words.split_once(' ').expect("a key");
             for call in [
@@ -178,7 +178,7 @@ fn repeated_key_is_rejected_for_all_kinds() {
     assert_eq!(c.ask::<i64>("DBSIZE"), 0);
 }
 
-/// Each kind on a key of each other kind and of other types, at each place.
+/// Tests each kind on a key of each other kind and of other types, at each position.
 #[test]
 fn foreign_key_leaves_the_other_keys_unchanged() {
     let server = Server::start();
@@ -219,7 +219,7 @@ fn foreign_key_leaves_the_other_keys_unchanged() {
     }
 }
 
-/// Whatever is stored: a window that is in force, or none.
+/// Tests with a window in force, and without one.
 #[test]
 fn passed_until_is_an_error_before_any_write() {
     let server = Server::start();

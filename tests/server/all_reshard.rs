@@ -22,13 +22,13 @@ const CLIENTS: usize = 2;
 /// The two nodes that have the slot by turns, as a client of the cluster talks to them.
 struct Client {
     nodes: [Connection; 2],
-    /// Which one it believes to have the slot.
+    /// The node that it believes to own the slot.
     at: usize,
     redirected: usize,
 }
 
 impl Client {
-    /// Until one of them answers. The call is the same each time, token and all.
+    /// Repeats the call, unchanged, until a node answers.
     fn ask(&mut self, words: &str) -> Replies {
         let mut call = redis::cmd("RL.ALL");
         call.arg(words.split_whitespace().collect::<Vec<_>>());
@@ -59,7 +59,7 @@ fn code<T>(answer: &RedisResult<T>) -> &str {
     error.and_then(|error| error.code()).unwrap_or_default()
 }
 
-/// What the clients were told.
+/// The replies that the clients received.
 #[derive(Default)]
 struct Told {
     charged: i64,

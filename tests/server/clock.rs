@@ -13,7 +13,7 @@ pub fn with_clock() -> Server {
     launch_with_clock().start()
 }
 
-/// The server under test, or another real one where that does not start under libfaketime.
+/// Launches the server under test, or another one if that does not start under libfaketime.
 pub fn launch_with_clock() -> Launch {
     static LAUNCH: OnceLock<Launch> = OnceLock::new();
     let launch = LAUNCH.get_or_init(|| {
@@ -58,7 +58,7 @@ fn clock_step_back_locks_out_no_longer_than_a_refill() {
     assert!((1..=60_000).contains(&wait_ms), "wait {wait_ms} ms");
     assert!((1..=600_000).contains(&reset_ms), "reset {reset_ms} ms");
 
-    // From that moment on it refills, although its clock is still behind.
+    // It refills from that moment on, although its clock is still behind.
     server.set_clock(-HOUR + 61);
     assert_eq!(c.take(call)[..2], [1, 10]);
     server.set_clock(-HOUR + 61 + 600);
@@ -91,8 +91,8 @@ fn refill_uses_the_rate_of_the_current_call() {
     assert_eq!(c.take("k 1/h 10 COST 10")[..3], [10, 10, 0]);
 }
 
-/// Ten seconds ahead gives ten seconds of tokens; ten behind, nothing, and nobody waits longer
-/// than for a refill from then on.
+/// A clock ten seconds ahead adds ten seconds of tokens. A clock ten seconds behind adds none, and
+/// nobody waits longer than for a refill from then on.
 #[test]
 fn promoted_replica_with_another_clock_keeps_the_limit() {
     for seconds in [10, -10] {

@@ -73,7 +73,7 @@ async fn take_from(
     tally
 }
 
-/// All clients together, while `during` happens.
+/// Returns the tally of all clients while `during` runs.
 fn tally_of_all(cluster: &Cluster, during: impl FnOnce()) -> Tally {
     let nodes: Vec<_> = cluster.nodes.iter().collect();
     let keys: Vec<_> = KEYS.map(str::to_owned).to_vec();
@@ -95,7 +95,7 @@ fn tally_of_all(cluster: &Cluster, during: impl FnOnce()) -> Tally {
     tally
 }
 
-/// In which the clients take what flows in.
+/// Waits while the clients take the refill.
 fn pass_some_time() {
     let start = Instant::now();
     wait_until("time has passed", || {
@@ -164,7 +164,7 @@ fn is_redirection(error: &str) -> bool {
     error.starts_with("Moved") || error.starts_with("Ask")
 }
 
-/// What the new owner is sent meanwhile is effects, never calls that it would make once more.
+/// The new owner receives effects, never calls that it would execute again.
 #[test]
 fn a_slot_moves_under_load_from_a_master_without_replicas() {
     let cluster = Cluster::without_replicas();
@@ -195,7 +195,7 @@ fn a_slot_moves_under_load_from_a_master_without_replicas() {
         let moved = target.contents();
         for (key, (value, expires_at)) in &windows {
             assert_eq!(moved[key].0, *value);
-            // It may be the time left that is sent.
+            // The server may send the time left instead of the absolute time.
             assert!((0..60_000).contains(&(moved[key].1 - expires_at)));
         }
         let left: [i64; 5] = target.ask(&format!("RL.WTAKE {fixed} 9 30d COST 6"));

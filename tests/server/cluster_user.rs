@@ -1,4 +1,4 @@
-//! The user that the README gives an application in a cluster is enough for real clients.
+//! The README's ACL rules for a cluster are enough for real clients.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::support::cluster::Cluster;
 /// One key for each master.
 const KEYS: [&str; 3] = ["limit:{bar}", "limit:{hello}", "limit:{foo}"];
 
-/// The words after `ACL SETUSER app` in the README's line for a cluster.
+/// Returns the rules after `ACL SETUSER app` in the README's line.
 fn rules() -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
     let mut lines = readme.lines().map(str::trim);
@@ -23,7 +23,7 @@ fn rules() -> Vec<String> {
     line.split(' ').skip(3).map(str::to_owned).collect()
 }
 
-/// A cluster on whose nodes that user, and nobody else, is let in.
+/// Starts a cluster whose nodes accept only that user.
 fn cluster() -> Cluster {
     let cluster = Cluster::without_replicas();
     for node in &cluster.nodes {
@@ -36,7 +36,8 @@ fn cluster() -> Cluster {
     cluster
 }
 
-/// A slot begins to move, so that a key that is not there yet is asked for where it goes.
+/// Begins to move a slot, so that clients are asked to go to the target for a key that does not
+/// exist yet.
 fn begin_to_move(cluster: &Cluster) {
     let slot = cluster.slot(KEYS[0]);
     let from = cluster.first_owner(slot);
@@ -52,8 +53,8 @@ fn move_on(cluster: &Cluster) {
     cluster.move_slot(slot, from, (from + 1) % 3);
 }
 
-/// What the nodes refused the user. Some clients ask for what they can do without, such as to
-/// tell their name.
+/// Returns the commands that the nodes refused. Some clients try commands that they can do without,
+/// such as CLIENT SETNAME.
 fn refused(cluster: &Cluster) -> Vec<String> {
     let log = |node: &Server| {
         let entries: Vec<redis::Value> = node.ask("ACL LOG");
@@ -140,7 +141,7 @@ fn redis_rs_cluster_works_with_the_acl_rules_of_the_readme() {
             moment.1(&cluster);
         }
         let several = commands(&format!("{key}:{}", moment.0));
-        // Of several new keys in a slot that moves, a server says TRYAGAIN.
+        // For several new keys in a moving slot a server replies TRYAGAIN.
         let count = several.len() - usize::from(moment.0 == "while");
         for command in several.into_iter().take(count) {
             let value = blocking.req_command(&command).expect("a reply");

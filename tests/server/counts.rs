@@ -90,7 +90,7 @@ fn each_call_is_counted_by_its_outcome() {
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     let mut counted = counts(&mut c);
     assert!(counted.remove("top_bytes") > Some(0));
-    // What happens to leases has names of its own.
+    // Leases have their own counters.
     counted.retain(|name, &mut count| {
         let other = name.starts_with("lease_");
         assert!(!other || count == 0, "{name}: {count}");

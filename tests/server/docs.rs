@@ -1,11 +1,11 @@
-//! What a server tells of the commands: flags, keys, documentation.
+//! The server's information about the commands: flags, keys, documentation.
 
 use redis::{Connection, Value};
 
 use crate::common::{Launch, Server};
 use crate::support::{call, knows, texts, Ask};
 
-/// What a server should know of a command.
+/// The expected information about a command.
 struct Known<'a> {
     name: &'a str,
     flags: &'a [&'a str],
@@ -227,7 +227,7 @@ fn rl_mtake_getkeys_returns_only_keys() {
             "COMMAND",
             &["GETKEYS", "RL.MTAKE", numkeys, "k", "1/d", "5"],
         );
-        // What a server makes of a wrong number is its own affair, as long as it stays up.
+        // The reply to an invalid number does not matter, as long as the server survives.
         let _ = command.query::<Value>(&mut c);
     }
     assert_eq!(c.ask::<String>("PING"), "PONG");

@@ -1,5 +1,5 @@
-//! What replicas and the AOF are sent is the effect of a call, never the call, which they would
-//! make once more by their own clock.
+//! Replicas and the AOF receive the effect of a call, never the call, which they would execute
+//! again by their own clock.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -39,7 +39,7 @@ fn after_loading(commands: &[redis::Cmd], options: &[&str]) -> Server {
     server
 }
 
-/// What a window is sent as, each once: none of it as a call.
+/// Each effect on a window is replicated once, and never as a call.
 #[test]
 fn window_is_replicated_as_its_new_state() {
     let mut server = with_aof().start();
@@ -95,7 +95,7 @@ fn effects_are_replicated_after_an_aof_with_a_call() {
     assert_logs_effects(after_loading(&[call("SELECT", &["0"]), take], &[]));
 }
 
-/// As Redis 6.2 logs scripts with `lua-replicate-commands no`.
+/// Redis 6.2 logs scripts like this with `lua-replicate-commands no`.
 #[test]
 fn effects_are_replicated_after_an_aof_with_a_scripted_call() {
     let script = "return redis.call('RL.TAKE', KEYS[1], '1/d', '10')";
@@ -103,7 +103,7 @@ fn effects_are_replicated_after_an_aof_with_a_scripted_call() {
     assert_logs_effects(after_loading(&[call("SELECT", &["0"]), eval], &[]));
 }
 
-/// A master that waits for more replicas before it sends the first one anything.
+/// Starts a master that waits for more replicas before it sends data to the first one.
 fn hesitating() -> Server {
     launch()
         .with(&["--repl-diskless-sync", "yes"])
@@ -120,7 +120,7 @@ fn ask_for_sync(master: &Server) -> Server {
     replica
 }
 
-/// A server looks around ten times a second.
+/// Waits for a tick of the server's timer, which runs ten times per second.
 fn let_look_around() {
     let start = Instant::now();
     wait_until("the server has looked around", || {
@@ -128,7 +128,7 @@ fn let_look_around() {
     });
 }
 
-/// A snapshot names a place in the stream of changes, from which its reader may go on.
+/// A snapshot contains a replication offset from which its reader may continue.
 #[test]
 fn replica_continuing_from_a_copied_snapshot_receives_effects() {
     let master = hesitating();
@@ -152,7 +152,7 @@ fn replica_continuing_from_a_copied_snapshot_receives_effects() {
     assert_equal(&master.contents(), &first.contents());
 }
 
-/// Whoever knows a place in the stream may ask for what follows.
+/// Any client that knows the offset may request the changes since then.
 #[test]
 fn psync_by_hand_receives_effects() {
     let master = hesitating();
@@ -200,8 +200,8 @@ fn renamed_set_or_del_prevents_the_load() {
     }
 }
 
-/// Else a caller who was told to wait for an hour would find the bucket full, once the key ran out
-/// under the limit of the call before.
+/// Otherwise a caller with a wait of an hour would find the bucket full as soon as the key expired
+/// under the limit of the previous call.
 #[test]
 fn denied_call_under_a_lower_rate_extends_the_expiry_until_full() {
     let server = with_aof().start();
@@ -257,7 +257,7 @@ fn among_very_many_keys_a_denied_call_keeps_its_bucket_all_the_same() {
     }
 }
 
-/// Only what would run out too early is moved: a key never expires earlier for a denied call.
+/// Only an expiry that is too early is changed: a denied call never makes a key expire earlier.
 #[test]
 fn denied_call_under_a_higher_rate_keeps_the_expiry() {
     let server = launch().start();

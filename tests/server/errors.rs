@@ -238,7 +238,7 @@ fn foreign_key_is_left_unchanged() {
         let look = |c: &mut Connection| {
             let dump: Vec<u8> = c.ask("DUMP k");
             let form: String = c.ask("OBJECT ENCODING k");
-            // What may be a bucket by its length is unpacked to be read; it reads as before.
+            // A string with the length of a bucket is unpacked when it is read; it reads as before.
             let form = Some(form).filter(|_| !may_be_a_bucket);
             (dump, form, expires_at(c, "k"))
         };

@@ -60,7 +60,7 @@ fn takes_denials_and_refunds_send_one_event_per_key() {
     }
 }
 
-/// As it hears the server's own events, whatever clients are told.
+/// Modules receive the server's own events regardless of the setting, too.
 #[test]
 fn other_modules_receive_events_regardless_of_the_setting() {
     let server = launch()

@@ -19,7 +19,7 @@ fn keys() -> Vec<String> {
     KEYS.map(str::to_owned).to_vec()
 }
 
-/// A sentinel that does not take a busy machine for a master that is gone.
+/// Starts a sentinel that does not mistake a busy master for a failed one.
 fn sentinel(master: &Server) -> Server {
     let port = master.port();
     let configuration = format!(
@@ -30,14 +30,14 @@ fn sentinel(master: &Server) -> Server {
     Launch::sentinel(&configuration).start()
 }
 
-/// From now on the sentinels give the master up soon.
+/// Makes the sentinels declare the master down soon.
 fn lose_patience(sentinels: &[Server]) {
     for sentinel in sentinels {
         let () = sentinel.ask("SENTINEL SET limits down-after-milliseconds 1000");
     }
 }
 
-/// What a sentinel says of the master.
+/// Returns a field that a sentinel reports about the master.
 fn known(sentinel: &Server, field: &str) -> String {
     let about: Vec<String> = sentinel.ask("SENTINEL MASTER limits");
     let mut pairs = about.chunks_exact(2);
@@ -107,7 +107,7 @@ fn take_by_sentinel(sentinels: Vec<String>, stop: &AtomicBool) -> Tally {
     tally
 }
 
-/// Several calls in one go for each key.
+/// Sends several calls per key in one pipeline.
 fn take_each(connection: &mut Connection, tally: &mut Tally) -> RedisResult<()> {
     let keys = KEYS.iter().cycle().take(3 * KEYS.len());
     let mut pipe = redis::pipe();
@@ -188,7 +188,7 @@ fn sentinels_promote_a_replica_under_load() {
     }
 }
 
-/// A master that hands over by itself waits for its replica: not a token too many.
+/// A master in a planned failover waits for its replica: nothing is over-admitted.
 #[test]
 fn planned_failover_loses_nothing() {
     let master = logging().start();
@@ -202,8 +202,8 @@ fn planned_failover_loses_nothing() {
     assert_eq!(take(&heir, 3_000), 0);
 }
 
-/// What a master took without telling its replica is what the replica lets others take again:
-/// no more, and no less, or the measure would measure nothing.
+/// The over-admission equals the takes that were not replicated: not more, and not less, otherwise
+/// the test would measure nothing.
 #[test]
 fn failover_over_admits_only_unreplicated_takes() {
     let mut master = logging().start();
@@ -225,7 +225,7 @@ fn failover_over_admits_only_unreplicated_takes() {
     assert_eq!(take(&heir, 1), 0);
 }
 
-/// Takes so many from a bucket of 3000 that refills one a day.
+/// Takes `tokens` from a bucket of 3000 that refills one token a day.
 fn take(server: &Server, tokens: u32) -> i64 {
     let reply = server.take(&format!("bucket 1/d 3000 COST {tokens}"));
     reply[0]

@@ -1,4 +1,4 @@
-//! RL.GIVE gives tokens back.
+//! RL.GIVE refunds tokens.
 
 use crate::common::Server;
 use crate::support::{Ask, Reply};

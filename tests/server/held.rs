@@ -1,5 +1,5 @@
-//! What a key holds, and what a call asks for: a call on its own kind finds it, a call on another
-//! kind says what is there, and nothing that is somebody else's is ever written over.
+//! Every call on every content of a key: a call on its own kind finds it, a call on another kind
+//! names the content, and foreign data is never overwritten.
 
 use redis::{Connection, Value};
 
@@ -15,7 +15,7 @@ const FIXED: &str = "a fixed window";
 const SLIDING: &str = "a sliding window";
 const OTHER: &str = "another string";
 
-/// Each way to name a window; the bucket's rate and burst stand for themselves.
+/// Returns each form of a window; a bucket's rate and burst stand for themselves.
 fn asked(now: i64) -> Vec<(String, Named, &'static str)> {
     let millis = |n: i64| u64::try_from(n).expect("a time");
     let until = now + 3 * HOUR_MS;
@@ -40,7 +40,7 @@ fn asked(now: i64) -> Vec<(String, Named, &'static str)> {
     .into()
 }
 
-/// Calls on windows of which five of ten are used, and what each takes or gives.
+/// Returns calls on windows with a usage of five of ten, and the amount that each takes or refunds.
 fn calls(now: i64) -> [(&'static str, String, Call, i64); 11] {
     let at = |ms: i64| Some(u64::try_from(ms).expect("a time"));
     let long_ago = now - 400 * DAY_MS;
@@ -79,8 +79,8 @@ fn calls(now: i64) -> [(&'static str, String, Call, i64); 11] {
     ]
 }
 
-/// A stored window stays in force, with its own end; a sliding one is converted to the length of
-/// what takes something, and of that alone.
+/// A stored window stays in force with its own end. A sliding window is converted only by a take
+/// that succeeds.
 #[test]
 fn call_on_a_stored_window_matches_the_oracle() {
     let server = launch().start();
@@ -109,7 +109,7 @@ fn call_on_a_stored_window_matches_the_oracle() {
     assert_eq!(cells, 3 * 8 * 11 + 3 * 3 * 11);
 }
 
-/// A string, what it is called, and whether it must have been written by the module.
+/// Returns strings, their names in errors, and whether the module must have written them.
 fn strings(now: i64) -> Vec<(Vec<u8>, &'static str)> {
     let level = (5_u64 << 24).to_le_bytes();
     let at = u64::try_from(now).expect("a time") * 1_000_000;
@@ -118,7 +118,7 @@ fn strings(now: i64) -> Vec<(Vec<u8>, &'static str)> {
         (fixed(now, now + HOUR_MS, 5), FIXED),
         (sliding(HOUR_MS, now, 5), SLIDING),
     ];
-    // One byte more, one less, and what no call can have written.
+    // One byte more, one less, and strings that no call can have written.
     for (value, _) in strings.clone() {
         strings.push((value[1..].to_vec(), OTHER));
         strings.push(([&value[..], b"\0"].concat(), OTHER));
@@ -144,7 +144,7 @@ fn strings(now: i64) -> Vec<(Vec<u8>, &'static str)> {
     }
     for length in 0..=160 {
         strings.push((vec![b'x'; length], OTHER));
-        // Of 16 bytes any is a bucket whose level may be.
+        // Any 16 bytes with a level within the bound are a bucket.
         strings.push((
             vec![0xFF; length],
             if length == 16 { BUCKET } else { OTHER },
@@ -155,7 +155,7 @@ fn strings(now: i64) -> Vec<(Vec<u8>, &'static str)> {
     strings
 }
 
-/// Every command on a kind that is not the key's.
+/// Returns every command on a kind that is not the key's.
 fn others_calls(now: i64, held: &str) -> Vec<(String, &'static str)> {
     let mut calls = Vec::new();
     for (window, _, wanted) in asked(now) {
@@ -185,7 +185,7 @@ fn others_calls(now: i64, held: &str) -> Vec<(String, &'static str)> {
     calls
 }
 
-/// What is there, and when it expires.
+/// Returns the content of the key and its expiry.
 fn look_at(c: &mut Connection) -> (Vec<u8>, i64, i64) {
     (c.ask("DUMP k"), expires_at(c, "k"), c.ask("DBSIZE"))
 }
@@ -236,7 +236,7 @@ fn call_on_another_type_is_an_error_and_changes_nothing() {
     }
 }
 
-/// As a random value of a key would be, if somebody stored one.
+/// Random values, as another application might store them.
 #[test]
 fn random_bytes_are_not_taken_for_a_window() {
     let server = launch().start();
@@ -244,7 +244,7 @@ fn random_bytes_are_not_taken_for_a_window() {
     let mut dice = crate::support::traffic::Dice::new(25);
     for round in 0..200 {
         for length in [25, 153] {
-            // The tag is left out: with it the other bounds are what tells.
+            // The tag is not random: with it, the other bounds decide.
             let mut value: Vec<u8> = (0..length).map(|_| dice.roll(0..256) as u8).collect();
             if round % 2 == 0 {
                 value[0] = dice.roll(0..0xF8) as u8;

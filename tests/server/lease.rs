@@ -20,7 +20,7 @@ pub fn leases(c: &mut Connection, key: &str, limit: u32) -> Leases {
     c.call(&["RL.LEASES", key, &limit.to_string()])
 }
 
-/// Everything the server holds at a key, as bytes.
+/// Returns the DUMP of a key and its TTL.
 pub fn dump(c: &mut Connection, key: &str) -> (Option<Vec<u8>>, i64) {
     (c.call(&["DUMP", key]), expires_at(c, key))
 }
@@ -41,7 +41,7 @@ pub fn wait_until_ended(c: &mut Connection, key: &str, tokens: &[&str]) {
     });
 }
 
-/// About so many milliseconds: what a busy machine takes is less than a minute.
+/// Checks that a time is about `ms` milliseconds; a busy machine takes less than a minute.
 pub fn assert_about(left: i64, ms: i64) {
     assert!((ms - 60_000..=ms).contains(&left), "{left}, not about {ms}");
 }
@@ -133,8 +133,8 @@ fn acquire_with_nx_is_denied_while_its_token_holds_a_slot_and_writes_nothing() {
     assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 2 1h a nx")[0], 1);
 }
 
-/// The clock, which the server's is too, is read before and after: never a slot before the end, at the latest the
-/// first call after it finds it free.
+/// Reads the clock, which is also the server's, before and after: the slot is never free before the
+/// end, and is free for the first call after it.
 #[test]
 fn vanished_holders_slot_is_free_exactly_at_its_end() {
     let server = Server::start();
@@ -236,7 +236,7 @@ fn expired_lease_is_neither_renewed_nor_released() {
     assert_eq!(c.ask::<i64>("RL.RENEW k 3h long short long long"), 1);
     let counted = server.count("rl_lease_renewed");
     assert_eq!(counted, renewed + 1, "each token once");
-    // It may come anew, as one that takes a slot.
+    // The token may acquire again, which takes a slot.
     assert_eq!(acquire(&mut c, "k", 1, LONG, "short")[0], 0);
     assert_eq!(acquire(&mut c, "k", 2, LONG, "short")[..3], [1, 2, 0]);
 }
@@ -340,7 +340,7 @@ fn rl_leases_has_no_side_effects() {
     wait_until("it has not been used for a second", || idle(&mut c) >= 1);
     // There a module that says how many milliseconds ago a key was used is taken to mean seconds.
     let cannot_age = server.info(["valkey_version"])[0].starts_with("9.");
-    // The second has to look up a rank far from both ends.
+    // The second limit needs a rank far from both ends.
     for limit in ["200", "50"] {
         let before = idle(&mut c);
         c.call::<Value>(&["RL.LEASES", "k", limit]);

@@ -14,7 +14,7 @@ use crate::support::{call, expires_at, knows, texts, Ask, Reply};
 
 const KEYS: [&str; 6] = ["k0", "k1", "k2", "k3", "k4", "k5"];
 
-/// A call on leases, chosen at random: some end while the test runs.
+/// Makes a random call on leases, some of which end while the test runs.
 fn random_call(c: &mut Connection, dice: &mut Dice) {
     let key = KEYS[dice.roll(0..KEYS.len() as u64) as usize];
     let token = format!("t{}", dice.roll(0..12));
@@ -98,7 +98,7 @@ fn replica_lists_leases_and_grants_none() {
     assert!(error.starts_with("READONLY"), "{error}");
 }
 
-/// What a replica is sent, as it stands in the stream.
+/// Compares the commands in the replication stream.
 #[test]
 fn effects_replicate_as_the_servers_own_commands_in_one_transaction() {
     let server = launch()
@@ -241,7 +241,7 @@ fn leases_survive_unloading_and_a_failover() {
         assert_eq!(acquire(&mut c, "k", 3, LONG, token)[..3], [1, 3, remaining]);
         c.ask::<()>("MODULE UNLOAD rl");
     }
-    // Any client can look, and free, without the module.
+    // Any client can read and free slots without the module.
     assert_eq!(members(&mut c, "k").len(), 4);
     c.ask::<i64>("ZREM k a");
     c.call::<()>(&["MODULE", "LOAD", library]);
@@ -259,7 +259,8 @@ fn leases_survive_unloading_and_a_failover() {
     assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "a"]), 1);
 }
 
-/// Acquired while the replica hangs, so never shipped: lost, which the count of slots shows.
+/// Leases acquired while the replica hangs are never replicated and are lost, as the number of
+/// slots shows.
 #[test]
 fn failover_loses_only_unreplicated_leases() {
     let mut master = launch().start();
@@ -280,7 +281,7 @@ fn failover_loses_only_unreplicated_leases() {
     paused.resume();
     let () = heir.ask("REPLICAOF NO ONE");
     let held = leases(&mut heir.connection(), "k", 10);
-    // What was on its way in the replica's socket arrives.
+    // Data in flight in the replica's socket arrives.
     assert!((5..=8).contains(&held.0), "{held:?}");
     for n in 0..5 {
         let name = format!("shipped{n}");
@@ -329,7 +330,7 @@ fn transactions_scripts_and_functions_acquire_as_outside() {
         let reply: Reply = c.call(&["EVAL", script, "1", "k", "2", LONG, token]);
         assert_eq!(reply[0], taken);
     }
-    // A replica's read-only script may look, and not take.
+    // A read-only script on a replica may list leases, but not acquire.
     let look = "return redis.call('RL.LEASES', KEYS[1], ARGV[1])[1]";
     assert_eq!(c.call::<i64>(&["EVAL", look, "1", "k", "2"]), 2);
     let library = "#!lua name=leases\nredis.register_function('freed', function(keys, args) \
@@ -503,7 +504,7 @@ fn renamed_server_command_disables_leases_and_is_logged() {
             "{log}"
         );
     }
-    // What it only asks for where it cannot walk may be missing: then it walks.
+    // The commands that it calls only if it cannot walk may be missing: then it walks.
     let server = Launch::default()
         .with(&["--rename-command", "ZCOUNT", "hidden"])
         .with(&["--rename-command", "ZRANGE", "concealed"])
@@ -545,7 +546,7 @@ fn cluster_redirects_a_lease_key_of_another_node() {
     assert!(error.starts_with("CLUSTERDOWN"), "{error}");
 }
 
-/// A thousand held at once, as a group of the largest kind in use.
+/// A thousand leases at once, as in the largest semaphores in use.
 #[test]
 fn lease_calls_are_fast_with_a_thousand_leases() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! What a failover may cost of leases: those that were not shipped, counted, and nothing else.
+//! A failover loses the leases that were not replicated, counted, and nothing else.
 
 use redis::Connection;
 
@@ -40,8 +40,8 @@ fn failover_loses_unreplicated_leases_and_renewals_report_it() {
     };
     assert_eq!(of("shipped", SHIPPED), SHIPPED);
     assert_eq!(of("lost", LOST), 0, "their holders are told");
-    // The new master gives out what it knows to be free: so many more than the limit are at work,
-    // until those who were told have stopped.
+    // The new master grants the slots that it believes to be free: that many more than the limit
+    // are at work, until renewals have stopped the others.
     let granted = (0..SLOTS).filter(|n| {
         let token = format!("new{n}");
         acquire(&mut c, "slots", SLOTS, LONG, &token)[0] == 1

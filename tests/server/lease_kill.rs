@@ -156,7 +156,7 @@ fn killed_workers_never_exceed_or_leak_slots() {
     );
 }
 
-/// The count from outside must be able to fail.
+/// The independent count must be able to fail.
 #[test]
 fn file_lock_count_detects_one_worker_too_many() {
     let server = Server::start();

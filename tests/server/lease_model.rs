@@ -39,11 +39,11 @@ fn millis((seconds, micros): (i64, i64)) -> i64 {
     seconds * 1_000 + micros / 1_000
 }
 
-/// The first and the last millisecond in which a call may have run, its integers, and the leases
-/// that it told.
+/// The first and the last millisecond in which a call may have run, its integers, and the leases in
+/// its reply.
 type Said = ((i64, i64), Vec<i64>, Vec<(String, i64)>);
 
-/// Makes the call, between two looks at the server's clock.
+/// Makes the call between two readings of the server's clock.
 fn send(c: &mut Connection, key: &str, call: &Call) -> Said {
     let mut pipe = redis::pipe();
     pipe.cmd("TIME");
@@ -99,7 +99,7 @@ fn send(c: &mut Connection, key: &str, call: &Call) -> Said {
     }
 }
 
-/// What the server holds, marker apart.
+/// Returns the stored leases, without the marker.
 fn stored(c: &mut Connection, key: &str) -> BTreeMap<String, i64> {
     let found: Vec<(String, f64)> = c.call(&["ZRANGE", key, "0", "-1", "WITHSCORES"]);
     let ends = found.into_iter().filter(|(token, _)| token != "rl:leases");
@@ -111,7 +111,8 @@ fn sorted(mut told: Vec<(String, i64)>) -> Vec<(String, i64)> {
     told
 }
 
-/// So many calls; each must say what the model says at some millisecond in which it may have run.
+/// Makes `calls` random calls. Each reply must match the model at some millisecond in which the
+/// call may have run.
 fn run(server: &Server, models: &mut BTreeMap<&'static str, Model>, dice: &mut Dice, calls: u32) {
     let mut c = server.connection();
     for n in 0..calls {
@@ -121,7 +122,7 @@ fn run(server: &Server, models: &mut BTreeMap<&'static str, Model>, dice: &mut D
         let before = stored(&mut c, key);
         let ((from, to), says, told) = send(&mut c, key, &call);
         let after = stored(&mut c, key);
-        // What had ended by then may be gone with its key.
+        // Leases that had ended by then may be gone with their key.
         let seen_at = millis(c.ask("TIME"));
         let fits = |now: i64| {
             let outcome = model.outcome(&call, now);
@@ -206,8 +207,8 @@ fn random_lease_histories_match_the_model_through_restarts() {
     }
 }
 
-/// Forward by so much leases end so much early, back by so much so much late: the model runs by
-/// the server's clock, and knows nothing of its steps.
+/// After a step forward leases end early by that much, after a step back late. The model follows
+/// the server's clock and knows nothing of its steps.
 #[test]
 fn random_lease_histories_match_the_model_through_clock_steps() {
     let server = launch_with_clock().start();
@@ -220,8 +221,8 @@ fn random_lease_histories_match_the_model_through_clock_steps() {
     }
 }
 
-/// A step of the clock brings nothing new: a key may be gone that had expired, and what had ended
-/// and is still there may live again.
+/// Checks the content after a clock step: an expired key may be gone, and an expired lease that is
+/// still stored may live again.
 fn assert_known(server: &Server, models: &mut BTreeMap<&'static str, Model>) {
     let mut c = server.connection();
     for (key, model) in models {

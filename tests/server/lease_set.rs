@@ -17,7 +17,7 @@ fn now_ms() -> i64 {
     (now() / 1_000_000) as i64
 }
 
-/// All fail with this, and change nothing.
+/// Checks that all commands fail with `error` and change nothing.
 fn assert_left_alone(c: &mut Connection, error: &str) {
     let before = dump(c, "k");
     for command in COMMANDS {
@@ -35,7 +35,7 @@ fn foreign_sorted_set_is_left_unchanged() {
     // Scores below now, as of a queue of jobs, which a trim would take for ended leases.
     c.ask::<i64>("ZADD k 1 job:1 2 job:2 9e15 t");
     assert_left_alone(&mut c, error);
-    // A marker with another score is none.
+    // A marker with another score does not count.
     c.ask::<i64>("ZADD k 7 rl:leases");
     assert_left_alone(&mut c, error);
     for n in 0..300 {
@@ -213,7 +213,7 @@ fn acquire_trims_a_bounded_number_of_expired_leases() {
     add_dead(&mut c, 100);
     let card = |c: &mut Connection| c.ask::<usize>("ZCARD k");
     assert_eq!(card(&mut c), 102);
-    // Neither a look nor a denial, a renewal or a release does.
+    // A peek, a denial, a renewal or a release does not trim.
     leases(&mut c, "k", 9);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "b")[0], 0);
     c.call::<i64>(&["RL.RENEW", "k", LONG, "a"]);
@@ -266,7 +266,7 @@ fn hundred_thousand_expired_leases_do_not_stall_the_server() {
     assert!(!slow.iter().any(|text| text.starts_with("RL.")), "{slow:?}");
 }
 
-/// A limit lowered by so much that the lease which has to end is far from both ends.
+/// Lowers the limit so far that the lease which must end is far from both ends.
 #[test]
 fn wait_in_the_middle_of_a_large_set_is_exact() {
     let server = Server::start();

@@ -21,7 +21,7 @@ fn loading_logs_one_line_with_the_version() {
     assert!(texts(&modules).contains(&"rl".to_string()), "{modules:?}");
 }
 
-/// The server under test, made to accept MODULE LOAD.
+/// Launches the server under test with MODULE LOAD enabled and without the module.
 pub fn without_module() -> Launch {
     let launch = Launch::default().without_module();
     let server = launch.clone().start();
@@ -87,7 +87,7 @@ fn failed_load_leaves_no_callback() {
         let arguments = [&["LOAD", library], wrong].concat();
         let error = c.error_of(&call("MODULE", &arguments));
         assert!(error.starts_with("ERR"), "{error}");
-        // A fork is told to modules, and so is a change of role.
+        // The server reports a fork and a change of role to modules.
         c.ask::<()>("BGSAVE");
         wait_until("the snapshot is written", || {
             info(&mut c, "rdb_bgsave_in_progress") == "0"

@@ -6,7 +6,7 @@ use crate::common::{until, Server};
 use crate::support::node::{assert_equal, launch};
 use crate::support::{call, knows, Ask, Reply};
 
-/// Enough for the server itself and some thousand keys.
+/// Sets a memory limit that suffices for the server itself and some thousand keys.
 fn limit_memory(server: &Server, policy: &str) {
     let limit = (server.count("used_memory") + 3_000_000).to_string();
     let () = server.call(&["CONFIG", "SET", "maxmemory-policy", policy]);
@@ -63,7 +63,7 @@ fn noeviction_keeps_existing_buckets_and_denies_new_ones() {
         assert!(error.starts_with("OOM "), "{call}: {error}");
     }
     assert!(!c.ask::<bool>("EXISTS new"));
-    // None of them was charged for the others' sake.
+    // No bucket was charged by the denied calls.
     assert_eq!(take_from(&mut c, "old")[..3], [1, 10, 7]);
 
     for (call, reply) in [
@@ -96,14 +96,14 @@ fn noeviction_keeps_existing_buckets_and_denies_new_ones() {
     assert_same_in_peace(&server, &replica);
 }
 
-/// To tell the contents takes memory too, which is not to evict any.
+/// Reading the contents takes memory too, which must not evict anything.
 fn assert_same_in_peace(server: &Server, replica: &Server) {
     let () = server.ask("CONFIG SET maxmemory 0");
     replica.wait_for(server);
     assert_equal(&server.contents(), &replica.contents());
 }
 
-/// Takes once from so many buckets, each of which is worth the same.
+/// Takes once from each of `buckets` buckets.
 fn spread(c: &mut Connection, buckets: usize) {
     let buckets: Vec<_> = (0..buckets).collect();
     // In parts, since what is waiting to be sent takes memory too.
@@ -119,7 +119,7 @@ fn spread(c: &mut Connection, buckets: usize) {
     }
 }
 
-/// A second take from each bucket that was not evicted finds 8 left, from the others 9.
+/// Checks that a second take finds 8 left in each bucket that was not evicted, and 9 in the others.
 fn assert_full_if_evicted(c: &mut Connection, buckets: usize) {
     let mut evicted = 0;
     for n in (0..buckets).step_by(7) {
@@ -140,7 +140,7 @@ fn assert_full_if_evicted(c: &mut Connection, buckets: usize) {
 fn evicted_bucket_is_full_again() {
     const BUCKETS: usize = 60_000;
     for policy in ["allkeys-lru", "volatile-ttl"] {
-        // The backlog grows into the memory that the keys are to have.
+        // The backlog would grow into the memory for the keys.
         let server = launch().with(&["--repl-backlog-size", "100000"]).start();
         let replica = server.attach(launch());
         let mut c = server.connection();
@@ -159,8 +159,8 @@ fn evicted_bucket_is_full_again() {
 /// `[taken, wait_ms, [five integers for each bucket]]`.
 type Replies = (i64, i64, Vec<Reply>);
 
-/// Where the first buckets of a call take the last of the memory, the others are written as well:
-/// Redis 6.2 tells how much there is at the moment, and not before the call.
+/// If the first buckets of a call use up the memory, the others are written too. Redis 6.2 reports
+/// the memory at that moment, not as of the start of the call.
 #[test]
 fn rl_mtake_completes_when_memory_runs_out_and_the_next_is_denied() {
     const BUCKETS: i64 = 128;
@@ -188,7 +188,7 @@ fn rl_mtake_completes_when_memory_runs_out_and_the_next_is_denied() {
     }
 }
 
-/// The server's own rule: such a script must say `allow-oom`, whatever it calls.
+/// By the server's own rule such a script needs `allow-oom`, whatever it calls.
 #[test]
 fn scripts_need_allow_oom_at_maxmemory() {
     let server = launch().start();
@@ -238,7 +238,7 @@ fn a_new_bucket_that_evicts_another_is_not_refused_and_asks_no_info() {
     }
 }
 
-/// A bucket that is evicted at once would limit nothing.
+/// A bucket that is evicted at once would not limit anything.
 #[test]
 fn new_bucket_is_denied_if_nothing_can_be_evicted() {
     for policy in [

@@ -16,7 +16,7 @@ fn mtake(c: &mut Connection, words: &str) -> Replies {
     c.ask(&format!("RL.MTAKE {words}"))
 }
 
-/// A call on so many buckets of 5.
+/// Returns a call on `count` buckets of 5.
 fn many(count: usize) -> Cmd {
     let mut command = call("RL.MTAKE", &[count]);
     for key in 0..count {
@@ -187,7 +187,7 @@ fn bucket_deleted_while_another_expires_is_harmless() {
     assert!(server.alive());
 }
 
-/// The search for a key that is given twice must not compare each with each.
+/// The search for a repeated key must not compare all pairs.
 #[test]
 fn keys_alike_at_the_beginning_cost_no_more() {
     let server = launch().start();

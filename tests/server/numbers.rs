@@ -39,7 +39,7 @@ fn rate_in_scientific_notation_has_its_value() {
         }
         let [taken, limit, remaining, wait_ms, reset_ms] = c.take(&format!("{rate} {rate} 5"));
         assert_eq!([taken, limit, remaining, wait_ms], [1, 5, 4, 0], "{rate}");
-        // Of many digits a millionth may be lost.
+        // A rate with many digits may lose one part in a million.
         let accepted = millis..=millis + millis / 1_000_000 + 1;
         assert!(accepted.contains(&reset_ms), "{rate}: {reset_ms}");
     }
@@ -122,7 +122,7 @@ fn numkeys_is_plain_digits() {
     }
 }
 
-/// A server turns a script's numbers into words in its own way.
+/// A server formats a script's numbers in its own way.
 #[test]
 fn script_may_pass_computed_rates_and_counts() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! RL.PEEK tells how a bucket stands and changes nothing.
+//! RL.PEEK returns the state of a bucket and changes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ fn read_only_replica_answers_peeks() {
     assert_eq!(r.ask::<i64>("DBSIZE"), 1);
 }
 
-/// Valkey lets such a client see keys that have expired: a look and a take must see the same.
+/// Valkey lets such a client see expired keys: a peek and a take must agree.
 #[test]
 fn peek_and_take_agree_for_an_import_source_client() {
     let server = Server::start();

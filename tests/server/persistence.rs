@@ -1,4 +1,4 @@
-//! What was taken stays taken when a server dies, and is not taken twice.
+//! Takes survive the death of a server, and are not charged twice.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn with_aof(policy: &str) -> Launch {
     launch().with(&["--appendonly", "yes", "--appendfsync", policy])
 }
 
-/// A snapshot that takes some tenths of a second, so that calls fall into its time.
+/// Slows down snapshots to some tenths of a second, so that calls come in the meantime.
 fn slow_down_snapshots(server: &Server) {
     let () = server.ask("CONFIG SET rdb-key-save-delay 2000");
 }
@@ -60,7 +60,7 @@ fn aof_rewrite_loses_nothing() {
     assert_survives(&mut server);
 }
 
-/// Has the AOF rewritten, and so many tokens taken before the end of that.
+/// Rewrites the AOF while `tokens` tokens are taken.
 fn take_while_it_is_rewritten(server: &Server, takers: &Takers, tokens: i64) {
     wait_until("the rewrite takes longer than the calls", || {
         server.wait_for_rewrite();
@@ -82,7 +82,7 @@ fn aof_everysec_loses_no_more_than_its_policy() {
     let (least, since) = (takers.taken(), Instant::now());
     let grace = Duration::from_millis(2_500);
     wait_until("the policy has to have written", || since.elapsed() > grace);
-    // It writes before it answers, unless it is still allowed to wait.
+    // The server writes before it replies, unless it may still wait.
     let _: String = server.ask("PING");
     server.kill();
     let (_, most) = takers.stop();
@@ -112,7 +112,7 @@ fn aof_turned_on_under_load_is_complete() {
     assert_survives(&mut server);
 }
 
-/// The snapshot that the AOF begins with is taken after the first call, before that is logged.
+/// The AOF's base snapshot is taken after the first call, before the call is logged.
 #[test]
 fn aof_turned_on_in_a_transaction_charges_once() {
     let mut server = launch().with(&["--appendfsync", "always"]).start();
@@ -156,7 +156,7 @@ fn rdb_contains_every_bucket() {
     assert!(assert_survives(&mut server).len() > 50);
 }
 
-/// A call that takes counts as a change, one that is denied does not.
+/// A take counts as a change; a denied call does not.
 #[test]
 fn changes_count_for_save_points() {
     let mut server = launch().start();
@@ -199,7 +199,7 @@ fn a_server_without_the_module_loads_snapshot_and_aof() {
     }
 }
 
-/// What is used stays used, also where a window ends while the server is down.
+/// The usage is kept, even if a window ends while the server is down.
 #[test]
 fn windows_survive_a_restart() {
     let mut server = with_aof("always").start();
@@ -237,7 +237,8 @@ fn dump_restore_copy_and_rename_work_on_limits() {
     }
 }
 
-/// A take of `{}`, whose limit is five, and one more of the key `c`.
+/// Checks DUMP, RESTORE and so on for `take` on `{}`, whose limit is five, and `take_more` on the
+/// key `c`.
 fn assert_moves(take: &str, take_more: &str) {
     let server = launch().start();
     let other = launch().without_module().start();
@@ -259,7 +260,7 @@ fn assert_moves(take: &str, take_more: &str) {
     let () = server.call(&["MIGRATE", "127.0.0.1", &port, "b", "0", "60000"]);
     let (value, expires_at) = other.contents()[&b"b"[..]].clone();
     assert_eq!(value, bucket.0);
-    // It is the time left that is sent.
+    // The server sends the time left.
     assert!((0..60_000).contains(&(expires_at - bucket.1)));
 
     let mut connection = server.connection();

@@ -83,7 +83,7 @@ fn extent() -> (usize, Duration) {
     (connections, Duration::from_secs(seconds))
 }
 
-/// Who disturbs the server, and sees to it that the account can be kept.
+/// Disturbs the server, and keeps the account consistent.
 struct Disturber<'a> {
     server: &'a Server,
     connection: Connection,
@@ -92,7 +92,7 @@ struct Disturber<'a> {
     ledger: Ledger,
     epoch: u64,
     serial: u64,
-    /// Whose buckets are in each database.
+    /// The owner of the buckets in each database.
     sides: [u8; 2],
 }
 
@@ -116,8 +116,8 @@ impl<'a> Disturber<'a> {
         self.turn(true);
     }
 
-    /// At one instant: closes the accounts that are open, flushes everything and, if there is to
-    /// be more, opens new ones. They begin empty, so that no bucket is ever full.
+    /// In one transaction: closes the open accounts, flushes everything and, if `more`, opens new
+    /// ones. They begin empty, so that no bucket is ever full.
     fn turn(&mut self, more: bool) {
         let was_open = self.epoch > 0;
         let closed = self.accounts();
@@ -141,7 +141,7 @@ impl<'a> Disturber<'a> {
                     empty.arg(&[RATE, BURST]).arg("COST").arg(BURST);
                     pipe.add_command(empty).ignore();
                 }
-                // Begun with some used, so that what is given back never empties one.
+                // Begins with some usage, so that a refund never empties the window.
                 for n in BUCKETS..LIMITS {
                     let (key, window) = window(n);
                     let mut used = call("RL.WTAKE", &[key, LIMIT.to_string()]);
@@ -205,7 +205,7 @@ impl<'a> Disturber<'a> {
             .filter_map(|word| word.strip_prefix("id="));
         for id in ids.filter(|id| *id != own) {
             if self.dice.roll(0..10) == 0 {
-                // It may have gone by itself.
+                // The client may already be gone.
                 let _: i64 = c.call(&["CLIENT", "KILL", "ID", id]);
             }
         }
@@ -230,7 +230,7 @@ impl<'a> Disturber<'a> {
         self.connection.ask::<()>("DEBUG RELOAD");
     }
 
-    /// Takes the memory away until new buckets are refused, and gives it back.
+    /// Limits the memory until new buckets are denied, then restores it.
     fn squeeze(&mut self) {
         let refused = || self.server.count("rl_errors_memory");
         let before = refused();
@@ -240,7 +240,7 @@ impl<'a> Disturber<'a> {
         c.ask::<()>("CONFIG SET maxmemory 0");
     }
 
-    /// Has a script run without end, until others are told that it does, and stops it.
+    /// Runs an endless script until other clients get BUSY, then kills it.
     fn kill_script(&mut self) {
         let script =
             format!("while true do redis.call('RL.PEEK', 'bucket:0', '{RATE}', '{BURST}') end");

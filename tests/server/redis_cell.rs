@@ -1,4 +1,4 @@
-//! CL.THROTTLE beside redis-cell itself, and in its place.
+//! CL.THROTTLE compared with redis-cell, and as its replacement.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use crate::common::{module, root, Launch, Server};
 use crate::oracle::{Limit, State, SECOND, UNIT};
 use crate::support::{call, now, Ask, Reply};
 
-/// redis-cell's library, built if it has not been.
+/// Returns redis-cell's library, built if necessary.
 fn redis_cell() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -32,12 +32,12 @@ fn throttle(c: &mut Connection, key: &str, [burst, count, period]: [u64; 3], n: 
     c.call(&["CL.THROTTLE", key, &burst, &count, &period, &n])
 }
 
-/// Something of this kind, another one each time.
+/// Returns a random value of a strategy.
 fn any<S: Strategy>(runner: &mut TestRunner, of: S) -> S::Value {
     of.new_tree(runner).expect("no filter").current()
 }
 
-/// One bucket in both servers.
+/// The same bucket in both servers.
 struct Twins {
     key: String,
     /// max_burst, count, period
@@ -47,11 +47,11 @@ struct Twins {
     apart: u64,
 }
 
-/// How a pair of replies compares.
+/// The comparison of a pair of replies.
 #[derive(PartialEq)]
 enum Compared {
     Same,
-    /// One had just enough tokens and the other just not.
+    /// One server had just enough tokens, the other just not.
     AtTheEdge,
 }
 
@@ -70,11 +70,11 @@ impl Twins {
         self.limit[1] as f64 / self.limit[2] as f64
     }
 
-    /// By how many tokens the two may differ. Each call reaches the two at instants that are
-    /// `apart` at most, and so did the one before which both were full. redis-cell's key is gone,
-    /// and the bucket full, up to two milliseconds early, since it rounds down when and how long
-    /// to keep it; and it divides microseconds, rounded down, to tell how many tokens are left.
-    /// Ours rounds to a unit.
+    /// Returns the allowed difference in tokens. Each call reaches the two servers at most `apart`
+    /// from each other, and so did the call before which both were full. redis-cell's key
+    /// disappears, and its bucket is full, up to two milliseconds early, because it rounds times
+    /// down; and it divides microseconds, rounded down, to compute the remaining tokens. Ours
+    /// rounds to a unit.
     fn tolerance(&self) -> f64 {
         let burst = self.limit[0] as f64 + 1.0;
         self.rate() * (2.0 * seconds(self.apart) + 0.002 + burst * 2e-6) + 1e-6
@@ -121,7 +121,7 @@ fn seconds(nanos: u64) -> f64 {
     nanos as f64 / SECOND as f64
 }
 
-/// Whether `told` is a number within `off` of `exact`, rounded; never below 0.
+/// Returns whether `told` is within `off` of `exact`, rounded; never below 0.
 fn within(told: i64, exact: f64, off: f64, rounded: fn(f64) -> f64) -> bool {
     let bound = |n: f64| rounded(n).max(0.0);
     (bound(exact - off)..=bound(exact + off)).contains(&(told as f64))
@@ -182,7 +182,7 @@ fn cl_throttle_replies_as_redis_cell_to_thousands_of_calls() {
     );
 }
 
-/// Buckets of which none gains a token while the test runs, and what redis-cell said last.
+/// Creates buckets that gain no token while the test runs, and returns redis-cell's last replies.
 fn left_by_redis_cell(c: &mut Connection) -> Vec<(String, [u64; 3], Reply)> {
     let mut runner = TestRunner::default();
     let mut used = Vec::new();
@@ -198,7 +198,7 @@ fn left_by_redis_cell(c: &mut Connection) -> Vec<(String, [u64; 3], Reply)> {
         used.push((key, limit, last));
     }
     for (key, ..) in &used {
-        // By this it is told from somebody's number: without an expiry it is taken for one.
+        // The expiry distinguishes it from another application's number.
         let there: bool = c.call(&["EXISTS", key]);
         assert!(!there || c.call::<i64>(&["PTTL", key]) > 0, "{key}");
     }

@@ -33,8 +33,8 @@ fn cut_off(replica: &Server, master: &Server) -> Paused {
     paused
 }
 
-/// One from the start, one attached under load, cut off twice and made a master in between; one
-/// behind another, one without the module.
+/// One replica from the start, one that is attached under load, cut off twice and promoted in
+/// between, one behind another, and one without the module.
 #[test]
 fn random_calls_leave_master_and_replicas_equal() {
     let master = launch().start();
@@ -73,7 +73,8 @@ fn random_calls_leave_master_and_replicas_equal() {
     assert_same(&first, &without_module);
 }
 
-/// A replica may load its master's data beside its own only if every module bears that.
+/// A replica serves its own data while it loads its master's only if every module declares support
+/// for that.
 #[test]
 fn replica_serves_its_data_until_the_sync_is_complete() {
     let master = launch().start();
@@ -132,7 +133,7 @@ fn promoted_replica_feeds_its_sibling() {
     let mut master = launch().start();
     let heir = launch().start();
     let mut dice = Dice::new(6);
-    // It has had a life of its own before.
+    // It had data of its own before.
     traffic::run(&heir, &mut dice, 100);
     heir.replicate(&master);
     heir.wait_for_link();
@@ -161,7 +162,7 @@ fn first_replica_is_brought_up_to_date() {
     assert_same(&master, &replica);
 }
 
-/// It had a master, and lost it before it was sent anything.
+/// It lost its master before it received anything.
 #[test]
 fn replica_without_its_master_feeds_its_own_replicas() {
     let server = launch().start();
@@ -192,8 +193,7 @@ fn restarted_master_continues_with_its_replica() {
     assert_same(&master, &replica);
 }
 
-/// Buckets and windows that have nothing left for hours, and calls that take nothing from them,
-/// give nothing to full ones, or only look.
+/// Limits that are exhausted for hours, and calls that are denied, refund to full limits, or peek.
 #[test]
 fn unchanged_state_replicates_nothing() {
     const CALLS: &[&str] = &[

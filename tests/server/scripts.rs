@@ -80,8 +80,8 @@ fn take_in_a_function_behaves_as_outside() {
     }
 }
 
-/// Outside, it would be no key for either. Its expiry is that of another limit, as its fill time
-/// would have both see it full.
+/// Outside a script the key would be absent for both. Its expiry comes from another limit, because
+/// with its own fill time both would see a full bucket.
 #[test]
 fn bucket_expiring_in_a_script_is_absent_for_take_and_peek() {
     let server = Server::start();
@@ -97,7 +97,7 @@ fn bucket_expiring_in_a_script_is_absent_for_take_and_peek() {
     );
 }
 
-/// So is what another kind of limit left, or whatever else expired, for a call on one key or several.
+/// The same holds for other kinds of limit, and for other data, in calls on one key or several.
 #[test]
 fn other_limits_expiring_in_a_script_are_absent_for_a_take() {
     let server = Server::start();
@@ -125,7 +125,7 @@ fn other_limits_expiring_in_a_script_are_absent_for_a_take() {
     }
 }
 
-/// What was added by hand beyond the key's expiry is there for every limit of a call, or for none.
+/// Members added by hand beyond the key's expiry count for every limit of a call, or for none.
 #[test]
 fn denied_call_reports_leases_expiring_in_a_script_consistently() {
     let server = Server::start();

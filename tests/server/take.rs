@@ -227,7 +227,7 @@ fn zero_burst_denies_everything_except_force() {
     assert_eq!((stored(&mut c, "k"), expires_at(&mut c, "k")), before);
 }
 
-/// However long a debt is, the caller is told of the time at which the key goes.
+/// However long a debt lasts, the reply contains the time at which the key expires.
 #[test]
 fn bucket_is_full_when_its_key_expires() {
     let server = Server::start();
@@ -247,8 +247,7 @@ fn bucket_is_full_when_its_key_expires() {
     }
 }
 
-/// To look such a key up takes the server longer than a millisecond, which no wait for one may
-/// rely on.
+/// Looking up such a key takes the server longer than a millisecond, and nothing may rely on less.
 #[test]
 fn key_of_megabytes_is_accepted() {
     let server = Server::start();

@@ -123,7 +123,8 @@ fn a_key_of_any_bytes_is_a_key() {
     }
 }
 
-/// Whatever is not surely an arrival time, such as somebody's counter, is left alone.
+/// A value that is not certainly an arrival time, such as another application's counter, is left
+/// unchanged.
 #[test]
 fn other_numbers_are_not_migrated() {
     let (_server, mut c) = start();

@@ -33,7 +33,7 @@ fn rl_top_lists_the_most_denied_first() {
     assert_eq!(top(&mut c), []);
 }
 
-/// Of whatever kind.
+/// Windows of every kind count.
 #[test]
 fn rl_top_includes_windows() {
     let server = Server::start();

@@ -12,11 +12,11 @@ use crate::support::node::launch;
 use crate::support::windows::{fixed, now_ms, sliding};
 use crate::support::{call, expires_at, info, now, Ask, Reply, HOUR_MS};
 
-/// Calls on a limit `k` of five, of which two are taken.
+/// Calls on a limit `k` of five with two taken.
 struct Kind {
     /// Takes one.
     allowed: &'static str,
-    /// Denied, or only look, or have nothing to give back to.
+    /// Calls that are denied, peek, or have nothing to refund.
     denied: &'static [&'static str],
 }
 
@@ -61,8 +61,8 @@ const SLIDING: Kind = Kind {
 };
 const KINDS: [Kind; 3] = [BUCKET, FIXED, SLIDING];
 
-/// A server with a limit `k` that has too little for the calls of its kind that are denied, but
-/// not for the one that is allowed.
+/// Starts a server with a limit `k` that has too little for the denied calls, but enough for the
+/// allowed one.
 fn with_limit(kind: &Kind, arguments: &[&str]) -> (Server, Connection) {
     let server = Server::with(arguments);
     let mut c = server.connection();
@@ -208,7 +208,7 @@ fn denial_invalidates_no_client_cache() {
     }
 }
 
-/// How a server keeps a value: the form, the memory, how long ago or how often it was asked for.
+/// Returns the encoding, the memory, and the idle time or frequency of a value.
 fn kept(c: &mut Connection, key: &str, count: &str) -> (String, i64, i64) {
     let memory = c.call(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
     let form = c.call(&["OBJECT", "ENCODING", key]);
@@ -248,7 +248,7 @@ fn peek_preserves_encoding_memory_and_idle_time() {
             restore.query::<()>(&mut c).expect("it is restored");
             let before = kept(&mut c, "k", count);
             for _ in 0..30 {
-                // It tells its own kind from what is none, and either way only looks.
+                // It distinguishes its own kind from other data, and only peeks in both cases.
                 for look in [
                     "RL.PEEK k 1/d 5",
                     "RL.WPEEK k 5 DAY",
@@ -258,7 +258,7 @@ fn peek_preserves_encoding_memory_and_idle_time() {
                     let words: Vec<_> = look.split(' ').collect();
                     let _ = call(words[0], &words[1..]).query::<Value>(&mut c);
                 }
-                // Of what it tells, the age alone goes on by itself.
+                // Only the idle time changes by itself.
                 let after = kept(&mut c, "k", count);
                 assert_eq!((&after.0, after.1), (&before.0, before.1), "{value:?}");
                 let told = format!("{value:?}: {count} {} {}", before.2, after.2);

@@ -1,4 +1,4 @@
-//! One build of the module makes way for another while clients go on, by the one way that is safe.
+//! One build of the module is replaced by another under load, by the only safe procedure.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,11 +14,11 @@ use crate::support::takers::{assert_between, Taken, Takers, KEYS};
 use crate::support::traffic::{self, Dice};
 use crate::support::{texts, Ask};
 
-/// What the application's user may do, as the README has it, and what it takes to use it here.
+/// The rules of the application's user in the README, and those that this test needs.
 const RULES: &str =
     "-@all +rl.take +rl.peek +rl.give +rl.mtake +rl.wtake +rl.wpeek +rl.wgive +multi +exec +ping";
 
-/// The buckets and windows that the clients do not touch.
+/// Returns the buckets and windows that the clients do not change.
 fn at_rest(server: &Server) -> Contents {
     let mut contents = server.contents();
     let kinds: [&[u8]; 3] = [b"bucket:", b"fixed:", b"sliding:"];
@@ -26,7 +26,7 @@ fn at_rest(server: &Server) -> Contents {
     contents
 }
 
-/// A library that the server takes for another build.
+/// Copies the library, so that the server sees another build.
 fn other_build(server: &Server) -> PathBuf {
     let path = server.dir().join("other_build.so");
     fs::copy(module(), &path).expect("a copy of the library");
@@ -41,8 +41,8 @@ fn assert_runs(server: &Server, build: &Path) {
     assert!(maps.contains(build.to_str().expect("UTF-8")));
 }
 
-/// The README's recipe, word by word, for one user: no client sees it but by its connection, which
-/// is cut.
+/// Runs the README's recipe, word by word, for one user. Clients notice only that their connection
+/// is closed.
 fn exchange(server: &Server, build: &Path) {
     let build = build.to_str().expect("UTF-8");
     let give_back = format!("ACL SETUSER app {RULES}");
@@ -68,7 +68,7 @@ fn exchange(server: &Server, build: &Path) {
     let () = together.query(&mut server.connection()).expect("no error");
 }
 
-/// A server that may rewrite its configuration, with the application's user.
+/// Starts a server with a writable configuration and the application's user.
 fn with_user() -> Server {
     let mut server = launch().start();
     let file = server.dir().join("rl.conf");
@@ -82,7 +82,7 @@ fn names_take(text: impl AsRef<str>) -> bool {
     text.as_ref().to_lowercase().contains("+rl.take")
 }
 
-/// That what a server says of its users and settings, and what the user does, is as before.
+/// Checks that users, settings and the user's permissions are as before.
 fn assert_whole(server: &mut Server) {
     let mut c = server.connection();
     let users: Vec<String> = c.ask("ACL LIST");
@@ -98,7 +98,7 @@ fn assert_whole(server: &mut Server) {
     assert!(server.alive());
 }
 
-/// A client that has sent these lines, and read what they were answered.
+/// Returns a client that has sent these lines and read the replies.
 fn having_sent(server: &Server, lines: &str) -> TcpStream {
     let mut socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
     let patience = Some(Duration::from_secs(30));
@@ -126,7 +126,7 @@ fn waiting_clients(server: &Server) -> Vec<TcpStream> {
     lines.map(|lines| having_sent(server, lines)).into()
 }
 
-/// That each of them is cut off, whatever it goes on to send.
+/// Checks that each client is disconnected, whatever it sends.
 fn assert_cut_off(clients: Vec<TcpStream>) {
     for mut client in clients {
         // The connection may be known to be gone before this is sent, or after.
@@ -144,8 +144,8 @@ fn add(sum: &mut Taken, more: &Taken) {
     }
 }
 
-/// With a user, a subscriber and transactions that wait, under load: no call fails, no bucket is
-/// lost, and the server goes on.
+/// With a user, a subscriber and open transactions, under load: no call fails, no bucket is lost,
+/// and the server survives.
 #[test]
 fn module_is_replaced_under_load() {
     let mut server = with_user();
@@ -173,7 +173,7 @@ fn module_is_replaced_under_load() {
     assert_equal(&server.contents(), &replica.contents());
 }
 
-/// What the module asked to be told of is told to nobody while it is away.
+/// The module's event subscriptions are not called while it is unloaded.
 #[test]
 fn server_without_its_module_saves_and_changes_role() {
     let server = launch().start();
@@ -217,7 +217,7 @@ fn servers_are_upgraded_one_by_one() {
     assert_equal(&new.contents(), &old.contents());
 }
 
-/// Where the configuration names the module's commands, the server needs the module to start.
+/// If the configuration names the module's commands, the server needs the module to start.
 #[test]
 fn acl_rules_in_the_configuration_prevent_a_start_without_the_module() {
     let mut server = with_user();

@@ -1,4 +1,4 @@
-//! RL.WGIVE gives back what was charged to a window.
+//! RL.WGIVE refunds a window.
 
 use crate::common::{until, Server};
 use crate::support::windows::{now_ms, put, put_five_used, sliding, used};
@@ -71,7 +71,7 @@ fn at_refunds_only_the_window_in_force() {
     }
 }
 
-/// What stays is the youngest, which counts longest, so nothing comes free too early.
+/// The youngest usage, which counts longest, stays, so nothing is freed too early.
 #[test]
 fn sliding_refund_without_at_starts_with_the_oldest() {
     let server = Server::start();
@@ -88,7 +88,7 @@ fn sliding_refund_without_at_starts_with_the_oldest() {
     let after: Reply = c.ask("RL.WPEEK k 10 SLIDING 1h COST 7");
     assert_eq!(after[0], 0);
     assert!(after[3] > 15 * sixteenth, "{after:?}");
-    // Of the instant at which the old ones were taken, none are left.
+    // The sub-window of the old takes is empty by now.
     let at = now - 8 * sixteenth;
     let none: Reply = c.ask(&format!("RL.WGIVE k 10 SLIDING 1h AT {at}"));
     assert_eq!(none[..3], [0, 10, 6]);

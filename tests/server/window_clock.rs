@@ -12,7 +12,7 @@ use crate::windows::Stored;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const HOUR: i64 = 3_600;
 
-/// The server's clock, in milliseconds since 1970.
+/// Returns the server's clock in milliseconds since 1970.
 fn server_ms(c: &mut Connection) -> i64 {
     let (seconds, micros): (i64, i64) = c.ask("TIME");
     seconds * 1_000 + micros / 1_000
@@ -23,7 +23,7 @@ fn set(server: &Server, instant: i64) {
     server.set_clock((instant - now_ms()).div_euclid(1_000));
 }
 
-/// The millisecond of this time of a day, in UTC: the calendar begins in 1970, on a Thursday.
+/// Returns noon of a day in UTC, in milliseconds since 1970.
 fn noon_of(year: i64, month: u32, day: u32) -> i64 {
     let is = |n: &i64| {
         let date = crate::calendar::date(*n);
@@ -119,7 +119,7 @@ fn a_month_from_the_31st_on_begins_on_the_last_of_a_shorter_one() {
     }
 }
 
-/// By no more than a window: it goes on, so that nobody gets a second limit.
+/// A step of at most one window keeps the window, so that nobody gets a second quota.
 #[test]
 fn small_clock_step_back_keeps_the_window() {
     let server = with_clock();
@@ -149,7 +149,8 @@ fn small_clock_step_back_keeps_the_window() {
     }
 }
 
-/// By more than a window: that of now takes over what is used, and is waited for once.
+/// After a step of more than a window, the window of now takes over the usage, and callers wait for
+/// it once.
 #[test]
 fn great_clock_step_back_locks_out_no_longer_than_a_window() {
     let server = with_clock();
@@ -177,7 +178,7 @@ fn great_clock_step_back_locks_out_no_longer_than_a_window() {
             "{window}: a look writes nothing"
         );
 
-        // What is told must not move with the clock, so a denied call writes it, once.
+        // The reported end must not move with the clock, so a denied call writes it, once.
         let offset = server.offset();
         let denied: Reply = c.ask(&format!("{take} COST 2"));
         assert_eq!(denied[..3], [0, 10, 1], "{window}");
@@ -199,7 +200,7 @@ fn great_clock_step_back_locks_out_no_longer_than_a_window() {
     }
 }
 
-/// An allowed take and a gift take over what is used as a denied take does.
+/// An allowed take and a refund take over the usage as a denied take does.
 #[test]
 fn great_clock_step_back_keeps_usage_chargeable_and_refundable() {
     let server = with_clock();
@@ -221,7 +222,7 @@ fn great_clock_step_back_keeps_usage_chargeable_and_refundable() {
     }
 }
 
-/// Ahead it may open the next window early, behind it may not give a second limit.
+/// A clock ahead may open the next window early; a clock behind must not give a second quota.
 #[test]
 fn promoted_replica_with_a_clock_behind_keeps_the_limit() {
     for window in ["1h", "SLIDING 1h"] {

@@ -208,7 +208,7 @@ fn invalid_offsets_and_anchors_are_rejected() {
     assert!(server.alive());
 }
 
-/// Whatever is stored; but that which was taken can be given back only to a window in force.
+/// Holds whatever is stored. A refund is only possible to a window in force.
 #[test]
 fn invalid_until_is_rejected_whatever_is_stored() {
     let (mut server, mut c) = with_windows();
@@ -350,8 +350,8 @@ fn errors_show_at_most_64_bytes_of_the_input() {
     assert!(server.alive());
 }
 
-/// Of seconds nothing would come back, and microseconds would be later than now: so both are
-/// refused, not taken for milliseconds.
+/// A time in seconds would refund nothing, and one in microseconds would be later than now: both
+/// are rejected.
 #[test]
 fn at_in_another_unit_is_rejected() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! RL.WPEEK tells how a window stands and changes nothing.
+//! RL.WPEEK returns the state of a window and changes nothing.
 
 use crate::common::Server;
 use crate::support::node::launch;
@@ -69,7 +69,7 @@ fn peek_creates_and_changes_no_key() {
             "RL.WPEEK k 1 YEAR",
             "RL.WPEEK k 5 SLIDING 9h",
         ] {
-            // Of the other kind it is an error, and changes nothing either.
+            // For the other kind it is an error, and changes nothing either.
             let _ = redis::cmd("RL.WPEEK")
                 .arg(other.split(' ').skip(1).collect::<Vec<_>>())
                 .query::<Reply>(&mut c);
@@ -78,7 +78,7 @@ fn peek_creates_and_changes_no_key() {
     }
 }
 
-/// Nothing may be written, so a sliding window of another length is told of as it is stored.
+/// Nothing may be written, so a sliding window of another length is reported as it is stored.
 #[test]
 fn read_only_replica_answers_peeks() {
     let master = launch().start();

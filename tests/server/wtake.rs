@@ -20,8 +20,8 @@ const LONG: [&str; 5] = [
     "SLIDING 30d",
 ];
 
-/// However late this test gets its turn: whoever is denied asked before the wait was over, and
-/// whoever is allowed asked after it.
+/// Holds however late this test is scheduled: a denied caller asked before the wait was over, an
+/// allowed one after it.
 #[test]
 fn two_takes_succeed_and_the_third_waits_exactly() {
     let server = Server::start();
@@ -224,7 +224,7 @@ fn zero_limit_denies_everything_except_force() {
     }
 }
 
-/// One that opens with a take begins then; the calendar's begins when it says.
+/// A duration begins with the take; a calendar window at its own start.
 #[test]
 fn fixed_window_is_25_bytes_and_expires_at_its_end() {
     let server = Server::start();
@@ -270,7 +270,7 @@ fn fixed_window_is_25_bytes_and_expires_at_its_end() {
         let (_, (_, end)) =
             found.unwrap_or_else(|| panic!("{window}: {:?} {reset_ms}", stored(&mut c, "k")));
         assert_eq!(expires_at(&mut c, "k"), end, "{window}");
-        // What is charged later moves nothing.
+        // A later charge does not change the start.
         c.ask::<()>("RL.WTAKE k 10 1ms COST 2");
         assert_eq!(expires_at(&mut c, "k"), end, "{window}");
         let Stored::Fixed { used, .. } = stored(&mut c, "k") else {

@@ -1,4 +1,4 @@
-//! What a set-up of several servers admits in all, against what it may.
+//! Compares what several servers admitted with what they may admit.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
@@ -11,10 +11,10 @@ use crate::support::node::launch;
 
 /// Tokens a second, so few that clients at full speed are denied most of the time.
 pub const RATE: u32 = 200;
-/// So many that a bucket that was lost, and is full again, shows.
+/// Large enough that the loss of a bucket, which is then full again, is visible.
 pub const BURST: u32 = 3_000;
 
-/// What clients were given, and the errors that they met.
+/// The tokens that clients received, and the errors.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub taken: BTreeMap<String, f64>,
@@ -45,8 +45,8 @@ impl Tally {
         }
     }
 
-    /// That no key gave more than its limit allows in the time since `start`, beyond what a
-    /// master took to its grave.
+    /// Checks that no key admitted more than its limit allows since `start`, plus the unreplicated
+    /// takes.
     pub fn assert_within(&self, start: Instant, unshipped: &BTreeMap<String, usize>) {
         let seconds = start.elapsed().as_secs_f64();
         let lost: usize = unshipped.values().sum();
@@ -78,8 +78,8 @@ pub fn wait_until_drained(master: &Server, key: &str) {
     });
 }
 
-/// A server whose AOF lists every change that it made or was sent: written before the answer, as
-/// the system, not the server, puts off what goes to the disk.
+/// Launches a server whose AOF contains every change that it made or received. The AOF is written
+/// before the reply, because the operating system, not the server, delays disk writes.
 pub fn logging() -> Launch {
     launch().with(&[
         "--appendonly",
@@ -91,7 +91,7 @@ pub fn logging() -> Launch {
     ])
 }
 
-/// For each key, the takes that `dead` had made and `heir` was never told of.
+/// Returns, for each key, the takes that `dead` made and `heir` never received.
 pub fn unshipped(dead: &Server, heir: &Server) -> BTreeMap<String, usize> {
     let known = changes(heir);
     assert!(!known.is_empty());
@@ -102,8 +102,8 @@ pub fn unshipped(dead: &Server, heir: &Server) -> BTreeMap<String, usize> {
     unshipped
 }
 
-/// The keys with all values that they had, from `… $<length> <key> $16 <value> …`. No two values
-/// of a key are alike, since each has its time.
+/// Returns the keys with all their values, from `… $<length> <key> $16 <value> …`. No two values of
+/// a key are equal, because each contains its time.
 fn changes(server: &Server) -> HashSet<(String, Vec<u8>)> {
     const VALUE: &[u8] = b"\r\n$16\r\n";
     let mut changes = HashSet::new();
@@ -118,10 +118,10 @@ fn changes(server: &Server) -> HashSet<(String, Vec<u8>)> {
     changes
 }
 
-/// A client in another language, at work until it is told to stop.
+/// A client in another language, running until it is stopped.
 pub struct Script {
     process: Child,
-    /// Closed, it tells the script to stop.
+    /// Closing it stops the script.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }

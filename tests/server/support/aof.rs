@@ -1,18 +1,18 @@
-//! What a server has written into its AOF.
+//! Reads a server's AOF.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::Server;
 
-/// The AOF of a server, whose parts may lie in a folder.
+/// Returns the AOF of a server, which may consist of several files in a folder.
 pub fn read(server: &Server) -> Vec<u8> {
     let parts = files(server.dir());
     let read = |path: &PathBuf| fs::read(path).expect("an AOF");
     parts.iter().flat_map(read).collect()
 }
 
-/// How often a text is in the AOF of a server, in any case.
+/// Counts the occurrences of a text in the AOF of a server, ignoring case.
 pub fn count(server: &Server, text: &str) -> usize {
     let log = read(server).to_ascii_uppercase();
     let text = text.to_ascii_uppercase();

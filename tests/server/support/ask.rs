@@ -1,4 +1,4 @@
-//! How a test asks a server.
+//! Sends commands from a test to a server.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,22 +11,22 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// `[taken, limit, remaining, wait_ms, reset_ms]`.
 pub type Reply = [i64; 5];
 
-/// A command with its arguments.
+/// Returns a command with its arguments.
 pub fn call<A: ToRedisArgs>(name: &str, arguments: &[A]) -> Cmd {
     let mut command = cmd(name);
     command.arg(arguments);
     command
 }
 
-/// How a connection is asked. A [`Server`] is asked in the same words, over a new connection each
-/// time; what a connection remembers (a transaction, a user) needs one that is kept.
+/// Sends commands over a connection. A [`Server`] has the same functions, with a new connection
+/// each time. A transaction or an authenticated user needs one kept connection.
 pub trait Ask {
-    /// A command that must not fail: words separated by spaces.
+    /// Sends a command, words separated by spaces, that must not fail.
     fn ask<T: FromRedisValue>(&mut self, words: &str) -> T {
         self.call(&words.split(' ').collect::<Vec<_>>())
     }
 
-    /// A command that must not fail, of any words.
+    /// Sends a command of any arguments that must not fail.
     fn call<T: FromRedisValue>(&mut self, words: &[impl ToRedisArgs]) -> T;
 
     /// `RL.TAKE` with these words, which must not fail.
@@ -34,14 +34,14 @@ pub trait Ask {
         self.ask(&format!("RL.TAKE {words}"))
     }
 
-    /// The error that a command must come to, as it was sent: `ERR what it says`.
+    /// Returns the error that a command must reply, as sent: `ERR …`.
     fn error(&mut self, words: &str) -> String {
         let mut command = Cmd::new();
         command.arg(words.split(' ').collect::<Vec<_>>());
         self.error_of(&command)
     }
 
-    /// The error that a command must come to, as it was sent.
+    /// Returns the error that a command must reply, as sent.
     fn error_of(&mut self, command: &Cmd) -> String;
 }
 
@@ -63,12 +63,12 @@ impl Ask for Connection {
 }
 
 impl Server {
-    /// A command that must not fail: words separated by spaces.
+    /// Sends a command, words separated by spaces, that must not fail.
     pub fn ask<T: FromRedisValue>(&self, words: &str) -> T {
         self.connection().ask(words)
     }
 
-    /// A command that must not fail, of any words.
+    /// Sends a command of any arguments that must not fail.
     pub fn call<T: FromRedisValue>(&self, words: &[impl ToRedisArgs]) -> T {
         self.connection().call(words)
     }
@@ -93,7 +93,7 @@ fn as_sent(error: &RedisError) -> String {
     format!("{code} {}", error.detail().unwrap_or_default())
 }
 
-/// Whether the server knows this command, `sub|command` included.
+/// Returns whether the server has this command, including `sub|command`.
 pub fn knows(c: &mut Connection, command: &[&str]) -> bool {
     match call(command[0], &command[1..]).query::<Value>(c) {
         Ok(_) => true,
@@ -105,7 +105,7 @@ pub fn knows(c: &mut Connection, command: &[&str]) -> bool {
     }
 }
 
-/// Every text anywhere in a reply.
+/// Returns every text anywhere in a reply.
 pub fn texts(reply: &Value) -> Vec<String> {
     match reply {
         Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
@@ -115,7 +115,7 @@ pub fn texts(reply: &Value) -> Vec<String> {
     }
 }
 
-/// One field of `INFO`.
+/// Returns one field of `INFO`.
 pub fn info(c: &mut Connection, field: &str) -> String {
     let all: String = c.ask("INFO");
     let line = all
@@ -125,12 +125,13 @@ pub fn info(c: &mut Connection, field: &str) -> String {
         .to_string()
 }
 
-/// When a key expires, in milliseconds since 1970; below zero for a key that does not or is not.
+/// Returns a key's expiry in milliseconds since 1970; negative for a key without one, or no key.
 pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
     if knows(c, &["PEXPIRETIME", key]) {
         return c.call(&["PEXPIRETIME", key]);
     }
-    // Redis 6.2 tells only how long it still is: asked within one millisecond, that says when.
+    // Redis 6.2 reports only the time left. Read within one millisecond, it gives the absolute
+    // time.
     let mut found = 0;
     wait_until(
         "the time and the TTL are read in the same millisecond",
@@ -152,7 +153,7 @@ pub fn expires_at(c: &mut Connection, key: &str) -> i64 {
     found
 }
 
-/// A bucket's stored words: nanoseconds since 1970, and the level in units of 2^-24 tokens.
+/// Returns a bucket's stored words: nanoseconds since 1970, and the level in units of 2^-24 token.
 pub fn stored(c: &mut Connection, key: &str) -> (u64, i64) {
     let bytes: Vec<u8> = c.call(&["GET", key]);
     let words: [u8; 16] = bytes.try_into().expect("16 bytes");

@@ -8,7 +8,7 @@ use super::{call, knows};
 use crate::common::{wait_until, Launch, Server};
 
 const SLOTS: u16 = 16_384;
-/// How many share the slots.
+/// The number of masters.
 pub const MASTERS: usize = 3;
 /// Servers of one cluster.
 pub struct Cluster {
@@ -18,7 +18,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Three masters with a replica each.
+    /// Starts three masters with a replica each.
     pub fn start() -> Self {
         let cluster = Self::connected(&logging(), 2 * MASTERS);
         cluster.replicate();
@@ -26,7 +26,7 @@ impl Cluster {
         cluster
     }
 
-    /// Masters of which nobody keeps a copy.
+    /// Starts masters without replicas.
     pub fn without_replicas() -> Self {
         let cluster = Self::connected(&launch(), MASTERS);
         cluster.wait_until_up();
@@ -96,20 +96,20 @@ impl Cluster {
         }
     }
 
-    /// From now on a node that hangs is soon given up, which before would only have been a node
-    /// of a busy machine.
+    /// Shortens the node timeout, so that a hanging node is soon declared failed. Before, it would
+    /// only be a node on a busy machine.
     pub fn lose_patience(&self) {
         for node in &self.nodes {
             let () = node.ask("CONFIG SET cluster-node-timeout 1500");
         }
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     pub fn slot(&self, key: &str) -> u16 {
         self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}"))
     }
 
-    /// The master that had the slot at first.
+    /// Returns the first owner of the slot.
     pub fn first_owner(&self, slot: u16) -> usize {
         usize::from(slot / SLOTS.div_ceil(MASTERS as u16))
     }
@@ -164,7 +164,7 @@ impl Cluster {
         });
     }
 
-    /// Who owns the slot, in the eyes of a node.
+    /// Returns the owner of the slot, as a node sees it.
     fn owner(&self, node: &Server, slot: u16) -> String {
         let ranges: Vec<Vec<Value>> = node.ask("CLUSTER SLOTS");
         for range in ranges {

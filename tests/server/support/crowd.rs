@@ -12,18 +12,18 @@ use crate::support::ledger::Book;
 use crate::support::rounds::{words, Call, Round};
 use crate::support::traffic::Dice;
 
-/// Rounds that a slow reader sends before it reads, and looks at RL.TOP among them, whose replies
-/// fill what lies between it and the server.
+/// Rounds that a slow reader sends before it reads, including calls of RL.TOP, whose replies fill
+/// the buffers between it and the server.
 const UNREAD_ROUNDS: usize = 10;
 const UNREAD_LISTS: usize = 300;
 
-/// The clients, at work until they are told to stop.
+/// The clients, running until they are stopped.
 pub struct Crowd {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<Book>>,
 }
 
-/// What the clients and who disturbs them tell each other.
+/// The state shared by the clients and the disturber.
 #[derive(Default)]
 pub struct Shared {
     stop: AtomicBool,
@@ -37,7 +37,7 @@ pub struct Shared {
 }
 
 impl Crowd {
-    /// Begins, with so many connections, all open from the start.
+    /// Starts with `connections` connections, all open from the start.
     pub fn on(server: &Server, connections: usize, shared: &Arc<Shared>) -> Self {
         let open: Vec<_> = (0..connections).map(|_| server.connection()).collect();
         let client = |(n, connection)| {
@@ -62,7 +62,7 @@ impl Crowd {
         }
     }
 
-    /// Waits for so many answered calls more.
+    /// Waits for `calls` further replies.
     pub fn pass(&self, calls: usize) {
         let answered = || self.shared.answered.load(Ordering::SeqCst);
         let enough = answered() + calls;
@@ -96,7 +96,7 @@ impl Crowd {
     }
 }
 
-/// How a client sends and reads.
+/// The way a client sends and reads.
 #[derive(Clone, Copy)]
 enum Manner {
     Prompt,
@@ -181,7 +181,7 @@ impl Client {
         }
     }
 
-    /// So many replies, or fewer if the connection is lost; then there is a new one.
+    /// Reads `expected` replies, or fewer if the connection is lost; then opens a new one.
     fn read(&mut self, expected: usize) -> Vec<Value> {
         let mut replies = Vec::new();
         while replies.len() < expected {
@@ -200,7 +200,7 @@ impl Client {
 
     fn connect(&mut self) {
         wait_until("the server takes connections", || {
-            // A new connection may be killed while it says hello, or told that a script runs.
+            // A new connection may be killed during its HELLO, or get BUSY.
             self.address
                 .get_connection()
                 .map(|connection| self.connection = connection)

@@ -1,5 +1,5 @@
-//! An account of every token: what clients were told they took of each bucket, against what the
-//! server's buckets say is gone. Both must come to the same token.
+//! An account of every token: compares the tokens that clients received from each bucket with those
+//! missing in the server's buckets. Both must be equal.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -23,15 +23,15 @@ pub const BURST: i64 = 100_000_000;
 const NANOS: i128 = 1_000_000_000;
 const ONE_TOKEN: i128 = 1 << 24;
 
-/// Whose tokens they are: a set of buckets, between two times that everything was flushed.
+/// A set of buckets between two flushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Account {
     pub epoch: u64,
     pub side: u8,
 }
 
-/// A sign in a database that says whose buckets are in it. No two are the same, so what happens
-/// between two looks at the same sign happens under it.
+/// A marker in a database that identifies the owner of its buckets. All markers differ, so
+/// everything between two readings of the same marker happened under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sign {
     pub account: Account,
@@ -47,7 +47,7 @@ impl Sign {
         format!("{epoch}:{side}:{}", self.serial)
     }
 
-    /// What a look at the sign was answered; `None` if the look was refused.
+    /// Parses the reply to a reading of the marker; `None` if it was refused.
     pub fn read(reply: &Value) -> Option<Self> {
         let Value::BulkString(bytes) = reply else {
             assert_refused(reply);
@@ -65,7 +65,7 @@ impl Sign {
     }
 }
 
-/// That it is an answer that a disturbed server may give, and that means "not done".
+/// Checks that it is a reply of a disturbed server that means "not done".
 pub fn assert_refused(reply: &Value) {
     let code = match reply {
         Value::ServerError(error) => error.code(),
@@ -75,21 +75,21 @@ pub fn assert_refused(reply: &Value) {
     assert!(known, "a wrong reply: {reply:?}");
 }
 
-/// What clients know of one bucket.
+/// The clients' knowledge of one bucket.
 #[derive(Clone, Copy, Default)]
 struct Tally {
-    /// Tokens that they were told they had, less those they gave back.
+    /// Tokens received for certain, minus those refunded.
     sure: i64,
     /// Tokens that they may have had, without an answer.
     more: i64,
-    /// Tokens that they may have given back, without an answer.
+    /// Tokens that may have been refunded, without a reply.
     less: i64,
 }
 
 /// The limit of every window: never reached.
 pub const LIMIT: i64 = 100_000_000_000;
 
-/// A window's key, and how a call names it, by its number among all limits.
+/// Returns a window's key and its form in a call, by its number among all limits.
 pub fn window(n: usize) -> (String, &'static str) {
     let window = if n.is_multiple_of(2) {
         "30d"
@@ -99,19 +99,19 @@ pub fn window(n: usize) -> (String, &'static str) {
     (format!("window:{n}"), window)
 }
 
-/// What a client knows of every limit.
+/// A client's knowledge of every limit.
 #[derive(Default)]
 pub struct Book {
     tallies: HashMap<Account, [Tally; LIMITS]>,
 }
 
 impl Book {
-    /// Tokens that were taken, or given back if below zero.
+    /// Records tokens that were taken (negative: refunded).
     pub fn sure(&mut self, account: Account, bucket: usize, tokens: i64) {
         self.tallies.entry(account).or_default()[bucket].sure += tokens;
     }
 
-    /// Tokens that may have been taken, or given back, in one of these epochs.
+    /// Records tokens that may have been taken or refunded in one of these epochs.
     pub fn doubt(&mut self, epochs: &RangeInclusive<u64>, bucket: usize, tokens: i64) {
         for epoch in epochs.clone() {
             for side in [0, 1] {
@@ -136,7 +136,7 @@ impl Book {
     }
 }
 
-/// What is stored of a limit.
+/// The stored state of a limit.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
     /// Nanoseconds since 1970, and the level in units of 2^-24 tokens.
@@ -146,7 +146,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// As `GET` tells it.
+    /// Parses the reply of `GET`.
     pub fn read(reply: &Value) -> Self {
         let Value::BulkString(bytes) = reply else {
             panic!("no limit: {reply:?}");
@@ -165,18 +165,18 @@ impl Level {
 /// The limits of one account: buckets, then windows.
 pub type Levels = [Level; LIMITS];
 
-/// What the server's buckets say, account by account.
+/// The state of the server's buckets, account by account.
 #[derive(Default)]
 pub struct Ledger {
     opened: HashMap<Account, Levels>,
     closed: HashMap<Account, Levels>,
 }
 
-/// How an audit came out.
+/// The result of an audit.
 #[derive(Debug, Default)]
 pub struct Audit {
     pub limits: usize,
-    /// Of these, the ones of which no call is in doubt.
+    /// Those without a call in doubt.
     pub without_doubt: usize,
     pub tokens: i64,
     pub in_doubt: i64,
@@ -191,7 +191,7 @@ impl Ledger {
         self.closed.insert(account, levels);
     }
 
-    /// That every account comes to what the clients' book says.
+    /// Checks that every account matches the clients' book.
     pub fn audit(&self, book: &Book) -> Audit {
         let mut audit = Audit::default();
         assert_eq!(self.opened.len(), self.closed.len());

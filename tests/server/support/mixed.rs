@@ -16,7 +16,7 @@ pub type State = BTreeMap<String, (Vec<u8>, i64)>;
 pub struct Kind {
     pub key: &'static str,
     pub spec: &'static str,
-    /// What it says where it has enough: taken, limit, remaining after a call on a new key.
+    /// The first integers of a successful call on a new key: taken, limit, remaining.
     pub passes: [i64; 3],
     pub exhaust: &'static str,
     /// A limit that never passes.
@@ -58,7 +58,7 @@ pub fn all(c: &mut Connection, words: &str) -> Replies {
     c.ask(&format!("RL.ALL {words}"))
 }
 
-/// The words of a call on these limits.
+/// Returns the arguments of a call on these limits.
 pub fn words(limits: &[(&str, &str)]) -> String {
     let keys: Vec<_> = limits.iter().map(|(key, _)| *key).collect();
     let specs: Vec<_> = limits.iter().map(|(_, spec)| *spec).collect();

@@ -1,18 +1,18 @@
-//! What RL.ALL must come to, written from the contract. Shares no line with the module.
+//! A model of RL.ALL, written from the contract. It shares no code with the module.
 
 use crate::oracle::{self, After, MILLI};
 use crate::support::Reply;
 use crate::windows::{self, decide, Call, Named};
 
-/// What a limit of the call asks for.
+/// The request for one limit of the call.
 pub enum Spec {
     Bucket(oracle::Limit, u64, u64),
     Window(u64, Named, windows::Ask),
-    /// Slots, milliseconds, token, how many are to stay free, ONCE.
+    /// Slots, milliseconds, token, KEEP, ONCE.
     Lease(i64, i64, String, i64, bool),
 }
 
-/// What a key holds: a string, or tokens with their ends, soonest first; and its expiry.
+/// The content of a key: a string, or tokens with their ends, soonest first; and its expiry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Held {
     Text(Option<Vec<u8>>),
@@ -29,15 +29,15 @@ pub struct Part {
     pub after: Held,
 }
 
-/// What a call comes to for one limit at one instant.
+/// The result of a call for one limit at one time.
 #[derive(Debug)]
 struct Told {
     passes: bool,
-    /// Where the call is made, and where it is denied.
+    /// The reply if the call succeeds, and if it is denied.
     taken: Reply,
     looked: Reply,
     pub after: Held,
-    /// Whether it is a lease, and what speaks for a call that was made before.
+    /// For a lease, whether the call is a retry.
     made: Option<bool>,
 }
 
@@ -103,7 +103,7 @@ impl Part {
     }
 }
 
-/// Seven numbers are what a lease is.
+/// A lease has seven numbers.
 fn lease(
     slots: i64,
     ttl: i64,
@@ -155,7 +155,7 @@ fn lease(
     }
 }
 
-/// Without what has ended by then.
+/// Returns the content without leases that have ended by then.
 fn live(held: &Held, now: u64) -> Held {
     match held {
         Held::Set(members) => {
@@ -172,7 +172,7 @@ fn live(held: &Held, now: u64) -> Held {
     }
 }
 
-/// What is wrong with the reply and what was written, if the call came at this instant.
+/// Returns what is wrong with the reply and the written state, if the call came at this time.
 pub fn fault(
     parts: &[Part],
     (taken, wait_ms, each): &(i64, i64, Vec<Reply>),

@@ -1,5 +1,4 @@
-//! What the tests of a real server share: asking it, several servers that belong together, and
-//! clients that work in the background.
+//! Shared by the tests of a real server: commands, groups of servers, and background clients.
 
 pub mod admitted;
 pub mod aof;

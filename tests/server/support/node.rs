@@ -1,4 +1,4 @@
-//! What the tests of this crate ask of a server, beyond starting and killing it.
+//! Further functions of a server for these tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -11,7 +11,8 @@ use crate::support::texts;
 /// Every key of a server: its value, and when it expires (milliseconds since 1970, or -1).
 pub type Contents = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
-/// That two servers, or a server at two times, hold the same; and that it is not nothing.
+/// Checks that two servers, or one server at two times, hold the same contents, and that these are
+/// not empty.
 pub fn assert_equal(ours: &Contents, theirs: &Contents) {
     let differs = |key: &&Vec<u8>| ours.get(*key) != theirs.get(*key);
     let differing: BTreeSet<_> = ours.keys().chain(theirs.keys()).filter(differs).collect();
@@ -22,8 +23,8 @@ pub fn assert_equal(ours: &Contents, theirs: &Contents) {
     );
 }
 
-/// The server under test with all commands of the module, for a part in a larger whole: it syncs
-/// at once, adds nothing of its own to the stream of changes, and refuses no command of operators.
+/// Launches the server under test with all commands of the module, as part of a group: it syncs at
+/// once, adds nothing of its own to the replication stream, and refuses no administrative command.
 pub fn launch() -> Launch {
     let launch = Launch::default()
         .module_arguments(&["CL.THROTTLE"])
@@ -37,7 +38,7 @@ pub fn launch() -> Launch {
         .with(&["--enable-module-command", "yes"])
 }
 
-/// Whether the server is older than the options that guard some commands.
+/// Returns whether the server is older than the options that guard some commands.
 fn is_redis_6() -> bool {
     let about = Command::new(Launch::under_test()).arg("--version").output();
     let about = about.expect("the server runs").stdout;
@@ -55,7 +56,7 @@ impl Server {
         })
     }
 
-    /// A line of INFO that is a number.
+    /// Returns a numeric field of INFO.
     pub fn count(&self, field: &str) -> i64 {
         let [text] = self.info([field]);
         text.parse()
@@ -77,7 +78,7 @@ impl Server {
             .unwrap_or_else(|| panic!("{command}: {line}"))
     }
 
-    /// How far the stream of changes has come.
+    /// Returns the replication offset.
     pub fn offset(&self) -> i64 {
         self.count("master_repl_offset")
     }
@@ -86,13 +87,13 @@ impl Server {
         let () = self.call(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     }
 
-    /// Whether it has applied all that its master has.
+    /// Returns whether it has applied everything that its master has.
     pub fn is_in_step_with(&self, master: &Server) -> bool {
         let offset = master.offset().to_string();
         self.info(["master_link_status", "master_repl_offset"]) == ["up", &offset]
     }
 
-    /// All keys, which must hold strings, or sorted sets: of these the members, each with its score.
+    /// Returns all keys, which must hold strings or sorted sets (the members, each with its score).
     pub fn contents(&self) -> Contents {
         let keys: Vec<Vec<u8>> = self.ask("KEYS *");
         if keys.is_empty() {
@@ -123,8 +124,8 @@ impl Server {
     }
 
     fn expiries(&self, keys: &[Vec<u8>]) -> Vec<i64> {
-        // Redis 6.2 tells only the time that is left: exact where the clock shows the same
-        // millisecond before and after.
+        // Redis 6.2 reports only the time left: exact if the clock shows the same millisecond
+        // before and after.
         const LEFT: &str = "
             local function ms() local t = redis.call('TIME')
                 return t[1] * 1000 + math.floor(t[2] / 1000) end

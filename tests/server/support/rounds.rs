@@ -1,4 +1,4 @@
-//! What clients under pressure send together, and what they learn from the answers.
+//! The calls that clients under pressure send together, and the evaluation of the replies.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use crate::support::ledger::{assert_refused, window, Book, Sign};
 use crate::support::ledger::{BUCKETS, BURST, LIMIT, LIMITS, RATE};
 use crate::support::traffic::{command, Dice};
 
-/// Calls the commands in ARGV, each behind the number of its words, and tells under which sign.
+/// Calls the commands in ARGV, each after the number of its words, and returns the marker.
 const SCRIPT: &str = "
     local out = {redis.call('GET', KEYS[1])}
     local at = 1
@@ -28,7 +28,7 @@ pub struct Round {
 
 #[derive(Clone, Copy)]
 enum Form {
-    /// One by one, with a look at the sign before, between and behind.
+    /// One by one, with a reading of the marker before, between and after.
     Plain,
     Transaction,
     Script,
@@ -125,7 +125,7 @@ impl Round {
 /// A call, and what it does to the account.
 pub struct Call {
     words: Vec<String>,
-    /// By their numbers, windows behind buckets.
+    /// By their numbers, windows after buckets.
     limits: Vec<usize>,
     /// Tokens, at most; below zero if they go back.
     cost: i64,
@@ -238,7 +238,7 @@ impl Call {
         command(&self.words).get_packed_command()
     }
 
-    /// Books it: under the sign, or with a doubt if there is none; without a reply as all in doubt.
+    /// Books it: under the marker, as in doubt without one, and entirely in doubt without a reply.
     fn book(
         &self,
         reply: Option<&Value>,
@@ -268,7 +268,7 @@ impl Call {
         }
     }
 
-    /// Tokens taken, as the reply tells.
+    /// Returns the tokens taken according to the reply.
     fn tokens(&self, fields: &[Value]) -> i64 {
         let number = |at: usize| match fields.get(at) {
             Some(Value::Int(n)) => *n,

@@ -8,7 +8,7 @@ use redis::{Connection, RedisResult};
 
 use crate::common::{wait_until, Server};
 
-/// How many there are to take from.
+/// The number of keys.
 pub const KEYS: usize = 12;
 const CLIENTS: usize = 2;
 /// Calls that a client sends together.
@@ -17,26 +17,26 @@ const TOGETHER: usize = 8;
 const LIMIT: [&str; 2] = ["0.001", "1000000"];
 const BURST: i64 = 1_000_000;
 
-/// The clients, at work until they are told to stop or their server is gone.
+/// The clients, running until they are stopped or their server is gone.
 pub struct Takers {
     accounts: Arc<Accounts>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the clients know of each key.
+/// The clients' knowledge of each key.
 #[derive(Default)]
 struct Accounts {
     stop: AtomicBool,
-    /// Tokens that they were told they had.
+    /// Tokens received.
     taken: [AtomicI64; KEYS],
-    /// Tokens that they asked for and were told nothing about.
+    /// Tokens requested without a reply.
     unanswered: [AtomicI64; KEYS],
 }
 
 /// Tokens taken of each key.
 pub type Taken = [i64; KEYS];
 
-/// A key, in a cluster's slot that is the same for all.
+/// Returns a key; all share one cluster slot.
 pub fn key(n: usize) -> String {
     format!("{{account}}:{n}")
 }
@@ -73,12 +73,12 @@ impl Takers {
         Self { accounts, threads }
     }
 
-    /// What they were told so far that they had.
+    /// Returns the tokens received so far.
     pub fn taken(&self) -> Taken {
         read(&self.accounts.taken)
     }
 
-    /// Waits for so many tokens more.
+    /// Waits for `tokens` further tokens.
     pub fn pass(&self, tokens: i64) {
         let sum = || self.taken().iter().sum::<i64>();
         let enough = sum() + tokens;
@@ -130,7 +130,7 @@ impl Accounts {
     }
 }
 
-/// What the server says was taken.
+/// Returns the tokens taken according to the server.
 pub fn missing(server: &Server) -> Taken {
     let mut connection = server.connection();
     std::array::from_fn(|n| {
@@ -141,7 +141,7 @@ pub fn missing(server: &Server) -> Taken {
     })
 }
 
-/// That the server holds an account between the least and the most.
+/// Checks that the server's account is between `least` and `most`.
 pub fn assert_between(server: &Server, least: &Taken, most: &Taken) {
     for (n, missing) in missing(server).iter().enumerate() {
         let range = least[n]..=most[n];

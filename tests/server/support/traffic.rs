@@ -12,7 +12,7 @@ use crate::common::{wait_until, Server};
 
 const KEYS: u64 = 120;
 
-/// Numbers that look random, the same for the same seed.
+/// Pseudo-random numbers, equal for equal seeds.
 pub struct Dice(u64);
 
 impl Dice {
@@ -20,7 +20,7 @@ impl Dice {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// One of the numbers.
+    /// Returns a number in `range`.
     pub fn roll(&mut self, range: Range<u64>) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -44,7 +44,7 @@ impl Dice {
         self.roll(1..12).to_string()
     }
 
-    /// One call of one of the commands, as words.
+    /// Returns one random call, as words.
     pub fn call(&mut self) -> Vec<String> {
         match self.roll(0..100) {
             0..8 => self.on_bucket("RL.PEEK"),
@@ -97,7 +97,7 @@ impl Dice {
         text.split(' ').map(str::to_owned).collect()
     }
 
-    /// A bucket, a window of each kind and a lease.
+    /// Returns a call on a bucket, a window of each kind and a lease.
     fn all(&mut self) -> Vec<String> {
         let (bucket, rate, burst) = (self.key(), self.rate(), self.burst());
         let window = self.roll(0..KEYS / 4);
@@ -112,7 +112,7 @@ impl Dice {
         text.split(' ').map(str::to_owned).collect()
     }
 
-    /// Of lengths that convert each other, and ends that do not.
+    /// Returns a call on a window, with lengths that convert each other, and ends that do not.
     fn on_window(&mut self) -> Vec<String> {
         let windows = match self.roll(0..2) {
             0 => ["40d", "UNTIL 2000000000000", "9weeks"],
@@ -159,7 +159,7 @@ impl Dice {
         words.map(str::to_owned).to_vec()
     }
 
-    /// A few calls, sent together: one after the other, as a transaction, or as a script.
+    /// Sends a few calls together: as a pipeline, a transaction or a script.
     pub fn send(&mut self, connection: &mut Connection) -> RedisResult<usize> {
         let calls: Vec<_> = (0..self.roll(1..9)).map(|_| self.call()).collect();
         match self.roll(0..6) {
@@ -196,14 +196,14 @@ fn script(calls: &[Vec<String>]) -> Cmd {
     eval
 }
 
-/// The words as a command.
+/// Returns the words as a command.
 pub fn command(words: &[String]) -> Cmd {
     let mut command = Cmd::new();
     command.arg(words);
     command
 }
 
-/// Makes so many random calls.
+/// Makes `calls` random calls.
 pub fn run(node: &Server, dice: &mut Dice, calls: usize) {
     let mut connection = node.connection();
     let mut done = 0;
@@ -212,7 +212,7 @@ pub fn run(node: &Server, dice: &mut Dice, calls: usize) {
     }
 }
 
-/// Random calls in the background, until told to stop or until the server is gone.
+/// Random calls in the background, until stopped or until the server is gone.
 pub struct Traffic {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -250,7 +250,7 @@ impl Traffic {
         self.shared.done.load(Ordering::Relaxed)
     }
 
-    /// Waits for so many calls more.
+    /// Waits for `calls` further calls.
     pub fn pass(&self, calls: usize) {
         let enough = self.done() + calls;
         wait_until("calls are made", || {

@@ -7,12 +7,12 @@ use redis::Connection;
 use super::{expires_at, now, Ask as _, Reply, HOUR_MS};
 use crate::windows::{decide, After, Ask, Call, Mode, Named, Stored};
 
-/// A fixed window's string.
+/// Returns the string of a fixed window.
 pub fn fixed(start: i64, end: i64, used: u64) -> Vec<u8> {
     Stored::Fixed { start, end, used }.bytes()
 }
 
-/// The string of a sliding window, all of it used in the sub-window of an instant.
+/// Returns the string of a sliding window with all usage in the sub-window of `instant`.
 pub fn sliding(length: i64, instant: i64, used: u64) -> Vec<u8> {
     let newest = 16 * instant / length;
     Stored::Sliding {
@@ -23,18 +23,18 @@ pub fn sliding(length: i64, instant: i64, used: u64) -> Vec<u8> {
     .bytes()
 }
 
-/// What a key holds, which must be a window.
+/// Returns the window that a key must hold.
 pub fn stored(c: &mut Connection, key: &str) -> Stored {
     let bytes: Vec<u8> = c.call(&["GET", key]);
     Stored::read(&bytes).unwrap_or_else(|| panic!("{key} holds no window: {bytes:?}"))
 }
 
-/// How much is used of the window that a key holds.
+/// Returns the usage of the window that a key holds.
 pub fn used(c: &mut Connection, key: &str) -> i64 {
     used_of(&stored(c, key))
 }
 
-/// How much is used of a window.
+/// Returns the usage of a window.
 pub fn used_of(window: &Stored) -> i64 {
     match window {
         Stored::Fixed { used, .. } => (*used).try_into().expect("a number of tokens"),
@@ -57,12 +57,12 @@ pub fn put(c: &mut Connection, key: &str, value: &[u8], expires_at: i64) {
     c.call::<()>(&words);
 }
 
-/// A take of so many, as the oracle understands it.
+/// Returns a take for the oracle.
 pub fn take(cost: u64, keep: u64, mode: Mode) -> Call {
     Call::Take(Ask { cost, keep, mode })
 }
 
-/// A look of so many, as the oracle understands it.
+/// Returns a peek for the oracle.
 pub fn look(cost: u64) -> Call {
     let (keep, mode) = (0, Mode::Whole);
     Call::Look(Ask { cost, keep, mode })
@@ -96,7 +96,7 @@ pub fn held_to_oracle(c: &mut Connection, words: &str, named: Named, asked: Call
     reply
 }
 
-/// That a window told to end in so many milliseconds ends so much after one of these times.
+/// Checks that a window with this `reset_ms` ends `length` after one of these times.
 pub fn assert_ends(reset_ms: i64, asked: RangeInclusive<i64>, length: i64) {
     let told = asked.start() + reset_ms..=asked.end() + reset_ms;
     let ends = asked.start() + length..=asked.end() + length;
@@ -106,7 +106,8 @@ pub fn assert_ends(reset_ms: i64, asked: RangeInclusive<i64>, length: i64) {
     );
 }
 
-/// An hour of which five are used, sliding or not, as a key `k` that expires when it should.
+/// Stores an hour's window with a usage of five, sliding or not, in the key `k` with the right
+/// expiry.
 pub fn put_five_used(c: &mut Connection, is_sliding: &str) {
     let now = now_ms();
     let value = match is_sliding {
