@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use redis_rl_limits::hash::mix;
 use redis_rl_limits::sketch::top::{Top, MAX_KEYS};
 
-/// Keys of which a few are frequent: small numbers, and one of two long keys that differ at the end.
+/// Generates keys, a few of them frequent: small numbers, and one of two long keys that differ at
+/// the end.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => (0..4u8).prop_map(|n| vec![n]),
@@ -69,7 +70,7 @@ fn sketch_lists_the_heaviest_of_a_thousand_first() {
     assert_eq!(first, [b"heavier".as_slice(), b"heavy"]);
 }
 
-/// Of each key how often it was denied.
+/// Returns the denials of each key.
 fn counts(top: &Top) -> Vec<u64> {
     top.entries().map(|entry| entry.denials).collect()
 }

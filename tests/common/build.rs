@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The release build of the module, or the file that `REDIS_RL_MODULE` names, of any age; a relative
-/// path is the repository's.
+/// Returns the release build of the module, or the file named by `REDIS_RL_MODULE`, of any version;
+/// a relative path is the repository's.
 ///
 /// # Panics
-/// The build is not there, or older than the source: the tests would speak of something else.
+/// The build is missing, or older than the source.
 pub fn module() -> PathBuf {
     let root = root();
     if let Some(file) = std::env::var_os("REDIS_RL_MODULE") {
@@ -25,8 +25,8 @@ pub fn module() -> PathBuf {
     without_spaces(library)
 }
 
-/// The library under a path without spaces: servers write its path into their configuration without
-/// quotes.
+/// Returns the library under a path without spaces: servers write its path into their configuration
+/// without quotes.
 fn without_spaces(library: PathBuf) -> PathBuf {
     if !library.to_string_lossy().contains(' ') {
         return library;
@@ -39,7 +39,7 @@ fn without_spaces(library: PathBuf) -> PathBuf {
     link
 }
 
-/// The repository, whose tests lie in more than one package.
+/// Returns the repository's folder; its tests are in more than one package.
 ///
 /// # Panics
 /// No folder above this package holds a Cargo.lock.
@@ -49,8 +49,8 @@ pub fn root() -> &'static Path {
     root.expect("a folder with a Cargo.lock")
 }
 
-/// When the file, or the newest file below the folder, was changed. A page beside the code changes
-/// no library.
+/// Returns the modification time of the file, or of the newest file below the folder. Pages (README
+/// files) do not affect the library.
 fn newest(path: &Path) -> SystemTime {
     if let Ok(entries) = fs::read_dir(path) {
         let times = entries.map(|entry| newest(&entry.expect("a folder that can be read").path()));

@@ -9,14 +9,14 @@ pub const HANGS: &str = "libfaketime: Cannot recover";
 
 const FILE: &str = "clock";
 
-/// How often a server looks whether its clock was moved.
+/// The interval at which a server checks its moved clock.
 #[derive(Clone, Copy)]
 pub enum Looks {
     EachTime,
     OnceASecond,
 }
 
-/// What makes a server in this folder run by its own clock.
+/// Returns the environment in which a server in this folder runs with its own clock.
 pub fn environment(dir: &Path, looks: Looks) -> [(&'static str, OsString); 4] {
     let cache = match looks {
         Looks::EachTime => ("FAKETIME_NO_CACHE", "1".into()),
@@ -30,7 +30,7 @@ pub fn environment(dir: &Path, looks: Looks) -> [(&'static str, OsString); 4] {
     ]
 }
 
-/// Moves the clock of the server in this folder to so many seconds from now.
+/// Sets the clock of the server in this folder to `seconds` from now.
 pub fn set(dir: &Path, seconds: i64) {
     // Renamed into place, since the server may read it at any moment.
     let new = dir.join("clock.new");

@@ -1,4 +1,4 @@
-//! How a server is started.
+//! Starts servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::clock::{self, Looks};
 use super::server::{LOG, PRINTED};
 use super::{module, port, root, Server};
 
-/// How to start a server. The default is the server under test with the module and no
+/// The parameters of a server's start. The default is the server under test with the module and no
 /// persistence.
 #[derive(Clone)]
 pub struct Launch {
@@ -36,7 +36,7 @@ impl Default for Launch {
 }
 
 impl Launch {
-    /// The server under test; a relative path is the repository's.
+    /// Returns the server under test; a relative path is the repository's.
     pub fn under_test() -> PathBuf {
         let named = std::env::var_os("REDIS_RL_SERVER");
         let named = PathBuf::from(named.unwrap_or_else(|| "redis-server".into()));
@@ -46,38 +46,38 @@ impl Launch {
         }
     }
 
-    /// More arguments for the server.
+    /// Adds arguments for the server.
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments
             .extend(arguments.iter().map(ToString::to_string));
         self
     }
 
-    /// Another server than the one under test.
+    /// Uses another server than the one under test.
     pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
         self.binary = path.into();
         self
     }
 
-    /// A configuration file, which the server may rewrite.
+    /// Uses a configuration file, which the server may rewrite.
     pub fn configuration(mut self, file: &Path) -> Self {
         self.configuration = Some(file.to_owned());
         self
     }
 
-    /// Another library than the one under test.
+    /// Uses another library than the one under test.
     pub fn module(mut self, library: impl Into<PathBuf>) -> Self {
         self.module = Some(library.into());
         self
     }
 
-    /// No module at all.
+    /// Starts without the module.
     pub fn without_module(mut self) -> Self {
         self.module = None;
         self
     }
 
-    /// As a Sentinel with this configuration, of which it keeps a file.
+    /// Starts as a Sentinel with this configuration, stored in a file.
     pub fn sentinel(configuration: &str) -> Self {
         let mut launch = Self::default().without_module();
         launch.sentinel_file = Some(configuration.into());
@@ -90,13 +90,13 @@ impl Launch {
         self
     }
 
-    /// A clock that [`Server::set_clock`] moves. Not every server starts under libfaketime.
+    /// Adds a clock that [`Server::set_clock`] moves. Not every server starts under libfaketime.
     pub fn with_clock(mut self) -> Self {
         self.looks_at_clock = Some(Looks::EachTime);
         self
     }
 
-    /// The same, in a server that need not open the clock's file for every look at the time.
+    /// Does the same for a server that reads the clock's file only once a second.
     pub fn with_clock_seen_once_a_second(mut self) -> Self {
         self.looks_at_clock = Some(Looks::OnceASecond);
         self
@@ -115,14 +115,14 @@ impl Launch {
     pub fn try_start(self) -> Result<Server, String> {
         loop {
             let started = Server::new(self.clone(), port::free());
-            // Between the look for a free port and the start somebody else may take it.
+            // Another process may take the port between the search for a free one and the start.
             if !matches!(&started, Err(log) if log.contains("Address already in use")) {
                 return started;
             }
         }
     }
 
-    /// The process that a server in this folder is.
+    /// Returns the command of a server in this folder.
     pub fn command(&self, port: u16, dir: &Path) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(dir);
@@ -141,7 +141,7 @@ impl Launch {
         if let Some(looks) = self.looks_at_clock {
             command.envs(clock::environment(dir, looks));
         }
-        // What a server prints beside its log would only stand between the tests' lines.
+        // Its output outside its log would only appear between the tests' lines.
         let printed = fs::File::create(dir.join(PRINTED)).expect("a file for what it prints");
         command
             .stdin(Stdio::null())

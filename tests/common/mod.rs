@@ -19,7 +19,7 @@ pub use server::Server;
 /// More than any condition takes on a busy machine, and less than a person would wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port on which nobody listens at this moment, and which no other test is told.
+/// Returns a port on which nobody listens at the moment, and which no other test receives.
 pub fn free_port() -> u16 {
     port::free()
 }
@@ -27,15 +27,15 @@ pub fn free_port() -> u16 {
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// It does not hold within a minute.
+/// The condition does not hold within a minute.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
 }
 
-/// Waits until `look` finds something. The only place where a test sleeps.
+/// Waits until `look` returns something. The only place where a test sleeps.
 ///
 /// # Panics
-/// It finds nothing within a minute.
+/// It returns nothing within a minute.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

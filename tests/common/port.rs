@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 10_000;
 const COUNT: u32 = 10_000;
 
-/// A port on which nobody listens at this moment. Somebody may before the caller does.
+/// Returns a port on which nobody listens at the moment. Another process may take it before the
+/// caller does.
 pub fn free() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Processes that run at the same time begin at different places.

@@ -22,12 +22,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with the module.
+    /// Starts a server with the module.
     pub fn start() -> Self {
         Launch::default().start()
     }
 
-    /// A server with the module and more arguments.
+    /// Starts a server with the module and more arguments.
     pub fn with(arguments: &[&str]) -> Self {
         Launch::default().with(arguments).start()
     }
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// Whether it is this process that answers on the port, and its data is loaded.
+    /// Returns whether this process answers on the port with its data loaded.
     fn answers(&self) -> bool {
         let info = self.client().get_connection().and_then(|mut connection| {
             let _: () = redis::cmd("PING").query(&mut connection)?;
@@ -95,26 +95,26 @@ impl Server {
         &self.dir
     }
 
-    /// What it logged so far, and what it or the loader printed.
+    /// Returns its log so far, and the output of the server or the loader.
     pub fn log(&self) -> String {
         let read = |name| fs::read(self.dir.join(name)).unwrap_or_default();
         let log = [read(LOG), read(PRINTED)].concat();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// A client for it.
+    /// Returns a client for it.
     pub fn client(&self) -> redis::Client {
         redis::Client::open(self.url()).expect("an address")
     }
 
-    /// A new connection. With no limit to the time of a reply: under one, Linux ends a wait early
-    /// (EINTR) when another thread's child happens to end.
+    /// Opens a connection, without a reply timeout: with one, Linux ends a wait early (EINTR) when
+    /// another thread's child process ends.
     pub fn connection(&self) -> redis::Connection {
         let connection = self.client().get_connection();
         connection.expect("the server takes connections")
     }
 
-    /// Whether the process still runs.
+    /// Returns whether the process is still running.
     pub fn alive(&mut self) -> bool {
         matches!(self.process.try_wait(), Ok(None))
     }
@@ -147,14 +147,14 @@ impl Server {
         self.restart();
     }
 
-    /// Moves its clock to so many seconds from now; it runs on from there.
+    /// Sets its clock to `seconds` from now; it runs on from there.
     pub fn set_clock(&self, seconds: i64) {
         assert!(
             self.launch.looks_at_clock.is_some(),
             "started without a clock of its own"
         );
         clock::set(&self.dir, seconds);
-        // A server may look at the file a moment later.
+        // A server may read the file a moment later.
         let mut connection = self.connection();
         wait_until("the server's clock is moved", || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);

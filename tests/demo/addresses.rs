@@ -99,7 +99,7 @@ fn redis_url_is_read_from_the_environment() {
     let id = demo.process.0.id();
     let seen = std::fs::read_to_string(format!("/proc/{id}/cmdline")).expect("arguments");
     assert!(!seen.contains("s3cret"), "{seen}");
-    // What is typed counts before it, and an empty one is none.
+    // Options take precedence, and an empty variable counts as unset.
     let other = Server::start();
     let typed = format!("--redis {} {ONE_A_DAY}", other.url());
     wait_for_refusal(&Demo::start_in(&typed, &[("REDIS_URL", &url)]), "");
@@ -149,7 +149,7 @@ fn requests_are_limited_through_a_cluster_failover() {
 }
 
 const PATIENT: &str = "--timeout 5000 --fail closed";
-/// With `--fail closed` it is Redis that refuses, and not this process in its place.
+/// With `--fail closed` Redis denies, not the fallback in this process.
 const ONE_A_DAY: &str = "--timeout 5000 --rate 1/d --burst 1 --fail closed";
 
 fn wait_for_refusal(demo: &Demo, headers: &str) {
@@ -168,7 +168,7 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
 }
 
-/// A file with a certificate for 127.0.0.1 that nobody has signed, and its key.
+/// Returns a file with a self-signed certificate for 127.0.0.1 and its key.
 fn certificate(folder: &Folder) -> String {
     let file = folder.file("pair.pem");
     let request = "req -x509 -nodes -days 2 -subj /CN=test -newkey ec \
@@ -188,7 +188,7 @@ fn host(server: &Server) -> String {
     format!("127.0.0.1:{}", server.port())
 }
 
-/// Three masters, then a replica of each.
+/// Starts three masters, then a replica of each.
 fn cluster() -> Vec<Server> {
     // A busy machine's node is not to be taken for one that is gone.
     let patient = [
@@ -231,7 +231,7 @@ impl Sentinel {
         Self::with(master, folder, "")
     }
 
-    /// With more settings.
+    /// Starts it with more settings.
     fn with(master: &Server, folder: &Folder, more: &str) -> Self {
         let port = free_port();
         let file = folder.file(&format!("{port}.conf"));
@@ -259,12 +259,12 @@ impl Sentinel {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What it knows; nothing before it answers.
+    /// Returns its information; empty until it answers.
     fn info(&self) -> String {
         self.ask(&["INFO"]).unwrap_or_default()
     }
 
-    /// From now on it gives the master up soon; before, it may just be a busy machine's.
+    /// Makes it declare the master down soon; before, it might only be on a busy machine.
     fn lose_patience(&self) {
         let soon = [
             "SENTINEL",

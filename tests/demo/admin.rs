@@ -1,4 +1,4 @@
-//! What operators see, and who may see it.
+//! The operators' pages and their access control.
 
 use std::collections::HashSet;
 use std::fs;
@@ -39,7 +39,7 @@ fn metrics_count_requests_and_promtool_accepts_them() {
         "rl_top_denials{rank=\"1\"} 2",
         "rl_top_denials{rank=\"2\"} 1",
     ];
-    // What Redis does not tell in time is left out.
+    // Values that Redis does not return in time are omitted.
     let text = until("everything is told", || {
         let text = demo.metrics();
         let told = |line: &&str| text.lines().any(|l| l == *line);
@@ -93,7 +93,7 @@ fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
             rules.iter().all(|rule| rule["health"] != "err"),
             "{rules:?}"
         );
-        // With `bool` a comparison tells 0 where it does not hold, instead of nothing.
+        // With `bool` a comparison returns 0 instead of nothing if it does not hold.
         let conditions = rules.iter().map(|rule| {
             let query = rule["query"].as_str().expect("a query");
             query
@@ -101,7 +101,7 @@ fn a_real_prometheus_gets_data_for_every_panel_and_alert() {
                 .replace(" == ", " == bool ")
         });
         let queries: Vec<_> = panels.into_iter().chain(conditions).collect();
-        // By itself, since `or vector(0)` has a result whether or not there is such a metric.
+        // Tested alone, because `or vector(0)` has a result whether or not the metric exists.
         for metric in queries.iter().flat_map(|query| metrics_in(query)) {
             prometheus.wait_for_data(metric);
         }
@@ -155,7 +155,7 @@ fn only_a_limit_of_the_limiter_can_be_reset() {
     }
     assert_eq!(post("look", "nonsense"), 404);
     assert_eq!(keys(&redis), ["precious", "rate:limiter:key:eve"]);
-    // What has the prefix but is no limit is left alone.
+    // A key with the prefix that is not a limit is left unchanged.
     call::<()>(&redis, &["SET", "rate:limiter:key:ann", "data"]);
     call::<()>(&redis, &["RPUSH", "rate:limiter:key:bob", "data"]);
     for caller in ["ann", "bob"] {
@@ -178,7 +178,8 @@ fn only_a_limit_of_the_limiter_can_be_reset() {
     assert_eq!(ask(&demo, "eve"), 200);
 }
 
-/// No Grafana is to be had for tests; this is what it would show wrongly, or not at all.
+/// No Grafana is available for tests; these are the mistakes that it would display wrongly, or not
+/// at all.
 #[test]
 fn each_panel_describes_itself_is_by_store_and_overlaps_no_other() {
     let dashboard = fs::read_to_string(grafana("dashboard.json")).expect("a dashboard");
@@ -257,7 +258,7 @@ fn grafana(name: &str) -> String {
     folder.join(name).to_str().expect("a plain path").to_owned()
 }
 
-/// Every query of the dashboard, as Grafana would send it.
+/// Returns every query of the dashboard, as Grafana would send it.
 fn panel_queries() -> Vec<String> {
     let dashboard = fs::read_to_string(grafana("dashboard.json")).expect("a dashboard");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
@@ -286,7 +287,7 @@ impl Drop for Traffic<'_> {
     }
 }
 
-/// The names of the metrics that a query reads.
+/// Returns the names of the metrics in a query.
 fn metrics_in(query: &str) -> impl Iterator<Item = &str> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     // The demo reports its own connection, `demo_redis_up`.

@@ -1,4 +1,4 @@
-//! Who may see the operators' pages, and from which page something may be asked.
+//! Access to the operators' pages, and the origins from which requests are accepted.
 
 use crate::common::Server;
 use crate::driver::{command, exchange, keys, refusal, send, send_as, Demo, Response};
@@ -14,7 +14,7 @@ fn operators_pages_require_a_local_address_or_a_token() {
     let redis = Server::start();
     let open = Demo::with(&redis, "");
     assert_eq!(page(&open, "/dashboard", "").status(), 200);
-    // A browser that was told that this name is this machine still says the name.
+    // A browser whose DNS maps this name to this machine still sends the name.
     let lured = send_as("evil.example", open.admin, "GET /dashboard", b"");
     assert_eq!(lured.status(), 403);
     assert_eq!(
@@ -59,14 +59,14 @@ fn operators_pages_require_a_local_address_or_a_token() {
     assert!(said.contains("--admin-token"), "{said}");
 }
 
-/// With a bucket that is empty, whose key is among those denied most.
+/// Starts a demo with an empty bucket whose key is among the top denied ones.
 fn demo_with_a_victim(redis: &Server, flags: &str) -> Demo {
     let demo = Demo::with(redis, &format!("--rate 1/d --burst 1 {flags}"));
     demo.wait_for(429);
     demo
 }
 
-/// The status of an attempt to reset the victim.
+/// Returns the status of an attempt to reset the victim.
 fn reset(demo: &Demo, headers: &str) -> u16 {
     let key = "rate:limiter:test-client";
     let request = format!(

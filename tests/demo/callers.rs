@@ -1,9 +1,9 @@
-//! By what name callers are known.
+//! The identification of callers.
 
 use crate::common::Server;
 use crate::driver::{keys, Demo};
 
-/// The names under which requests with these headers are charged.
+/// Returns the names under which requests with these headers are charged.
 fn names(demo: &Demo, redis: &Server, headers: &[&str]) -> Vec<String> {
     let name = |header: &&str| {
         let before = keys(redis);
@@ -183,7 +183,7 @@ fn proxy_header_is_configurable() {
         "Forwarded: for=192.0.2.60;proto=http;by=203.0.113.43",
         "Forwarded: For=\"[2001:db8:cafe::17]:4711\"",
         "Forwarded: for=192.0.2.43:_port, for=\"10.1.2.3:80\"",
-        // What a caller leaves open hides nothing of what the proxy appended.
+        // An unterminated quote of a caller hides nothing that the proxy appended.
         "Forwarded: for=\"a, for=192.0.2.61",
         "Forwarded: for=1.1.1.1\r\nForwarded: proto=\"a;b,c\"; for=192.0.2.62",
         "Forwarded: for=192.0.2.63,",

@@ -1,4 +1,4 @@
-//! The live page in a real Chromium: `dashboard.mjs` looks and clicks, this causes the faults.
+//! The live page in a real Chromium: `dashboard.mjs` reads and clicks, this test causes the faults.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -87,7 +87,7 @@ fn browser(port: u16, admin: u16) -> Running {
     Running(node.spawn().expect("node: run scripts/setup.sh browser"))
 }
 
-/// A script that opens these two ports in a browser.
+/// Returns a script that opens these two ports in a browser.
 fn script(name: &str, port: u16, admin: u16) -> Command {
     let root = root();
     let mut node = Command::new("node");

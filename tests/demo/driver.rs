@@ -48,13 +48,13 @@ impl Drop for Folder {
 pub struct Demo {
     pub process: Running,
     pub port: u16,
-    /// Where the pages for operators are.
+    /// The port of the operators' pages.
     pub admin: u16,
     log: Arc<Mutex<String>>,
 }
 
 impl Demo {
-    /// With flags as one would type them.
+    /// Starts the demo with flags separated by spaces.
     pub fn start(flags: &str) -> Self {
         Self::start_in(flags, &[])
     }
@@ -63,7 +63,7 @@ impl Demo {
         Self::run(&flags.split_whitespace().collect::<Vec<_>>(), environment)
     }
 
-    /// With flags of which some have spaces.
+    /// Starts the demo with flags that may contain spaces.
     pub fn run(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut process = command(flags)
             .envs(environment.iter().copied())
@@ -89,13 +89,13 @@ impl Demo {
         demo
     }
 
-    /// With a time-out that only a server which is down exceeds, so that a busy machine does not
+    /// Starts it with a timeout that only a dead server exceeds, so that a busy machine does not
     /// let requests through.
     pub fn with(redis: &Server, flags: &str) -> Self {
         Self::start(&format!("--redis {} --timeout 5000 {flags}", redis.url()))
     }
 
-    /// The same with flags of which some have spaces; it is connected when this returns.
+    /// Does the same with flags that may contain spaces; it is connected when this returns.
     pub fn connected(redis: &Server, flags: &[&str]) -> Self {
         let url = redis.url();
         let mut all = vec!["--redis", &url];
@@ -108,14 +108,14 @@ impl Demo {
         demo
     }
 
-    /// What `/metrics` says.
+    /// Returns the text of `/metrics`.
     pub fn metrics(&self) -> String {
         let response = send(self.admin, "GET /metrics", b"");
         assert_eq!(response.status(), 200);
         response.body().to_owned()
     }
 
-    /// The status of a page for operators.
+    /// Returns the status of an operators' page.
     pub fn page(&self, path: &str) -> u16 {
         send(self.admin, &format!("GET {path}"), b"").status()
     }
@@ -158,22 +158,22 @@ impl Demo {
     }
 }
 
-/// Sends a request such as `GET /`; the answer, or a panic where there is none in time.
+/// Sends a request such as `GET /` and returns the response; panics if there is none in time.
 pub fn send(port: u16, what: &str, headers: &[u8]) -> Response {
     send_as("localhost", port, what, headers)
 }
 
-/// The same to a server that is thought to be called `host`.
+/// Does the same with `host` as the server's name.
 pub fn send_as(host: &str, port: u16, what: &str, headers: &[u8]) -> Response {
     // HTTP/1.0, so that the answer ends where the connection does.
     let start = format!("{what} HTTP/1.0\r\nHost: {host}\r\n");
     exchange(port, &[start.as_bytes(), headers, b"\r\n"].concat())
 }
 
-/// A connection on which an answer that does not come is a panic.
+/// Opens a connection that panics if a response does not come.
 pub fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
-    // Far beyond what any answer takes: this tells a hang.
+    // Longer than any response takes, to detect a hang.
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a time limit");
@@ -191,7 +191,7 @@ pub fn exchange(port: u16, request: &[u8]) -> Response {
     Response(response)
 }
 
-/// What a server answers to a command.
+/// Returns a server's reply to a command.
 pub fn call<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
     let (name, arguments) = words.split_first().expect("a command");
     let mut command = redis::cmd(name);
@@ -199,14 +199,14 @@ pub fn call<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
     command.query(&mut server.connection()).expect("no error")
 }
 
-/// The keys of a server, in order.
+/// Returns the keys of a server, sorted.
 pub fn keys(server: &Server) -> Vec<String> {
     let mut keys: Vec<String> = call(server, &["KEYS", "*"]);
     keys.sort();
     keys
 }
 
-/// A server's process.
+/// Returns the process id of a server.
 pub fn pid(server: &Server) -> u32 {
     let info: String = call(server, &["INFO", "server"]);
     let line = info
@@ -223,7 +223,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("kill runs").success());
 }
 
-/// A counter of `INFO rl`.
+/// Returns a counter of `INFO rl`.
 pub fn counted(server: &Server, field: &str) -> u64 {
     let info: String = call(server, &["INFO", "rl"]);
     let mut lines = info.lines().filter_map(|line| line.split_once(':'));
@@ -231,7 +231,7 @@ pub fn counted(server: &Server, field: &str) -> u64 {
     found.and_then(|n| n.parse().ok()).expect("a number")
 }
 
-/// The demo's process, not started yet.
+/// Returns the demo's command, not started yet.
 pub fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
     // Whoever runs the tests may have set it for themselves.
@@ -245,12 +245,12 @@ pub fn command(flags: &[&str]) -> Command {
     command
 }
 
-/// What the demo says as it refuses to run so.
+/// Returns the demo's error when it refuses these flags.
 pub fn refusal(flags: &[&str]) -> String {
     refusal_of(&mut command(flags), flags)
 }
 
-/// The same of a command that is made already.
+/// Does the same with a given command.
 pub fn refusal_of(command: &mut Command, flags: &[&str]) -> String {
     let process = command.stderr(Stdio::piped()).spawn();
     let mut process = Running(process.expect("the demo starts"));

@@ -48,7 +48,7 @@ fn requests_do_not_wait_for_a_redis_that_never_existed() {
     });
 }
 
-/// Whether it hangs or is gone, this process lets no more through than Redis would have.
+/// Whether Redis hangs or is gone, this process admits no more than Redis would have.
 #[test]
 fn fallback_applies_the_same_limits_in_the_process() {
     for limit in [
@@ -78,7 +78,7 @@ fn fallback_applies_the_same_limits_in_the_process() {
         );
         signal(process, "CONT");
         wait_until("Redis is asked", || demo.page("/readyz") == 200);
-        // What was served is charged, late as it is; what was refused is not.
+        // Served requests are charged, even late; refused ones are not.
         wait_until("the late takes are settled", || demo.get().status() == 429);
     }
 }

@@ -3,7 +3,7 @@
 use crate::common::Server;
 use crate::driver::{call, command, Demo, Response};
 
-/// A demo whose first request will find Redis.
+/// Starts a demo whose first request will reach Redis.
 fn demo(redis: &Server, flags: &str) -> Demo {
     let demo = Demo::with(redis, flags);
     demo.wait_for_log("Connected");
@@ -87,7 +87,7 @@ fn each_limit_has_a_t_that_is_no_later_than_retry_after() {
     // Retry-After must not be earlier than any t, so the later one is left out.
     assert_eq!(state(&refused), "\"1/m:1\";r=0;t=60, \"3/d:9\";r=8");
     assert_eq!(retry_after(&refused), Some(60));
-    // Of what is all there no more will come.
+    // An unused limit has no time of more quota.
     call::<()>(&redis, &["DEL", "{rate:limiter:test-client}:3/d:9"]);
     assert_eq!(state(&demo.get()), "\"1/m:1\";r=0;t=60, \"3/d:9\";r=9");
 }

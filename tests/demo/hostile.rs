@@ -17,7 +17,7 @@ fn connect(demo: &Demo) -> TcpStream {
     stream
 }
 
-/// What comes back until the connection ends, in whichever way.
+/// Returns everything received until the connection ends, in any way.
 fn rest(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let end = stream.read_to_end(&mut bytes);
@@ -120,7 +120,7 @@ fn ten_thousand_callers_have_separate_buckets() {
     assert_eq!(demo.get_with(b"X-Api-Key: 2-1234\r\n").status(), 429);
 }
 
-/// A port where every command gets the same bytes for an answer, whatever it asks.
+/// Opens a port where every command gets the same bytes as a reply.
 fn parrot(words: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();

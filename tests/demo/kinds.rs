@@ -1,11 +1,11 @@
-//! Every kind of limit, alone and mixed, and what callers and operators are told of each.
+//! Every kind of limit, alone and mixed, and the information about each for callers and operators.
 
 use std::time::{Duration, Instant};
 
 use crate::common::{wait_until, Server};
 use crate::driver::{call, keys, refusal, Demo, Response};
 
-/// The part of a field that is about this limit.
+/// Returns the part of a field about this limit.
 fn part<'a>(response: &'a Response, field: &str, limit: &str) -> &'a str {
     let mut parts = response.header(field).expect("the field").split(", ");
     let start = format!("\"{limit}\";");
@@ -13,7 +13,7 @@ fn part<'a>(response: &'a Response, field: &str, limit: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("{}", response.0))
 }
 
-/// The value of `t`.
+/// Returns the value of `t`.
 fn t(response: &Response, limit: &str) -> i64 {
     let (_, t) = part(response, "ratelimit", limit)
         .split_once(";t=")
@@ -26,7 +26,7 @@ fn retry_after(response: &Response) -> i64 {
     wait.parse().expect("seconds")
 }
 
-/// How often the server was called so.
+/// Returns how often the server executed a command.
 fn calls(redis: &Server, command: &str) -> u64 {
     let about: String = call(redis, &["INFO", "commandstats"]);
     let about = about.to_lowercase();
@@ -114,7 +114,7 @@ fn sliding_window_admits_its_limit_in_any_interval() {
     }
 }
 
-/// One of each kind, of which only the window is ever reached.
+/// One of each kind; only the window is ever reached.
 const MIXED: [&str; 8] = [
     "--limit",
     "1/d:20",
@@ -130,7 +130,7 @@ const MIXED: [&str; 8] = [
 fn limits_of_every_kind_are_charged_in_one_call_all_or_none() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &MIXED);
-    // The first was the look at whether it may be called.
+    // The first call checked the permission.
     let before = calls(&redis, "rl.all");
     for used in 1..=3 {
         let allowed = demo.get();
@@ -192,7 +192,7 @@ fn denying_limit_is_in_the_log_and_the_metrics() {
         let metrics = demo.metrics();
         told.iter().all(|line| metrics.lines().any(|l| l == *line))
     });
-    // Two that deny at once are told both.
+    // Two limits that deny at once are both reported.
     let both = ["--limit", "1/d:1", "--window", "1 YEAR", "--limit", "1/d:9"];
     let demo = Demo::connected(&redis, &both);
     demo.get();

@@ -46,7 +46,7 @@ fn late_take_after_the_connection_was_dropped_charges_nobody() {
     nobody_pays_for_a_refusal(|demo| demo.wait_for_log("lost the connection"));
 }
 
-/// One of each kind; windows so long that no late take falls into another one.
+/// One of each kind, with windows so long that no late take falls into another one.
 const EVERY_KIND: [&str; 8] = [
     "--limit",
     "1/d:9",
@@ -58,7 +58,7 @@ const EVERY_KIND: [&str; 8] = [
     "9/1h",
 ];
 
-/// A demo with each kind of limit that gives Redis 50 ms.
+/// Starts a demo with each kind of limit and a timeout of 50 ms.
 fn with_every_kind(redis: &Server, flags: &[&str]) -> Demo {
     let flags = [&EVERY_KIND[..], &["--timeout", "50"], flags].concat();
     Demo::connected(redis, &flags)
@@ -140,7 +140,7 @@ fn endless_request_body_is_not_awaited() {
     }
 }
 
-/// A page that is open: its events come by this connection.
+/// Opens a page: its events arrive on this connection.
 fn open(demo: &Demo) -> BufReader<TcpStream> {
     let mut stream = connect(demo.admin);
     let request = b"GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n";

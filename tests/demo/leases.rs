@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::common::{wait_until, Server};
 use crate::driver::{call, connect, counted, keys, pid, signal, Demo};
 
-/// So long that no request of a test ever ends by itself.
+/// Work that lasts longer than any test.
 const FOR_EVER: [&str; 2] = ["--work", "100000000"];
 
 /// The key of a limit of two at once.
@@ -16,7 +16,7 @@ fn demo(redis: &Server, concurrent: &str, more: &[&str]) -> Demo {
     Demo::connected(redis, &[&["--concurrent", concurrent], more].concat())
 }
 
-/// A request whose answer is not waited for.
+/// Sends a request without waiting for the response.
 pub fn ask(demo: &Demo) -> TcpStream {
     let mut stream = connect(demo.port);
     let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -24,7 +24,7 @@ pub fn ask(demo: &Demo) -> TcpStream {
     stream
 }
 
-/// Who holds a slot, each with the time at which it ends.
+/// Returns the holders of slots, each with the end of its lease.
 fn holders(redis: &Server, key: &str) -> Vec<(String, f64)> {
     let members: Vec<(String, f64)> = call(redis, &["ZRANGE", key, "0", "-1", "WITHSCORES"]);
     let is_token = |(member, _): &(String, f64)| member != "rl:leases";
@@ -58,7 +58,8 @@ fn concurrent_requests_are_limited_and_a_disconnect_frees_its_slot() {
         Some("\"2 at once\";q=2;qu=\"concurrent-requests\"")
     );
     assert_eq!(refused.header("ratelimit"), Some("\"2 at once\";r=0"));
-    // When a request will be done nobody knows: not the hour that a slot may outlive its demo.
+    // The end of a request is unknown: the value is not the hour for which a slot may outlive its
+    // demo.
     assert_eq!(refused.header("retry-after"), Some("1"));
     drop(first);
     wait_for_holders(&redis, TWO, 1);

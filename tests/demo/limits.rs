@@ -1,4 +1,4 @@
-//! Who may pass, what they are told, and by what name they are known.
+//! Admission, responses and the names of callers.
 
 use std::time::{Duration, Instant};
 

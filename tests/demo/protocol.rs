@@ -1,4 +1,4 @@
-//! What HTTP itself asks of a server, and what browsers ask by themselves.
+//! The requirements of HTTP itself, and the requests that browsers send by themselves.
 
 use crate::common::Server;
 use crate::driver::{exchange, keys, send, Demo};
@@ -57,7 +57,7 @@ fn a_preflight_is_answered_by_the_limiter_alone() {
     assert!(demo
         .metrics()
         .contains("demo_requests_total{outcome=\"exempt\"} 3\n"));
-    // An OPTIONS that is no preflight is a request as any other, and so is what only looks so.
+    // An OPTIONS that is not a preflight is an ordinary request, even if it resembles one.
     assert_eq!(send(demo.port, "OPTIONS /", b"").status(), 200);
     assert_eq!(send(demo.port, "OPTIONS /", b"").status(), 429);
     assert_eq!(send(demo.port, "GET /", PREFLIGHT).status(), 429);

@@ -1,9 +1,9 @@
-//! Whether the demo can do what it is for, and what it says where it cannot.
+//! Readiness: whether the demo can limit, and its messages if it cannot.
 
 use crate::common::{module, wait_until, Launch, Server};
 use crate::driver::{call, counted, pid, send, signal, Demo};
 
-/// That nothing is limited shows everywhere, and the log says what to do.
+/// Checks that every page reports that nothing is limited, and that the log contains advice.
 fn is_known_to_be_useless(demo: &Demo, advice: &str) {
     demo.wait_for_log(advice);
     assert!(
@@ -187,7 +187,7 @@ fn reset_refused_by_redis_is_reported_as_failed() {
     demo.wait_for(429);
 }
 
-/// The user may not ask for ROLE, so that the first refusal alone can tell.
+/// The user may not call ROLE, so only the first refusal can reveal it.
 #[test]
 fn demoted_master_is_dropped_at_its_first_refusal() {
     let redis = Server::start();

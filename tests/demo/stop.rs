@@ -1,4 +1,4 @@
-//! What becomes of those who are there when the demo is told to stop, or never get that far.
+//! The fate of open requests when the demo is stopped or fails to start.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use crate::common::{until, wait_until, Server};
 use crate::driver::{command, connect, counted, refusal, signal, Demo, Folder, Running};
 
-/// A demo that lets this many wait, and their statuses once it was told to stop.
+/// Starts a demo with `callers` waiting requests, stops it and returns their statuses.
 fn statuses_of_those_who_wait(redis: &Server, flags: &str, callers: u64) -> Vec<u16> {
     let mut demo = Demo::with(
         redis,
@@ -93,7 +93,7 @@ fn a_second_signal_ends_the_demo_at_once() {
     assert!(!demo.process.0.wait().expect("an end").success());
 }
 
-/// A program that writes down its process and never answers.
+/// Returns a program that writes its process id and never answers.
 fn silent_server(folder: &Folder) -> String {
     let program = folder.file("silent-server");
     let script = format!(

@@ -26,7 +26,7 @@ fn in_memory(flags: &str) -> (Demo, Option<Server>) {
     )
 }
 
-/// Status and RateLimit field of each of so many requests.
+/// Returns status and RateLimit field of `count` requests.
 fn answers(demo: &Demo, count: usize) -> Vec<(u16, String)> {
     let answer = |_| {
         let answer = demo.get();
@@ -86,7 +86,7 @@ fn every_limit_is_charged_or_none() {
     }
 }
 
-/// Of those in Redis `kinds.rs` tells.
+/// `kinds.rs` tests those in Redis.
 #[test]
 fn the_memory_of_the_demo_has_every_kind_of_limit() {
     for (flag, limit) in [("--window", "2 YEAR"), ("--sliding", "2/52w")] {
@@ -130,7 +130,7 @@ fn a_request_waits_for_its_turn() {
     }
 }
 
-/// The first event that the page is sent, which outlives the connection.
+/// Returns the first event of the page; the connection is dropped.
 pub fn snapshot(demo: &Demo) -> Value {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = connect(demo.admin);
@@ -168,7 +168,7 @@ fn top_denied_callers_are_listed_and_can_be_reset() {
         let reset = send(demo.admin, "POST /dashboard/reset", own.as_bytes());
         assert_eq!(reset.status(), 204);
         assert_eq!(demo.get_with(b"X-Api-Key: eve\r\n").status(), 200);
-        // One look at what the store counted serves all for a second.
+        // One reading of the store's counters is used for a second.
         wait_until("the metrics tell", || {
             let metrics = demo.metrics();
             let told = |line| metrics.lines().any(|l| l == line);

@@ -1,4 +1,4 @@
-//! What every example must do.
+//! The cases that every example must pass.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::common::{until, wait_until, Server};
 use crate::example::{Answer, Example};
 
-/// As the examples have it: at 100 a minute an empty bucket of 20 is full after 12 s.
+/// The limit of the examples: at 100 a minute an empty bucket of 20 is full after 12 s.
 const LIMIT: &str = "100/m 20";
 const POLICY: &str = "\"default\";q=20;w=12";
 
@@ -44,10 +44,10 @@ fn a_denied_caller_is_told_when_to_come_back(example: &Example) {
         Some(answer).filter(|answer| answer.status() != 200)
     });
     assert_eq!(answer.status(), 429);
-    // What refills meanwhile is let in too.
+    // Tokens that refill meanwhile are admitted too.
     assert!(statuses.len() > 10, "{statuses:?}");
     assert_eq!(answer.body(), "Too many requests\n");
-    // Of the 0.6 s between two tokens some is left, and seconds are rounded up.
+    // Part of the 0.6 s between two tokens remains, and seconds are rounded up.
     assert_eq!(answer.left_and_seconds(), (0, 1));
     assert_eq!(answer.retry_after(), Some(1));
     assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
@@ -92,7 +92,7 @@ fn a_caller_who_waits_as_told_is_let_in(example: &Example) {
 
 fn without_redis_requests_go_through_and_the_log_tells(example: &mut Example) {
     example.ask_until("gone", 429);
-    // One that hangs: its connections stay open.
+    // Redis hangs: its connections stay open.
     let pid = pid(&example.redis);
     signal(pid, "STOP");
     requests_go_through_until_the_log_tells(example);

@@ -66,7 +66,7 @@ impl Example {
         example
     }
 
-    /// What it wrote to its standard error so far.
+    /// Returns its standard error so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("no panic while logging").clone()
     }
@@ -92,7 +92,7 @@ impl Example {
             request += &format!("X-Api-Key: {key}\r\n");
         }
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        // Far beyond what any answer takes: this tells a hang.
+        // Longer than any response takes, to detect a hang.
         let limit = Some(Duration::from_secs(20));
         stream.set_read_timeout(limit).expect("a time limit");
         let sent = stream.write_all((request + "\r\n").as_bytes());
@@ -155,7 +155,7 @@ impl Answer {
         })
     }
 
-    /// Whether it was Redis that decided.
+    /// Returns whether Redis decided.
     pub fn is_decided(&self) -> bool {
         self.field("RateLimit").is_some()
     }
@@ -170,14 +170,14 @@ impl Answer {
         numbers.unwrap_or_else(|| panic!("RateLimit: {field}"))
     }
 
-    /// The field Retry-After.
+    /// Returns the field Retry-After.
     pub fn retry_after(&self) -> Option<u64> {
         let field = self.field("Retry-After")?;
         Some(field.parse().expect("a number of seconds"))
     }
 }
 
-/// A copy of the example where Node finds what it imports, since it only looks above the script.
+/// Copies the example to where Node finds its imports, because Node only searches above the script.
 pub fn beside_its_libraries(script: &str) -> String {
     let copy = format!("target/clients/node/{script}");
     let example = root().join("scripts/examples").join(script);

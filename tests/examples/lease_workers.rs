@@ -45,7 +45,7 @@ impl Drop for Worker {
     }
 }
 
-/// How many slots are held.
+/// Returns the number of held slots.
 fn held(redis: &Server) -> i64 {
     let mut ask = redis::cmd("RL.LEASES");
     type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>);
@@ -79,7 +79,7 @@ fn a_worker_whose_lease_has_ended_stops(command: &[impl AsRef<OsStr>]) {
     let redis = Server::start();
     let mut worker = Worker::start(command, &redis, 3_000, 100_000);
     assert_eq!(worker.line(), "working");
-    // By hand: a renewal then says 0.
+    // Deleted by hand, so a renewal returns 0.
     let () = redis::cmd("DEL")
         .arg("slots:reports")
         .query(&mut redis.connection())

@@ -1,4 +1,4 @@
-//! The gateway before a model: what it reserves, what it gives back, and who denies.
+//! The gateway before a model: reservations, refunds and denials.
 
 use std::io::Read;
 
@@ -24,7 +24,7 @@ fn call<T: redis::FromRedisValue>(gateway: &Example, words: &str) -> T {
     reply.expect("a reply")
 }
 
-/// Of the month, the tokens that are used, and of the streams, how many run.
+/// Returns the month's used tokens and the running streams.
 fn used_and_running(gateway: &Example, account: &str) -> (i64, i64) {
     let month: [i64; 5] = call(
         gateway,
@@ -140,12 +140,12 @@ fn crashed_gateways_slot_expires_and_a_disconnected_caller_is_settled() {
     });
 }
 
-/// The server is busy for longer than the gateway waits, so what it asked is asked again; then both
-/// are answered.
+/// The server is busy for longer than the gateway's timeout, so the gateway repeats its call; then
+/// both are executed.
 #[test]
 fn lost_reply_is_not_charged_twice() {
     let gateway = gateway(&[("SECONDS_A_TOKEN", "0.001")]);
-    // With a connection that is there already, what is asked arrives while the server is busy.
+    // With an open connection, the call arrives while the server is busy.
     assert_eq!(gateway.get("/?estimate=1&tokens=1", "me").status(), 200);
     wait_until("it is settled", || {
         used_and_running(&gateway, "me") == (1, 0)
@@ -160,7 +160,7 @@ fn lost_reply_is_not_charged_twice() {
     let eval = redis::cmd("EVAL").arg(script).arg(0).get_packed_command();
     busy.send_packed_command(&eval).expect("it is sent");
     let answer = gateway.get("/?estimate=900&tokens=1000", "me");
-    // It may have given up, which charges what was asked last, if at all, once.
+    // It may have given up; then the last call is charged at most once.
     if answer.status() == 200 {
         wait_until("it is settled", || {
             used_and_running(&gateway, "me") == (1001, 0)

@@ -27,7 +27,7 @@ const KEYS: [&[u8]; 15] = [
     b"{acme42}:rpd:limit",
 ];
 
-/// One for each key, so that a bucket has a history; the others come between.
+/// One per key, so that a bucket has a history; others come in between.
 const LIMITS: [[&str; 2]; 15] = [
     ["10", "5"],
     ["100/m", "20"],
@@ -46,7 +46,7 @@ const LIMITS: [[&str; 2]; 15] = [
     ["1/h", "10"],
 ];
 
-/// As programs and people write them.
+/// Spellings by programs and people.
 const SPELLED: [[&str; 2]; 12] = [
     ["1e1", "5"],
     ["1.0E2/min", "2e1"],
@@ -64,7 +64,7 @@ const SPELLED: [[&str; 2]; 12] = [
 
 pub type Words = Vec<Vec<u8>>;
 
-/// The next command.
+/// Returns the next command.
 pub fn any(random: &mut Random, model: &Model) -> Command {
     let key = random.below(KEYS.len() as u64) as usize;
     let mut words = match random.below(37) {
@@ -94,7 +94,7 @@ pub fn number(n: u64) -> Vec<u8> {
     n.to_string().into_bytes()
 }
 
-/// The same number, as it may be written.
+/// Returns a spelling of the number.
 pub fn spelled(random: &mut Random, n: u64) -> Vec<u8> {
     let text = match random.below(12) {
         0 => format!("{n}.0"),
@@ -118,7 +118,7 @@ fn limit(random: &mut Random, key: usize) -> [Vec<u8>; 2] {
     LIMITS[at].map(word)
 }
 
-/// Half of them near what the bucket holds.
+/// Returns a cost; half of them are near the bucket's level.
 fn cost(random: &mut Random, model: &Model, key: usize) -> u64 {
     let held = model.tokens(KEYS[key]).unwrap_or(0);
     let burst = LIMITS[key][1].parse().unwrap_or(1);
@@ -138,7 +138,7 @@ fn cost(random: &mut Random, model: &Model, key: usize) -> u64 {
     random.one_of(&costs).clamp(1, MAX_TOKENS)
 }
 
-/// In any case.
+/// Returns the name in random case.
 pub fn option(random: &mut Random, name: &str) -> Vec<u8> {
     let mut name = word(name);
     for letter in &mut name {
@@ -183,7 +183,7 @@ fn take(random: &mut Random, model: &Model, key: usize) -> Words {
     words
 }
 
-/// A bucket of a call on limits of any kind.
+/// Returns a bucket spec.
 pub fn bucket(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
     let key = random.below(KEYS.len() as u64) as usize;
     let mut words = vec![option(random, "BUCKET")];
@@ -251,7 +251,7 @@ fn inspect(random: &mut Random, model: &Model, key: usize) -> Words {
     vec![option(random, "RL.INSPECT"), key]
 }
 
-/// One more option; or words dropped, doubled, swapped, changed, or put in.
+/// Adds an option, or drops, doubles, swaps, changes or inserts words.
 fn spoil(random: &mut Random, words: &mut Words) {
     if random.once_in(3) {
         let name = random.one_of(&["COST", "KEEP", "ATMOST", "FORCE", "MAXWAIT"]);
@@ -306,8 +306,8 @@ fn no_number(random: &mut Random) -> Vec<u8> {
     random.one_of(list).to_vec()
 }
 
-/// What others may do to the keys: other types, strings that are no bucket, buckets that nobody
-/// can have written, expiries.
+/// Returns a command of another client on the keys: other types, strings that are not buckets,
+/// impossible buckets, expiries.
 fn meddle(random: &mut Random, key: usize) -> Words {
     let any_bucket = |random: &mut Random| {
         let level = match random.below(4) {

@@ -1,4 +1,4 @@
-//! One bucket of a call, held to what the oracle makes of it.
+//! Checks one bucket of a call against the oracle.
 
 use num_bigint::BigInt;
 
@@ -31,15 +31,15 @@ pub const NOTHING: Found = Found {
     expires: None,
 };
 
-/// A key is there throughout the millisecond of its expiry; but Redis 8, where it looks for expired
-/// keys by itself, deletes it from the beginning of that on.
+/// Returns whether a key may have expired. It exists throughout the millisecond of its expiry; but
+/// Redis 8's own expiry cycle deletes it at the beginning of that millisecond.
 pub fn may_have_expired(found: &Found, moment: &Moment) -> bool {
     found
         .expires
         .is_some_and(|at| at <= (moment.to / MILLI) as i64)
 }
 
-/// The state that a command sees in a string, at that time. `None`: no bucket.
+/// Returns the state that a command sees in a string at that time, or `None` if it is not a bucket.
 pub fn bucket(
     verb: Verb,
     limit: Option<&Limit>,
@@ -70,12 +70,12 @@ pub struct Check<'a> {
     pub limit: &'a Limit,
     pub reply: &'a [i64; 5],
     pub moment: &'a Moment,
-    /// When the key expires that was found.
+    /// The expiry of the key found.
     pub expires: Option<i64>,
 }
 
 impl Check<'_> {
-    /// Whether the reply is right for what was stored, or for nothing where that may have expired.
+    /// Checks the reply against the stored state, or against an absent key if it may have expired.
     pub fn any_of(&self, before: &Found, after: &Found) -> Result<(), String> {
         let as_found = self.given(&before.content, before, after);
         match as_found {
@@ -97,8 +97,8 @@ impl Check<'_> {
         told
     }
 
-    /// The time that it may have been, on both sides of when the bucket was written: before, the
-    /// clock had stepped back.
+    /// Returns the possible times of the call, before and after the bucket's timestamp: before
+    /// means that the clock stepped back.
     fn spans(&self, content: &Content) -> Vec<(u64, u64)> {
         let (from, to) = (self.moment.from, self.moment.to);
         let written = match content {
@@ -125,15 +125,16 @@ impl Check<'_> {
             (Some(either), None) | (None, Some(either)) => (either, either),
             (None, None) => return Err("must fail".to_owned()),
         };
-        // What is full in the end may have become so by what was given.
+        // A bucket that is full afterwards may have been filled by the refund.
         let filled = matches!(self.verb, Verb::Give(_)) && after.content == Content::Nothing;
-        // From when it is kept is known, but for an arrival time, which says when it is full.
+        // The start of its lifetime is known, except for an arrival time, which contains the time
+        // at which it is full.
         let until = [&first, &last].map(|outcome| match outcome.after {
             After::KeptUntil(at) => before.expires.map(|expires| expires.max(at)),
             _ => before.expires,
         });
-        // What an arrival time stands for is rounded to a unit at each instant anew, so between two
-        // it may be full by a unit later than at either.
+        // An arrival time is rounded to a unit at each time, so between two times it may be full
+        // one unit later than at either.
         let unit = self.limit.nanos_for(&BigInt::from(1));
         let later = match self.verb {
             Verb::Throttle(_) => i64::try_from(unit).map_or(0, |nanos| nanos / MILLI as i64 + 1),
@@ -146,8 +147,8 @@ impl Check<'_> {
             After::Kept => after == before || may_have_expired(before, self.moment) || filled,
             After::KeptUntil(_) => kept_until || may_have_expired(before, self.moment),
             After::Removed => after.content == Content::Nothing,
-            // Of no use longer than this took. It may have been written that much earlier, and then
-            // was full that much earlier at the most.
+            // Expired within the duration of the call. It may have been written that much earlier,
+            // and was then full at most that much earlier.
             After::Written(_, at) => {
                 let earlier = at - (to - from).div_ceil(MILLI) as i64;
                 after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
@@ -160,7 +161,7 @@ impl Check<'_> {
         self.between(&first.reply, &last.reply)
     }
 
-    /// What was written tells when, so everything else is known exactly.
+    /// The written timestamp reveals the time of the call, so everything else is known exactly.
     fn written(&self, content: &Content, after: &Found) -> Result<(), String> {
         let Content::Text(bytes) = &after.content else {
             return Err("the type has changed".to_owned());
@@ -181,9 +182,9 @@ impl Check<'_> {
         held.then_some(()).ok_or(format!("expected {expected:?}"))
     }
 
-    /// Between what it would have been at both ends of the time that it may have been.
+    /// Checks that the reply is between those at both ends of the possible time.
     fn between(&self, first: &[i64; 5], last: &[i64; 5]) -> Result<(), String> {
-        // Where it was denied until a moment and then not, both are right, whatever they count.
+        // If it was denied until some time and allowed afterwards, both replies are right.
         let turns = first[0] != last[0] && !matches!(self.verb, Verb::Give(_));
         let held = (0..5).all(|n| {
             let (low, high) = (first[n].min(last[n]), first[n].max(last[n]));
@@ -193,7 +194,7 @@ impl Check<'_> {
             .ok_or(format!("expected {first:?} to {last:?}"))
     }
 
-    /// What the oracle makes of it; `None` if it must fail.
+    /// Returns the oracle's outcome; `None` if the call must fail.
     fn outcome(&self, content: &Content, now: u64) -> Option<Outcome> {
         let limit = self.limit;
         let stored = bucket(self.verb, Some(limit), content, self.expires, now)?;
@@ -201,7 +202,7 @@ impl Check<'_> {
             Verb::Take(ask) => take(limit, stored, now, ask),
             Verb::Peek(cost) => Some(limit.look(stored, now, cost)),
             Verb::Give(tokens) => Some(limit.give(stored, now, tokens)),
-            // One that has enough is left alone, one that has not is denied.
+            // A limit that has enough is left unchanged; one that has too little is denied.
             Verb::Each(ask) => match take(limit, stored, now, ask)? {
                 passes if passes.reply[0] > 0 => Some(limit.look(stored, now, ask.cost)),
                 denied => Some(denied),
@@ -223,12 +224,12 @@ impl Check<'_> {
     }
 }
 
-/// What the oracle makes of a take; `None` if it must fail.
+/// Returns the oracle's outcome of a take; `None` if it must fail.
 pub fn take(limit: &Limit, stored: Option<State>, now: u64, ask: Ask) -> Option<Outcome> {
     limit.take_keeping(stored, now, ask.cost, ask.keep, ask.mode)
 }
 
-/// A reply as redis-cell gives it, with seconds rounded up.
+/// Converts a reply to redis-cell's, with seconds rounded up.
 fn in_seconds([taken, limit, remaining, wait, reset]: [i64; 5], quantity: u64) -> [i64; 5] {
     let seconds = |ms: i64| ms / 1000 + i64::from(ms % 1000 > 0);
     let limited = quantity > 0 && taken == 0;

@@ -43,14 +43,14 @@ const WRONG: [&str; 16] = [
     "99999999999999999999",
 ];
 
-/// What a key is.
+/// The content of a key.
 enum Held {
     Leases(Model),
     OtherSet,
     OtherType,
 }
 
-/// A call as it should be read: what is right, or how an error may begin.
+/// Parses a call, or returns the beginning of its error.
 fn read(words: &[Vec<u8>]) -> Result<Call, &'static str> {
     let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
     let words: Vec<String> = words.iter().map(text).collect();
@@ -152,7 +152,7 @@ fn any(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
     words
 }
 
-/// What somebody does to the key by hand.
+/// Returns a command on the key by hand.
 fn meddle(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
     let token = random.one_of(&TOKENS);
     let shift = random.below(200_000) as i64 - 100_000;
@@ -197,7 +197,7 @@ impl Fuzz {
         }
     }
 
-    /// What the key holds now, as the server tells.
+    /// Returns the current content of the key.
     fn stored(&mut self) -> Held {
         let (kind, members) = (self.wire.reply(), self.wire.reply());
         match (kind, members) {
@@ -280,7 +280,7 @@ impl Fuzz {
         };
         match (expected, error) {
             (Err(text), Some(error)) => {
-                // Where several words are wrong any of them may be told.
+                // If several words are wrong, any of them may be reported.
                 let told = [
                     "ERR limit",
                     "ERR ttl",
@@ -304,7 +304,7 @@ impl Fuzz {
                 assert_fits(command, &call, model, reply, at, after);
                 self.right += 1;
             }
-            // It may have expired since it was looked at.
+            // It may have expired since it was read.
             (Err(text), None) => {
                 let gone = text == "ERR key '" && !matches!(after, Held::OtherSet);
                 assert!(gone, "{command:?} gave {reply:?}, not {text}");
@@ -380,7 +380,7 @@ fn every_lease_reply_matches_the_model() {
         let words = match random.below(20) {
             0 => {
                 fuzz.step(key, meddle(&mut random, key));
-                // What is added beyond the key's expiry would die with it.
+                // A member added beyond the key's expiry would expire with the key.
                 vec![b"PERSIST".to_vec(), key.to_vec()]
             }
             // So that a key does not stay somebody else's for long.

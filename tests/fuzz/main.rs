@@ -39,12 +39,12 @@ use random::Random;
 use redis::Value;
 use wire::{Command, Wire};
 
-/// By how many seconds the server's clock is ahead of this machine's.
+/// Seconds by which the server's clock is ahead of this machine's.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 const DAY: i64 = 86_400;
-/// Between two steps of the clock there are so many batches on the mean.
+/// The mean number of batches between two clock steps.
 const BATCHES_A_STEP: u64 = 5_000;
-/// What a server may come to hold beyond what it held at first: buffers, tables; and for each call.
+/// The memory by which a server may grow: buffers, tables, and a part per call.
 const GROWTH: u64 = 1_000_000;
 const CALLS_A_BYTE: u64 = 100;
 const MILLION: u64 = 1_000_000;
@@ -57,14 +57,14 @@ fn setting(name: &str) -> Option<u64> {
     )
 }
 
-/// The server's clock, in nanoseconds since 1970.
+/// Returns the server's clock, in nanoseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let here = u64::try_from(since.expect("after 1970").as_nanos()).expect("before 2554");
     here.wrapping_add_signed(AHEAD.load(Ordering::Relaxed) * 1_000_000_000)
 }
 
-/// When it is enough.
+/// The extent of the run.
 struct Extent {
     calls: Option<u64>,
     end: Instant,
@@ -96,8 +96,8 @@ struct Fuzz {
 }
 
 impl Fuzz {
-    /// Sends the commands at once, a look at the keys of each behind it, and checks what comes
-    /// back.
+    /// Sends the commands in one pipeline, with a reading of the keys after each, and checks the
+    /// replies.
     fn check(&mut self, commands: &[Command]) {
         let probes: Vec<_> = commands.iter().map(|c| self.model.keys_of(c)).collect();
         let earliest = now();
@@ -118,7 +118,8 @@ impl Fuzz {
         self.calls += commands.len() as u64;
     }
 
-    /// Some seconds or a year, forward or back; what expired until then is gone for good.
+    /// Steps the clock by some seconds or a year, forward or back; keys that expired before are
+    /// gone for good.
     fn step_clock(&mut self) {
         let by = self
             .random
@@ -204,7 +205,7 @@ fn every_reply_matches_the_model() {
     println!("{}", fuzz.model.tally());
     println!("{steps} steps of the clock; memory {at_first} to {in_the_end} bytes");
     assert!(fuzz.server.alive());
-    // That much is reached in a second; less, and the calls were not what they should be.
+    // This variety is reached within a second; otherwise the calls are not as intended.
     fuzz.model.assert_variety();
     let allowed = at_first + GROWTH + fuzz.calls / CALLS_A_BYTE;
     assert!(in_the_end < allowed, "{at_first} to {in_the_end}");

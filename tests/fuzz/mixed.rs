@@ -48,7 +48,7 @@ pub struct MixedCall {
     may_be_too_long: bool,
 }
 
-/// How a limit of the call came off.
+/// The outcome of one limit of the call.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Taken,
@@ -143,7 +143,7 @@ impl MixedCall {
         }
     }
 
-    /// What kind of reply it was, or why it cannot be one.
+    /// Returns the kind of the reply, or why it is wrong.
     pub fn held<'a>(
         &self,
         reply: &Value,
@@ -188,7 +188,7 @@ impl MixedCall {
         let made_before = way != Way::Denied && parts.iter().all(Part::says_once);
         let is_live = |part: &Part| part.is_live(found(&part.key).0, moment);
         match way {
-            // That it was made before follows from the leases alone.
+            // A retry is recognised by the leases alone.
             Way::Again
                 if !made_before || !parts.iter().all(|part| is_live(part) != Some(false)) =>
             {
@@ -203,7 +203,7 @@ impl MixedCall {
         }
     }
 
-    /// Whether it certainly was made before, with something in it to be charged again.
+    /// Returns whether the call certainly is a retry that would otherwise be charged again.
     fn is_retry<'a>(&self, before: impl Fn(&[u8]) -> &'a Found, moment: &Moment) -> bool {
         let parts = self.parts.as_deref().unwrap_or_default();
         let (leases, others): (Vec<_>, Vec<_>) = parts
@@ -237,7 +237,7 @@ impl MixedCall {
         moment: &Moment,
     ) -> Result<&'static str, String> {
         let Some(parts) = &self.parts else {
-            // Which word is told of is tested elsewhere.
+            // The word that the error names is tested elsewhere.
             let told = text.starts_with("ERR ") && !text.contains(" holds ");
             return told
                 .then_some("wrong call")
@@ -265,7 +265,7 @@ struct Options {
 }
 
 impl Options {
-    /// Up to the next limit, or the end.
+    /// Parses up to the next limit, or the end.
     fn read(mut words: Rest, of_lease: bool) -> Option<(Self, Rest)> {
         let mut options = Self::default();
         while let [name, rest @ ..] = words {
@@ -295,7 +295,7 @@ impl Options {
 }
 
 impl Part {
-    /// Whether a lease has ONCE.
+    /// Returns whether a lease has ONCE.
     fn once(&self) -> Option<bool> {
         match &self.spec {
             Spec::Lease(lease) => Some(lease.once),
@@ -310,7 +310,7 @@ impl Part {
         }
     }
 
-    /// Whether the token holds a lease, if that is certain; a limit that is none has no token.
+    /// Returns whether the token holds a lease, if that is certain.
     fn is_live(&self, before: &Found, moment: &Moment) -> Option<bool> {
         let Spec::Lease(lease) = &self.spec else {
             return Some(true);
@@ -326,7 +326,7 @@ impl Part {
         }
     }
 
-    /// Whether the limit did what it would have done alone.
+    /// Checks that the limit did what it would have done alone.
     fn held(
         &self,
         reply: &[i64; 5],
@@ -364,7 +364,7 @@ impl Part {
         }
     }
 
-    /// Why it is refused, or that this is not why.
+    /// Returns the reason for the refusal, or that there is none.
     fn refuses(&self, text: &str, before: &Found, moment: &Moment) -> Result<&'static str, String> {
         let told = match (&self.spec, &before.content) {
             (_, Content::Nothing) | (Spec::Lease(_), Content::Leases(_)) => false,
@@ -438,7 +438,7 @@ impl Lease {
         Err(format!("{self:?} must say one of {expected:?}"))
     }
 
-    /// What it says and leaves at an instant.
+    /// Returns its reply and its new state at one time.
     fn comes_to(
         &self,
         model: &lease_oracle::Model,

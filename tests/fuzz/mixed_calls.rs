@@ -9,7 +9,7 @@ const SLOTS: [&[u8]; 3] = [b"slots", b"LEASE", b"\xff{slot}\n"];
 const TOKENS: [&[u8]; 5] = [b"a", b"b", b"ONCE", b"BUCKET", b"\0\xff"];
 const TTLS: [&str; 6] = ["10ms", "15ms", "50ms", "1s", "1h", "30d"];
 
-/// The next call.
+/// Returns the next call.
 pub fn any(random: &mut Random, model: &Model) -> Words {
     let mut keys: Words = Vec::new();
     let mut specs: Words = Vec::new();
@@ -55,7 +55,7 @@ fn lease(random: &mut Random, once: bool) -> (Vec<u8>, Words) {
     (random.one_of(&SLOTS).to_vec(), words)
 }
 
-/// What others may do to the leases, and what their own commands do.
+/// Returns a command of another client on the leases, or one of their own commands.
 pub fn meddle(random: &mut Random) -> Words {
     let key = random.one_of(&SLOTS).to_vec();
     let token = random.one_of(&TOKENS).to_vec();

@@ -1,4 +1,4 @@
-//! What each call may be answered, and what it may leave behind.
+//! The possible replies and effects of each call.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -19,7 +19,7 @@ pub struct Model {
     /// Keys that another than the module changed last.
     /// The last commands, for whoever reads of a failure.
     recent: VecDeque<Command>,
-    /// How often what was seen.
+    /// Counts of each kind of reply.
     seen: BTreeMap<&'static str, u64>,
 }
 
@@ -33,13 +33,13 @@ impl Model {
         }
     }
 
-    /// The keys whose content a command may change.
+    /// Returns the keys whose content a command may change.
     pub fn keys_of(&self, command: &Command) -> Vec<Vec<u8>> {
         if let Some(call) = window::parse(&command.0) {
             return vec![call.key];
         }
         if let Some(call) = mixed::parse(&command.0) {
-            // Of a wrong call not even the keys may be known.
+            // The keys of an invalid call may be unknown.
             let first = command.0.get(2).filter(|_| call.keys.is_empty());
             let mut keys: Vec<_> = call.keys.iter().chain(first).cloned().collect();
             keys.sort_unstable();
@@ -55,12 +55,12 @@ impl Model {
         keys
     }
 
-    /// Every key that was seen.
+    /// Returns every key seen.
     pub fn keys(&self) -> Vec<Vec<u8>> {
         self.keys.keys().cloned().collect()
     }
 
-    /// Where nobody called, what is there is what was there, or has expired.
+    /// Checks keys that no command changed: the content is as before, or has expired.
     pub fn stands(&mut self, keys: Vec<Vec<u8>>, found: Vec<Found>, moment: &Moment) {
         for (key, found) in keys.into_iter().zip(found) {
             let before = self.keys.get(&key).unwrap_or(&NOTHING);
@@ -70,12 +70,12 @@ impl Model {
         }
     }
 
-    /// Everything was deleted.
+    /// Records that everything was deleted.
     pub fn forget(&mut self) {
         self.keys.clear();
     }
 
-    /// Whole tokens that a bucket held when it was last written.
+    /// Returns the whole tokens of a bucket when it was last written.
     pub fn tokens(&self, key: &[u8]) -> Option<u64> {
         let Content::Text(bytes) = &self.keys.get(key)?.content else {
             return None;
@@ -85,7 +85,7 @@ impl Model {
             .map(|units| units / UNIT)
     }
 
-    /// How much was used of a window when it was last written.
+    /// Returns the usage of a window when it was last written.
     pub fn used(&self, key: &[u8]) -> u64 {
         let stored = match self.keys.get(key).map(|found| &found.content) {
             Some(Content::Text(bytes)) => Stored::read(bytes),
@@ -143,7 +143,7 @@ impl Model {
         }
     }
 
-    /// What was held, or a failure that tells all of it.
+    /// Returns the value, or panics with a full report.
     fn expect(
         &self,
         held: Result<&'static str, String>,
@@ -161,7 +161,7 @@ impl Model {
         })
     }
 
-    /// No later call is earlier than what this one wrote, and what it wrote is its own.
+    /// Learns the time and the content from the written state: no later call is earlier.
     fn learn(&mut self, keys: &[Vec<u8>], found: &HashMap<Vec<u8>, Found>, moment: &mut Moment) {
         for key in keys {
             let before = self.keys.get(key).unwrap_or(&NOTHING);
@@ -176,7 +176,7 @@ impl Model {
         }
     }
 
-    /// What kind of reply it was, or why it cannot be one.
+    /// Returns the kind of the reply, or why it is wrong.
     fn held(
         &self,
         call: &Call,

@@ -21,12 +21,12 @@ impl Random {
         self.word() % n
     }
 
-    /// Once in `n` times.
+    /// Returns true once in `n` times.
     pub fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    /// Each order of magnitude as likely as the others.
+    /// Returns a number; each order of magnitude is equally likely.
     pub fn of_any_size(&mut self) -> u64 {
         self.word()
             .checked_shr(self.below(65) as u32 % 65)

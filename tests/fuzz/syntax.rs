@@ -1,4 +1,4 @@
-//! What a call asks for, or all that is wrong with it: any of these may be what it is told.
+//! Parses a call into its request or into all its errors, any of which the server may report.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,20 +8,20 @@ use num_rational::BigRational;
 
 use crate::oracle::{self, Limit, Mode, Refusal, MAX_TOKENS, SECOND};
 
-/// What is to be done with one bucket.
+/// The action on one bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verb {
     Take(Ask),
     Give(u64),
     Peek(u64),
-    /// Of several limits, of which another denies.
+    /// One of several limits, denied by another.
     Each(Ask),
-    /// Of several limits, by a call that was made before.
+    /// One of several limits of a retry.
     Again(Ask),
     Throttle(u64),
 }
 
-/// So many, if so many are left.
+/// A cost with a reserve.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ask {
     pub cost: u64,
@@ -30,7 +30,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// All or none.
+    /// Requests all or none.
     pub fn whole(cost: u64) -> Self {
         Self {
             cost,
@@ -52,7 +52,7 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Call {
     pub parts: Vec<Part>,
-    /// How an error may begin. None: the words are right.
+    /// The possible beginnings of the error; empty if the words are valid.
     pub wrong: Vec<&'static str>,
     /// The crate may, and need not, find a rate too long.
     pub may_be_too_long: bool,
@@ -61,7 +61,7 @@ pub struct Call {
 const USAGE: &str = "ERR usage: ";
 const SYNTAX: &str = "ERR syntax error";
 
-/// `None`: not a call of which the model knows the reply.
+/// Parses a call; `None` if the model does not know its reply.
 pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
     let (name, arguments) = words.split_first()?;
     let mut call = Call::default();
@@ -82,7 +82,7 @@ pub fn parse(words: &[Vec<u8>]) -> Option<Call> {
     Some(call)
 }
 
-/// A whole number in a range.
+/// Parses an integer in a range.
 pub fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
     let digits = (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     let n = match std::str::from_utf8(text) {
@@ -92,14 +92,14 @@ pub fn integer(text: &[u8], low: u64, high: u64) -> Option<u64> {
     (low..=high).contains(&n).then_some(n)
 }
 
-/// What was read of the same words before: exact fractions take most of the time.
+/// A cache of parsed words: exact fractions take most of the time.
 pub type Known<T> = RefCell<HashMap<Vec<u8>, T>>;
 
 thread_local! {
     static LIMITS: Known<Result<Limit, Refusal>> = RefCell::default();
 }
 
-/// What the words are, read anew only if they are not known.
+/// Returns the parsed words, from the cache if possible.
 pub fn remembered<T: Clone>(
     known: &'static LocalKey<Known<T>>,
     words: &[u8],
@@ -117,7 +117,7 @@ pub fn remembered<T: Clone>(
     })
 }
 
-/// A rate and a burst, as the oracle reads them.
+/// Parses a rate and a burst with the oracle.
 pub fn limit(rate: &[u8], burst: &[u8]) -> Result<Limit, Refusal> {
     // No number has a zero byte in it.
     remembered(&LIMITS, &[rate, burst].join(&0), || {
@@ -150,7 +150,7 @@ impl Call {
             Refusal::Slow => self
                 .wrong
                 .extend(["ERR rate and burst", "ERR rate must be"]),
-            // Whether the rate is right is not known, then.
+            // The rate was not checked in this case.
             Refusal::Burst => self.wrong.push("ERR rate must be"),
         }
         if !is_burst {
@@ -159,7 +159,7 @@ impl Call {
         None
     }
 
-    /// What is asked for, with the options that RL.TAKE alone has or without.
+    /// Parses the request, with or without the options of RL.TAKE.
     fn options(&mut self, mut options: &[Vec<u8>], modes: bool) -> Ask {
         let (mut cost, mut keep, mut mode) = (None, None, None);
         while let Some((name, rest)) = options.split_first() {

@@ -20,11 +20,11 @@ pub struct WindowCall {
     pub key: Vec<u8>,
     /// The limit and the window, if they are right, and what is asked of them.
     asked: Option<(u64, Named, Asked)>,
-    /// How an error may begin. None: the words are right.
+    /// The possible beginnings of the error; empty if the words are valid.
     wrong: Vec<&'static str>,
 }
 
-/// What is asked of a window: by itself, or of one of several limits.
+/// The request on a window: alone, or as one of several limits.
 #[derive(Clone, Copy)]
 pub enum Asked {
     Alone(Call),
@@ -74,7 +74,7 @@ pub fn parse(words: &[Vec<u8>]) -> Option<WindowCall> {
 type Rest<'a> = &'a [Vec<u8>];
 
 impl WindowCall {
-    /// One of several limits.
+    /// Creates one of several limits.
     pub fn among(key: &[u8], limit: u64, named: Named, asked: Asked) -> Self {
         Self {
             key: key.to_vec(),
@@ -88,7 +88,7 @@ impl WindowCall {
         if limit.is_none() {
             self.wrong.push("ERR limit must be");
         }
-        // Of a window that is none it is not known where the options begin.
+        // The options of an invalid window cannot be located.
         let (named, options) = match window(words) {
             Ok(found) => found,
             Err(wrong) => return self.wrong.push(wrong),
@@ -155,7 +155,7 @@ impl WindowCall {
         Call::Give(1, None)
     }
 
-    /// What kind of reply it was, or why it cannot be one.
+    /// Returns the kind of the reply, or why it is wrong.
     pub fn held(
         &self,
         reply: &Value,
@@ -177,7 +177,7 @@ impl WindowCall {
         self.replies(reply, before, after, moment)
     }
 
-    /// Which refusal it was, or why it cannot be one.
+    /// Returns the kind of the refusal, or why it is wrong.
     pub fn refuses(
         &self,
         text: &str,
@@ -189,7 +189,7 @@ impl WindowCall {
         })
     }
 
-    /// What kind of reply it was, or why it cannot be one.
+    /// Returns the kind of the reply, or why it is wrong.
     pub fn replies(
         &self,
         reply: [i64; 5],
@@ -206,8 +206,8 @@ impl WindowCall {
         })
     }
 
-    /// Whether it holds in any millisecond of the call, for what was found or, where that may have
-    /// expired, for nothing.
+    /// Returns whether it holds in any millisecond of the call, for the content found or, if that
+    /// may have expired, for none.
     fn one_of<T>(
         &self,
         before: &Found,
@@ -227,7 +227,7 @@ impl WindowCall {
         told
     }
 
-    /// What the oracle makes of it.
+    /// Returns the oracle's outcome.
     fn outcome(&self, content: &Content, now: u64) -> Result<Outcome, String> {
         let (limit, named, asked) = self.asked.ok_or("must fail")?;
         let stored = match content {
@@ -239,7 +239,7 @@ impl WindowCall {
             let outcome = decide(limit, named, stored, now, call);
             outcome.map_err(|refusal| format!("must fail: {refusal:?}"))
         };
-        // What would be denied by itself as well is denied as if it were.
+        // A limit that alone would be denied is denied in the same way.
         if let Asked::Each(ask) = asked {
             let alone = decide(Call::Take(ask))?;
             if alone.reply[0] == 0 {
@@ -304,7 +304,7 @@ impl WindowCall {
     }
 }
 
-/// Whether that is what the oracle leaves; it may have expired before it was looked at.
+/// Returns whether that is the oracle's new state; it may have expired before it was read.
 fn is_left(
     outcome: &Outcome,
     content: &Content,
@@ -327,7 +327,7 @@ fn is_left(
     }
 }
 
-/// What a string is called in errors.
+/// Returns the name of a string in errors.
 fn name_of(bytes: &[u8]) -> &'static str {
     match (State::read(bytes), Stored::read(bytes)) {
         (Some(_), _) => "a rate-limit bucket",
@@ -337,7 +337,7 @@ fn name_of(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// The window that words begin with, and what follows; or how an error begins.
+/// Parses the window at the beginning of the words, or returns the beginning of the error.
 pub fn window(words: Rest) -> Result<(Named, Rest), &'static str> {
     let (word, rest) = words.split_first().ok_or(USAGE)?;
     if word.first().is_some_and(u8::is_ascii_digit) {
@@ -408,7 +408,7 @@ fn minutes(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// A period of a rate, with its count, in milliseconds.
+/// Parses the period of a rate, in milliseconds.
 pub fn duration(text: &[u8]) -> Option<u64> {
     thread_local! {
         static DURATIONS: Known<Option<u64>> = RefCell::default();
@@ -434,7 +434,7 @@ pub fn integers(reply: &Value) -> Option<[i64; 5]> {
     integers?.try_into().ok()
 }
 
-/// Whether a sliding window has another length now than it had.
+/// Returns whether a sliding window changed its length.
 fn converts(outcome: &Outcome, before: &Found) -> bool {
     let (Content::Text(before), After::Written(after, _)) = (&before.content, &outcome.after)
     else {

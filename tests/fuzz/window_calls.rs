@@ -45,7 +45,7 @@ const WINDOWS: [&str; 20] = [
     "UNTIL",
 ];
 
-/// The next call.
+/// Returns the next call.
 pub fn any(random: &mut Random, model: &Model) -> Words {
     let usual = random.one_of(&USUAL);
     let name = random.one_of(&["RL.WTAKE", "RL.WTAKE", "RL.WTAKE", "RL.WPEEK", "RL.WGIVE"]);
@@ -56,7 +56,7 @@ pub fn any(random: &mut Random, model: &Model) -> Words {
     words
 }
 
-/// A window of a call on limits of any kind.
+/// Returns a window spec.
 pub fn limit(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
     let usual = random.one_of(&USUAL);
     let (limit, named) = named(random, usual);
@@ -66,10 +66,10 @@ pub fn limit(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
     (usual.0.to_vec(), words)
 }
 
-/// A limit, and the words for it and for a window.
+/// Returns a limit, and the words for it and for a window.
 fn named(random: &mut Random, (_, limit, window): Usual<'static>) -> (u64, Words) {
     let other = random.one_of(&WINDOWS);
-    // Of another kind it is an error as long as the key is there.
+    // Another kind is an error as long as the key exists.
     let is_sliding = |window: &str| window.to_ascii_uppercase().starts_with("SLIDING");
     let window = match is_sliding(other) == is_sliding(window) || random.once_in(20) {
         true if random.once_in(3) => other,
@@ -89,7 +89,7 @@ fn named(random: &mut Random, (_, limit, window): Usual<'static>) -> (u64, Words
     (limit, words)
 }
 
-/// Mostly soon.
+/// Returns an end, mostly soon.
 fn end(random: &mut Random) -> u64 {
     let now = crate::now() / 1_000_000;
     match random.below(6) {

@@ -23,7 +23,7 @@ impl fmt::Debug for Command {
     }
 }
 
-/// What a key holds.
+/// The content of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Nothing,
@@ -114,7 +114,7 @@ impl Wire {
     }
 }
 
-/// The leases of a sorted set, if it has their mark.
+/// Returns the leases of a sorted set, if it has the marker.
 fn leases(range: &Value) -> Option<BTreeMap<String, i64>> {
     let Value::Array(items) = range else {
         return None;

@@ -1,8 +1,9 @@
-//! A worker that takes a slot, works, and gives it back, for ever: to be killed at any moment.
+//! A worker that acquires a slot, works, and releases it, in an endless loop, to be killed at any
+//! moment.
 //!
-//! Beside its lease it holds the lock of one of as many files as there may be workers at work. The
-//! system frees a lock when its process dies, so the locks count from outside who is at work: one
-//! who has a lease and finds no lock free has found one too many.
+//! Besides its lease it holds the lock of one of as many files as there are slots. The system frees
+//! a lock when its process dies, so the locks count the active workers independently: a worker that
+//! has a lease and finds no free lock has found one worker too many.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -56,7 +57,7 @@ impl Worker {
             self.work(token, lock, deadline);
         }
         match self.roll(10) {
-            // It forgets, as one that was killed does: the slot comes back at its end.
+            // It does not release, like a killed worker: the slot is freed at its end.
             0 => {}
             // A reply that was lost, and the same again.
             1 => {
@@ -69,7 +70,7 @@ impl Worker {
         }
     }
 
-    /// A file of which nobody else has the lock. If there is none, it is told how that came.
+    /// Locks a free file. If there is none, reports why.
     fn lock(&mut self) -> Option<File> {
         let now = now_ms();
         let mut ends = Vec::new();
@@ -87,11 +88,11 @@ impl Worker {
                 return Some(file);
             }
             let mut text = String::new();
-            // What cannot be read counts as a lease that still runs.
+            // An unreadable file counts as a running lease.
             let _ = file.read_to_string(&mut text);
             ends.push(text.trim().parse().unwrap_or(i64::MAX));
         }
-        // Somebody who was not given the processor for so long outlives the lease.
+        // A worker that was not scheduled for that long outlives its lease.
         let what = match ends.iter().all(|&end| end > now) {
             true => "violations",
             false => "stalled",
@@ -128,7 +129,7 @@ impl Worker {
         ((self.dice >> 11) % below as u64) as i64
     }
 
-    /// The integers of a reply.
+    /// Returns the integers of a reply.
     fn call(&mut self, words: &[&str]) -> Vec<i64> {
         let mut sent = format!("*{}\r\n", words.len());
         for word in words {

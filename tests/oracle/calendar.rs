@@ -34,12 +34,12 @@ pub struct Date {
     pub day: u32,
     /// 1 Monday to 7 Sunday.
     pub weekday: u32,
-    /// Whether it is the last of its month.
+    /// Whether it is the last day of its month.
     pub last: bool,
 }
 
 impl Date {
-    /// Whether this day begins a window.
+    /// Returns whether this day begins a window.
     fn begins(&self, unit: Unit) -> bool {
         match unit {
             Unit::Hour | Unit::Day => true,
@@ -62,7 +62,7 @@ fn length(year: i64, month: u32) -> u32 {
 
 struct Pages {
     dates: Vec<Date>,
-    /// Where 1 January 1970 is.
+    /// The index of 1 January 1970.
     epoch: i64,
 }
 
@@ -96,7 +96,7 @@ fn pages() -> &'static Pages {
     })
 }
 
-/// The days that are written down, in days since 1970.
+/// Returns the listed days, in days since 1970.
 pub fn days() -> std::ops::Range<i64> {
     let Pages { dates, epoch } = pages();
     -epoch..i64::try_from(dates.len()).unwrap() - epoch
@@ -107,7 +107,7 @@ pub fn date(day: i64) -> Date {
     dates[usize::try_from(day + epoch).unwrap()]
 }
 
-/// The window that holds a millisecond since 1970, `offset` minutes east of UTC.
+/// Returns the window that contains a millisecond since 1970, `offset` minutes east of UTC.
 pub fn window(unit: Unit, offset: i64, instant: i64) -> (i64, i64) {
     let local = instant + offset * MINUTE;
     let today = local.div_euclid(DAY);
@@ -131,7 +131,7 @@ pub fn window(unit: Unit, offset: i64, instant: i64) -> (i64, i64) {
     (start - offset * MINUTE, end - offset * MINUTE)
 }
 
-/// All windows of a unit that both begin and end among the days written down, in UTC; days apart.
+/// Returns all windows of a unit that begin and end among the listed days, in UTC, in days.
 pub fn windows(unit: Unit) -> Vec<(i64, i64)> {
     let begins: Vec<i64> = days().filter(|&day| date(day).begins(unit)).collect();
     let pairs = begins.windows(2);

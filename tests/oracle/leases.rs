@@ -1,4 +1,4 @@
-//! What leases must do: a list of who holds a slot until when. Shares no line with the crate.
+//! A model of leases: a list of holders with their ends. It shares no code with the crate.
 
 #![forbid(unsafe_code)]
 #![allow(dead_code)] // Each suite that includes this uses its own part of it.
@@ -36,7 +36,7 @@ pub enum Call {
     },
 }
 
-/// What a call must say, and leave behind.
+/// The expected reply and state of a call.
 pub struct Outcome {
     pub says: Vec<i64>,
     pub told: Vec<(String, i64)>,
@@ -55,7 +55,7 @@ impl Model {
         live
     }
 
-    /// What a call at `now` must come to, in milliseconds since 1970.
+    /// Returns the expected outcome of a call at `now`, in milliseconds since 1970.
     pub fn outcome(&self, call: &Call, now: i64) -> Outcome {
         let live = self.live(now);
         let mut after = self.ends.clone();

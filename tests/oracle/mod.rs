@@ -1,4 +1,4 @@
-//! What a token bucket must do, in exact arithmetic on integers of any size.
+//! A model of the token bucket, in exact arithmetic on integers of any size.
 //!
 //! Written from the contract and sharing no line with the crate's arithmetic, so that the two can
 //! only agree by being right: no shifts, no word sizes, no shortcuts for speed.
@@ -21,7 +21,7 @@ pub const DAY: u64 = 86_400 * SECOND;
 /// The longest that a bucket may take to fill: 100 years of 365.25 days.
 pub const MAX_FILL: u64 = 36_525 * DAY;
 
-/// What is stored of a bucket.
+/// The stored state of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub updated_at: u64,
@@ -46,7 +46,7 @@ impl State {
     }
 }
 
-/// What happens where there are fewer tokens than asked for.
+/// What happens if there are fewer tokens than requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Whole,
@@ -55,7 +55,7 @@ pub enum Mode {
     Force,
 }
 
-/// What becomes of what is stored.
+/// The change of the stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Kept,
@@ -66,7 +66,7 @@ pub enum After {
     Removed,
 }
 
-/// What a call that is not an error comes to.
+/// The outcome of a call without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// taken, limit, remaining, wait_ms, reset_ms
@@ -123,12 +123,12 @@ impl Limit {
         &self.rate
     }
 
-    /// How many units are gained in that time, rounded down.
+    /// Returns the units gained in that time, rounded down.
     pub fn gained(&self, nanos: u64) -> BigInt {
         BigInt::from(nanos) * self.rate.numer() / self.rate.denom()
     }
 
-    /// The whole nanoseconds in which so many units have been gained.
+    /// Returns the whole nanoseconds in which `units` have been gained.
     pub fn nanos_for(&self, units: &BigInt) -> BigInt {
         ceil_div(&(units * self.rate.denom()), self.rate.numer())
     }
@@ -144,7 +144,7 @@ impl Limit {
         }
     }
 
-    /// The fewest milliseconds after which the level is `target`; -1 if it never is.
+    /// Returns the fewest milliseconds after which the level is `target`; -1 if it never is.
     pub fn wait(&self, stored: Option<State>, now: u64, target: &BigInt) -> i64 {
         if *target > self.burst_units() {
             return -1;
@@ -163,7 +163,7 @@ impl Limit {
         self.take_keeping(stored, now, cost, 0, mode)
     }
 
-    /// A take that leaves so many tokens or takes none.
+    /// Takes and leaves `keep` tokens, or takes none.
     pub fn take_keeping(
         &self,
         stored: Option<State>,
@@ -205,7 +205,7 @@ impl Limit {
         self.left(now, level + given, small(&counted), 0)
     }
 
-    /// What a take would be answered, taking nothing.
+    /// Returns the reply of a peek.
     pub fn look(&self, stored: Option<State>, now: u64, cost: u64) -> Outcome {
         let wanted = BigInt::from(cost) * UNIT;
         let mut outcome = self.unchanged(stored, now, self.wait(stored, now, &wanted));
@@ -215,7 +215,7 @@ impl Limit {
         outcome
     }
 
-    /// The state for an arrival time as GCRA keeps it: the instant at which it will be full.
+    /// Returns the state for GCRA's arrival time, the time at which the bucket is full.
     pub fn at_arrival_time(&self, arrival: u64, now: u64) -> State {
         let missing = BigInt::from(arrival.saturating_sub(now));
         let missing = ceil_div(&(missing * self.rate.numer()), self.rate.denom());
@@ -256,7 +256,7 @@ impl Limit {
         }
     }
 
-    /// Nothing is taken: a bucket that is there must not expire before it is full.
+    /// Takes nothing: a stored bucket must not expire before it is full.
     fn denied(&self, stored: Option<State>, now: u64, wait: i64) -> Outcome {
         let mut outcome = self.unchanged(stored, now, wait);
         if let (After::Kept, Some(s)) = (outcome.after, stored) {
@@ -276,7 +276,7 @@ impl Limit {
         let reset = self.wait(stored, now, &self.burst_units()).min(left);
         let remaining = whole(&self.level(stored, now));
         let after = match stored {
-            // Where the clock stepped back, the bucket refills from now on.
+            // After a clock step back, the bucket refills from now on.
             Some(s) if s.updated_at > now => {
                 let state = State {
                     updated_at: now,
@@ -303,8 +303,9 @@ fn exact(n: u64) -> BigRational {
     BigRational::from_integer(n.into())
 }
 
-/// A rate as it is kept: itself if both parts of the reduced fraction are 64-bit words, else over
-/// the smallest power of two that makes words of them, the upper part rounded down and the lower up.
+/// Returns the stored form of a rate: the rate itself if both parts of the reduced fraction fit 64
+/// bits, otherwise over the smallest power of two with which they do, the numerator rounded down
+/// and the denominator up.
 fn rounded_down(rate: &BigRational) -> BigRational {
     let most = BigInt::from(u64::MAX);
     let mut power = BigInt::from(1);
@@ -406,14 +407,14 @@ pub fn parse_number(text: &str) -> Option<BigRational> {
     })
 }
 
-/// A number that is whole, however it is written.
+/// Parses an integer in any notation.
 pub fn parse_whole(text: &[u8]) -> Option<BigInt> {
     let number = parse_number(std::str::from_utf8(text).ok()?)?;
     number.is_integer().then(|| number.to_integer())
 }
 
-/// Whether a rate has at most 19 digits between the zeros at its ends, as is promised to be
-/// accepted. Others may be refused.
+/// Returns whether a rate has at most 19 significant digits, and therefore must be accepted. Others
+/// may be rejected.
 pub fn has_few_digits(rate: &[u8]) -> bool {
     let text = String::from_utf8_lossy(rate);
     let amount = text.split(['/', 'e', 'E']).next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What a window must do, written from the contract: slow, and with numbers that nothing
-//! overflows. Waits are searched for, not worked out; counters are a list of what was taken when.
+//! A model of windows, written from the contract: slow, with integers that cannot overflow. Waits
+//! are searched for, not computed; usage is a list of takes with their times.
 //!
 //! Shares no line with the crate.
 
@@ -57,7 +57,7 @@ impl Ask {
 pub enum Call {
     Take(Ask),
     Look(Ask),
-    /// So many, and the millisecond at which they were taken.
+    /// An amount, and the millisecond at which it was taken.
     Give(u64, Option<u64>),
 }
 
@@ -86,7 +86,7 @@ pub enum Refusal {
     Held,
 }
 
-/// What a string holds.
+/// The content of a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
     Fixed {
@@ -97,7 +97,7 @@ pub enum Stored {
     Sliding {
         length: u64,
         newest: u64,
-        /// What was taken in each sub-window, by its number; none may be below zero.
+        /// The usage of each sub-window, by its number; never negative.
         taken: BTreeMap<i128, i128>,
     },
 }
@@ -153,7 +153,7 @@ impl Stored {
     }
 }
 
-/// What a call of a limit and a window comes to.
+/// Decides a call with a limit and a window.
 pub fn decide(
     limit: u64,
     named: Named,
@@ -177,7 +177,7 @@ pub fn decide(
     }
 }
 
-/// How many are taken of what is left, `None` for too many by force.
+/// Returns the amount taken; an error if FORCE exceeds the bound.
 fn charged(limit: u64, used: i128, ask: Ask) -> Result<i128, Refusal> {
     let cost = i128::from(ask.cost);
     let left = i128::from(limit) - used - i128::from(ask.keep);
@@ -274,7 +274,7 @@ fn fixed(
     })
 }
 
-/// What was taken in each sub-window of a length, and the newest of these.
+/// The usage of each sub-window of a length, and the newest of these.
 #[derive(Clone, PartialEq, Eq)]
 struct Log {
     length: i128,
@@ -287,18 +287,18 @@ impl Log {
         16 * instant / self.length
     }
 
-    /// The sub-window in which something that is taken then counts.
+    /// Returns the sub-window of a take at that time.
     fn newest_at(&self, instant: i128) -> i128 {
         self.number(instant).max(self.newest)
     }
 
-    /// What counts at an instant.
+    /// Returns the usage at a time.
     fn used_at(&self, instant: i128) -> i128 {
         let counted = self.newest_at(instant) - 16;
         self.taken.range(counted..).map(|(_, n)| n).sum()
     }
 
-    /// The first millisecond from `now` on at which at most so many count.
+    /// Returns the first millisecond from `now` on at which at most `most` units count.
     fn first_with(&self, now: i128, most: i128) -> i128 {
         let (mut low, mut high) = (now, now + 4 * self.length + 4);
         assert!(self.used_at(high) <= most);
@@ -394,7 +394,7 @@ fn sliding(
                 after: kept(&own),
             },
             taken => {
-                // Of another length: all that is used counts as used now.
+                // With another length all usage counts as used now.
                 let mut log = match own.length == length {
                     true => own,
                     false => Log::used_now(length, now, used),

@@ -1,4 +1,4 @@
-//! What is told of a rate, a window or a number that is refused: what to write instead.
+//! The hints of errors about rates, windows and numbers.
 
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::bucket::Limit;

@@ -9,7 +9,7 @@ use crate::world::{Call, World};
 const HOUR: u64 = 3_600 * SECOND;
 const MINUTE: u64 = 60 * SECOND;
 
-/// Calls one after the other, each so long after the last, and the five integers that each gets.
+/// Runs calls one after the other, each with its delay and its expected five integers.
 fn history(rate: &str, burst: u64, calls: &[(u64, Call, [i64; 5])]) {
     let limit = Pair::parse(rate, burst);
     let mut world = World::new(TODAY);
@@ -114,7 +114,7 @@ fn refund_stops_at_full() {
     );
 }
 
-/// A refused call costs nothing, however large and however often.
+/// A denied call takes nothing, however large and however often.
 #[test]
 fn denied_call_takes_nothing() {
     let limit = Pair::parse("1/m", 10);
@@ -127,8 +127,8 @@ fn denied_call_takes_nothing() {
     assert_eq!(world.take(&limit, 1, Mode::Whole).taken, 1);
 }
 
-/// Every remainder that a division by this rate can leave: the bucket is full at the first
-/// nanosecond at which it may be, and not at the one before.
+/// Tests every remainder of the division by this rate: the bucket is full at the first possible
+/// nanosecond, and not at the one before.
 #[test]
 fn refill_is_exact_to_the_nanosecond() {
     let limit = Pair::parse("1", 1);
@@ -150,7 +150,7 @@ fn refill_is_exact_to_the_nanosecond() {
     }
 }
 
-/// Where a token takes no whole number of nanoseconds, or less than one.
+/// Rates at which a token takes a fraction of a nanosecond.
 #[test]
 fn fast_rates_are_exact() {
     for (rate, burst, tick, expected) in [

@@ -1,4 +1,4 @@
-//! One call: the reply and every stored bit are the oracle's.
+//! One call: the reply and every stored bit match the oracle.
 
 use proptest::prelude::*;
 use redis_rl_limits::kinds::bucket::Bucket;
@@ -8,7 +8,7 @@ use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY}
 use crate::oracle::{self, State, MAX_TOKENS};
 use crate::world::{outcome, Call, World};
 
-/// Any call; half of the costs are near what the bucket holds, where decisions turn.
+/// Generates calls; half of the costs are near the bucket's level, where decisions change.
 pub fn calls() -> impl Strategy<Value = Call> {
     prop_oneof![
         5 => (costs(), modes()).prop_map(|(cost, mode)| Call::Take(cost, mode)),
@@ -31,7 +31,7 @@ fn with_cost(call: Call, cost: u64) -> Call {
     }
 }
 
-/// The call as it is, or with a cost that is at most one off the tokens there, or the burst.
+/// Returns the call, or the call with a cost within one of the available tokens or the burst.
 pub fn aimed(call: Call, aim: u8, limit: &Pair, stored: Option<State>, now: u64) -> Call {
     let level = limit.exact.level(stored, now) / oracle::UNIT;
     let whole = u64::try_from(level).unwrap_or(0);
@@ -102,7 +102,7 @@ proptest! {
         world.now += nanos;
         // Not through an expiry, after which the bucket is full.
         let world = World::with(world.now, Some(kept));
-        // What a caller can see is told apart by whole tokens, each of which is looked for.
+        // Callers see only whole tokens, so each whole token is searched for.
         let gained = after.exact.gained(nanos);
         let level = (gained + kept.tokens).min(after.exact.burst_units());
         for cost in [1, before.exact.burst, after.exact.burst, cost.min(MAX_TOKENS)] {

@@ -1,4 +1,4 @@
-//! What the properties are tried on: limits, states, costs and clocks, small and huge alike.
+//! Generators: limits, states, costs and clocks, small and huge alike.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,7 +13,8 @@ use crate::oracle::{self, State, DAY, MAX_FILL, MAX_RATE, MAX_TOKENS, MILLI, SEC
 /// A time of day for a server: late 2026.
 pub const TODAY: u64 = 1_795_000_000 * SECOND;
 
-/// `cases` unless the environment says otherwise. Failures are kept beside the tests.
+/// Returns the configuration: `cases` unless the environment sets another number. Failures are
+/// stored next to the tests.
 pub fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
@@ -62,7 +63,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Every order of magnitude is as likely as any other, and so are both ends.
+/// Generates numbers; every order of magnitude is equally likely, and so are both ends.
 pub fn any_size(range: RangeInclusive<u64>) -> impl Strategy<Value = u64> {
     let (low, high) = range.into_inner();
     let sized = (0..=u64::BITS - high.leading_zeros(), any::<u64>()).prop_map(move |(bits, n)| {
@@ -72,7 +73,7 @@ pub fn any_size(range: RangeInclusive<u64>) -> impl Strategy<Value = u64> {
     prop_oneof![14 => sized, 1 => Just(low), 1 => Just(high)]
 }
 
-/// A rate from one in a hundred years to 10^12 a second, and a burst that it fills in time.
+/// Generates rates from one in a hundred years to 10^12 a second, with bursts that fill in time.
 pub fn limits() -> impl Strategy<Value = Pair> {
     let units = prop_oneof![
         Just(("", SECOND)),
@@ -92,8 +93,8 @@ pub fn limits() -> impl Strategy<Value = Pair> {
     })
 }
 
-/// The limit that is nearest to `digits / 10^decimals` tokens every `count` units. One that is
-/// accepted, unless the rate is rounded to one that is just too slow for the burst.
+/// Returns the accepted limit nearest to `digits / 10^decimals` tokens per `count` units. It may
+/// fail if the rate is rounded to one that is just too slow for the burst.
 fn limit(
     digits: u64,
     decimals: u32,
@@ -144,8 +145,8 @@ pub fn same_mode(mode: Mode) -> oracle::Mode {
     }
 }
 
-/// A bucket that is not there, or one as its level and its age may be: also from the future,
-/// in debt, and beyond its burst.
+/// Generates no bucket, or one with any level and age: also from the future, in debt, and beyond
+/// its burst.
 pub fn states(now: u64) -> impl Strategy<Value = Option<State>> {
     let level = (any_size(0..=MAX_TOKENS * UNIT), any::<bool>());
     let age = prop_oneof![
@@ -160,7 +161,7 @@ pub fn states(now: u64) -> impl Strategy<Value = Option<State>> {
     prop_oneof![1 => Just(None), 15 => there]
 }
 
-/// An instant, and a bucket as it may be then.
+/// Generates a time, and a bucket at that time.
 pub fn moments() -> impl Strategy<Value = (u64, Option<State>)> {
     prop_oneof![3 => Just(TODAY), 1 => any_size(0..=u64::MAX)]
         .prop_flat_map(|now| (Just(now), states(now)))

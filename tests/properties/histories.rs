@@ -10,13 +10,13 @@ use crate::cases::{any_size, config, costs, limits, Pair, TODAY};
 use crate::oracle::{MAX_FILL, MAX_TOKENS, MILLI, UNIT};
 use crate::world::{outcome, Call, World};
 
-/// How the clock goes on between two calls.
+/// The movement of the clock between two calls.
 #[derive(Clone, Copy, Debug)]
 enum Tick {
     Nanos(u64),
     /// Sixteenths of the time that a token takes.
     Tokens(u64),
-    /// As long as the last caller was told to wait, less so many nanoseconds.
+    /// The last caller's wait, minus this many nanoseconds.
     Wait(u64),
     Back(u64),
 }
@@ -62,8 +62,8 @@ fn steps(ticks: impl Strategy<Value = Tick>) -> impl Strategy<Value = Vec<Step>>
     prop::collection::vec((ticks, calls(), 0..12_u8), 1..40)
 }
 
-/// What must never be exceeded: over any interval, tokens taken less those given back are at
-/// most the burst and what flowed in, with time counted as it passed: forwards.
+/// The bound: over any interval, tokens taken minus tokens refunded are at most the burst plus the
+/// refill, with time counted only forwards.
 struct Ledger<'a> {
     limit: &'a Pair,
     /// (taken - given) units, less what has flowed in; times the rate's denominator.
@@ -91,8 +91,8 @@ impl<'a> Ledger<'a> {
         self.least = self.least.clone().min(self.balance.clone());
     }
 
-    /// Counts a take; whether it is within bounds if those who took wait so long before they
-    /// go on.
+    /// Counts a take, and returns whether it is within the bound if the caller waits before it
+    /// proceeds.
     fn take(&mut self, tokens: i64, wait_ms: i64) -> bool {
         let rate = self.limit.exact.rate();
         self.balance += BigInt::from(tokens) * UNIT * rate.denom();
@@ -121,7 +121,7 @@ fn never_over_admits(limit: &Pair, steps: Vec<Step>) -> Result<(), TestCaseError
             }
             Call::Take(cost, mode) | Call::TakeKeeping(cost, _, mode) => {
                 let within = ledger.take(reply.taken, reply.wait_ms.max(0));
-                // What is forced is beyond the bound when it must be, and is owed from then on.
+                // A forced take may exceed the bound, and is owed from then on.
                 let forced = mode == Mode::Force && level < BigInt::from(cost) * UNIT;
                 prop_assert!(
                     within || forced || reply.taken == 0,
@@ -139,7 +139,7 @@ fn never_over_admits(limit: &Pair, steps: Vec<Step>) -> Result<(), TestCaseError
     Ok(())
 }
 
-/// The same bucket with no rounding at all, written when the real one is.
+/// The same bucket without any rounding, written when the real one is.
 struct Shadow {
     updated_at: u64,
     units: BigRational,
@@ -153,8 +153,8 @@ impl Shadow {
     }
 }
 
-/// Rounding makes the real bucket no fuller than the exact one, and costs at most one part in a
-/// million of the tokens that were moved.
+/// Rounding never makes the real bucket fuller than the exact one, and costs at most one part in a
+/// million of the tokens moved.
 fn rounding_costs_little(limit: &Pair, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut world = World::new(TODAY);
     let mut shadow: Option<Shadow> = None;
@@ -321,7 +321,7 @@ proptest! {
 proptest! {
     #![proptest_config(config(500))]
 
-    /// A caller that comes often and takes all there is, for a thousand times what the worst
+    /// A caller that comes often and takes everything, for a thousand times as long as the worst
     /// rounding could hide.
     #[test]
     fn whoever_takes_all_gets_the_rate(
@@ -338,7 +338,7 @@ proptest! {
         prop_assert_eq!(emptied, i64::try_from(burst).expect("small"));
         let mut taken = BigInt::ZERO;
         for n in 0..calls {
-            // One to four tokens' time, or a nanosecond if that is more.
+            // One to four tokens' time, or one nanosecond if that is longer.
             world.now = Tick::Tokens(pauses[n % pauses.len()]).apply(world.now, &limit, None);
             taken += world.take(&limit, MAX_TOKENS, Mode::AtMost).taken;
         }

@@ -10,7 +10,7 @@ use redis_rl_limits::kinds::decision::{Ask, Limit as _, Mode, Standing as _, Sta
 use crate::cases::{any_size, config, limits};
 use crate::oracle::{State, MAX_TOKENS, UNIT};
 
-/// 64 bits as an attacker would choose them.
+/// Generates 64-bit words as an attacker would choose them.
 fn words() -> impl Strategy<Value = u64> {
     let edges = [
         0,

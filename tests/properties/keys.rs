@@ -6,7 +6,7 @@ use redis_rl_limits::grammar::distinct::check_distinct;
 use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::hash::{hash, mark, mix};
 
-/// Of every number of keys that a call may have, the one at each place against each other.
+/// Tests, for every number of keys, the key at each position against each other one.
 #[test]
 fn repeated_key_is_found_at_any_position() {
     for count in [1, 2, 3, 7, 8, 9, 10, 64, 128] {
@@ -36,7 +36,7 @@ fn repeated_key_is_found_at_any_position() {
     }
 }
 
-/// Who knows the seed can make keys whose hashes are the same.
+/// Anyone who knows the seed can construct keys with equal hashes.
 #[test]
 fn keys_with_equal_hashes_are_distinct() {
     let seed = 7;
@@ -52,7 +52,7 @@ fn keys_with_equal_hashes_are_distinct() {
     assert!(check_distinct(seed, keys.iter().map(Vec::as_slice)).is_ok());
 }
 
-/// Each bit of a hash is as often one as zero, and turns with about half of a key's bits.
+/// Each bit of a hash is set as often as not, and changes with about half of the key's bits.
 #[test]
 fn hash_depends_on_every_bit_of_the_key() {
     for length in [1, 7, 8, 9, 16, 40] {

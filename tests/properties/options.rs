@@ -1,4 +1,4 @@
-//! What may follow a command's fixed arguments.
+//! The options after a command's fixed arguments.
 
 use redis_rl_limits::grammar::options::{Name, Options};
 use redis_rl_limits::kinds::decision::{Ask, Mode};

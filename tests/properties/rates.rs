@@ -1,4 +1,4 @@
-//! What is accepted as a rate and a burst, and that a rate means what it says.
+//! The accepted rates and bursts, and the exact value of a rate.
 
 use num_rational::BigRational;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn matching(pattern: &str) -> impl Strategy<Value = String> {
     prop::string::string_regex(pattern).expect("a pattern")
 }
 
-/// Texts that look like rates, and some that are.
+/// Generates texts that resemble rates, and some that are.
 fn rate_texts() -> impl Strategy<Value = Vec<u8>> {
     let units = "(ms|s|m|h|d|w|S|M|MS|sec|Mins|hours|Hr|Day|weeks|month|)";
     let like = format!("[0-9]{{1,14}}(\\.[0-9]{{0,12}})?(/[0-9]{{0,6}}{units}){{0,1}}");
@@ -62,7 +62,7 @@ proptest! {
             Err(Refusal::Rate) => {
                 prop_assert_eq!(real, Err(Error::Rate(&rate)), "{:?}", shown);
             }
-            // One that is too slow may be beyond the words of a rate, too.
+            // A rate that is too slow may also exceed the words of a rate.
             Err(Refusal::Slow) => {
                 let named = matches!(real, Err(Error::TooSlow | Error::Rate(_)));
                 prop_assert!(named, "{:?} {:?}", shown, real);
@@ -76,7 +76,7 @@ proptest! {
     }
 }
 
-/// The units that flow into a deep debt in so long.
+/// Returns the units that a deep debt gains in that time.
 fn gained(limit: &Pair, nanos: u64) -> i64 {
     let tokens = -i64::try_from((MAX_TOKENS - 1) * UNIT).expect("small");
     let owing = State {
@@ -121,7 +121,7 @@ proptest! {
     }
 }
 
-/// More than 64 bits of tokens, in a period that is as long.
+/// More than 64 bits of tokens, in an equally long period.
 #[test]
 fn many_tokens_in_a_long_period_are_exactly_that() {
     for rate in [

@@ -1,5 +1,4 @@
-//! Honest waiting: whoever is told to wait so long succeeds then, and would not have a
-//! millisecond before.
+//! Exact waits: a caller succeeds after its wait, and would have failed a millisecond before.
 
 use proptest::prelude::*;
 use redis_rl_limits::kinds::decision::{Mode, Reply};
@@ -9,13 +8,14 @@ use crate::cases::{any_size, config, costs, limits, modes, moments, Pair, TODAY}
 use crate::oracle::MILLI;
 use crate::world::{Call, World};
 
-/// The reply that many milliseconds later, if the clock reaches that far.
+/// Returns the reply `ms` milliseconds later, if the clock reaches that far.
 fn after(world: &World, ms: i64, limit: &Pair, call: Call) -> Option<Reply> {
     let nanos = u64::try_from(ms).ok()?.checked_mul(MILLI)?;
     world.later(nanos)?.call(limit, call).ok()
 }
 
-/// Whether all times of that bucket end before the clock does, in 2554: those beyond are cut.
+/// Returns whether all times of that bucket are before 2554, where the clock ends; later ones are
+/// cut.
 fn within_the_clock(world: &World, limit: &Pair) -> bool {
     let Some(state) = world.stored() else {
         return true;
@@ -90,7 +90,7 @@ proptest! {
         let call = aimed(Call::Take(cost, Mode::MaxWait(most)), aim, &limit, stored, now);
         let Call::Take(cost, mode) = call else { unreachable!("a take stays one") };
         let mut alone = World::with(now, stored);
-        // Where the clock stepped back, both begin from now.
+        // After a clock step back both begin from now.
         alone.call(&limit, Call::Look(1)).expect("no debt");
         let Ok(reply) = alone.clone().call(&limit, call) else { return Ok(()) };
         if reply.taken == 0 || !within_the_clock(&alone, &limit) {
@@ -98,7 +98,8 @@ proptest! {
         }
         prop_assert_eq!(mode, Mode::MaxWait(most));
         prop_assert!((0..=i64::try_from(most).expect("small")).contains(&reply.wait_ms));
-        // It goes on when one who had only waited would have got the same tokens.
+        // It proceeds at the time at which a caller that only waited would have got the same
+        // tokens.
         let whole = Call::Take(cost, Mode::Whole);
         if let Some(then) = after(&alone, reply.wait_ms, &limit, whole) {
             prop_assert!(then.taken > 0, "sent too early: {:?}", reply);

@@ -11,19 +11,19 @@ use crate::oracle::{self, After, Outcome, State, MILLI};
 
 type Decision = redis_rl_limits::kinds::decision::Decision<Bucket>;
 
-/// What may be done with a bucket.
+/// An action on a bucket.
 #[derive(Clone, Copy, Debug)]
 pub enum Call {
     Take(u64, Mode),
-    /// So many, if so many are left.
+    /// A take that leaves a reserve.
     TakeKeeping(u64, u64, Mode),
     Give(u64),
-    /// What a denied call for several buckets does to each.
+    /// The effect of a denied call on several buckets on each of them.
     Look(u64),
 }
 
 impl Call {
-    /// What the crate makes of it.
+    /// Decides it with the crate.
     pub fn decide(
         self,
         stored: Option<State>,
@@ -43,7 +43,7 @@ impl Call {
         }
     }
 
-    /// What the oracle makes of it; `None` for too much debt.
+    /// Decides it with the oracle; `None` for too much debt.
     pub fn expect(self, stored: Option<State>, now: u64, limit: &oracle::Limit) -> Option<Outcome> {
         match self {
             Self::Take(cost, mode) => limit.take(stored, now, cost, same_mode(mode)),
@@ -56,7 +56,7 @@ impl Call {
     }
 }
 
-/// What was decided, in the oracle's terms.
+/// Converts a decision to the oracle's form.
 pub fn outcome(decision: &Decision) -> Outcome {
     Outcome {
         reply: decision.reply.fields(),
@@ -84,13 +84,13 @@ impl World {
         Self { now, stored: None }
     }
 
-    /// With a bucket that does not expire.
+    /// Creates a world with a bucket that does not expire.
     pub fn with(now: u64, stored: Option<State>) -> Self {
         let stored = stored.map(|state| (state, i64::MAX));
         Self { now, stored }
     }
 
-    /// The state, unless its key has expired.
+    /// Returns the state, unless its key has expired.
     pub fn stored(&self) -> Option<State> {
         let ms = i64::try_from(self.now / MILLI).expect("a time in milliseconds");
         self.stored.filter(|s| ms <= s.1).map(|s| s.0)
@@ -123,7 +123,7 @@ impl World {
             .expect("no more debt than may be")
     }
 
-    /// The same bucket that much later; `None` where the clock ends.
+    /// Returns the same bucket `nanos` later; `None` beyond the clock's end.
     pub fn later(&self, nanos: u64) -> Option<Self> {
         let now = self.now.checked_add(nanos)?;
         Some(Self { now, ..*self })

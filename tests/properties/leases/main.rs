@@ -51,7 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Who held a slot until when, as exact numbers: ended leases stay in the list.
+/// The holders of slots with the ends of their leases, as exact numbers: ended leases stay in the
+/// list.
 #[derive(Default)]
 struct World {
     ends: Vec<(usize, i64)>,

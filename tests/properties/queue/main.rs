@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use redis_rl_limits::waiting::queue::{Ticket, Waiter, MAX_GRANTS, MAX_ROOMS};
 use redis_rl_limits::waiting::queues::{Bounds, Full, Queues};
 
-/// What happens next.
+/// A step of a history.
 #[derive(Clone, Debug)]
 enum Step {
     Join {

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use crate::cases::any_size;
 use crate::oracle::{Ask, Call, Mode, MAX_LENGTH, MAX_TOKENS, MILLI};
 
-/// How much, as seen from the last reply.
+/// An amount, relative to the last reply.
 #[derive(Clone, Copy, Debug)]
 pub enum Amount {
     Tokens(u64),
-    /// What was left.
+    /// The remaining amount.
     Left,
     OneMoreThanLeft,
 }
@@ -33,9 +33,9 @@ pub enum Aim {
     Take(Amount, u64, Mode),
     Look(Amount, u64),
     Give(Amount),
-    /// Taken so many milliseconds ago.
+    /// A refund of a take this many milliseconds ago.
     GiveOf(Amount, u64),
-    /// Taken so many milliseconds ahead.
+    /// A refund with an AT this many milliseconds ahead.
     GiveAhead(Amount, u64),
 }
 
@@ -89,20 +89,20 @@ pub fn aims() -> impl Strategy<Value = Aim> {
     ]
 }
 
-/// How the clock goes on between two calls.
+/// The movement of the clock between two calls.
 #[derive(Clone, Copy, Debug)]
 pub enum Tick {
     Nanos(u64),
-    /// So many sixteenths of a length, and then some nanoseconds more or less.
+    /// This many sixteenths of a length, plus or minus some nanoseconds.
     Parts(u64, i64),
-    /// As long as the last caller was told to wait, less so many nanoseconds.
+    /// The last caller's wait, minus this many nanoseconds.
     Wait(u64),
-    /// Until everything is unused, less so many nanoseconds.
+    /// Until everything is unused, minus this many nanoseconds.
     Reset(u64),
 }
 
 impl Tick {
-    /// By how many nanoseconds.
+    /// Returns the nanoseconds.
     pub fn nanos(self, length: u64, last: [i64; 5]) -> u64 {
         let millis = |ms: i64| ms.max(0).unsigned_abs().saturating_mul(MILLI);
         match self {
@@ -122,7 +122,7 @@ fn slips() -> impl Strategy<Value = u64> {
     prop::sample::select(vec![0, 0, 1, MILLI, MILLI + 1])
 }
 
-/// The clock goes on.
+/// Generates forward movements of the clock.
 pub fn ticks() -> impl Strategy<Value = Tick> {
     let slip = prop::sample::select(vec![0, 0, 1, -1, 1_000_000, -1_000_000, 999_999]);
     prop_oneof![
@@ -134,7 +134,7 @@ pub fn ticks() -> impl Strategy<Value = Tick> {
     ]
 }
 
-/// A clock that steps back: by how much of [`Tick`], or not at all.
+/// Generates clock steps back, or none.
 pub fn steps_back() -> impl Strategy<Value = Option<Tick>> {
     prop_oneof![6 => Just(None), 1 => ticks().prop_map(Some)]
 }

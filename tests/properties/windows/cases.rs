@@ -1,4 +1,4 @@
-//! What the properties are tried on: limits, windows, strings and clocks, small and huge alike.
+//! Generators: limits, windows, strings and clocks, small and huge alike.
 
 use std::ops::RangeInclusive;
 
@@ -10,10 +10,11 @@ use crate::oracle::{Named, Stored, LAST_DAY, MAX_LENGTH, MAX_TOKENS, MAX_USED, M
 
 /// A time of day for a server: late 2026.
 pub const TODAY: u64 = 1_795_000_000_123_456_789;
-/// Where histories end, so that the longest windows do as well before the clock does: in 2254.
+/// The end of histories, in 2254, so that the longest windows end before the clock does.
 pub const LAST_CALL: u64 = LAST_DAY - 3 * MAX_LENGTH * MILLI;
 
-/// `cases` unless the environment says otherwise. Failures are kept beside the tests.
+/// Returns the configuration: `cases` unless the environment sets another number. Failures are
+/// stored next to the tests.
 pub fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
@@ -28,7 +29,7 @@ pub fn config(cases: u32) -> ProptestConfig {
     config
 }
 
-/// Every order of magnitude is as likely as any other, and so are both ends.
+/// Generates numbers; every order of magnitude is equally likely, and so are both ends.
 pub fn any_size(range: RangeInclusive<u64>) -> impl Strategy<Value = u64> {
     let (low, high) = range.into_inner();
     let sized = (0..=u64::BITS - high.leading_zeros(), any::<u64>()).prop_map(move |(bits, n)| {
@@ -42,7 +43,7 @@ pub fn limits() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 1..=30_u64, 1 => Just(0), 2 => any_size(0..=MAX_TOKENS)]
 }
 
-/// A length in milliseconds: those that sixteen divides, others, and shorter ones than sixteen.
+/// Generates lengths in milliseconds: multiples of sixteen, others, and lengths below sixteen.
 pub fn lengths() -> impl Strategy<Value = u64> {
     prop_oneof![
         2 => 1..=40_u64,
@@ -108,7 +109,7 @@ fn used() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0..=30_u64, 1 => any_size(0..=MAX_USED as u64 + 1)]
 }
 
-/// A time near another, before or after it.
+/// Generates times near another, before or after it.
 fn near(now: u64, most: u64) -> impl Strategy<Value = u64> {
     (any_size(0..=most), any::<bool>()).prop_map(move |(distance, before)| match before {
         true => now.saturating_sub(distance),
@@ -116,8 +117,8 @@ fn near(now: u64, most: u64) -> impl Strategy<Value = u64> {
     })
 }
 
-/// What a key may hold at `now`: a window that has passed, that is in force, or from the future;
-/// or bytes that are nearly one.
+/// Generates contents of a key at `now`: a window that has ended, is in force, or is in the future;
+/// or bytes that are nearly a window.
 pub fn strings(now: u64) -> impl Strategy<Value = Vec<u8>> {
     let ms = now / MILLI;
     let fixed = (near(ms, MAX_LENGTH), lengths(), used()).prop_map(|(start, length, used)| {
@@ -148,7 +149,7 @@ pub fn strings(now: u64) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![6 => fixed, 6 => sliding, 4 => noise]
 }
 
-/// 64 bits each, as an attacker would choose them.
+/// Generates 64-bit words as an attacker would choose them.
 pub fn words() -> impl Strategy<Value = Vec<u64>> {
     let edges = [
         0,

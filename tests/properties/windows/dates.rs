@@ -6,7 +6,7 @@ use redis_rl_limits::kinds::calendar::{Calendar, Unit, MAX_OFFSET};
 use crate::calendar::{self, DAY, HOUR, MINUTE};
 use crate::cases::{config, offsets, units};
 
-/// The crate's word for a unit.
+/// Converts the oracle's unit to the crate's.
 fn same(unit: calendar::Unit) -> Unit {
     let day = |n: u32| u8::try_from(n).unwrap();
     match unit {
@@ -22,8 +22,8 @@ fn real(unit: calendar::Unit, offset: i64) -> Calendar {
     Calendar::new(same(unit), offset).expect("a calendar")
 }
 
-/// Every window of a thousand years, looked at from its first millisecond, from its last, and
-/// from the first of each of its days.
+/// Checks every window of a thousand years, from its first and last millisecond and from the first
+/// of each of its days.
 fn every_window(unit: calendar::Unit, offset: i64) {
     let real = real(unit, offset);
     for (start, end) in calendar::windows(unit) {
@@ -59,7 +59,7 @@ fn every_month_from_1601_to_2600_with_every_anchor() {
     }
 }
 
-/// All others are one of these, some hours to the east or west.
+/// All others equal one of these, shifted by some hours.
 #[test]
 fn every_offset_in_the_month_around_a_leap_day() {
     let (first, last) = (1_582_588_800_000, 1_583_193_600_000);
@@ -112,7 +112,7 @@ fn calendar_rejects_values_out_of_bounds() {
     }
 }
 
-/// From the first to the last millisecond that the pages hold, less a year.
+/// Generates times from the first to the last listed millisecond, minus a year.
 fn instants() -> impl Strategy<Value = i64> {
     let days = calendar::days();
     (days.start + 400) * DAY..(days.end - 400) * DAY
@@ -134,7 +134,7 @@ proptest! {
         prop_assert_eq!(real(unit, offset).window(start - 1).1, start);
     }
 
-    /// The calendar repeats after 400 years, also where no page is written.
+    /// The calendar repeats after 400 years, also outside the listed days.
     #[test]
     fn any_instant_of_a_million_years_lies_in_one_window(
         unit in units(),

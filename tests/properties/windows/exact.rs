@@ -13,7 +13,7 @@ use crate::named::Pair;
 use crate::oracle::{Named, Stored};
 use crate::world::World;
 
-/// An instant, what the key holds then, and what is named.
+/// Generates a time, the key's content then, and a window of a call.
 fn moments() -> impl Strategy<Value = (u64, Option<Vec<u8>>, Named)> {
     instants().prop_flat_map(|now| {
         let key = prop_oneof![1 => Just(None), 9 => strings(now).prop_map(Some)];

@@ -9,7 +9,7 @@ use crate::named::Pair;
 use crate::oracle::{Call, Mode, Named, MAX_LENGTH, MILLI};
 use crate::world::World;
 
-/// What was charged to the window in force, and when that ends.
+/// The usage of the window in force, and its end.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ledger {
     charged: u64,
@@ -52,8 +52,8 @@ proptest! {
     #![proptest_config(config(5_000))]
 
     /// W1, W3, W6. The windows, their limits, offsets and anchors change with every call, and the
-    /// clock jumps; what was charged stays until the end that was told first. (The key stays as
-    /// well: what a server has removed, no clock that steps back brings again.)
+    /// clock jumps; the usage stays until the end that was reported first. (The key stays too: a
+    /// clock that steps back does not restore a removed key.)
     #[test]
     fn what_is_charged_to_one_window_is_at_most_its_limit(steps in steps()) {
         let mut world = World::new(TODAY);
@@ -95,7 +95,8 @@ proptest! {
             }
             prop_assert_eq!(last[2].unsigned_abs(), pair.limit.saturating_sub(ledger.charged));
             if ledger.charged == 0 {
-                // Given back; else it is none, and the clock may go back into the one before.
+                // A refund; otherwise there is no window, and the clock may go back into the
+                // previous one.
                 if matches!(call, Call::Give(..)) && tokens > 0 {
                     charged = Ledger::default();
                 }
@@ -108,8 +109,8 @@ proptest! {
         }
     }
 
-    /// Time passes; the clock does too, but for the steps back that it makes. In no time as long
-    /// as a window is there more than two of them can hold.
+    /// Time passes, and the clock steps back at times. No interval of a window's length contains
+    /// more than two windows.
     #[test]
     fn a_clock_that_steps_back_opens_no_third_window(
         length in lengths(),
@@ -129,14 +130,15 @@ proptest! {
             }
             last = world.reply(pair, aim.call(world.now, last));
             log.push((time, last[0].unsigned_abs()));
-            // One that opens late in a millisecond ends by as much less than one later.
+            // A window that opens late in a millisecond ends correspondingly less than a
+            // millisecond later.
             let since = |&&(at, _): &&(u64, u64)| at + (length - 1) * MILLI > time;
             let taken: u64 = log.iter().filter(since).map(|(_, n)| n).sum();
             prop_assert!(taken <= 2 * limit, "{taken} in one window's time");
         }
     }
 
-    /// W6, as a caller sees it: what it took in the window before is not given to this one.
+    /// W6, as a caller sees it: a take in the previous window is not refunded to this one.
     #[test]
     fn what_was_taken_before_the_window_does_not_come_back(
         named in fixed(),

@@ -1,4 +1,4 @@
-//! `limit window…` as callers write it, and what they are told.
+//! `limit window…` in all forms, and the errors.
 
 use crate::calendar::Unit;
 use crate::named::{prefix, quota, Pair};

@@ -1,5 +1,5 @@
-//! What holds for every kind of window, over histories of calls with limits, offsets, anchors and
-//! lengths that change, and with clocks that jump: W5, W7, W8, W9.
+//! Properties of every kind of window, over histories of calls with changing limits, offsets,
+//! anchors and lengths, and with clocks that jump: W5, W7, W8, W9.
 
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..25)
 }
 
-/// On a key that holds nothing, or anything; it then expires late or never.
+/// Generates histories on a key that holds nothing, or anything; it then expires late or never.
 pub fn histories() -> impl Strategy<Value = History> {
     let kinds = prop_oneof![
         prop::collection::vec(fixed(), 1..=3),
@@ -108,7 +108,7 @@ impl History {
     }
 }
 
-/// The longer one of the window that is named and the one that is stored.
+/// Returns the longer one of the named and the stored window.
 fn length(pair: Pair, world: &World) -> u64 {
     let held = world.stored.as_ref();
     let held = match held.and_then(|(bytes, _)| Stored::read(bytes)) {
@@ -123,7 +123,7 @@ fn length(pair: Pair, world: &World) -> u64 {
     held.max(named)
 }
 
-/// The same take at another time, or the one that was looked for: whether it takes.
+/// Returns whether the take succeeds at another time.
 fn takes(world: &mut World, made: &Made) -> bool {
     let call = match made.call {
         Call::Look(ask) => Call::Take(ask),
@@ -135,7 +135,7 @@ fn takes(world: &mut World, made: &Made) -> bool {
 proptest! {
     #![proptest_config(config(3_000))]
 
-    /// W5 and the reply: what is left is what the limit leaves of what is used.
+    /// W5 and the reply: the remaining amount is the limit minus the usage.
     #[test]
     fn changed_limit_keeps_the_usage(history in histories(), other in limits()) {
         history.play(|made| {
@@ -213,7 +213,7 @@ proptest! {
         });
     }
 
-    /// W9: what is denied, or only looked at, is not written; the clock apart.
+    /// W9: a denied call or a peek is not written, except after a clock step back.
     #[test]
     fn what_is_denied_is_not_written(history in histories()) {
         history.play(|made| {

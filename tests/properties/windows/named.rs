@@ -42,14 +42,14 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// What a whole text of words stands for; its error's text if it is none.
+/// Parses a text as a limit and a window, or returns the error's text.
 pub fn quota(text: &str) -> Result<Quota, String> {
     let (quota, rest) = prefix(text)?;
     assert_eq!(rest, 0, "words are left of: {text}");
     Ok(quota)
 }
 
-/// What a text begins with, and how many words are left of it.
+/// Parses the beginning of a text, and returns the number of words left.
 pub fn prefix(text: &str) -> Result<(Quota, usize), String> {
     let words: Vec<&[u8]> = text.split_whitespace().map(str::as_bytes).collect();
     match Quota::parse(&words) {

@@ -1,4 +1,4 @@
-//! What a simulation found to break otherwise, one by one.
+//! Regressions that a simulation found, one by one.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn on(world: &mut World, ms: u64) {
     world.now += ms * MILLI;
 }
 
-/// Waits as told until it is let through; how often it was denied.
+/// Waits as told until the call succeeds, and returns the number of denials.
 fn denials(world: &mut World, pair: Pair) -> u32 {
     for denials in 0..10 {
         match world.take(pair, 1) {
@@ -99,7 +99,7 @@ fn a_clock_that_steps_back_over_an_edge_admits_no_second_limit() {
 fn a_window_of_the_future_is_in_force_if_it_begins_within_its_length() {
     for named in [Named::For(MINUTE), Named::Sliding(MINUTE)] {
         let pair = Pair::new(10, named);
-        // Where a minute begins, and a sub-window.
+        // The start of a minute and of a sub-window.
         let mut world = World::new(TODAY / MILLI / MINUTE * MINUTE * MILLI);
         world.take(pair, 10);
         back(&mut world, MINUTE);
@@ -123,7 +123,7 @@ fn a_calendar_day_is_not_begun_twice_by_a_clock_that_steps_back() {
     assert_eq!(world.take(day, 9)[0], 0);
 }
 
-/// What is given back comes out of the oldest: the tokens that stay are those that count longest.
+/// A refund is taken from the oldest usage: the units that stay are those that count longest.
 #[test]
 fn refund_frees_nothing_too_early() {
     let pair = Pair::new(10, Named::Sliding(16_000));
@@ -198,7 +198,7 @@ fn zero_limit_refunds_what_force_took() {
     assert_eq!(world.used(pair), 1);
 }
 
-/// What nobody's clock wrote: a window of which nothing is used, far ahead. It is left as it is.
+/// A window without usage, far ahead, that no clock can have written. It is left unchanged.
 #[test]
 fn denied_call_does_not_write_an_unused_future_window() {
     let newest = TODAY / MILLI * 16 / MINUTE + 1_000;

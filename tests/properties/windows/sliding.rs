@@ -9,7 +9,7 @@ use crate::named::Pair;
 use crate::oracle::{Call, Mode, Named, MAX_LENGTH, MILLI};
 use crate::world::World;
 
-/// What was taken and when, in nanoseconds of a clock that only goes on.
+/// The takes with their times, in nanoseconds of a clock that only moves forward.
 #[derive(Clone, Debug, Default)]
 struct Log(Vec<(u64, u64)>);
 
@@ -20,13 +20,13 @@ impl Log {
         }
     }
 
-    /// In the nanoseconds from `since` on, both included.
+    /// Returns the takes from `since` on, inclusive.
     fn since(&self, since: u64) -> u64 {
         let later = self.0.iter().filter(|(at, _)| *at >= since);
         later.map(|(_, tokens)| tokens).sum()
     }
 
-    /// In a millisecond.
+    /// Returns the takes in a millisecond.
     fn taken_at(&self, ms: u64) -> u64 {
         let then = self.0.iter().filter(|(at, _)| at / MILLI == ms);
         then.map(|(_, tokens)| tokens).sum()
@@ -51,14 +51,14 @@ impl Log {
     }
 }
 
-/// What a history does beside taking.
+/// An event of a history, other than a take.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Aim(Aim),
     Force(u64),
-    /// Gives some of what the take that was so many takes ago took, and says when that was.
+    /// Refunds part of an earlier take, with its AT.
     GiveOf(usize, u64),
-    /// Gives some back without saying of when.
+    /// Refunds without AT.
     Give(u64),
 }
 
@@ -71,7 +71,7 @@ fn events() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Few enough nanoseconds that no history leaves the clock's range.
+/// Limits the nanoseconds, so that no history leaves the clock's range.
 fn short(nanos: u64) -> u64 {
     nanos.min(MAX_LENGTH * MILLI / 40)
 }
@@ -83,9 +83,8 @@ fn sliding(length: u64, limit: u64) -> Pair {
 proptest! {
     #![proptest_config(config(5_000))]
 
-    /// W4: no interval as long as the window holds more than the limit; and what an exact log
-    /// would have freed a sixteenth ago, rounded up, is free. W6: nothing that was given back
-    /// makes that worse, whatever it was of.
+    /// W4: no interval of the window's length exceeds the limit, and everything that an exact log
+    /// would have freed one sixteenth ago, rounded up, is free. W6: no refund makes that worse.
     #[test]
     fn any_interval_holds_at_most_the_limit_and_no_token_is_a_sixteenth_late(
         length in lengths(),
@@ -136,7 +135,7 @@ proptest! {
         }
     }
 
-    /// W4 where the clock steps back now and then, with time counted as it passed.
+    /// W4 with clock steps back, with time counted as it passed.
     #[test]
     fn a_clock_that_steps_back_lets_no_interval_hold_more(
         length in lengths(),
@@ -160,8 +159,8 @@ proptest! {
         }
     }
 
-    /// Where a take of another length takes something, all that is used counts as used then, and W4
-    /// holds from then on.
+    /// After a successful take with another length, all usage counts as used then, and W4 holds
+    /// from then on.
     #[test]
     fn another_length_counts_all_that_is_used_as_used_now(
         lengths in prop::collection::vec(lengths(), 2..=3),
@@ -189,7 +188,7 @@ proptest! {
         }
     }
 
-    /// W6: from the sub-window of that instant comes at most what was taken in it.
+    /// W6: at most the usage of the sub-window of that time is refunded from it.
     #[test]
     fn of_an_instant_comes_back_at_most_what_was_taken_around_it(
         length in 16..=1_000_000_u64,
@@ -237,13 +236,13 @@ proptest! {
     }
 }
 
-/// Each waits as long as it is told, and then takes: the other, denied meanwhile, puts nothing off.
+/// Each waits as told, and then succeeds: the other one's denials postpone nothing.
 #[test]
 fn callers_of_two_lengths_do_not_starve_each_other() {
     let pairs = [sliding(200, 1), sliding(300, 1)];
     let (mut world, mut taken, mut at) = (World::new(TODAY), [0; 2], [TODAY / MILLI; 2]);
     for _ in 0..1_000 {
-        // Of two that come at once the one that has less is first.
+        // If two come at once, the one that has less goes first.
         let who = usize::from((at[1], taken[1]) < (at[0], taken[0]));
         world.now = at[who] * MILLI;
         let reply = world.take(pairs[who], 1);

@@ -11,7 +11,7 @@ use redis_rl_limits::kinds::usage::WindowStanding;
 use crate::named::Pair;
 use crate::oracle::{self, After, Ask, Call, Mode, Outcome, Refusal, MAX_TOKENS, MILLI};
 
-/// What the crate makes of a call.
+/// Decides a call with the crate.
 pub fn decide(
     quota: Quota,
     stored: Option<&[u8]>,
@@ -88,7 +88,7 @@ pub struct World {
     /// Nanoseconds since 1970.
     pub now: u64,
     pub stored: Option<(Vec<u8>, i64)>,
-    /// Whether the server removes what has expired. A window must mean the same if not.
+    /// Whether the server removes expired keys. A window must mean the same if not.
     pub expires: bool,
 }
 
@@ -106,7 +106,7 @@ impl World {
         self.now / MILLI
     }
 
-    /// The same key that many milliseconds later; `None` where the clock ends.
+    /// Returns the same key `ms` milliseconds later; `None` beyond the clock's end.
     pub fn later(&self, ms: i64) -> Option<Self> {
         let nanos = u64::try_from(ms).ok()?.checked_mul(MILLI)?;
         let now = self.now.checked_add(nanos)?;
@@ -135,7 +135,7 @@ impl World {
         Ok(outcome)
     }
 
-    /// The five integers of a call that is no error.
+    /// Returns the five integers of a call without an error.
     pub fn reply(&mut self, pair: Pair, call: Call) -> [i64; 5] {
         self.call(pair, call).expect("no error").reply
     }
@@ -148,7 +148,7 @@ impl World {
         self.reply(pair, Call::Give(tokens, at))
     }
 
-    /// What is used of the window, changing nothing.
+    /// Returns the usage of the window without changing it.
     pub fn used(&self, pair: Pair) -> u64 {
         let roomy = pair.with_limit(MAX_TOKENS);
         let reply = self.clone().reply(roomy, Call::Look(whole(1)));
