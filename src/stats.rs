@@ -6,7 +6,6 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::sketch::top::Top;
 
@@ -113,14 +112,25 @@ pub static LEASES: LeaseCounts = LeaseCounts {
     trimmed: Counter::new(),
 };
 
-/// Calls with invalid arguments.
-static ERRORS_CALL: Counter = Counter::new();
-/// Calls on keys that hold something else.
-static ERRORS_KEY: Counter = Counter::new();
-/// Calls denied because memory is used up.
-static ERRORS_MEMORY: Counter = Counter::new();
-/// Calls that would have exceeded the bound of a debt or of a window.
-static ERRORS_DEBT: Counter = Counter::new();
+/// Calls that were answered with an error.
+pub struct ErrorCounts {
+    /// The call was wrong.
+    pub call: Counter,
+    /// The key holds something else.
+    pub key: Counter,
+    /// There was no memory.
+    pub memory: Counter,
+    /// A limit would owe too much.
+    pub debt: Counter,
+}
+
+/// Of errors.
+pub static ERRORS: ErrorCounts = ErrorCounts {
+    call: Counter::new(),
+    key: Counter::new(),
+    memory: Counter::new(),
+    debt: Counter::new(),
+};
 
 /// Returns every counter with its name in `INFO`, without the module's prefix.
 pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
@@ -145,26 +155,13 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
         (c"lease_renewed", &LEASES.renewed),
         (c"lease_released", &LEASES.released),
         (c"lease_trimmed", &LEASES.trimmed),
-        (c"errors_call", &ERRORS_CALL),
-        (c"errors_key", &ERRORS_KEY),
-        (c"errors_memory", &ERRORS_MEMORY),
-        (c"errors_debt", &ERRORS_DEBT),
+        (c"errors_call", &ERRORS.call),
+        (c"errors_key", &ERRORS.key),
+        (c"errors_memory", &ERRORS.memory),
+        (c"errors_debt", &ERRORS.debt),
     ]
     .into_iter()
     .map(|(name, counter)| (name, counter.get()))
-}
-
-/// Counts an error of a call.
-pub fn failed(error: &Error<'_>) {
-    let kind = match error {
-        Error::WrongType(_) | Error::Held { .. } | Error::ForeignSet(_) => &ERRORS_KEY,
-        Error::OutOfMemory(_) | Error::NoMemoryForLease(_) | Error::WriteFailed(_) => {
-            &ERRORS_MEMORY
-        }
-        Error::Debt | Error::Used => &ERRORS_DEBT,
-        _ => &ERRORS_CALL,
-    };
-    kind.add(1);
 }
 
 static TOP: Mutex<Option<Top>> = Mutex::new(None);

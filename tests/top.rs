@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use redis_rl_limits::hash::mix;
+use redis_rl_limits::keys::hash::mix;
 use redis_rl_limits::sketch::top::{Top, MAX_KEYS};
 
 /// Generates keys, a few of them frequent: small numbers, and one of two long keys that differ at

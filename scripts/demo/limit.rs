@@ -7,9 +7,9 @@ mod demand;
 mod lease;
 mod window;
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds;
 
 pub use bucket::Bucket;
@@ -149,6 +149,6 @@ fn command<const N: usize>(words: [&str; N]) -> Command {
 }
 
 /// The module's words about a value that it would not accept.
-fn refusal(error: Error) -> String {
-    error.to_string().trim_start_matches("ERR ").to_owned()
+fn refusal(error: impl Display) -> String {
+    error.to_string()
 }

@@ -3,13 +3,12 @@
 
 use std::marker::PhantomData;
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
 use redis_rl_limits::grammar::options::Word;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::stored;
 
 use crate::server::{self, Argument, Call, Description, Doc, Handler, MAX_LEN};
-use crate::stats;
 
 /// A command: its description, its syntax and its code.
 pub trait Command {
@@ -48,7 +47,7 @@ impl<C: Command> Handler for Served<C> {
         match C::run(call) {
             Ok(answer) => answer.send(call),
             Err(error) => {
-                stats::failed(&error);
+                error.count();
                 let error = with_what_is_held(call, error);
                 call.reply_error(error);
             }
@@ -59,7 +58,7 @@ impl<C: Command> Handler for Served<C> {
 /// Completes an error about a key's content with the name of that content.
 #[cold]
 fn with_what_is_held<'a>(call: &mut Call<'a>, error: Error<'a>) -> Error<'a> {
-    let Error::Held { key, wanted, .. } = error else {
+    let Error::OtherString { key, wanted, .. } = error else {
         return error;
     };
     let mut arguments = call.arguments().iter();
@@ -68,7 +67,7 @@ fn with_what_is_held<'a>(call: &mut Call<'a>, error: Error<'a>) -> Error<'a> {
     match copy {
         Some(copy) => {
             let held = stored::name(copy.bytes());
-            Error::Held { key, held, wanted }
+            Error::OtherString { key, held, wanted }
         }
         None => error,
     }

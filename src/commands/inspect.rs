@@ -1,10 +1,10 @@
 //! `RL.INSPECT key`: what a key holds, without its limit.
 
 use redis_rl_limits::bounds::NANOS_PER_MILLI;
-use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::stored::Stored;
 
 use super::command::{Answer, Command, KEY, LEASES_VERSION};
+use super::error::Error;
 use super::lease::look::Look;
 use crate::server::{Access, Argument, Call, Description, Keys, Refusal, Type};
 

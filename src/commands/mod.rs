@@ -4,6 +4,7 @@
 
 mod bucket;
 mod command;
+mod error;
 mod inspect;
 mod lease;
 mod several;

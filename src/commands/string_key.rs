@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
+use redis_rl_limits::grammar;
 use redis_rl_limits::kinds::bucket;
 use redis_rl_limits::kinds::decision::{
     Ask, Change, Decision, Limit, Mode, Reply, Standing, State,
@@ -30,7 +31,7 @@ pub fn key_and_bucket<'a>(
     let [key, rate, burst, options @ ..] = call.arguments() else {
         return Err(Error::Usage(syntax));
     };
-    let limit = bucket::Limit::parse(rate.bytes(), burst.bytes())?;
+    let limit = grammar::bucket::limit(rate.bytes(), burst.bytes())?;
     Ok((KeyName::of(key), limit, options))
 }
 
@@ -221,7 +222,7 @@ pub fn refused<'a, L: Limit>(refusal: Refusal, name: KeyName<'a>) -> Error<'a> {
     let key = name.bytes;
     match refusal {
         Refusal::WrongType => Error::WrongType(key),
-        Refusal::OtherLength => Error::Held {
+        Refusal::OtherLength => Error::OtherString {
             key,
             held: "another string",
             wanted: L::State::NAME,

@@ -1,12 +1,16 @@
 //! `RL.TOP [count | RESET]`: returns the top denied keys.
 
+use crate::commands::error::Error;
 use redis_rl_limits::bounds::NANOS_PER_MILLI;
-use redis_rl_limits::grammar::error::{Error, Parameter};
+use redis_rl_limits::grammar::parameter::Parameter;
 use redis_rl_limits::sketch::top::{Top as Sketch, MAX_KEYS};
 
 use crate::commands::command::{Answer, Command, FIRST_VERSION};
 use crate::server::{Access, Call, Description, Doc, Keys};
 use crate::stats::with_top;
+
+/// The number of keys to return.
+const COUNT: &Parameter = &Parameter::new("count", 1..=MAX_KEYS as u64).with_unit(", or RESET");
 
 /// The command.
 pub struct Top;
@@ -45,7 +49,7 @@ impl Command for Top {
                 Ok(Answered::Reset)
             }
             [count] => {
-                let count = Parameter::TopCount.integer(count.bytes())?;
+                let count = COUNT.integer(count.bytes())?;
                 Ok(Answered::Keys(usize::try_from(count).unwrap_or(MAX_KEYS)))
             }
             _ => Err(Error::Usage(Self::SYNTAX)),

@@ -5,7 +5,8 @@
 //! - [`kinds`]: the kinds of limit, and their common traits.
 //! - [`grammar`]: the text of a call, its errors and their texts.
 //! - [`waiting`]: the callers that wait for a slot, in the order in which they are served.
-//! - [`sketch`]: the top denied keys; [`hash`]: fast hashes of keys.
+//! - [`show`]: input and bounds in error texts.
+//! - [`sketch`]: the top denied keys; [`keys`]: fast comparison of keys.
 
 #![forbid(unsafe_code)]
 // A panic would crash the server and lose everybody's data.
@@ -19,8 +20,10 @@
 )]
 
 pub mod bounds;
+pub mod decimal;
 pub mod grammar;
-pub mod hash;
+pub mod keys;
 pub mod kinds;
+pub mod show;
 pub mod sketch;
 pub mod waiting;

@@ -1,10 +1,10 @@
 //! The hints of errors about rates, windows and numbers.
 
+use redis_rl_limits::grammar::bucket;
 use redis_rl_limits::grammar::window::Quota;
-use redis_rl_limits::kinds::bucket::Limit;
 
 fn of_rate(rate: &str) -> String {
-    let refused = Limit::parse(rate.as_bytes(), b"1").map(|_| ());
+    let refused = bucket::limit(rate.as_bytes(), b"1").map(|_| ());
     refused.expect_err("a refusal").to_string()
 }
 
@@ -57,7 +57,7 @@ fn invalid_rates_get_the_right_hint() {
         ("11111111111111111111", "it is above 10^12 tokens a second"),
     ] {
         let expected = format!(
-            "ERR rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{rate}': {advice}"
+            "rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{rate}': {advice}"
         );
         assert_eq!(of_rate(rate), expected);
     }
@@ -88,7 +88,7 @@ fn invalid_windows_get_the_right_hint() {
         ("1.h", "a number has 19 digits at most, some behind a decimal point if there is one, and an exponent from -30 to 30"),
     ] {
         let expected = format!(
-            "ERR window must be a duration such as 15m, SLIDING and a duration, HOUR, DAY, WEEK, \
+            "window must be a duration such as 15m, SLIDING and a duration, HOUR, DAY, WEEK, \
              MONTH, YEAR, or UNTIL and a time; got '{window}': {advice}"
         );
         assert_eq!(of_window(&["5", window]), expected);
@@ -99,14 +99,14 @@ fn invalid_windows_get_the_right_hint() {
 
 #[test]
 fn swapped_rate_and_burst_are_explained() {
-    let burst = |text: &'static str| Limit::parse(b"10", text.as_bytes()).expect_err(text);
+    let burst = |text: &'static str| bucket::limit(b"10", text.as_bytes()).expect_err(text);
     assert_eq!(
         burst("100/m").to_string(),
-        "ERR burst must be a whole number; got '100/m': the rate comes first, then the burst"
+        "burst must be a whole number; got '100/m': the rate comes first, then the burst"
     );
     assert_eq!(
         burst("x").to_string(),
-        "ERR burst must be a whole number from 0 to 10^11; got 'x'"
+        "burst must be a whole number from 0 to 10^11; got 'x'"
     );
 }
 

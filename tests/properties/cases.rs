@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use redis_rl_limits::grammar::bucket;
 use redis_rl_limits::kinds::bucket::Limit;
 use redis_rl_limits::kinds::decision::Mode;
 
@@ -45,7 +46,7 @@ impl Pair {
     /// `None` if the oracle refuses it; the crate must then too.
     pub fn accepted(rate: &str, burst: u64) -> Option<Self> {
         let text = burst.to_string();
-        let real = Limit::parse(rate.as_bytes(), text.as_bytes());
+        let real = bucket::limit(rate.as_bytes(), text.as_bytes());
         let exact = oracle::Limit::parse(rate.as_bytes(), text.as_bytes());
         assert_eq!(real.is_ok(), exact.is_ok(), "{rate} {burst}");
         let rate = rate.to_owned();

@@ -1,7 +1,9 @@
 //! Whole numbers, as people and programs write them.
 
-use redis_rl_limits::grammar::error::{Error, Parameter};
-use redis_rl_limits::grammar::number::{integer, plain_integer, Decimal};
+use redis_rl_limits::decimal::Decimal;
+use redis_rl_limits::grammar::calendar::CalendarUnit;
+use redis_rl_limits::grammar::number::{integer, plain_integer};
+use redis_rl_limits::grammar::parameter::Parameter;
 
 /// The largest burst, cost and limit.
 const MAX: u64 = 100_000_000_000;
@@ -75,30 +77,68 @@ fn trailing_zeros_move_to_the_exponent() {
 
 #[test]
 fn rejected_numbers_name_the_accepted_range() {
+    let anchor = |unit: &[u8]| {
+        let unit = CalendarUnit::named(unit).expect("a unit");
+        &unit.anchor.expect("an anchor").parameter
+    };
     for (parameter, from, to, told) in [
-        (Parameter::Burst, 0, MAX, "burst must be a whole number from 0 to 10^11"),
-        (Parameter::Cost, 1, MAX, "COST must be a whole number from 1 to 10^11"),
-        (Parameter::Keep, 1, MAX, "KEEP must be a whole number from 1 to 10^11"),
-        (Parameter::MaxWait, 0, 10 * MAX, "MAXWAIT must be a whole number from 0 to 10^12 milliseconds"),
-        (Parameter::Limit, 0, MAX, "limit must be a whole number from 0 to 10^11"),
-        (Parameter::Weekday, 1, 7, "ANCHOR of a WEEK must be a whole number from 1 to 7, Monday to Sunday"),
-        (Parameter::MonthDay, 1, 31, "ANCHOR of a MONTH must be a whole number from 1 to 31"),
         (
-            Parameter::NumKeys,
-            1,
-            128,
-            "numkeys must be a whole number from 1 to 128, in plain digits, followed by as many keys",
+            Parameter::BURST,
+            0,
+            MAX,
+            "burst must be a whole number from 0 to 10^11",
         ),
-        (Parameter::MaxBurst, 0, MAX - 1, "max_burst must be a whole number from 0 to 10^11 - 1"),
-        (Parameter::Count, 1, 10_u64.pow(18), "count must be a whole number from 1 to 10^18"),
-        (Parameter::Period, 1, 10_u64.pow(9), "period must be a whole number from 1 to 10^9 seconds"),
-        (Parameter::Quantity, 0, MAX, "quantity must be a whole number from 0 to 10^11"),
-        (Parameter::TopCount, 1, 4096, "count must be a whole number from 1 to 4096, or RESET"),
-        (Parameter::Slots, 0, 100_000, "limit must be a whole number from 0 to 100000"),
-        (Parameter::LeaseCount, 1, 100_000, "COUNT must be a whole number from 1 to 100000"),
+        (
+            Parameter::COST,
+            1,
+            MAX,
+            "COST must be a whole number from 1 to 10^11",
+        ),
+        (
+            Parameter::KEEP,
+            1,
+            MAX,
+            "KEEP must be a whole number from 1 to 10^11",
+        ),
+        (
+            Parameter::MAX_WAIT,
+            0,
+            10 * MAX,
+            "MAXWAIT must be a whole number from 0 to 10^12 milliseconds",
+        ),
+        (
+            Parameter::LIMIT,
+            0,
+            MAX,
+            "limit must be a whole number from 0 to 10^11",
+        ),
+        (
+            anchor(b"WEEK"),
+            1,
+            7,
+            "ANCHOR of a WEEK must be a whole number from 1 to 7, Monday to Sunday",
+        ),
+        (
+            anchor(b"MONTH"),
+            1,
+            31,
+            "ANCHOR of a MONTH must be a whole number from 1 to 31",
+        ),
+        (
+            Parameter::SLOTS,
+            0,
+            100_000,
+            "limit must be a whole number from 0 to 100000",
+        ),
+        (
+            Parameter::COUNT,
+            1,
+            100_000,
+            "COUNT must be a whole number from 1 to 100000",
+        ),
     ] {
-        assert_eq!(parameter.bounds(), from..=to, "{told}");
-        let error = Error::Invalid(parameter, b"x").to_string();
-        assert_eq!(error, format!("ERR {told}; got 'x'"));
+        assert_eq!(parameter.accepted(), from..=to, "{told}");
+        let error = parameter.integer(b"x").expect_err(told).to_string();
+        assert_eq!(error, format!("{told}; got 'x'"));
     }
 }

@@ -1,17 +1,17 @@
 //! The options after a command's fixed arguments.
 
-use redis_rl_limits::grammar::options::{Name, Options};
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::kinds::decision::{Ask, Mode};
 
-const TAKE: &[Name] = &[
-    Name::Cost,
-    Name::Keep,
-    Name::AtMost,
-    Name::MaxWait,
-    Name::Force,
+const TAKE: &[OptionName] = &[
+    OptionName::Cost,
+    OptionName::Keep,
+    OptionName::AtMost,
+    OptionName::MaxWait,
+    OptionName::Force,
 ];
 
-fn parse(text: &'static str, accepted: &'static [Name]) -> Result<Options, String> {
+fn parse(text: &'static str, accepted: &'static [OptionName]) -> Result<Options, String> {
     let words: Vec<&[u8]> = text.split_whitespace().map(str::as_bytes).collect();
     Options::parse(&words, accepted).map_err(|error| error.to_string())
 }
@@ -35,7 +35,7 @@ fn options_determine_the_request() {
         assert_eq!(options.cost(), cost, "{text}");
     }
     let told = |text| {
-        let options = parse(text, &[Name::Count, Name::Once]).expect(text);
+        let options = parse(text, &[OptionName::Count, OptionName::Once]).expect(text);
         (options.count(), options.once())
     };
     assert_eq!(told(""), (None, false));
@@ -70,9 +70,10 @@ fn repeated_and_conflicting_options_are_rejected() {
         ("COST 1 2", "unknown option '2'"),
     ] {
         let told = parse(text, TAKE).expect_err(text);
-        let expected = format!("ERR syntax error: {error}");
+        let expected = format!("syntax error: {error}");
         assert!(told.starts_with(&expected), "{text}: {told}");
     }
-    let twice = parse("ONCE COUNT 1 once", &[Name::Count, Name::Once]).expect_err("twice");
-    assert_eq!(twice, "ERR syntax error: option 'once' is given twice");
+    let twice =
+        parse("ONCE COUNT 1 once", &[OptionName::Count, OptionName::Once]).expect_err("twice");
+    assert_eq!(twice, "syntax error: option 'once' is given twice");
 }

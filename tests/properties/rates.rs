@@ -2,8 +2,8 @@
 
 use num_rational::BigRational;
 use proptest::prelude::*;
-use redis_rl_limits::grammar::error::{Error, Parameter};
-use redis_rl_limits::kinds::bucket::Limit;
+use redis_rl_limits::grammar::bucket;
+use redis_rl_limits::grammar::bucket::Error;
 use redis_rl_limits::kinds::decision::Mode;
 
 use crate::cases::{any_size, config, limits, Pair};
@@ -53,7 +53,7 @@ proptest! {
 
     #[test]
     fn the_oracle_accepts_what_is_accepted(rate in rate_texts(), burst in burst_texts()) {
-        let real = Limit::parse(&rate, &burst);
+        let real = bucket::limit(&rate, &burst);
         let exact = oracle::Limit::parse(&rate, &burst);
         let shown = (rate.escape_ascii().to_string(), burst.escape_ascii().to_string());
         match exact {
@@ -69,7 +69,7 @@ proptest! {
             }
             // Both may be wrong, and one of them is named.
             Err(Refusal::Burst) => {
-                let named = matches!(real, Err(Error::Invalid(Parameter::Burst, _) | Error::Rate(_)));
+                let named = matches!(real, Err(Error::Burst(_) | Error::Rate(_)));
                 prop_assert!(named, "{:?} {:?}", shown, real);
             }
         }
@@ -189,7 +189,7 @@ fn rate_and_burst_bounds() {
             oracle::Limit::parse(rate, burst).is_ok(),
             "{rate:?} {burst:?}"
         );
-        assert!(Limit::parse(rate, burst).is_ok(), "{rate:?} {burst:?}");
+        assert!(bucket::limit(rate, burst).is_ok(), "{rate:?} {burst:?}");
     }
     let refused = [
         ("1000000000001", "1"),
@@ -256,7 +256,7 @@ fn rate_and_burst_bounds() {
         ("1", "1111111111111111111111111111111111111111"),
     ];
     for (rate, burst) in refused {
-        let real = Limit::parse(rate.as_bytes(), burst.as_bytes());
+        let real = bucket::limit(rate.as_bytes(), burst.as_bytes());
         assert!(real.is_err(), "{rate:?} {burst:?}");
         assert!(oracle::Limit::parse(rate.as_bytes(), burst.as_bytes()).is_err());
     }
@@ -271,7 +271,7 @@ fn limit_returns_its_burst_and_fill_time() {
         ("1000000", 1, Duration::from_micros(1)),
     ] {
         let text = burst.to_string();
-        let limit = redis_rl_limits::kinds::bucket::Limit::parse(rate.as_bytes(), text.as_bytes());
+        let limit = redis_rl_limits::grammar::bucket::limit(rate.as_bytes(), text.as_bytes());
         let limit = limit.expect("a limit");
         assert_eq!((limit.burst(), limit.fill_time()), (burst, fill), "{rate}");
     }
@@ -279,9 +279,9 @@ fn limit_returns_its_burst_and_fill_time() {
 
 #[test]
 fn refund_does_not_change_a_full_stored_bucket() {
-    use redis_rl_limits::kinds::bucket::{Bucket, Limit};
+    use redis_rl_limits::kinds::bucket::Bucket;
     use redis_rl_limits::kinds::decision::{Change, Limit as _, State as _};
-    let limit = Limit::parse(b"1/d", b"2").expect("a limit");
+    let limit = bucket::limit(b"1/d", b"2").expect("a limit");
     let now = crate::cases::TODAY;
     let full = crate::oracle::State {
         updated_at: now,

@@ -1,10 +1,10 @@
 //! A bucket in a store: calls, the clock, and a key that expires, as around a server.
 
-use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::bucket::{Bucket, Limit};
 use redis_rl_limits::kinds::decision::{
     Ask, Change, Limit as _, Mode, Reply, Standing as _, State as _,
 };
+use redis_rl_limits::kinds::error::Error;
 
 use crate::cases::{same_mode, Pair};
 use crate::oracle::{self, After, Outcome, State, MILLI};
@@ -23,13 +23,8 @@ pub enum Call {
 }
 
 impl Call {
-    /// Decides it with the crate.
-    pub fn decide(
-        self,
-        stored: Option<State>,
-        now: u64,
-        limit: Limit,
-    ) -> Result<Decision, Error<'static>> {
+    /// What the crate makes of it.
+    pub fn decide(self, stored: Option<State>, now: u64, limit: Limit) -> Result<Decision, Error> {
         let stored = stored.map(|s| Bucket::from_bytes(&s.bytes()).expect("a valid state"));
         let standing = limit.stand(stored, now);
         match self {
@@ -110,7 +105,7 @@ impl World {
     }
 
     /// Makes a call and stores what it decides. A key that has expired is gone for good.
-    pub fn call(&mut self, limit: &Pair, call: Call) -> Result<Reply, Error<'static>> {
+    pub fn call(&mut self, limit: &Pair, call: Call) -> Result<Reply, Error> {
         let state = self.stored();
         self.stored = self.stored.filter(|_| state.is_some());
         let decision = call.decide(state, self.now, limit.real)?;

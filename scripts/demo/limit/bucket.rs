@@ -27,7 +27,7 @@ impl Bucket {
     /// # Errors
     /// The module would not accept it; then with the module's words.
     pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
-        let exact = redis_rl_limits::kinds::bucket::Limit::parse(rate.as_bytes(), burst.as_bytes())
+        let exact = redis_rl_limits::grammar::bucket::limit(rate.as_bytes(), burst.as_bytes())
             .map_err(refusal)?;
         Ok(Self {
             name: name.to_owned(),

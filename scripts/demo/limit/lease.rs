@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis_rl_limits::grammar::error::Parameter;
-use redis_rl_limits::kinds::lease::parse_ttl;
+use redis_rl_limits::grammar::lease::parse_ttl;
+use redis_rl_limits::grammar::parameter::Parameter;
 
 use super::{command, refusal, Ask, Command, Exact, Kind, Limit, Standing};
 
@@ -36,7 +36,7 @@ pub struct Lease {
 impl Lease {
     fn new(text: &str) -> Result<Self, String> {
         let (slots, ttl) = text.split_once('/').unwrap_or((text, TTL));
-        let limit = Parameter::Slots.integer(slots.as_bytes());
+        let limit = Parameter::SLOTS.integer(slots.as_bytes());
         let limit = limit.map_err(refusal)?;
         if limit == 0 {
             return Err("limit must be at least 1".to_owned());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis_rl_limits::bounds::{MILLIS_PER_DAY, MILLIS_PER_HOUR};
 use redis_rl_limits::grammar::duration;
-use redis_rl_limits::grammar::error::Parameter;
+use redis_rl_limits::grammar::parameter::Parameter;
 use redis_rl_limits::grammar::window::Quota;
 
 use super::{command, counted, refusal, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS};
@@ -80,7 +80,7 @@ impl Window {
             return Err(format!("'{word}' is none of OFFSET and ANCHOR"));
         }
         let limit = bytes.first().copied().unwrap_or_default();
-        let limit = Parameter::Limit.integer(limit).map_err(refusal)?;
+        let limit = Parameter::LIMIT.integer(limit).map_err(refusal)?;
         let length = bytes.iter().skip(1).find_map(|word| length(word));
         Ok(Self {
             name,

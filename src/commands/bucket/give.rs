@@ -1,7 +1,7 @@
 //! `RL.GIVE key rate burst [COST n]`: refunds `n` tokens (default 1), at most up to full.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::kinds::decision::Reply;
 
 use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
@@ -27,7 +27,7 @@ impl Command for Give {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
-        let tokens = Options::parse(options, Name::OF_COST)?.cost();
+        let tokens = Options::parse(options, &[OptionName::Cost])?.cost();
         string_key::give(call, key, limit, |bucket| bucket.give(tokens))
     }
 }

@@ -1,7 +1,7 @@
 //! `RL.PEEK key rate burst [COST n]`: returns the state of a bucket without changing it.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::kinds::decision::{Ask, Reply};
 
 use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
@@ -27,7 +27,7 @@ impl Command for Peek {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
-        let cost = Options::parse(options, Name::OF_COST)?.cost();
+        let cost = Options::parse(options, &[OptionName::Cost])?.cost();
         string_key::look(call, key, limit, &Ask::whole(cost))
     }
 }

@@ -1,8 +1,8 @@
 //! `RL.TAKE key rate burst [COST n] [KEEP n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1)
 //! or none.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::kinds::decision::Reply;
 
 use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEEP, KEY, RATE};
@@ -44,7 +44,17 @@ impl Command for Take {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let (key, limit, options) = key_and_bucket(call, Self::SYNTAX)?;
-        let ask = Options::parse(options, Name::OF_TAKE)?.ask();
+        let ask = Options::parse(
+            options,
+            &[
+                OptionName::Cost,
+                OptionName::Keep,
+                OptionName::AtMost,
+                OptionName::MaxWait,
+                OptionName::Force,
+            ],
+        )?
+        .ask();
         string_key::take(call, key, limit, &ask)
     }
 }

@@ -1,10 +1,13 @@
 //! `CL.THROTTLE key max_burst count period [quantity]`: redis-cell's command on the same buckets.
 
-use redis_rl_limits::bounds::MILLIS_PER_SECOND;
-use redis_rl_limits::grammar::error::{Error, Parameter};
+use crate::commands::error::Error;
+use redis_rl_limits::bounds::{MAX_TOKENS, MILLIS_PER_SECOND, NANOS_PER_SECOND};
+use redis_rl_limits::grammar::bucket;
 use redis_rl_limits::grammar::number::plain_integer;
+use redis_rl_limits::grammar::parameter::Parameter;
 use redis_rl_limits::kinds::bucket::{Bucket, Limit, Standing};
 use redis_rl_limits::kinds::decision::{Ask, Decision, Reply, Standing as _, State};
+use redis_rl_limits::kinds::{self, rate::Rate};
 
 use crate::commands::command::{Answer, Command, FIRST_VERSION};
 use crate::commands::string_key::{refused, report, Open};
@@ -13,6 +16,14 @@ use crate::stats::BUCKETS;
 
 /// Digits of an arrival time written by redis-cell in this century: nanoseconds since 1970.
 const ARRIVAL_TIME_DIGITS: usize = 19;
+
+/// The burst minus one, as redis-cell counts.
+const MAX_BURST: &Parameter = &Parameter::new("max_burst", 0..=MAX_TOKENS - 1);
+/// Tokens per period.
+const COUNT: &Parameter = &Parameter::new("count", 1..=1_000_000_000_000_000_000);
+const PERIOD: &Parameter = &Parameter::new("period", 1..=1_000_000_000).with_unit(" seconds");
+/// Tokens to take; 0 peeks.
+const QUANTITY: &Parameter = &Parameter::new("quantity", 0..=MAX_TOKENS);
 
 /// The command.
 pub struct Throttle;
@@ -89,19 +100,20 @@ fn parse<'a>(
     let (name, max_burst, count, period, quantity) = match arguments {
         [name, max_burst, count, period] => (name, max_burst, count, period, 1),
         [name, max_burst, count, period, quantity] => {
-            let quantity = Parameter::Quantity.integer(quantity.bytes())?;
+            let quantity = QUANTITY.integer(quantity.bytes())?;
             (name, max_burst, count, period, quantity)
         }
         _ => return Err(Error::Usage(syntax)),
     };
-    let burst = Parameter::MaxBurst
-        .integer(max_burst.bytes())?
-        .saturating_add(1);
-    let count = Parameter::Count.integer(count.bytes())?;
-    let period = Parameter::Period.integer(period.bytes())?;
+    let burst = MAX_BURST.integer(max_burst.bytes())?.saturating_add(1);
+    let count = COUNT.integer(count.bytes())?;
+    let period = PERIOD.integer(period.bytes())?;
+    let nanos = period.checked_mul(NANOS_PER_SECOND);
+    let rate = nanos.and_then(|nanos| Rate::new(count.into(), nanos));
+    let rate = rate.ok_or(Error::TooFast)?;
     Ok((
         KeyName::of(name),
-        Limit::per_seconds(count, period, burst)?,
+        Limit::new(rate, burst).ok_or(bucket::Error::TooSlow)?,
         quantity,
     ))
 }
@@ -116,7 +128,7 @@ fn taken_over(stored: &[u8], now: u64, limit: &Limit) -> Option<Bucket> {
 }
 
 /// Decides a call. As in redis-cell, a quantity of 0 peeks.
-fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, Error<'static>> {
+fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, kinds::error::Error> {
     if quantity == 0 {
         return standing.look(&Ask::whole(0));
     }

@@ -1,8 +1,8 @@
 //! `RL.ACQUIRE key limit ttl token [KEEP n] [NX]`: acquires a slot for `token`, or none. A token
 //! that holds a slot renews it, or with NX is denied.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::kinds::decision::Reply;
 
 use super::occupancy::refused;
@@ -39,7 +39,7 @@ impl Command for Acquire {
         let [key, limit, ttl, token, options @ ..] = call.arguments() else {
             return Err(Error::Usage(Self::SYNTAX));
         };
-        let options = Options::parse(options, Name::OF_ACQUIRE)?;
+        let options = Options::parse(options, &[OptionName::Keep, OptionName::Nx])?;
         let request = SlotRequest::parse(limit, ttl, token, &options)?;
 
         let mut set = LeaseSet::open(call, key)?;

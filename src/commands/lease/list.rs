@@ -1,9 +1,10 @@
 //! `RL.LEASES key limit [COUNT n]`: returns the held leases and their remaining times without
 //! changing anything.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
-use redis_rl_limits::kinds::lease::{Limit, LEASES_TOLD};
+use crate::commands::error::Error;
+use redis_rl_limits::bounds::LEASES_TOLD;
+use redis_rl_limits::grammar::lease;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 
 use super::look::Look;
 use crate::commands::command::{Answer, Command, KEY, LEASES_VERSION, LIMIT};
@@ -42,8 +43,8 @@ impl Command for List {
         let [key, limit, options @ ..] = call.arguments() else {
             return Err(Error::Usage(Self::SYNTAX));
         };
-        let options = Options::parse(options, Name::OF_LEASES)?;
-        let limit = Limit::parse(limit.bytes(), 0)?;
+        let options = Options::parse(options, &[OptionName::Count])?;
+        let limit = lease::limit(limit.bytes(), 0)?;
         let most = options.count().unwrap_or(LEASES_TOLD);
 
         let mut look = Look::at(call, key)?;

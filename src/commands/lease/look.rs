@@ -1,6 +1,6 @@
 //! Reads leases without side effects.
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
 use redis_rl_limits::kinds::decision::NEVER;
 use redis_rl_limits::kinds::lease::{End, Limit};
 

@@ -1,15 +1,15 @@
 //! The sorted set of leases, token → end: recognises one and counts its leases, for the commands
 //! that only read it and those that write it.
 
-use redis_rl_limits::bounds::NANOS_PER_MILLI;
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
+use redis_rl_limits::bounds::{self, NANOS_PER_MILLI};
 use redis_rl_limits::kinds::decision::NEVER;
-use redis_rl_limits::kinds::lease::{self, End, Limit, Room};
+use redis_rl_limits::kinds::lease::{End, Limit, Room};
 
 use crate::server::{Argument, Call, Name, Refusal, Scores};
 
 /// The member that identifies a set as ours, as a server string.
-pub static MARKER: Name = Name::new(lease::MARKER);
+pub static MARKER: Name = Name::new(bounds::MARKER);
 
 /// The number of live leases at a key.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! `RL.RELEASE key token [token …]`: frees the slots of these tokens, and no others.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::lease::check_tokens;
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::lease::check_tokens;
 
 use super::set::LeaseSet;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN};

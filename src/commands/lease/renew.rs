@@ -1,7 +1,7 @@
 //! `RL.RENEW key ttl token [token …]`: extends live leases. It never revives an expired one.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::lease::{check_tokens, parse_ttl};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::lease::{check_tokens, parse_ttl};
 
 use super::occupancy::refused;
 use super::set::LeaseSet;

@@ -3,8 +3,9 @@
 //! A call reads ([`LeaseSet::occupancy`]), decides, and writes ([`LeaseSet::grant`],
 //! [`LeaseSet::renew`]). In between, a call on several keys must close the key.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::kinds::lease::{self, renewed, End, Limit};
+use crate::commands::error::Error;
+use redis_rl_limits::bounds;
+use redis_rl_limits::kinds::lease::{renewed, End, Limit};
 
 use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy, MARKER};
 use crate::server::{Argument, Call, Raised, Refusal, SortedSet};
@@ -179,7 +180,7 @@ impl<'k> LeaseSet<'k> {
     fn trim(&mut self, held: Occupancy) {
         if held.dead > 1 {
             let most = TRIMMED_A_CALL;
-            let trimmed = self.set.trim(self.now_ms as f64, lease::MARKER, most);
+            let trimmed = self.set.trim(self.now_ms as f64, bounds::MARKER, most);
             LEASES.trimmed.add(trimmed as u64);
         }
     }

@@ -1,10 +1,11 @@
 //! A slot for a token. Decides whether the token gets it, and what is then written, replied,
 //! counted and notified, for commands on one key and on several.
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::lease::{self, check_token, parse_ttl};
 use redis_rl_limits::grammar::options::Options;
 use redis_rl_limits::kinds::decision::Reply;
-use redis_rl_limits::kinds::lease::{check_token, parse_ttl, End, IfHeld, Limit, Room, Verdict};
+use redis_rl_limits::kinds::lease::{End, IfHeld, Limit, Room, Verdict};
 
 use super::occupancy::Occupancy;
 use super::set::LeaseSet;
@@ -43,7 +44,7 @@ impl<'a> SlotRequest<'a> {
         token: &'a Argument<'a>,
         options: &Options,
     ) -> Result<Self, Error<'a>> {
-        let limit = Limit::parse(limit.bytes(), options.keep())?;
+        let limit = lease::limit(limit.bytes(), options.keep())?;
         let ttl_ms = parse_ttl(ttl.bytes())?;
         check_token(token.bytes())?;
         Ok(Self {

@@ -1,10 +1,9 @@
 //! `RL.ALL numkeys key [key …] spec [spec …]`: charges every limit, of any kind, or none.
 
-use redis_rl_limits::grammar::distinct::check_distinct;
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
 
 use super::limit_spec::{LeaseSpec, Spec};
-use super::numkeys::split;
+use super::numkeys::{check_distinct, split};
 use super::part::Mixed;
 use super::reply::Replies;
 use super::small_vec::Few;
@@ -79,7 +78,7 @@ fn parse<'a>(
     mut words: &'a [Argument<'a>],
     syntax: &'static str,
 ) -> Result<Few<Spec<'a>>, Error<'a>> {
-    check_distinct(call.seed(), keys.iter().map(Argument::bytes))?;
+    check_distinct(call, keys.iter())?;
     let mut specs = Few::new();
     for _ in keys {
         if words.is_empty() {

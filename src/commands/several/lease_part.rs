@@ -1,6 +1,6 @@
 //! A lease in a call on several keys, with the occupancy of its key.
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::lease::End;
 

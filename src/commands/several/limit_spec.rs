@@ -1,7 +1,8 @@
 //! Parses the specs of RL.ALL.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar;
+use redis_rl_limits::grammar::options::{self, OptionName, Options};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::Ask;
 use redis_rl_limits::kinds::{bucket, sliding, window};
@@ -46,15 +47,15 @@ impl<'a> Spec<'a> {
             let [rate, burst, words @ ..] = words else {
                 return Err(usage);
             };
-            let limit = bucket::Limit::parse(rate.bytes(), burst.bytes())?;
-            let (options, rest) = options(words, Name::OF_MIXED)?;
+            let limit = grammar::bucket::limit(rate.bytes(), burst.bytes())?;
+            let (options, rest) = options(words, &[OptionName::Cost, OptionName::Keep])?;
             Ok((Self::Bucket(limit, options.ask()), rest))
         } else if is("WINDOW") {
             if words.len() < 2 {
                 return Err(usage);
             }
             let (quota, words) = Quota::parse(words)?;
-            let (options, rest) = options(words, Name::OF_MIXED)?;
+            let (options, rest) = options(words, &[OptionName::Cost, OptionName::Keep])?;
             let spec = match quota {
                 Quota::Fixed(limit) => Self::Window(limit, options.ask()),
                 Quota::Sliding(limit) => Self::Sliding(limit, options.ask()),
@@ -64,7 +65,7 @@ impl<'a> Spec<'a> {
             let [limit, ttl, token, words @ ..] = words else {
                 return Err(usage);
             };
-            let (options, rest) = options(words, Name::OF_MIXED_LEASE)?;
+            let (options, rest) = options(words, &[OptionName::Keep, OptionName::Once])?;
             let request = SlotRequest::parse(limit, ttl, token, &options)?;
             let once = options.once();
             Ok((Self::Lease(LeaseSpec { request, once }), rest))
@@ -77,12 +78,12 @@ impl<'a> Spec<'a> {
 /// Parses the options of one limit, up to the next limit.
 fn options<'a>(
     words: &'a [Argument<'a>],
-    accepted: &'static [Name],
+    accepted: &'static [OptionName],
 ) -> Result<(Options, &'a [Argument<'a>]), Error<'a>> {
     let (options, rest) = Options::parse_prefix(words, accepted)?;
     match rest {
         [word, ..] if !begins_limit(word.bytes()) => {
-            Err(Error::UnknownOption(word.bytes(), accepted))
+            Err(options::Error::Unknown(word.bytes(), accepted).into())
         }
         _ => Ok((options, rest)),
     }

@@ -1,18 +1,17 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
-use redis_rl_limits::grammar::distinct::check_distinct;
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
-use redis_rl_limits::kinds::bucket::Limit;
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::bucket::limit;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 
-use super::numkeys::split;
+use super::numkeys::{check_distinct, split};
 use super::reply::Replies;
 use super::small_vec::Few;
 use super::string_part::StringPart;
 use super::take_all::take_all_or_none;
 use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
-use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
+use crate::server::{Access, Call, Description, Doc, KeyName, Keys};
 use crate::stats::BUCKETS;
 
 /// Arguments per bucket: key, rate and burst.
@@ -41,16 +40,13 @@ impl Command for MTake {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
         let (buckets, options) = split(call.arguments(), STEP, Self::SYNTAX)?;
-        let ask = Options::parse(options, Name::OF_COST)?.ask();
+        let ask = Options::parse(options, &[OptionName::Cost])?.ask();
         let names = buckets.iter().step_by(STEP);
-        check_distinct(call.seed(), names.map(Argument::bytes))?;
+        check_distinct(call, names)?;
         let mut limits = Few::new();
         for bucket in buckets.chunks_exact(STEP) {
             if let [name, rate, burst] = bucket {
-                limits.push((
-                    KeyName::of(name),
-                    Limit::parse(rate.bytes(), burst.bytes())?,
-                ));
+                limits.push((KeyName::of(name), limit(rate.bytes(), burst.bytes())?));
             }
         }
         let mut parts = Few::new();

@@ -1,9 +1,16 @@
 //! Parses `numkeys …`, the beginning of the calls on several keys.
 
-use redis_rl_limits::grammar::error::{Error, Parameter};
-use redis_rl_limits::grammar::number::plain_integer;
+use crate::commands::error::Error;
+use redis_rl_limits::bounds::MAX_LIMITS;
+use redis_rl_limits::grammar::parameter;
+use redis_rl_limits::grammar::parameter::Parameter;
+use redis_rl_limits::keys::distinct::repeated;
 
-use crate::server::Argument;
+use crate::server::{Argument, Call};
+
+/// The number of keys that follow.
+const NUMKEYS: &Parameter = &Parameter::new("numkeys", 1..=MAX_LIMITS)
+    .with_unit(", in plain digits, followed by as many keys");
 
 /// Returns the arguments of the keys, `step` for each, and the rest.
 ///
@@ -17,8 +24,28 @@ pub fn split<'s, 'a>(
     let [numkeys, rest @ ..] = arguments else {
         return Err(Error::Usage(syntax));
     };
-    let numkeys = numkeys.bytes();
-    plain_integer(numkeys, Parameter::NumKeys.bounds())
-        .and_then(|n| rest.split_at_checked(step.checked_mul(usize::try_from(n).ok()?)?))
-        .ok_or(Error::Invalid(Parameter::NumKeys, numkeys))
+    let got = numkeys.bytes();
+    let n = NUMKEYS.plain_integer(got)?;
+    usize::try_from(n)
+        .ok()
+        .and_then(|n| rest.split_at_checked(step.checked_mul(n)?))
+        .ok_or_else(|| {
+            let parameter = NUMKEYS;
+            parameter::Error { parameter, got }.into()
+        })
+}
+
+/// Makes sure that no key is given twice.
+///
+/// # Errors
+/// A key is given twice.
+#[inline(always)]
+pub fn check_distinct<'s, 'a: 's>(
+    call: &Call<'_>,
+    keys: impl ExactSizeIterator<Item = &'s Argument<'a>> + Clone,
+) -> Result<(), Error<'a>> {
+    match repeated(call.seed(), keys.map(Argument::bytes)) {
+        Some(key) => Err(Error::RepeatedKey(key)),
+        None => Ok(()),
+    }
 }

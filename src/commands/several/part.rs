@@ -1,6 +1,5 @@
 //! A limit of any kind in a call on several keys.
 
-use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::kinds::decision::{Ask, Reply, Standing as _};
 use redis_rl_limits::kinds::{bucket, sliding, window};
 
@@ -8,6 +7,7 @@ use super::lease_part::LeasePart;
 use super::limit_spec::Spec;
 use super::string_part::StringPart;
 use super::take_all::Part;
+use crate::commands::error::Error;
 use crate::commands::string_key::Counted;
 use crate::server::{Call, KeyName};
 

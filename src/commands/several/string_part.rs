@@ -1,6 +1,6 @@
 //! A limit in a call on several keys that is stored in a string, with its standing.
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
 use redis_rl_limits::kinds::decision::{Ask, Change, Limit, Reply, Standing};
 
 use super::take_all::Part;
@@ -50,7 +50,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
     /// # Errors
     /// It names a window that has ended.
     pub fn check(&self) -> Result<(), Error<'a>> {
-        self.standing.check()
+        Ok(self.standing.check()?)
     }
 
     /// Returns the state as a reply that takes nothing and waits for nothing.

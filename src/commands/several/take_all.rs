@@ -1,6 +1,6 @@
 //! The decision of the calls on several limits: every one is charged, or none.
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
 use redis_rl_limits::kinds::decision::Reply;
 
 use super::reply::Replies;

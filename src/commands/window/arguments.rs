@@ -1,9 +1,11 @@
 //! The common arguments of the commands on windows.
 
-use redis_rl_limits::grammar::error::Error;
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::calendar::{CalendarUnit, UNITS};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::{sliding, window};
 
+use crate::commands::command::KEY;
 use crate::commands::string_key::Counted;
 use crate::server::{Argument, Call, Doc, KeyName};
 use crate::stats::{self, Takes};
@@ -14,6 +16,17 @@ pub const LIMIT: Doc = Doc::integer(c"limit");
 /// The version that introduced windows.
 pub const WINDOWS_VERSION: &std::ffi::CStr = c"0.2.0";
 
+/// A token for each unit of the calendar.
+const UNIT_TOKENS: [Doc; UNITS.len()] = {
+    let mut tokens = [KEY; UNITS.len()];
+    let (mut units, mut rest) = (&UNITS as &[CalendarUnit], &mut tokens as &mut [Doc]);
+    while let ([unit, other_units @ ..], [token, other_tokens @ ..]) = (units, rest) {
+        *token = Doc::token(unit.doc, unit.name);
+        (units, rest) = (other_units, other_tokens);
+    }
+    tokens
+};
+
 /// Documents a window, in each of its forms.
 pub const WINDOW: Doc = Doc::one_of(
     c"window",
@@ -23,16 +36,7 @@ pub const WINDOW: Doc = Doc::one_of(
         Doc::block(
             c"calendar",
             &[
-                Doc::one_of(
-                    c"unit",
-                    &[
-                        Doc::token(c"hour", c"HOUR"),
-                        Doc::token(c"day", c"DAY"),
-                        Doc::token(c"week", c"WEEK"),
-                        Doc::token(c"month", c"MONTH"),
-                        Doc::token(c"year", c"YEAR"),
-                    ],
-                ),
+                Doc::one_of(c"unit", &UNIT_TOKENS),
                 Doc::string(c"offset").after(c"OFFSET").optional(),
                 Doc::integer(c"anchor").after(c"ANCHOR").optional(),
             ],

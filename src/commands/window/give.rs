@@ -1,8 +1,8 @@
 //! `RL.WGIVE key limit window [COST n] [AT unix-ms]`: refunds `n` (default 1) to a window, at most
 //! down to unused.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::usage::WindowStanding;
@@ -37,7 +37,7 @@ impl Command for WGive {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let (key, quota, options) = key_and_window(call, Self::SYNTAX)?;
-        let options = Options::parse(options, Name::OF_WINDOW_GIVE)?;
+        let options = Options::parse(options, &[OptionName::Cost, OptionName::At])?;
         let (tokens, at) = (options.cost(), options.taken_at());
         match quota {
             Quota::Fixed(limit) => {

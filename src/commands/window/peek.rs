@@ -1,7 +1,7 @@
 //! `RL.WPEEK key limit window [COST n]`: returns the state of a window without changing it.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::{Ask, Reply};
 
@@ -29,7 +29,7 @@ impl Command for WPeek {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let (key, quota, options) = key_and_window(call, Self::SYNTAX)?;
-        let ask = Ask::whole(Options::parse(options, Name::OF_COST)?.cost());
+        let ask = Ask::whole(Options::parse(options, &[OptionName::Cost])?.cost());
         match quota {
             Quota::Fixed(limit) => string_key::look(call, key, limit, &ask),
             Quota::Sliding(limit) => string_key::look(call, key, limit, &ask),

@@ -1,8 +1,8 @@
 //! `RL.WTAKE key limit window [COST n] [KEEP n] [ATMOST | FORCE]`: charges
 //! `n` (1) to a window, or nothing.
 
-use redis_rl_limits::grammar::error::Error;
-use redis_rl_limits::grammar::options::{Name, Options};
+use crate::commands::error::Error;
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::Reply;
 
@@ -44,7 +44,16 @@ impl Command for WTake {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let (key, quota, options) = key_and_window(call, Self::SYNTAX)?;
-        let ask = Options::parse(options, Name::OF_WINDOW_TAKE)?.ask();
+        let ask = Options::parse(
+            options,
+            &[
+                OptionName::Cost,
+                OptionName::Keep,
+                OptionName::AtMost,
+                OptionName::Force,
+            ],
+        )?
+        .ask();
         match quota {
             Quota::Fixed(limit) => string_key::take(call, key, limit, &ask),
             Quota::Sliding(limit) => string_key::take(call, key, limit, &ask),

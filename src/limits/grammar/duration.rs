@@ -3,7 +3,7 @@
 use crate::bounds::{
     MAX_YEARS_MS, MILLIS_PER_DAY, MILLIS_PER_HOUR, MILLIS_PER_MINUTE, MILLIS_PER_SECOND,
 };
-use crate::grammar::number::Decimal;
+use crate::grammar::number::decimal;
 
 const MILLIS_PER_WEEK: u64 = 7 * MILLIS_PER_DAY;
 
@@ -67,6 +67,6 @@ pub fn parse(text: &[u8]) -> Option<u64> {
 
 #[inline(always)]
 fn counted_millis(text: &[u8]) -> Option<u64> {
-    let (count, unit) = Decimal::read(text)?;
+    let (count, unit) = decimal(text)?;
     count.whole()?.checked_mul(unit_millis(unit)?)
 }

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use crate::bounds::{MAX_RATE, MAX_YEARS, MAX_YEARS_MS};
+use crate::bounds::{MAX_RATE, MAX_YEARS};
+use crate::decimal::{Decimal, MAX_DIGITS};
+use crate::grammar::calendar::{CalendarUnit, UNITS};
 use crate::grammar::duration::{unit_millis, LONG_UNITS};
-use crate::grammar::number::{Decimal, MAX_DIGITS, MAX_EXPONENT};
-use crate::grammar::show::{Bound, Shown};
-use crate::grammar::words::WINDOWS;
+use crate::grammar::number::{decimal, MAX_EXPONENT};
+use crate::show::{Bound, Shown};
 
 /// An invalid rate; it formats as the hint.
 pub(crate) struct Rate<'a>(pub(crate) &'a [u8]);
@@ -21,7 +22,7 @@ impl fmt::Display for Rate<'_> {
         if text.starts_with(b"-") {
             return f.write_str("it must be above 0");
         }
-        let Some((count, rest)) = Decimal::read(text) else {
+        let Some((count, rest)) = decimal(text) else {
             return number(text, f);
         };
         match rest {
@@ -50,7 +51,7 @@ impl<'a> Rate<'a> {
         if period.is_empty() {
             return f.write_str("the period is missing: s, m, h, d or w, or such as 15m");
         }
-        let (count_of_it, unit) = match Decimal::read(period) {
+        let (count_of_it, unit) = match decimal(period) {
             Some((number, unit)) => (number.whole(), unit),
             None if period.first().is_some_and(u8::is_ascii_digit) => (None, period),
             None => (Some(1), period),
@@ -79,7 +80,7 @@ pub(crate) struct Window<'a>(pub(crate) &'a [u8]);
 impl fmt::Display for Window<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0;
-        match Decimal::read(text) {
+        match decimal(text) {
             _ if text.is_empty() => f.write_str("it is missing"),
             _ if text.starts_with(b"-") => f.write_str("it must be above 0"),
             Some((_, [])) => write!(f, "a duration needs a unit: write {}s", Shown(text)),
@@ -95,13 +96,10 @@ impl fmt::Display for Window<'_> {
                 write!(f, "a duration needs a count: write 1{}", Shown(text))
             }
             None if text.first().is_some_and(u8::is_ascii_digit) => number(text, f),
-            None if WINDOWS
-                .iter()
-                .any(|word| text.eq_ignore_ascii_case(word.as_bytes())) =>
-            {
+            None if window_words().any(|word| text.eq_ignore_ascii_case(word.as_bytes())) => {
                 f.write_str("a duration follows SLIDING, such as 24h")
             }
-            None => match nearest(text, &WINDOWS) {
+            None => match nearest(text, window_words()) {
                 Some(word) => write!(f, "did you mean {word}?"),
                 None => f.write_str("it is none of them"),
             },
@@ -109,28 +107,10 @@ impl fmt::Display for Window<'_> {
     }
 }
 
-/// An invalid end of a window.
-pub(crate) struct Until {
-    pub(crate) end: i64,
-    pub(crate) now: i64,
-}
-
-impl fmt::Display for Until {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { end, now } = *self;
-        let accepted = |end: i64| end > now && end.abs_diff(now) <= MAX_YEARS_MS;
-        if end.checked_mul(1000).is_some_and(accepted) {
-            f.write_str("that looks like seconds")
-        } else if accepted(end / 1000) {
-            f.write_str("that looks like microseconds")
-        } else if accepted(end / 1_000_000) {
-            f.write_str("that looks like nanoseconds")
-        } else if end <= now {
-            write!(f, "now is {now}")
-        } else {
-            f.write_str("that is too far ahead")
-        }
-    }
+/// The words with which windows begin, except durations.
+fn window_words() -> impl Iterator<Item = &'static str> {
+    let units = UNITS.iter().map(CalendarUnit::text);
+    ["SLIDING", "UNTIL"].into_iter().chain(units)
 }
 
 fn number(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,7 +155,7 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         b"us" | b"ns" => f.write_str("the shortest period is 1ms"),
         lower => {
             f.write_str("the unit is none of ms, s, m, h, d and w")?;
-            match nearest(lower, &LONG_UNITS.map(|(name, ..)| name)) {
+            match nearest(lower, LONG_UNITS.iter().map(|&(name, ..)| name)) {
                 Some(name) => write!(f, ": did you mean {name}?"),
                 None => Ok(()),
             }
@@ -205,17 +185,17 @@ fn unit_meant(text: &[u8]) -> Option<&'static str> {
 }
 
 /// Returns the name with the fewest changes, if there are at most two.
-fn nearest(word: &[u8], names: &[&'static str]) -> Option<&'static str> {
+fn nearest(word: &[u8], names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     // A longer word is not a typing error, and the comparison would take long.
     if word.len() > 12 {
         return None;
     }
     let word = word.to_ascii_lowercase();
-    let near = |&name: &&'static str| {
+    let near = |name: &'static str| {
         let lower = name.to_ascii_lowercase();
         (distance(&word, lower.as_bytes()), name)
     };
-    let (distance, name) = names.iter().map(near).min()?;
+    let (distance, name) = names.map(near).min()?;
     (distance <= 2 && distance < word.len()).then_some(name)
 }
 

@@ -1,12 +1,13 @@
 //! The grammar of a call, and its errors.
 
-pub mod distinct;
+pub mod bucket;
+pub mod calendar;
 pub mod duration;
 pub mod error;
 mod hint;
+pub mod lease;
 pub mod number;
 pub mod options;
-mod parameter;
-mod show;
+pub mod parameter;
 pub mod window;
 mod words;

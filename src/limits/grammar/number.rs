@@ -2,98 +2,55 @@
 
 use std::ops::RangeInclusive;
 
+use crate::decimal::{Decimal, MAX_DIGITS};
+
 /// The largest absolute exponent.
 pub const MAX_EXPONENT: i32 = 30;
-/// The number of digits that always fit a [`Decimal`].
-pub const MAX_DIGITS: usize = 19;
 
-/// `mantissa * 10^exponent`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decimal {
-    /// All digits, as an integer.
-    pub mantissa: u64,
-    /// The power of ten by which the mantissa is multiplied.
-    pub exponent: i32,
-}
-
-impl Decimal {
-    /// Parses the number at the beginning of `text`, and returns it with the rest. Returns `None`
-    /// if there is none or it has too many digits.
-    #[inline(always)]
-    pub fn read(text: &[u8]) -> Option<(Self, &[u8])> {
-        let (whole, text) = leading_digits(0, text)?;
-        let (number, text) = match text {
-            [b'.', text @ ..] => Self::with_fraction(whole, text)?,
-            _ => (Self::from(whole), text),
-        };
-        match text {
-            [b'e' | b'E', text @ ..] => number.with_exponent(text),
-            _ => Some((number, text)),
-        }
-    }
-
-    fn with_fraction(whole: u64, text: &[u8]) -> Option<(Self, &[u8])> {
-        let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
-        let (fraction, text) = text.split_at_checked(length).filter(|_| length > 0)?;
-        let fraction = without_trailing_zeros(fraction);
-        let mantissa = match fraction {
-            [] => whole,
-            _ => leading_digits(whole, fraction)?.0,
-        };
-        let places = i32::try_from(fraction.len()).ok()?;
-        let exponent = places.checked_neg()?;
-        Some((Self { mantissa, exponent }, text))
-    }
-
-    #[cold]
-    fn with_exponent(self, text: &[u8]) -> Option<(Self, &[u8])> {
-        let (negative, text) = match text {
-            [b'-', text @ ..] => (true, text),
-            [b'+', text @ ..] => (false, text),
-            _ => (false, text),
-        };
-        let (shift, text) = leading_digits(0, text)?;
-        let shift = i32::try_from(shift).ok().filter(|&n| n <= MAX_EXPONENT)?;
-        let shift = if negative {
-            shift.checked_neg()?
-        } else {
-            shift
-        };
-        let exponent = self.exponent.checked_add(shift)?;
-        Some((Self { exponent, ..self }, text))
-    }
-
-    /// Removes the trailing zeros of the digits.
-    pub fn reduced(mut self) -> Self {
-        // Bounded, because zero is divisible by 10 forever.
-        for _ in 0..MAX_DIGITS {
-            if !self.mantissa.is_multiple_of(10) {
-                break;
-            }
-            self.mantissa /= 10;
-            self.exponent = self.exponent.saturating_add(1);
-        }
-        self
-    }
-
-    /// Returns the value, if it is an integer and fits.
-    pub fn whole(self) -> Option<u64> {
-        if self.mantissa == 0 {
-            return Some(0);
-        }
-        let reduced = self.reduced();
-        let places = u32::try_from(reduced.exponent).ok()?;
-        reduced.mantissa.checked_mul(10u64.checked_pow(places)?)
+/// Parses the number at the beginning of `text`, and returns it with the rest. Returns `None`
+/// if there is none or it has too many digits.
+#[inline(always)]
+pub fn decimal(text: &[u8]) -> Option<(Decimal, &[u8])> {
+    let (whole, text) = leading_digits(0, text)?;
+    let (number, text) = match text {
+        [b'.', text @ ..] => with_fraction(whole, text)?,
+        _ => (Decimal::from(whole), text),
+    };
+    match text {
+        [b'e' | b'E', text @ ..] => with_exponent(number, text),
+        _ => Some((number, text)),
     }
 }
 
-impl From<u64> for Decimal {
-    fn from(mantissa: u64) -> Self {
-        Self {
-            mantissa,
-            exponent: 0,
-        }
-    }
+fn with_fraction(whole: u64, text: &[u8]) -> Option<(Decimal, &[u8])> {
+    let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (fraction, text) = text.split_at_checked(length).filter(|_| length > 0)?;
+    let fraction = without_trailing_zeros(fraction);
+    let mantissa = match fraction {
+        [] => whole,
+        _ => leading_digits(whole, fraction)?.0,
+    };
+    let places = i32::try_from(fraction.len()).ok()?;
+    let exponent = places.checked_neg()?;
+    Some((Decimal { mantissa, exponent }, text))
+}
+
+#[cold]
+fn with_exponent(number: Decimal, text: &[u8]) -> Option<(Decimal, &[u8])> {
+    let (negative, text) = match text {
+        [b'-', text @ ..] => (true, text),
+        [b'+', text @ ..] => (false, text),
+        _ => (false, text),
+    };
+    let (shift, text) = leading_digits(0, text)?;
+    let shift = i32::try_from(shift).ok().filter(|&n| n <= MAX_EXPONENT)?;
+    let shift = if negative {
+        shift.checked_neg()?
+    } else {
+        shift
+    };
+    let exponent = number.exponent.checked_add(shift)?;
+    Some((Decimal { exponent, ..number }, text))
 }
 
 /// Parses an integer in a range, in any form with an integer value: `100`, `1e2`, `100.0`.
@@ -116,7 +73,7 @@ pub fn plain_integer(text: &[u8], accepted: RangeInclusive<u64>) -> Option<u64> 
 
 #[cold]
 fn whole(text: &[u8]) -> Option<u64> {
-    match Decimal::read(text)? {
+    match decimal(text)? {
         (number, []) => number.whole(),
         _ => None,
     }

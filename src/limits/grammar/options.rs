@@ -1,21 +1,27 @@
 //! The options that may follow a command's fixed arguments, in any order.
 
-use crate::grammar::error::{Error, Parameter};
-use crate::grammar::number::integer;
-pub use crate::grammar::words::Name;
+use std::fmt;
+
+use crate::grammar::calendar::{UnitNames, ANCHOR, OFFSET};
+use crate::grammar::parameter::{self, Parameter};
+pub use crate::grammar::words::{OptionName, Word};
 use crate::kinds::decision::{Ask, Mode};
 use crate::kinds::lease::IfHeld;
+use crate::show::Shown;
 
-/// An argument of a call: any bytes.
-pub trait Word<'a> {
-    /// Returns the bytes as they were sent.
-    fn bytes(&self) -> &'a [u8];
-}
-
-impl<'a> Word<'a> for &'a [u8] {
-    fn bytes(&self) -> &'a [u8] {
-        self
-    }
+/// Why the options of a call were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<'a> {
+    /// The option is unknown; contains the accepted ones.
+    Unknown(&'a [u8], &'static [OptionName]),
+    /// An option lacks its value.
+    MissingValue(&'a [u8]),
+    /// An option is given twice.
+    Repeated(&'a [u8]),
+    /// An option conflicts with another.
+    Excluded(&'a [u8]),
+    /// Its value is not accepted.
+    Value(parameter::Error<'a>),
 }
 
 /// The options of a call.
@@ -38,12 +44,12 @@ impl Options {
     #[inline(always)]
     pub fn parse<'a, W: Word<'a>>(
         words: &[W],
-        accepted: &'static [Name],
+        accepted: &'static [OptionName],
     ) -> Result<Self, Error<'a>> {
         let (options, rest) = Self::parse_prefix(words, accepted)?;
         match rest.first() {
             None => Ok(options),
-            Some(word) => Err(Error::UnknownOption(word.bytes(), accepted)),
+            Some(word) => Err(Error::Unknown(word.bytes(), accepted)),
         }
     }
 
@@ -55,12 +61,12 @@ impl Options {
     #[inline(always)]
     pub fn parse_prefix<'s, 'a, W: Word<'a>>(
         mut words: &'s [W],
-        accepted: &'static [Name],
+        accepted: &'static [OptionName],
     ) -> Result<(Self, &'s [W]), Error<'a>> {
         let mut options = Self::default();
         while let [word, rest @ ..] = words {
             let word = word.bytes();
-            let is = |name: &&Name| word.eq_ignore_ascii_case(name.word().as_bytes());
+            let is = |name: &&OptionName| word.eq_ignore_ascii_case(name.word().as_bytes());
             let Some(&name) = accepted.iter().find(is) else {
                 break;
             };
@@ -73,58 +79,58 @@ impl Options {
     /// Parses the option that `word` names, and returns the rest.
     fn read<'s, 'a, W: Word<'a>>(
         &mut self,
-        name: Name,
+        name: OptionName,
         word: &'a [u8],
         rest: &'s [W],
     ) -> Result<&'s [W], Error<'a>> {
-        let number = |parameter: Parameter| match rest {
+        let number = |parameter: &'static Parameter| match rest {
             [] => Err(Error::MissingValue(word)),
-            [text, rest @ ..] => Ok((parameter.integer(text.bytes())?, rest)),
+            [text, rest @ ..] => Ok((parameter.integer(text.bytes()).map_err(Error::Value)?, rest)),
         };
         match name {
-            Name::Cost => {
-                let (n, rest) = number(Parameter::Cost)?;
+            OptionName::Cost => {
+                let (n, rest) = number(Parameter::COST)?;
                 set(&mut self.cost, n, word)?;
                 Ok(rest)
             }
-            Name::Keep => {
-                let (n, rest) = number(Parameter::Keep)?;
+            OptionName::Keep => {
+                let (n, rest) = number(Parameter::KEEP)?;
                 set(&mut self.keep, n, word)?;
                 Ok(rest)
             }
-            Name::MaxWait => {
-                let (ms, rest) = number(Parameter::MaxWait)?;
+            OptionName::MaxWait => {
+                let (ms, rest) = number(Parameter::MAX_WAIT)?;
                 self.set_mode(Mode::MaxWait(ms), word)?;
                 Ok(rest)
             }
-            Name::At => {
-                let (ms, rest) = number(Parameter::At)?;
+            OptionName::At => {
+                let (ms, rest) = number(Parameter::AT)?;
                 set(&mut self.at, ms, word)?;
                 Ok(rest)
             }
-            Name::Count => {
-                let (n, rest) = number(Parameter::LeaseCount)?;
+            OptionName::Count => {
+                let (n, rest) = number(Parameter::COUNT)?;
                 set(&mut self.count, n, word)?;
                 Ok(rest)
             }
-            Name::Once => flag(&mut self.once, word).map(|()| rest),
-            Name::Nx => flag(&mut self.nx, word).map(|()| rest),
-            Name::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
-            Name::Force => self.set_mode(Mode::Force, word).map(|()| rest),
+            OptionName::Once => flag(&mut self.once, word).map(|()| rest),
+            OptionName::Nx => flag(&mut self.nx, word).map(|()| rest),
+            OptionName::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
+            OptionName::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
     }
 
     fn set_mode<'a>(&mut self, mode: Mode, word: &'a [u8]) -> Result<(), Error<'a>> {
         match self.mode.replace(mode) {
             None => Ok(()),
-            Some(before) if same_option(before, mode) => Err(Error::RepeatedOption(word)),
-            Some(_) => Err(Error::ExcludedOption(word)),
+            Some(before) if same_option(before, mode) => Err(Error::Repeated(word)),
+            Some(_) => Err(Error::Excluded(word)),
         }
     }
 
     fn check_keep(&self) -> Result<(), Error<'static>> {
         match (self.keep, self.mode) {
-            (Some(_), Some(Mode::MaxWait(_) | Mode::Force)) => Err(Error::ExcludedOption(b"KEEP")),
+            (Some(_), Some(Mode::MaxWait(_) | Mode::Force)) => Err(Error::Excluded(b"KEEP")),
             _ => Ok(()),
         }
     }
@@ -175,14 +181,14 @@ impl Options {
 fn set<'a>(option: &mut Option<u64>, n: u64, word: &'a [u8]) -> Result<(), Error<'a>> {
     match option.replace(n) {
         None => Ok(()),
-        Some(_) => Err(Error::RepeatedOption(word)),
+        Some(_) => Err(Error::Repeated(word)),
     }
 }
 
 fn flag<'a>(option: &mut bool, word: &'a [u8]) -> Result<(), Error<'a>> {
     match std::mem::replace(option, true) {
         false => Ok(()),
-        true => Err(Error::RepeatedOption(word)),
+        true => Err(Error::Repeated(word)),
     }
 }
 
@@ -190,13 +196,43 @@ fn same_option(a: Mode, b: Mode) -> bool {
     std::mem::discriminant(&a) == std::mem::discriminant(&b)
 }
 
-impl Parameter {
-    /// Parses a value of this parameter.
-    ///
-    /// # Errors
-    /// It is not an integer, or is out of bounds.
-    #[inline(always)]
-    pub fn integer(self, text: &[u8]) -> Result<u64, Error<'_>> {
-        integer(text, self.bounds()).ok_or(Error::Invalid(self, text))
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let belongs_to_a_unit = |got: &[u8]| {
+            let is = |word: &str| got.eq_ignore_ascii_case(word.as_bytes());
+            is(OFFSET) || is(ANCHOR)
+        };
+        match *self {
+            Self::Unknown(got, _) if belongs_to_a_unit(got) => write!(
+                f,
+                "syntax error: '{}' comes directly after {}",
+                Shown(got),
+                UnitNames {
+                    of: |_| true,
+                    last: " or "
+                }
+            ),
+            Self::Unknown(got, accepted) => {
+                let got = Shown(got);
+                write!(f, "syntax error: unknown option '{got}'; accepted:")?;
+                for (n, name) in accepted.iter().enumerate() {
+                    write!(f, "{} {}", if n > 0 { "," } else { "" }, name.syntax())?;
+                }
+                Ok(())
+            }
+            Self::MissingValue(got) => {
+                write!(f, "syntax error: option '{}' needs a value", Shown(got))
+            }
+            Self::Repeated(got) => {
+                write!(f, "syntax error: option '{}' is given twice", Shown(got))
+            }
+            Self::Excluded(got) => write!(
+                f,
+                "syntax error: option '{}' does not go with the others: a call has one of \
+                 ATMOST, MAXWAIT and FORCE, and KEEP goes with ATMOST alone",
+                Shown(got)
+            ),
+            Self::Value(error) => error.fmt(f),
+        }
     }
 }

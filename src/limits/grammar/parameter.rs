@@ -1,100 +1,104 @@
-//! The numeric parameters of a call: their names and accepted ranges.
+//! The whole numbers that a call may have: what errors call each, and what is accepted.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::bounds::{MAX_AT_MS, MAX_LIMITS, MAX_SLOTS, MAX_TOKENS, MAX_WAIT_MS, MIN_AT_MS};
-use crate::sketch::top;
+use crate::bounds::{MAX_AT_MS, MAX_SLOTS, MAX_TOKENS, MAX_WAIT_MS, MIN_AT_MS};
+use crate::grammar::number::{integer, plain_integer};
+use crate::show::{Bound, Shown};
 
-/// A numeric parameter of a call.
+/// A whole number that a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameter {
-    /// The burst of a bucket.
-    Burst,
-    /// Tokens to take or refund.
-    Cost,
-    /// Tokens that must remain.
-    Keep,
-    /// Milliseconds that the caller accepts to wait.
-    MaxWait,
-    /// The limit of a window.
-    Limit,
-    /// The first weekday of a week.
-    Weekday,
-    /// The first day of a month.
-    MonthDay,
-    /// The end of a window, in milliseconds since 1970.
-    Until,
-    /// The time of a take, in milliseconds since 1970.
-    At,
-    /// The number of keys that follow.
-    NumKeys,
-    /// The burst minus one, as redis-cell counts.
-    MaxBurst,
-    /// Tokens per period.
-    Count,
-    /// The period in seconds.
-    Period,
-    /// Tokens to take; 0 peeks.
-    Quantity,
-    /// The number of keys to return.
-    TopCount,
-    /// Leases held at once.
-    Slots,
-    /// The number of leases to return.
-    LeaseCount,
+pub struct Parameter {
+    name: &'static str,
+    least: u64,
+    most: u64,
+    unit: &'static str,
 }
 
 impl Parameter {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Burst => "burst",
-            Self::Cost => "COST",
-            Self::Keep => "KEEP",
-            Self::MaxWait => "MAXWAIT",
-            Self::Limit => "limit",
-            Self::Weekday => "ANCHOR of a WEEK",
-            Self::MonthDay => "ANCHOR of a MONTH",
-            Self::Until => "UNTIL",
-            Self::At => "AT",
-            Self::NumKeys => "numkeys",
-            Self::MaxBurst => "max_burst",
-            Self::Count | Self::TopCount => "count",
-            Self::Period => "period",
-            Self::Quantity => "quantity",
-            Self::Slots => "limit",
-            Self::LeaseCount => "COUNT",
+    /// The burst of a bucket.
+    pub const BURST: &'static Self = &Self::new("burst", 0..=MAX_TOKENS);
+    /// The limit of a window.
+    pub const LIMIT: &'static Self = &Self::new("limit", 0..=MAX_TOKENS);
+    /// Tokens to take or refund.
+    pub const COST: &'static Self = &Self::new("COST", 1..=MAX_TOKENS);
+    /// Tokens that must remain.
+    pub const KEEP: &'static Self = &Self::new("KEEP", 1..=MAX_TOKENS);
+    /// Milliseconds that the caller accepts to wait.
+    pub const MAX_WAIT: &'static Self =
+        &Self::new("MAXWAIT", 0..=MAX_WAIT_MS).with_unit(" milliseconds");
+    /// The time of a take, in milliseconds since 1970.
+    pub const AT: &'static Self =
+        &Self::new("AT", MIN_AT_MS..=MAX_AT_MS).with_unit(", in milliseconds since 1970");
+    /// The end of a window, in milliseconds since 1970.
+    pub const UNTIL: &'static Self =
+        &Self::new("UNTIL", 0..=i64::MAX as u64).with_unit(", in milliseconds since 1970");
+    /// Leases held at once.
+    pub const SLOTS: &'static Self = &Self::new("limit", 0..=MAX_SLOTS);
+    /// The number of leases to return.
+    pub const COUNT: &'static Self = &Self::new("COUNT", 1..=MAX_SLOTS);
+
+    /// A parameter that errors call `name`.
+    pub const fn new(name: &'static str, accepted: RangeInclusive<u64>) -> Self {
+        Self {
+            name,
+            least: *accepted.start(),
+            most: *accepted.end(),
+            unit: "",
         }
     }
 
-    /// Returns the accepted range.
-    pub const fn bounds(self) -> RangeInclusive<u64> {
-        match self {
-            Self::Burst | Self::Limit | Self::Quantity => 0..=MAX_TOKENS,
-            Self::Cost | Self::Keep => 1..=MAX_TOKENS,
-            Self::MaxWait => 0..=MAX_WAIT_MS,
-            Self::Weekday => 1..=7,
-            Self::MonthDay => 1..=31,
-            Self::Until => 0..=i64::MAX as u64,
-            Self::At => MIN_AT_MS..=MAX_AT_MS,
-            Self::NumKeys => 1..=MAX_LIMITS,
-            Self::MaxBurst => 0..=MAX_TOKENS - 1,
-            Self::Count => 1..=1_000_000_000_000_000_000,
-            Self::Period => 1..=1_000_000_000,
-            Self::TopCount => 1..=top::MAX_KEYS as u64,
-            Self::Slots => 0..=MAX_SLOTS,
-            Self::LeaseCount => 1..=MAX_SLOTS,
-        }
+    /// The parameter with what errors say behind its bounds.
+    pub const fn with_unit(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
     }
 
-    pub(crate) const fn unit(self) -> &'static str {
-        match self {
-            Self::MaxWait => " milliseconds",
-            Self::Until | Self::At => ", in milliseconds since 1970",
-            Self::Weekday => ", Monday to Sunday",
-            Self::Period => " seconds",
-            Self::TopCount => ", or RESET",
-            Self::NumKeys => ", in plain digits, followed by as many keys",
-            _ => "",
-        }
+    /// The values that are accepted.
+    pub const fn accepted(&self) -> RangeInclusive<u64> {
+        self.least..=self.most
+    }
+
+    /// Reads a value, in any form whose value is whole.
+    ///
+    /// # Errors
+    /// It is not an integer, or is out of bounds.
+    #[inline(always)]
+    pub fn integer<'a>(&'static self, got: &'a [u8]) -> Result<u64, Error<'a>> {
+        let parameter = self;
+        integer(got, self.accepted()).ok_or(Error { parameter, got })
+    }
+
+    /// Reads a value in plain digits.
+    ///
+    /// # Errors
+    /// It is anything else, or out of bounds.
+    pub fn plain_integer<'a>(&'static self, got: &'a [u8]) -> Result<u64, Error<'a>> {
+        let parameter = self;
+        plain_integer(got, self.accepted()).ok_or(Error { parameter, got })
+    }
+}
+
+/// A value that is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error<'a> {
+    /// What it is for.
+    pub parameter: &'static Parameter,
+    /// As it was sent.
+    pub got: &'a [u8],
+}
+
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameter = self.parameter;
+        write!(
+            f,
+            "{} must be a whole number from {} to {}{}; got '{}'",
+            parameter.name,
+            parameter.least,
+            Bound(parameter.most),
+            parameter.unit,
+            Shown(self.got)
+        )
     }
 }

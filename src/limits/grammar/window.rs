@@ -7,17 +7,34 @@
 //!
 //! All words are case-insensitive.
 
+use std::fmt;
 use std::num::NonZeroU64;
 
 use crate::bounds::saturating_i64;
-use crate::grammar::duration;
-use crate::grammar::error::{Error, Parameter};
+use crate::grammar::calendar::{CalendarUnit, UnitNames, ANCHOR, OFFSET, UNITS};
 use crate::grammar::number::leading_digits;
-use crate::grammar::options::Word;
-use crate::grammar::words::{ANCHOR, OFFSET};
+use crate::grammar::parameter::{self, Parameter};
+use crate::grammar::words::Word;
+use crate::grammar::{duration, hint, options};
 use crate::kinds::calendar::{Calendar, Unit};
 use crate::kinds::sliding;
 use crate::kinds::window::{self, Opens};
+use crate::show::Shown;
+
+/// Why a limit and a window were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<'a> {
+    /// A number is not accepted.
+    Number(parameter::Error<'a>),
+    /// The window is invalid.
+    Window(&'a [u8]),
+    /// The offset from UTC is invalid.
+    Offset(&'a [u8]),
+    /// The calendar unit has no anchor.
+    Anchor(&'a [u8]),
+    /// A word that belongs to the window is given twice, or lacks its value.
+    Word(options::Error<'a>),
+}
 
 /// A window of either kind, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +53,8 @@ impl Quota {
     #[inline(always)]
     pub fn parse<'s, 'a, W: Word<'a>>(words: &'s [W]) -> Result<(Self, &'s [W]), Error<'a>> {
         let (limit, words) = match words {
-            [] => return Err(Error::Invalid(Parameter::Limit, b"")),
-            [limit, words @ ..] => (Parameter::Limit.integer(limit.bytes())?, words),
+            [] => (number(Parameter::LIMIT, b"")?, words),
+            [limit, words @ ..] => (number(Parameter::LIMIT, limit.bytes())?, words),
         };
         let (window, words) = match words {
             [] => return Err(Error::Window(b"")),
@@ -54,7 +71,7 @@ impl Quota {
         }
         if window.eq_ignore_ascii_case(b"UNTIL") {
             let (text, words) = value(window, words)?;
-            let end = saturating_i64(Parameter::Until.integer(text)?);
+            let end = saturating_i64(number(Parameter::UNTIL, text)?);
             return Ok((fixed(Opens::Until(end)), words));
         }
         let (calendar, words) = calendar(window, words)?;
@@ -75,7 +92,7 @@ fn value<'s, 'a, W: Word<'a>>(
     words: &'s [W],
 ) -> Result<(&'a [u8], &'s [W]), Error<'a>> {
     match words {
-        [] => Err(Error::MissingValue(word)),
+        [] => Err(Error::Word(options::Error::MissingValue(word))),
         [text, words @ ..] => Ok((text.bytes(), words)),
     }
 }
@@ -84,8 +101,9 @@ fn calendar<'s, 'a, W: Word<'a>>(
     window: &'a [u8],
     mut words: &'s [W],
 ) -> Result<(Calendar, &'s [W]), Error<'a>> {
-    let mut unit = unit(window).ok_or(Error::Window(window))?;
-    let (mut offset, mut anchored) = (None, false);
+    let named = CalendarUnit::named(window).ok_or(Error::Window(window))?;
+    let mut unit = named.unit;
+    let (mut offset, mut has_anchor) = (None, false);
     while let [word, rest @ ..] = words {
         let word = word.bytes();
         let repeated = if word.eq_ignore_ascii_case(OFFSET.as_bytes()) {
@@ -96,41 +114,31 @@ fn calendar<'s, 'a, W: Word<'a>>(
         } else if word.eq_ignore_ascii_case(ANCHOR.as_bytes()) {
             let (text, rest) = value(word, rest)?;
             words = rest;
-            unit = anchor(unit, text)?.ok_or(Error::Anchor(window))?;
-            std::mem::replace(&mut anchored, true)
+            unit = anchored(named, text)?.ok_or(Error::Anchor(window))?;
+            std::mem::replace(&mut has_anchor, true)
         } else {
             break;
         };
         if repeated {
-            return Err(Error::RepeatedOption(word));
+            return Err(Error::Word(options::Error::Repeated(word)));
         }
     }
     let calendar = Calendar::new(unit, offset.unwrap_or(0));
     Ok((calendar.ok_or(Error::Window(window))?, words))
 }
 
-/// Parses a calendar unit, with its default anchor.
-fn unit(word: &[u8]) -> Option<Unit> {
-    let is = |unit: &str| word.eq_ignore_ascii_case(unit.as_bytes());
-    match word {
-        _ if is("HOUR") => Some(Unit::Hour),
-        _ if is("DAY") => Some(Unit::Day),
-        _ if is("WEEK") => Some(Unit::Week(1)),
-        _ if is("MONTH") => Some(Unit::Month(1)),
-        _ if is("YEAR") => Some(Unit::Year),
-        _ => None,
-    }
+/// Parses the anchor of a unit; `None` if the unit has no anchor.
+fn anchored(named: CalendarUnit, text: &[u8]) -> Result<Option<Unit>, Error<'_>> {
+    let Some(anchor) = named.anchor else {
+        return Ok(None);
+    };
+    let day = number(&anchor.parameter, text)?;
+    Ok(u8::try_from(day).ok().map(anchor.unit))
 }
 
-/// Parses the anchor of a unit; `None` if the unit has no anchor.
-fn anchor(unit: Unit, text: &[u8]) -> Result<Option<Unit>, Error<'_>> {
-    let (parameter, anchored): (_, fn(u8) -> Unit) = match unit {
-        Unit::Week(_) => (Parameter::Weekday, Unit::Week),
-        Unit::Month(_) => (Parameter::MonthDay, Unit::Month),
-        Unit::Hour | Unit::Day | Unit::Year => return Ok(None),
-    };
-    let day = parameter.integer(text)?;
-    Ok(u8::try_from(day).ok().map(anchored))
+#[inline(always)]
+fn number<'a>(parameter: &'static Parameter, text: &'a [u8]) -> Result<u64, Error<'a>> {
+    parameter.integer(text).map_err(Error::Number)
 }
 
 /// Parses `±hh:mm` in minutes, positive to the east.
@@ -148,5 +156,37 @@ fn read_offset(text: &[u8]) -> Option<i64> {
     match sign {
         b'-' => offset.checked_neg(),
         _ => Some(offset),
+    }
+}
+
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Number(error) => error.fmt(f),
+            Self::Window(got) => {
+                f.write_str("window must be a duration such as 15m, SLIDING and a duration, ")?;
+                UNITS
+                    .iter()
+                    .try_for_each(|unit| write!(f, "{}, ", unit.text()))?;
+                let (got, advice) = (Shown(got), hint::Window(got));
+                write!(f, "or UNTIL and a time; got '{got}': {advice}")
+            }
+            Self::Offset(got) => write!(
+                f,
+                "{OFFSET} must be from -23:59 to +23:59, with a sign and two digits each, \
+                 such as +02:00; got '{}'",
+                Shown(got)
+            ),
+            Self::Anchor(unit) => write!(
+                f,
+                "{ANCHOR} goes with {}, not with '{}'",
+                UnitNames {
+                    of: |unit| unit.anchor.is_some(),
+                    last: " and "
+                },
+                Shown(unit)
+            ),
+            Self::Word(error) => error.fmt(f),
+        }
     }
 }

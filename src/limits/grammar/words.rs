@@ -1,8 +1,20 @@
-//! The words of the grammar: options, and the first words of windows. All are case-insensitive.
+//! A call as words, and the names of options. All in any case.
+
+/// An argument of a call: any bytes.
+pub trait Word<'a> {
+    /// Returns the bytes as they were sent.
+    fn bytes(&self) -> &'a [u8];
+}
+
+impl<'a> Word<'a> for &'a [u8] {
+    fn bytes(&self) -> &'a [u8] {
+        self
+    }
+}
 
 /// The name of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub enum OptionName {
     /// The number of tokens.
     Cost,
     /// The number of tokens that must remain.
@@ -23,31 +35,7 @@ pub enum Name {
     Nx,
 }
 
-impl Name {
-    /// The options of RL.TAKE.
-    pub const OF_TAKE: &'static [Self] = &[
-        Self::Cost,
-        Self::Keep,
-        Self::AtMost,
-        Self::MaxWait,
-        Self::Force,
-    ];
-    /// The options of RL.WTAKE.
-    pub const OF_WINDOW_TAKE: &'static [Self] =
-        &[Self::Cost, Self::Keep, Self::AtMost, Self::Force];
-    /// The options of RL.WGIVE.
-    pub const OF_WINDOW_GIVE: &'static [Self] = &[Self::Cost, Self::At];
-    /// The options of commands that only accept COST.
-    pub const OF_COST: &'static [Self] = &[Self::Cost];
-    /// The options of RL.ACQUIRE.
-    pub const OF_ACQUIRE: &'static [Self] = &[Self::Keep, Self::Nx];
-    /// The options of a bucket or a window in RL.ALL.
-    pub const OF_MIXED: &'static [Self] = &[Self::Cost, Self::Keep];
-    /// The options of a lease in RL.ALL.
-    pub const OF_MIXED_LEASE: &'static [Self] = &[Self::Keep, Self::Once];
-    /// The options of RL.LEASES.
-    pub const OF_LEASES: &'static [Self] = &[Self::Count];
-
+impl OptionName {
     /// Returns the word.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -75,10 +63,3 @@ impl Name {
         }
     }
 }
-
-/// The words with which windows begin, except durations.
-pub(crate) const WINDOWS: [&str; 7] = ["SLIDING", "HOUR", "DAY", "WEEK", "MONTH", "YEAR", "UNTIL"];
-/// May follow a calendar unit.
-pub(crate) const OFFSET: &str = "OFFSET";
-/// May follow WEEK or MONTH.
-pub(crate) const ANCHOR: &str = "ANCHOR";

@@ -1,6 +1,6 @@
 //! The common parts of all kinds of limit: the request, the decision and the reply.
 
-use crate::grammar::error::Error;
+use crate::kinds::error::Error;
 
 /// The amount that a caller requests, and what happens if there is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub trait Standing {
     ///
     /// # Errors
     /// It is an UNTIL window whose end has passed.
-    fn check(&self) -> Result<(), Error<'static>> {
+    fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
@@ -160,7 +160,7 @@ pub trait Standing {
     ///
     /// # Errors
     /// [`Mode::Force`] would go beyond what is accepted, or [`check`](Self::check) has one.
-    fn take(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
+    fn take(&self, ask: &Ask) -> Result<Decision<Self::State>, Error>;
 
     /// Returns the state as a reply that takes nothing and waits for nothing.
     fn state(&self) -> Reply;
@@ -170,7 +170,7 @@ pub trait Standing {
     ///
     /// # Errors
     /// As for [`check`](Self::check).
-    fn look(&self, ask: &Ask) -> Result<Decision<Self::State>, Error<'static>>;
+    fn look(&self, ask: &Ask) -> Result<Decision<Self::State>, Error>;
 
     /// Returns whether [`take`](Self::take) would take the whole request.
     fn has(&self, ask: &Ask) -> bool;

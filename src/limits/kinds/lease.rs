@@ -5,13 +5,6 @@
 //! numbers that a decision needs are passed here.
 
 use crate::bounds::saturating_i64;
-use crate::bounds::MAX_TTL_MS;
-pub use crate::bounds::{
-    LEASES_TOLD, MARKER, MAX_SLOTS, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MIN_TTL_MS,
-};
-use crate::grammar::duration;
-use crate::grammar::error::{Error, Parameter};
-use crate::grammar::options::Word;
 use crate::kinds::decision::{Reply, NEVER};
 
 /// From this score on a lease counts as held for ever, because not every millisecond has a score of
@@ -95,13 +88,9 @@ pub enum Verdict {
 }
 
 impl Limit {
-    /// Parses `slots`, the number of leases at once. A new lease must leave `keep` slots free.
-    ///
-    /// # Errors
-    /// It is above [`MAX_SLOTS`], or not a whole number.
-    pub fn parse(slots: &[u8], keep: u64) -> Result<Self, Error<'_>> {
-        let slots = Parameter::Slots.integer(slots)?;
-        Ok(Self { slots, keep })
+    /// Creates a limit of `slots` leases at once. A new lease must leave `keep` slots free.
+    pub fn new(slots: u64, keep: u64) -> Self {
+        Self { slots, keep }
     }
 
     /// Returns whether, or when, one lease more than `live` is within the limit.
@@ -142,39 +131,4 @@ impl Limit {
 pub fn renewed(end: End, now_ms: i64, ttl_ms: u64) -> Option<End> {
     end.is_live(now_ms)
         .then(|| end.max(End::after(now_ms, ttl_ms)))
-}
-
-/// Parses a ttl, in milliseconds.
-///
-/// # Errors
-/// It is not a duration, or is out of bounds.
-pub fn parse_ttl(text: &[u8]) -> Result<u64, Error<'_>> {
-    duration::parse(text)
-        .filter(|ttl_ms| (MIN_TTL_MS..=MAX_TTL_MS).contains(ttl_ms))
-        .ok_or(Error::Ttl(text))
-}
-
-/// Checks that it is a valid token.
-///
-/// # Errors
-/// It is too long, empty, or the name of the [`MARKER`].
-pub fn check_token(token: &[u8]) -> Result<(), Error<'_>> {
-    if (1..=MAX_TOKEN_LEN).contains(&token.len()) && token != MARKER {
-        Ok(())
-    } else {
-        Err(Error::Token(token))
-    }
-}
-
-/// Checks that they are valid tokens, at most [`MAX_TOKENS_A_CALL`].
-///
-/// # Errors
-/// There are more, or one is invalid.
-pub fn check_tokens<'a, W: Word<'a>>(tokens: &[W]) -> Result<(), Error<'a>> {
-    if tokens.len() > MAX_TOKENS_A_CALL {
-        return Err(Error::TooManyTokens);
-    }
-    tokens
-        .iter()
-        .try_for_each(|token| check_token(token.bytes()))
 }

@@ -2,10 +2,8 @@
 
 use std::num::{NonZeroU128, NonZeroU64};
 
-use crate::bounds::{MAX_RATE, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
-use crate::grammar::duration::period_millis;
-use crate::grammar::error::Error;
-use crate::grammar::number::Decimal;
+use crate::bounds::{MAX_RATE, NANOS_PER_SECOND, UNIT_BITS};
+use crate::decimal::Decimal;
 
 const MAX_TOKENS_PER_NANO: u64 = MAX_RATE / NANOS_PER_SECOND;
 
@@ -20,29 +18,9 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Parses `N` (per second) or `N/P`.
-    ///
-    /// # Errors
-    /// It is not a rate, or is out of bounds.
-    #[inline(always)]
-    pub fn parse(text: &[u8]) -> Result<Self, Error<'_>> {
-        Self::read(text).ok_or(Error::Rate(text))
-    }
-
-    #[inline(always)]
-    fn read(text: &[u8]) -> Option<Self> {
-        let (count, text) = Decimal::read(text)?;
-        let period = match text {
-            [] => NANOS_PER_SECOND,
-            [b'/', period @ ..] => period_millis(period)?.checked_mul(NANOS_PER_MILLI)?,
-            _ => return None,
-        };
-        Self::new(count, period)
-    }
-
     /// Creates a rate of `count` tokens per `period` nanoseconds; `None` if it is out of bounds.
     #[inline(always)]
-    pub(crate) fn new(count: Decimal, period: u64) -> Option<Self> {
+    pub fn new(count: Decimal, period: u64) -> Option<Self> {
         match count.exponent {
             0 => Self::ratio(count.mantissa, period.into()),
             _ => Self::scaled(count, period),

@@ -6,8 +6,8 @@
 use std::num::NonZeroU64;
 
 use crate::bounds::{floor_millis, saturating_i64};
-use crate::grammar::error::Error;
 use crate::kinds::decision::{self, Ask, Change, Decision, Reply};
+use crate::kinds::error::Error;
 use crate::kinds::usage::{Usage, WindowStanding};
 
 pub use crate::kinds::sub_windows::Sliding;
@@ -22,7 +22,7 @@ pub struct Limit {
 
 impl Limit {
     /// Creates a limit of at most `limit` in any `length` milliseconds.
-    pub(crate) fn new(limit: u64, length: NonZeroU64) -> Self {
+    pub fn new(limit: u64, length: NonZeroU64) -> Self {
         Self { limit, length }
     }
 }
@@ -73,7 +73,7 @@ impl decision::Standing for Standing {
     type State = Sliding;
 
     #[inline(always)]
-    fn take(&self, ask: &Ask) -> Result<Decision<Sliding>, Error<'static>> {
+    fn take(&self, ask: &Ask) -> Result<Decision<Sliding>, Error> {
         match self.usage().charge(ask)? {
             0 => Ok(self.unchanged(0, self.wait(ask))),
             taken => {
@@ -88,7 +88,7 @@ impl decision::Standing for Standing {
         self.reply(0, 0, &self.seen, self.used)
     }
 
-    fn look(&self, ask: &Ask) -> Result<Decision<Sliding>, Error<'static>> {
+    fn look(&self, ask: &Ask) -> Result<Decision<Sliding>, Error> {
         Ok(match self.usage().charge(ask)? {
             0 => self.unchanged(0, self.wait(ask)),
             taken => self.unchanged(taken, 0),

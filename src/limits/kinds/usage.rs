@@ -1,8 +1,8 @@
 //! The common part of both kinds of window: a limit and its usage.
 
 use crate::bounds::MAX_USED;
-use crate::grammar::error::Error;
 use crate::kinds::decision::{Ask, Decision, Mode, Standing, NEVER};
+use crate::kinds::error::Error;
 
 /// The standing of a window of either kind.
 pub trait WindowStanding: Standing {
@@ -35,7 +35,7 @@ impl Usage {
     /// # Errors
     /// [`Mode::Force`] would raise the usage above the bound.
     #[inline(always)]
-    pub(crate) fn charge(self, ask: &Ask) -> Result<u64, Error<'static>> {
+    pub(crate) fn charge(self, ask: &Ask) -> Result<u64, Error> {
         let left = self.remaining().saturating_sub(ask.keep);
         match ask.mode {
             Mode::AtMost => Ok(ask.cost.min(left)),

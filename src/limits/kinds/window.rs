@@ -5,9 +5,9 @@
 //! contains the instant is computed.
 
 use crate::bounds::{floor_millis, saturating_i64, MAX_USED, MAX_YEARS_MS};
-use crate::grammar::error::Error;
 use crate::kinds::calendar::Calendar;
 use crate::kinds::decision::{self, Ask, Change, Decision, Reply, State};
+use crate::kinds::error::Error;
 use crate::kinds::tagged::{read_words, write_words, WINDOW_TAG};
 use crate::kinds::usage::{Usage, WindowStanding};
 
@@ -31,7 +31,7 @@ pub enum Opens {
 
 impl Limit {
     /// Creates a limit of at most `limit` in a window.
-    pub(crate) fn new(limit: u64, opens: Opens) -> Self {
+    pub fn new(limit: u64, opens: Opens) -> Self {
         Self { limit, opens }
     }
 
@@ -48,7 +48,7 @@ impl Limit {
 
     /// Rejects an end that has passed, or that is over a hundred years ahead and therefore most
     /// likely in seconds or microseconds.
-    fn check_end(&self, now: i64) -> Result<(), Error<'static>> {
+    fn check_end(&self, now: i64) -> Result<(), Error> {
         match self.opens {
             Opens::Until(end) if end <= now || end.abs_diff(now) > MAX_YEARS_MS => {
                 Err(Error::Until { end, now })
@@ -154,12 +154,12 @@ impl decision::Standing for Standing {
     type State = Window;
 
     #[inline(always)]
-    fn check(&self) -> Result<(), Error<'static>> {
+    fn check(&self) -> Result<(), Error> {
         self.limit.check_end(self.now)
     }
 
     #[inline(always)]
-    fn take(&self, ask: &Ask) -> Result<Decision<Window>, Error<'static>> {
+    fn take(&self, ask: &Ask) -> Result<Decision<Window>, Error> {
         self.check()?;
         Ok(match self.usage().charge(ask)? {
             0 => self.unchanged(0, self.wait(ask)),
@@ -171,7 +171,7 @@ impl decision::Standing for Standing {
         self.reply(0, &self.window, 0)
     }
 
-    fn look(&self, ask: &Ask) -> Result<Decision<Window>, Error<'static>> {
+    fn look(&self, ask: &Ask) -> Result<Decision<Window>, Error> {
         self.check()?;
         Ok(match self.usage().charge(ask)? {
             0 => self.unchanged(0, self.wait(ask)),

@@ -7,7 +7,7 @@
 
 use std::collections::BinaryHeap;
 
-use crate::hash::hash;
+use crate::keys::hash::hash;
 
 /// The largest capacity.
 pub const MAX_KEYS: usize = 4096;

@@ -57,7 +57,7 @@ fn options_after_a_window_are_returned() {
     }
 }
 
-const WINDOWS: &str = "ERR window must be a duration such as 15m, SLIDING and a duration, HOUR, \
+const WINDOWS: &str = "window must be a duration such as 15m, SLIDING and a duration, HOUR, \
                        DAY, WEEK, MONTH, YEAR, or UNTIL and a time; got ";
 
 #[test]
@@ -97,62 +97,56 @@ fn invalid_windows_are_rejected_with_a_hint() {
 #[test]
 fn other_invalid_arguments_are_rejected() {
     for (text, error) in [
-        (
-            "",
-            "ERR limit must be a whole number from 0 to 10^11; got ''",
-        ),
+        ("", "limit must be a whole number from 0 to 10^11; got ''"),
         (
             "x 1m",
-            "ERR limit must be a whole number from 0 to 10^11; got 'x'",
+            "limit must be a whole number from 0 to 10^11; got 'x'",
         ),
         (
             "-1 1m",
-            "ERR limit must be a whole number from 0 to 10^11; got '-1'",
+            "limit must be a whole number from 0 to 10^11; got '-1'",
         ),
         (
             "100000000001 1m",
-            "ERR limit must be a whole number from 0 to 10^11; got '100000000001'",
+            "limit must be a whole number from 0 to 10^11; got '100000000001'",
         ),
-        (
-            "10 SLIDING",
-            "ERR syntax error: option 'SLIDING' needs a value",
-        ),
-        ("10 UNTIL", "ERR syntax error: option 'UNTIL' needs a value"),
+        ("10 SLIDING", "syntax error: option 'SLIDING' needs a value"),
+        ("10 UNTIL", "syntax error: option 'UNTIL' needs a value"),
         (
             "10 DAY OFFSET",
-            "ERR syntax error: option 'OFFSET' needs a value",
+            "syntax error: option 'OFFSET' needs a value",
         ),
         (
             "10 WEEK ANCHOR",
-            "ERR syntax error: option 'ANCHOR' needs a value",
+            "syntax error: option 'ANCHOR' needs a value",
         ),
         (
             "10 DAY OFFSET +02:00 OFFSET +02:00",
-            "ERR syntax error: option 'OFFSET' is given twice",
+            "syntax error: option 'OFFSET' is given twice",
         ),
         (
             "10 WEEK ANCHOR 1 OFFSET +02:00 anchor 1",
-            "ERR syntax error: option 'anchor' is given twice",
+            "syntax error: option 'anchor' is given twice",
         ),
         (
             "10 DAY ANCHOR 1",
-            "ERR ANCHOR goes with WEEK and MONTH, not with 'DAY'",
+            "ANCHOR goes with WEEK and MONTH, not with 'DAY'",
         ),
         (
             "10 WEEK ANCHOR 8",
-            "ERR ANCHOR of a WEEK must be a whole number from 1 to 7, Monday to Sunday; got '8'",
+            "ANCHOR of a WEEK must be a whole number from 1 to 7, Monday to Sunday; got '8'",
         ),
         (
             "10 MONTH ANCHOR 32",
-            "ERR ANCHOR of a MONTH must be a whole number from 1 to 31; got '32'",
+            "ANCHOR of a MONTH must be a whole number from 1 to 31; got '32'",
         ),
         (
             "10 MONTH ANCHOR 0",
-            "ERR ANCHOR of a MONTH must be a whole number from 1 to 31; got '0'",
+            "ANCHOR of a MONTH must be a whole number from 1 to 31; got '0'",
         ),
         (
             "10 UNTIL soon",
-            "ERR UNTIL must be a whole number from 0 to 9223372036854775807, in milliseconds \
+            "UNTIL must be a whole number from 0 to 9223372036854775807, in milliseconds \
              since 1970; got 'soon'",
         ),
     ] {
@@ -182,7 +176,7 @@ fn an_offset_has_a_sign_and_two_digits_each() {
         let words: [&[u8]; 4] = [b"10", b"DAY", b"OFFSET", offset.as_bytes()];
         let error = redis_rl_limits::grammar::window::Quota::parse(&words).expect_err(offset);
         let expected = format!(
-            "ERR OFFSET must be from -23:59 to +23:59, with a sign and two digits each, such as \
+            "OFFSET must be from -23:59 to +23:59, with a sign and two digits each, such as \
              +02:00; got '{offset}'"
         );
         assert_eq!(error.to_string(), expected);
@@ -191,11 +185,10 @@ fn an_offset_has_a_sign_and_two_digits_each() {
 
 #[test]
 fn until_in_another_unit_gets_its_hint() {
-    use redis_rl_limits::grammar::error::Error;
+    use redis_rl_limits::kinds::error::Error;
     let now = 1_795_000_000_000;
     let told = |end| Error::Until { end, now }.to_string();
-    let must =
-        "ERR UNTIL must be later than now and at most 100 years ahead, in milliseconds since \
+    let must = "UNTIL must be later than now and at most 100 years ahead, in milliseconds since \
                 1970; got ";
     for (end, advice) in [
         (1_795_000_060, "1795000060: that looks like seconds"),
@@ -217,9 +210,14 @@ fn until_in_another_unit_gets_its_hint() {
 
 #[test]
 fn options_of_a_refund_and_a_take() {
-    use redis_rl_limits::grammar::options::{Name, Options};
-    const TAKE: &[Name] = &[Name::Cost, Name::Keep, Name::AtMost, Name::Force];
-    const GIVE: &[Name] = &[Name::Cost, Name::At];
+    use redis_rl_limits::grammar::options::{OptionName, Options};
+    const TAKE: &[OptionName] = &[
+        OptionName::Cost,
+        OptionName::Keep,
+        OptionName::AtMost,
+        OptionName::Force,
+    ];
+    const GIVE: &[OptionName] = &[OptionName::Cost, OptionName::At];
     let parse = |text: &'static str, accepted| {
         let words: Vec<&[u8]> = text.split_whitespace().map(str::as_bytes).collect();
         Options::parse(&words, accepted).map_err(|error| error.to_string())
@@ -231,24 +229,24 @@ fn options_of_a_refund_and_a_take() {
         (
             "AT 5",
             TAKE,
-            "ERR syntax error: unknown option 'AT'; accepted: COST n, KEEP n, ATMOST, FORCE",
+            "syntax error: unknown option 'AT'; accepted: COST n, KEEP n, ATMOST, FORCE",
         ),
-        ("AT", GIVE, "ERR syntax error: option 'AT' needs a value"),
+        ("AT", GIVE, "syntax error: option 'AT' needs a value"),
         (
             "AT 1795000000000 AT 1795000000000",
             GIVE,
-            "ERR syntax error: option 'AT' is given twice",
+            "syntax error: option 'AT' is given twice",
         ),
         (
             "AT now",
             GIVE,
-            "ERR AT must be a whole number from 100000000000 to 10^14, in milliseconds since 1970; \
+            "AT must be a whole number from 100000000000 to 10^14, in milliseconds since 1970; \
              got 'now'",
         ),
         (
             "OFFSET +02:00",
             TAKE,
-            "ERR syntax error: 'OFFSET' comes directly after HOUR, DAY, WEEK, MONTH or YEAR",
+            "syntax error: 'OFFSET' comes directly after HOUR, DAY, WEEK, MONTH or YEAR",
         ),
     ] {
         assert_eq!(parse(text, accepted), Err(error.to_owned()), "{text}");
@@ -257,10 +255,10 @@ fn options_of_a_refund_and_a_take() {
 
 #[test]
 fn excess_force_error_names_the_bound() {
-    let error = redis_rl_limits::grammar::error::Error::Used.to_string();
+    let error = redis_rl_limits::kinds::error::Error::Used.to_string();
     assert_eq!(
         error,
-        "ERR COST would bring what is used of the window above 2*10^11"
+        "COST would bring what is used of the window above 2*10^11"
     );
 }
 

@@ -3,9 +3,9 @@
 
 #![allow(dead_code)] // The fuzzer uses its own part of it.
 
-use redis_rl_limits::grammar::error::Error;
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::{self, Change, Decision, Limit, Standing, State};
+use redis_rl_limits::kinds::error::Error;
 use redis_rl_limits::kinds::usage::WindowStanding;
 
 use crate::named::Pair;

@@ -6,31 +6,84 @@
               is subtracted from a time is no later than it"
 )]
 
-use super::{ceil_tokens, deficit, units, whole_tokens, Bucket, Limit, MAX_UNITS, ONE_TOKEN};
+use super::limit::Limit;
+use super::state::Bucket;
+use super::units::{ceil_tokens, deficit, units, whole_tokens, MAX_UNITS, ONE_TOKEN};
 use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
-use crate::grammar::error::Error;
 use crate::kinds::decision::{self, Ask, Change, Decision, Mode, Reply, NEVER};
+use crate::kinds::error::Error;
 
 /// The standing of a bucket at one time, under a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
-    pub(super) limit: Limit,
-    pub(super) now: u64,
+    limit: Limit,
+    now: u64,
     /// The stored bucket if there is one, otherwise a full one. It is capped at the burst. Its time
     /// is never in the future: after a clock step back it refills from now on.
-    pub(super) seen: Bucket,
+    seen: Bucket,
     /// `min(burst, tokens + elapsed * rate)`, the product rounded down.
-    pub(super) level: i64,
+    level: i64,
     /// The stored bucket with its time set to now. A denied call must write it after a clock step
     /// back; otherwise the caller would wait until the clock has caught up.
-    pub(super) rebased: Option<Bucket>,
+    rebased: Option<Bucket>,
+}
+
+impl Bucket {
+    /// Converts a theoretical arrival time, as GCRA and redis-cell store it, in nanoseconds since
+    /// 1970. The time until then is the time in which the missing tokens refill.
+    pub fn from_arrival_time(arrival: u64, now: u64, limit: &Limit) -> Self {
+        let missing = limit.rate.units_owed(arrival.saturating_sub(now));
+        let most = limit.burst_units() + MAX_UNITS;
+        Self {
+            updated_at: now,
+            tokens: limit.burst_units() - i64::try_from(missing).map_or(most, |n| n.min(most)),
+        }
+    }
+}
+
+impl decision::Limit for Limit {
+    type State = Bucket;
+    type Standing = Standing;
+
+    #[inline(always)]
+    fn stand(self, stored: Option<Bucket>, now: u64) -> Standing {
+        let burst = self.burst_units();
+        let Some(stored) = stored else {
+            return Standing {
+                limit: self,
+                now,
+                seen: Bucket {
+                    updated_at: now,
+                    tokens: burst,
+                },
+                level: burst,
+                rebased: None,
+            };
+        };
+        let seen = Bucket {
+            updated_at: stored.updated_at.min(now),
+            tokens: stored.tokens.min(burst),
+        };
+        let gained = self.rate.units_gained(now - seen.updated_at);
+        let missing = u128::from(deficit(burst, seen.tokens));
+        Standing {
+            limit: self,
+            now,
+            seen,
+            level: seen.tokens + gained.min(missing) as i64,
+            rebased: (stored.updated_at > now).then_some(Bucket {
+                updated_at: now,
+                ..stored
+            }),
+        }
+    }
 }
 
 impl decision::Standing for Standing {
     type State = Bucket;
 
     #[inline(always)]
-    fn take(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
+    fn take(&self, ask: &Ask) -> Result<Decision<Bucket>, Error> {
         let (taken, wait_ms) = self.charge(ask);
         // Checked for every take, although only a debt can fail it.
         if self.level - taken < -MAX_UNITS {
@@ -47,7 +100,7 @@ impl decision::Standing for Standing {
         self.reply(0, 0)
     }
 
-    fn look(&self, ask: &Ask) -> Result<Decision<Bucket>, Error<'static>> {
+    fn look(&self, ask: &Ask) -> Result<Decision<Bucket>, Error> {
         let (taken, wait_ms) = self.charge(ask);
         Ok(Decision {
             reply: self.reply(whole_tokens(taken), wait_ms),

@@ -1,8 +1,7 @@
 //! Finds a key that a call names twice.
 
 use crate::bounds::MAX_LIMITS;
-use crate::grammar::error::Error;
-use crate::hash::{hash, mark};
+use crate::keys::hash::{hash, mark};
 
 /// Up to this number keys are compared in pairs, by their marks first, which is the cheapest way
 /// for few keys.
@@ -11,32 +10,29 @@ const FEW: usize = 8;
 /// Twice the maximum number of keys, so that a free slot is near.
 const SLOTS: usize = 2 * MAX_LIMITS as usize;
 
-/// Checks that no key of a call (at most [`MAX_LIMITS`] keys) is given twice. The `seed` must be
+/// Returns a key of a call, of at most [`MAX_LIMITS`], that is given twice. The `seed` must be
 /// unpredictable to whoever chooses the keys.
-///
-/// # Errors
-/// A key is given twice.
 #[inline(always)]
-pub fn check_distinct<'a>(
+pub fn repeated<'a>(
     seed: u64,
     keys: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
-) -> Result<(), Error<'a>> {
+) -> Option<&'a [u8]> {
     if keys.len() > FEW {
         let mut seen = Distinct::new(seed);
-        return keys.into_iter().try_for_each(|key| seen.insert(key));
+        return keys.into_iter().find(|key| !seen.insert(key));
     }
     let mut marks = [0; FEW];
     for (n, key) in keys.clone().enumerate() {
         let mark = mark(key);
         let (before, rest) = marks.split_at_mut_checked(n).unwrap_or_default();
         if before.contains(&mark) && keys.clone().take(n).any(|other| other == key) {
-            return Err(Error::RepeatedKey(key));
+            return Some(key);
         }
         if let Some(slot) = rest.first_mut() {
             *slot = mark;
         }
     }
-    Ok(())
+    None
 }
 
 /// The keys of a call seen so far: a hash table on the stack. Its time is linear in the bytes of
@@ -61,27 +57,24 @@ impl<'a> Distinct<'a> {
         }
     }
 
-    /// Adds one of at most [`MAX_LIMITS`] keys.
-    ///
-    /// # Errors
-    /// The key was added before.
-    fn insert(&mut self, key: &'a [u8]) -> Result<(), Error<'a>> {
+    /// Sees one more of at most [`MAX_LIMITS`] keys; `false` if it was seen before.
+    fn insert(&mut self, key: &'a [u8]) -> bool {
         let hash = hash(self.seed, key);
         let first = hash as usize % SLOTS;
         let (before, from) = self.slots.split_at_mut_checked(first).unwrap_or_default();
         for slot in from.iter_mut().chain(before) {
             match slot {
                 Some(seen) if seen.hash == hash && seen.key == key => {
-                    return Err(Error::RepeatedKey(key));
+                    return false;
                 }
                 Some(_) => {}
                 None => {
                     *slot = Some(Seen { hash, key });
-                    return Ok(());
+                    return true;
                 }
             }
         }
         // There are more keys than a call can have.
-        Ok(())
+        true
     }
 }

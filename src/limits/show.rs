@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Input in an error: printable ASCII, at most 64 bytes.
-pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
+pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +16,7 @@ impl fmt::Display for Shown<'_> {
 
 /// A bound in an error: powers of ten from a million on, twice such a power, and such a power minus
 /// one are written with their exponent.
-pub(crate) struct Bound(pub(crate) u64);
+pub struct Bound(pub u64);
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

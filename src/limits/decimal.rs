@@ -1,0 +1,47 @@
+//! A decimal number: digits and an exponent.
+
+/// The number of digits that always fit a [`Decimal`].
+pub const MAX_DIGITS: usize = 19;
+
+/// `mantissa * 10^exponent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// All digits, as an integer.
+    pub mantissa: u64,
+    /// The power of ten by which the mantissa is multiplied.
+    pub exponent: i32,
+}
+
+impl Decimal {
+    /// Removes the trailing zeros of the digits.
+    pub fn reduced(mut self) -> Self {
+        // Bounded, because zero is divisible by 10 forever.
+        for _ in 0..MAX_DIGITS {
+            if !self.mantissa.is_multiple_of(10) {
+                break;
+            }
+            self.mantissa /= 10;
+            self.exponent = self.exponent.saturating_add(1);
+        }
+        self
+    }
+
+    /// Returns the value, if it is an integer and fits.
+    pub fn whole(self) -> Option<u64> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let reduced = self.reduced();
+        let places = u32::try_from(reduced.exponent).ok()?;
+        reduced.mantissa.checked_mul(10u64.checked_pow(places)?)
+    }
+}
+
+impl From<u64> for Decimal {
+    fn from(mantissa: u64) -> Self {
+        Self {
+            mantissa,
+            exponent: 0,
+        }
+    }
+}

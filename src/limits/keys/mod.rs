@@ -1,0 +1,4 @@
+//! Keys compared and hashed fast.
+
+pub mod distinct;
+pub mod hash;
