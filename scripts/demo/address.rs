@@ -1,4 +1,4 @@
-//! Where Redis is: one server, a master that Sentinels know, or a cluster.
+//! The address of Redis: one server, a master behind Sentinels, or a cluster.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{Client, IntoConnectionInfo, TlsMode};
 
-/// What `--redis` names.
+/// The value of `--redis`.
 pub enum Address {
     Server(Client),
-    /// With the name for people.
+    /// With a name for display.
     Sentinel(SentinelClient, String),
     Cluster(ClusterClient, String),
 }
@@ -30,7 +30,7 @@ impl Address {
     /// `redis-sentinel://` or `redis-cluster://` (with TLS, `rediss-`).
     ///
     /// # Errors
-    /// The URL is none of these, or lacks a part. No text of it is in the error, for it may be a
+    /// The URL is none of these, or lacks a part. The error contains no text of it, which may be a
     /// password.
     pub fn parse(url: &str) -> Result<Self, String> {
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -51,7 +51,7 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// Without its password.
+    /// Formats the address without its password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(client) => client.get_connection_info().addr().fmt(f),
@@ -80,7 +80,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The value of a part of the query, with its percent signs.
+    /// Returns the value of a query parameter, still percent-encoded.
     fn query(&self, name: &str) -> Option<&str> {
         let mut parts = self
             .query

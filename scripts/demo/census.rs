@@ -1,4 +1,4 @@
-//! One census for everybody who looks, and the census as metrics.
+//! A census shared by all readers, and its metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub fn expose(census: &Census, to: &mut Exposition) {
 
 type Taken = Result<Census, StoreError>;
 
-/// One census for everybody who looks, so that the store is asked once a second.
+/// A census shared by all readers, so that the store is asked once a second.
 pub struct SharedCensus {
     store: Arc<dyn Store>,
     last: Mutex<Option<(Instant, Arc<Taken>)>>,

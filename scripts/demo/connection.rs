@@ -18,8 +18,8 @@ mod link;
 
 pub use link::{Link, Probe};
 
-/// How long a single server's answer is waited for once nobody needs it any more: it tells
-/// whether something was taken that has to go back.
+/// Maximum wait for a single server's reply that no request needs any more. It reveals whether
+/// something was taken that must be refunded.
 const LATEST_ANSWER: Duration = Duration::from_secs(60);
 
 /// Clones share it.
@@ -30,7 +30,7 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// Connects. One server may take so long to accept a connection.
+    /// Connects. `patience` is the timeout per server.
     pub async fn open(address: &mut Address, patience: Duration) -> RedisResult<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(patience))
@@ -84,10 +84,10 @@ impl Connection {
         }
     }
 
-    /// Whether there is somebody at the other end who takes writes and knows `command`.
+    /// Checks that a server that accepts writes and knows `command` is connected.
     ///
     /// # Errors
-    /// There is not.
+    /// There is none.
     pub async fn check(&mut self, command: &str) -> RedisResult<()> {
         match self {
             Self::Server(server) => {
@@ -104,7 +104,7 @@ impl Connection {
                     _ => Ok(()),
                 }
             }
-            // One is enough: while a master is replaced, the others do their part.
+            // One is enough: while a master is replaced, the others keep working.
             Self::Cluster(cluster) => {
                 let one = Some(ResponsePolicy::OneSucceeded);
                 let any = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, one));
@@ -117,7 +117,7 @@ impl Connection {
     /// module has to refuse, is one of them. Returns the module's version, if it may be asked.
     ///
     /// # Errors
-    /// They cannot, and what to do about it.
+    /// They cannot; contains advice.
     pub async fn examine(&mut self, probe: Cmd, key: &str) -> RedisResult<Option<String>> {
         match self.send(probe, key).await {
             // The module's own words about the probe's numbers.
@@ -168,7 +168,7 @@ async fn on_cluster(
     reply.extract_error()
 }
 
-/// A user who may not ask is answered all the same: `None`.
+/// Converts a missing permission to `None`.
 fn allowed(answer: RedisResult<Value>) -> RedisResult<Option<Value>> {
     match answer {
         Err(error) if error.code() == Some("NOPERM") => Ok(None),
@@ -176,7 +176,7 @@ fn allowed(answer: RedisResult<Value>) -> RedisResult<Option<Value>> {
     }
 }
 
-/// The error with what to do about it.
+/// Adds advice to the error.
 fn advised(error: RedisError) -> RedisError {
     let unknown = |text: &str| text.contains("unknown command");
     match error.code() {
@@ -194,13 +194,13 @@ fn advised(error: RedisError) -> RedisError {
     }
 }
 
-/// Somebody answers, but cannot do what is needed.
+/// Returns the error for a server that answers but cannot do what is needed.
 fn useless(why: &str) -> RedisError {
     RedisError::from((ErrorKind::Client, "", why.to_owned()))
 }
 
-/// Whether an error is about the server rather than about the call, so that the same call may
-/// work on another connection.
+/// Returns whether an error concerns the server rather than the call, so that the call may succeed
+/// on another connection.
 fn is_about_server(error: &RedisError) -> bool {
     match error.code() {
         None => true,

@@ -1,25 +1,25 @@
-//! What a request costs.
+//! The cost of a request.
 
 use hyper::header::HeaderName;
 use redis_rl_limits::grammar::number::plain_integer;
 
 use crate::http::Request;
 
-/// How a request's cost is told.
+/// The source of a request's cost.
 pub struct Costs {
-    /// What a request costs that does not say.
+    /// The default cost.
     pub usual: u64,
     /// More than so much no limit would ever let pass.
     pub most: u64,
-    /// Where a request says it, if it may.
+    /// The header with the cost, if enabled.
     pub header: Option<HeaderName>,
 }
 
 impl Costs {
-    /// What `request` costs.
+    /// Returns the cost of `request`.
     ///
     /// # Errors
-    /// It says no number, or one that is not accepted; what to tell it.
+    /// The header is not a number, or is out of bounds; contains the answer.
     pub fn of(&self, request: &Request) -> Result<u64, String> {
         let Some(name) = &self.header else {
             return Ok(self.usual);

@@ -71,7 +71,7 @@ fn policy(limit: &dyn Limit) -> String {
     format!("\"{}\";q={}{unit}{window}", limit.name(), limit.quota())
 }
 
-/// Rounded up, so that nobody is told to come back too early.
+/// Converts to seconds, rounded up, so that nobody retries too early.
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

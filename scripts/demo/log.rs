@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 1024;
-/// How long the last lines may take.
+/// The timeout for the last lines.
 const FLUSH: Duration = Duration::from_millis(500);
 
 enum Entry {
@@ -60,7 +60,7 @@ fn write(entries: Receiver<Entry>) {
     }
 }
 
-/// Warnings that may come with every request, of which one a second is logged.
+/// Warnings that may come with every request; at most one per second is logged.
 #[derive(Default)]
 pub struct Warnings(Mutex<(Option<Instant>, u64)>);
 

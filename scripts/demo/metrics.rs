@@ -1,4 +1,4 @@
-//! What the demo counts about itself, and the text in which Prometheus reads it.
+//! The demo's own counters, and their Prometheus text.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::limit::Limit;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Allowed,
@@ -14,9 +14,9 @@ pub enum Outcome {
     Refused,
     FailedOpen,
     FailedClosed,
-    /// It is not limited.
+    /// Not limited.
     Exempt,
-    /// It does not say clearly who asks.
+    /// The caller is not identified clearly.
     Invalid,
     /// The server stopped before its turn came.
     Stopped,
@@ -34,7 +34,7 @@ impl Outcome {
         Self::Stopped,
     ];
 
-    /// The label in metrics.
+    /// Returns the label in the metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -54,7 +54,7 @@ const BOUNDS: [f64; 13] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ];
 
-/// What is counted of one limit.
+/// The counters of one limit.
 struct OfLimit {
     name: String,
     kind: &'static str,
@@ -68,13 +68,13 @@ struct OfLimit {
 pub struct Metrics {
     limits: Vec<OfLimit>,
     requests: [AtomicU64; Outcome::ALL.len()],
-    /// How many takes lie between a bound and the one before.
+    /// Takes between a bound and the one before.
     takes: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
 }
 
 impl Metrics {
-    /// Those of a demo with these limits.
+    /// Creates the counters of a demo with these limits.
     pub fn of(limits: &[Box<dyn Limit>]) -> Self {
         let limits = limits.iter().map(|limit| OfLimit {
             name: limit.name().to_owned(),
@@ -104,14 +104,14 @@ impl Metrics {
         limits.map(|limit| limit.denied.load(Ordering::Relaxed))
     }
 
-    /// A request holds its slots from now on.
+    /// Records that a request holds its slots.
     pub fn holds(&self) {
         for held in self.limits.iter().filter_map(|limit| limit.held.as_ref()) {
             held.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// It holds them no longer.
+    /// Records that it released them.
     pub fn freed(&self) {
         for held in self.limits.iter().filter_map(|limit| limit.held.as_ref()) {
             held.fetch_sub(1, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Metrics {
         .map(|outcome| self.requests[outcome as usize].load(Ordering::Relaxed))
     }
 
-    /// How many takes so far took at most how many seconds.
+    /// Returns the bounds in seconds, each with the number of takes up to it.
     pub fn takes(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let mut sum = 0;
         BOUNDS.iter().zip(&self.takes).map(move |(&bound, count)| {
@@ -159,12 +159,12 @@ impl Metrics {
         })
     }
 
-    /// How many takes there were so far.
+    /// Returns the number of takes.
     pub fn all_takes(&self) -> u64 {
         self.takes.iter().map(|n| n.load(Ordering::Relaxed)).sum()
     }
 
-    /// Everything as metrics.
+    /// Writes all metrics.
     pub fn expose(&self, to: &mut Exposition) {
         let requests = "demo_requests_total";
         to.metric(requests, "counter", "Requests by what became of them.");
@@ -185,7 +185,7 @@ impl Metrics {
         to.sample(&format!("{take}_count"), "", all);
     }
 
-    /// As many labels as there are limits.
+    /// Writes the metrics of each limit, labelled.
     fn expose_limits(&self, to: &mut Exposition) {
         let label =
             |limit: &OfLimit| format!("kind=\"{}\",limit=\"{}\"", limit.kind, escaped(&limit.name));
@@ -223,7 +223,7 @@ impl Exposition {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// One number; `labels` without the braces.
+    /// Writes one number; `labels` comes without the braces.
     pub fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let labels = match labels {
             "" => String::new(),
@@ -233,7 +233,7 @@ impl Exposition {
     }
 }
 
-/// Printable ASCII as it stands between the quotes of a label, and of a string of JSON.
+/// Escapes printable ASCII for a label's quotes and for a JSON string.
 pub fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -1,4 +1,4 @@
-//! When the demo is to stop: Ctrl-C, or the signal that service managers send.
+//! Shutdown signals: Ctrl-C and SIGTERM.
 
 use std::future::{pending, Future};
 use std::io;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::log::flush;
 
-/// What is told to whoever waits: until when those who are here may stay. Clones hear the same.
+/// Announces the time until which open requests may continue. Clones receive the same.
 #[derive(Clone)]
 pub struct Stopping(watch::Receiver<Option<Instant>>);
 
@@ -36,7 +36,7 @@ impl Stopping {
         Ok(Self(receiver))
     }
 
-    /// Waits until the demo is to stop; then tells until when those who are here may stay.
+    /// Waits for a shutdown signal; returns the time until which open requests may continue.
     pub fn asked(&self) -> impl Future<Output = Instant> {
         self.until(|_| true)
     }
@@ -46,7 +46,7 @@ impl Stopping {
         self.until(move |end| end < time)
     }
 
-    /// Whether the demo is to stop.
+    /// Returns whether a shutdown was requested.
     pub fn is_asked(&self) -> bool {
         self.0.borrow().is_some()
     }

@@ -1,4 +1,4 @@
-//! Where limits are kept: in Redis, or in this process.
+//! The store of the limits: Redis, or this process.
 
 mod memory;
 mod remote;
@@ -18,16 +18,16 @@ pub use remote::{packed, Remote};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub allowed: bool,
-    /// Where it is allowed, to go on after this long.
+    /// If allowed, the wait before proceeding.
     pub wait: Duration,
-    /// One for each limit of the demand, in its order.
+    /// One per limit of the demand, in order.
     pub standings: Vec<Standing>,
 }
 
-/// How somebody stands with a limit, for an operator.
+/// A caller's standing under a limit, for an operator.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// What may still be taken.
+    /// The remaining amount.
     pub remaining: u64,
     /// Milliseconds until one may be; `None`: never.
     pub wait_ms: Option<u64>,
@@ -45,25 +45,25 @@ const CUT: usize = 256;
 pub struct Offender {
     pub key: Vec<u8>,
     pub denials: u64,
-    /// By how much that may be too high.
+    /// The largest possible overcount.
     pub error: u64,
     /// Milliseconds since the last denial.
     pub since: u64,
 }
 
 impl Offender {
-    /// The key in printable ASCII, no two keys alike.
+    /// Returns the key in printable ASCII; different keys give different texts.
     pub fn shown(&self) -> String {
         self.key.escape_ascii().to_string()
     }
 
-    /// Whether this is the whole key.
+    /// Returns whether this is the whole key.
     pub fn is_whole(&self) -> bool {
         self.key.len() < CUT
     }
 }
 
-/// What a store counted itself.
+/// The store's own counters.
 #[derive(Clone, Default)]
 pub struct Census {
     /// The numbers of `INFO rl`, by field.
@@ -72,7 +72,7 @@ pub struct Census {
     pub top: Vec<Offender>,
     /// The store's name and version, and the module's.
     pub about: String,
-    /// Which run of the store counted; another begins anew.
+    /// The run of the store; another run starts from zero.
     pub run: String,
 }
 
@@ -81,9 +81,9 @@ pub struct Census {
 pub enum StoreError {
     /// There is nobody to ask, or no answer came.
     Unavailable(String),
-    /// It refused, in these words.
+    /// It replied with this error.
     Refused(String),
-    /// What it answered is no answer to what was asked.
+    /// Its reply does not match the request.
     Nonsense(String),
 }
 
@@ -99,12 +99,12 @@ impl std::error::Error for StoreError {}
 /// An answer that is on its way.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Where the limits are kept.
+/// The store of the limits.
 pub trait Store: Send + Sync {
     /// Takes what `ask` says from every limit of `demand`, or nothing.
     fn take<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, Answer>;
 
-    /// Gives back what such a call took.
+    /// Refunds such a call.
     fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()>;
 
     /// Frees what such a call holds for as long as its request is served.
@@ -113,19 +113,19 @@ pub trait Store: Send + Sync {
     /// Has that go on; `false` if some of it ended before.
     fn renew<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, bool>;
 
-    /// Where it is, for people.
+    /// Returns its address for display.
     fn name(&self) -> &str;
 
-    /// Whether there is somebody to ask, as far as is known without asking.
+    /// Returns whether the store is available, as far as known without asking.
     fn is_up(&self) -> bool;
 
     /// Asks whether it could be asked now.
     fn ready(&self) -> Answering<'_, ()>;
 
-    /// What it counted itself.
+    /// Returns its own counters.
     fn census(&self) -> Answering<'_, Census>;
 
-    /// How `caller` stands with every limit of `demand`, changing nothing.
+    /// Returns the standing of `caller` under every limit of `demand`, without changing anything.
     fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>>;
 
     /// Gives `caller` back all that it used of every limit of `demand`. A key that holds anything else

@@ -50,7 +50,7 @@ impl Lease {
         };
         let mut release = cmd("RL.RELEASE");
         let release = release.arg(KEY).arg(&self.token);
-        // Where this fails the slot comes back by itself.
+        // If this fails, the slot is freed at its end.
         if let Err(error) = release.query_async::<()>(&mut self.redis).await {
             eprintln!("no release: {error}");
         }
@@ -64,7 +64,7 @@ impl Lease {
         loop {
             let ends = self.ends;
             tokio::select! {
-                // By this machine's clock, where no renewal came through.
+                // Ends by this machine's clock if no renewal arrived.
                 () = sleep_until(ends) => return,
                 renewed = async { beat.tick().await; self.renew().await } => match renewed {
                     Ok(0) => return,

@@ -40,7 +40,7 @@ async fn take(mut redis: Redis, key: String) -> Result<[i64; 5], RedisError> {
     answer.map_err(std::io::Error::from)?
 }
 
-/// Whom a request is charged to. Authenticate first: who makes keys up has a bucket for each.
+/// Returns the key of a request. Authenticate first: every invented API key gets a new bucket.
 fn key_of(request: &Request) -> String {
     let name = request.headers().get("x-api-key");
     let name = name.and_then(|name| name.to_str().ok()).unwrap_or("");

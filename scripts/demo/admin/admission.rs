@@ -1,4 +1,4 @@
-//! Who may see the operators' pages, and from which page something may be asked.
+//! Access to the operators' pages, and the origins from which requests are accepted.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,8 @@ pub fn refuse(token: Option<&str>, request: &Request) -> Option<Response> {
 /// Refuses what another page has a browser ask for: a browser says so in these headers, and a page
 /// cannot change them. Following a link to a page is no harm.
 ///
-/// What changes something has to say that it is from here; a browser says so of each POST.
+/// Refuses a changing request that is not from this server's page; a browser sends the origin with
+/// each POST.
 fn refuse_if_lured(request: &Request) -> Option<Response> {
     let value = |name: &HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
     let site = value(&FETCH_SITE).is_none_or(|site| [&b"same-origin"[..], b"none"].contains(&site));
@@ -65,7 +66,7 @@ fn refuse_if_lured(request: &Request) -> Option<Response> {
     Some(text(StatusCode::FORBIDDEN, words))
 }
 
-/// Whether an origin is this server: the same host and port. A proxy may have spoken https.
+/// Returns whether an origin is this server: the same host and port. A proxy may terminate https.
 fn is_own(origin: &[u8], host: &str) -> bool {
     let origin = std::str::from_utf8(origin).unwrap_or("");
     let authority = origin
@@ -87,7 +88,7 @@ fn entry(token: &str) -> Response {
     response
 }
 
-/// The token of an Authorization header, whose scheme is in any case (RFC 9110, 11.1).
+/// Returns the token of an Authorization header; the scheme is case-insensitive (RFC 9110, 11.1).
 fn bearer(request: &Request) -> Option<&str> {
     let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
@@ -102,14 +103,15 @@ fn cookie(request: &Request) -> Option<&str> {
     parts.find_map(|part| part.trim().strip_prefix("token="))
 }
 
-/// Digests are compared so that the time it takes tells nothing of the token.
+/// Compares digests, so that the time reveals nothing about the token.
 fn is(token: &str, said: Option<&str>) -> bool {
     said.is_some_and(|said| {
         digest(&SHA256, said.as_bytes()).as_ref() == digest(&SHA256, token.as_bytes()).as_ref()
     })
 }
 
-/// Whom the request is for: the target's own host counts before the header's (RFC 9112, 3.2.2).
+/// Returns the requested host: the target's own host takes precedence over the header (RFC 9112,
+/// 3.2.2).
 fn host(request: &Request) -> &str {
     let header = || request.headers().get(HOST)?.to_str().ok();
     let target = request.uri().authority().map(|a| a.as_str());

@@ -1,4 +1,4 @@
-//! What the page shows of the whole demo: 15 minutes of its own counters, and who was denied lately.
+//! The page's view of the whole demo: 15 minutes of its own counters, and recently denied callers.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -15,9 +15,9 @@ use crate::store::{Census, Offender, StoreError};
 pub const BEAT: Duration = Duration::from_secs(1);
 /// 15 minutes of samples.
 const SAMPLES: usize = 15 * 60 + 1;
-/// A rate of now is that of so many milliseconds.
+/// Current rates are averages over this many milliseconds.
 const NOW_MS: u64 = 10_000;
-/// Two censuses this far apart do not tell what happened in between at which rate.
+/// Two censuses this far apart say nothing about the rate in between.
 const GAP_MS: u64 = 3_000;
 /// Maximum number of denied keys that the page lists.
 const LISTED: usize = 20;
@@ -36,7 +36,7 @@ struct State {
     samples: VecDeque<[u64; 7]>,
     /// Since when the store does not answer.
     down_since: Option<u64>,
-    /// Those of one run of the store, of the last [`NOW_MS`].
+    /// The censuses of one run of the store, within the last [`NOW_MS`].
     censuses: VecDeque<(u64, Census)>,
 }
 
@@ -53,17 +53,17 @@ impl Default for Board {
 }
 
 impl Board {
-    /// Whether a page is open.
+    /// Returns whether a page is open.
     pub fn is_watched(&self) -> bool {
         self.shown.receiver_count() > 0
     }
 
-    /// All samples that are kept, as JSON.
+    /// Returns all kept samples as JSON.
     pub fn history(&self) -> String {
         json!(self.state().samples).to_string()
     }
 
-    /// Each snapshot from now on, as JSON.
+    /// Returns each snapshot from now on, as JSON.
     pub fn snapshots(&self) -> watch::Receiver<Arc<str>> {
         let mut snapshots = self.shown.subscribe();
         snapshots.mark_unchanged();
@@ -102,8 +102,8 @@ impl Board {
 }
 
 impl State {
-    /// Keeps this census. Of those before it, keeps as many as tell what happens now; none of
-    /// another run of the store, whose counters began anew.
+    /// Keeps this census, and as many earlier ones as the current rate needs. Drops those of
+    /// another run of the store, whose counters restarted.
     fn keep(&mut self, at: u64, census: &Census) {
         let belongs = |(then, last): &(u64, Census)| then + GAP_MS > at && last.run == census.run;
         if !self.censuses.back().is_some_and(belongs) {
@@ -118,7 +118,7 @@ impl State {
     }
 }
 
-/// All that is true now.
+/// Returns the current state.
 fn snapshot(limiter: &Limiter, state: &State, at: u64) -> Value {
     let cost = limiter.costs.usual;
     let limits = limiter.demand.limits.iter().zip(limiter.metrics.denials());
@@ -148,14 +148,14 @@ fn snapshot(limiter: &Limiter, state: &State, at: u64) -> Value {
     })
 }
 
-/// Who was denied between the first and the last of these, and how often a second.
+/// Returns the callers denied between the first and the last census, with their rates.
 fn denied(limiter: &Limiter, censuses: &VecDeque<(u64, Census)>) -> Option<Value> {
     let ((then, before), (now, last)) = (censuses.front()?, censuses.back()?);
     let seconds = now.saturating_sub(*then) as f64 / 1000.0;
     let known: HashMap<&[u8], &Offender> =
         before.top.iter().map(|o| (o.key.as_slice(), o)).collect();
-    // A key that was not known then has at least what it did not take over from another; so has
-    // one of a list that was begun anew.
+    // A new key has at least the count that it did not take over from another; likewise after a
+    // reset of the list.
     let since = |offender: &Offender| {
         let before = known.get(offender.key.as_slice()).map(|o| o.denials);
         let before = before.filter(|&before| before <= offender.denials);
@@ -184,7 +184,7 @@ fn denied(limiter: &Limiter, censuses: &VecDeque<(u64, Census)>) -> Option<Value
     Some(json!({"top": rows.collect::<Vec<_>>(), "rest": rest}))
 }
 
-/// The caller and the limit that a key is of, if it is one of the limiter's.
+/// Returns the caller and the limit of a key, if it is one of the limiter's.
 fn whose<'a>(limiter: &'a Limiter, offender: &Offender) -> Option<(String, &'a str)> {
     let key = std::str::from_utf8(&offender.key).ok();
     let key = key.filter(|_| offender.is_whole())?;

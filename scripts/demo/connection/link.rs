@@ -1,6 +1,6 @@
-//! One connection, shared by all requests, that mends itself.
+//! One connection, shared by all requests, that reconnects by itself.
 //!
-//! A request never waits for a connection to be made: while there is none, it is told so at once.
+//! A request never waits for a connection: without one, it gets an error at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::limit::Command;
 use crate::log::log;
 use crate::store::packed;
 
-/// How long one server may take to answer, if requests do not wait for it even longer.
+/// The minimum timeout of one server.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks at whether the server is there.
+/// The interval between two checks of the server.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(100);
-/// The same where somebody answers who cannot help: people have to see to that first.
+/// The same for a server that answers but cannot help: an operator must act first.
 const RETRY_USELESS: Duration = Duration::from_secs(1);
 
 /// The shared end of the connection.
@@ -32,7 +32,7 @@ pub struct Link {
     needed: String,
 }
 
-/// What has to work on a connection before it is used.
+/// The call that must work before a connection is used.
 pub struct Probe {
     /// A call that the module has to refuse.
     pub call: Command,
@@ -63,7 +63,7 @@ impl Link {
     /// Sends `command`, which is about `key`.
     ///
     /// # Errors
-    /// What the server says, or that there is none.
+    /// The server's error, or that there is no server.
     pub async fn call(&self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
         let reply = self.connection()?.send(command, key).await;
         // A refusal too may mean that the server is not what it was: a replica, say.
@@ -76,7 +76,7 @@ impl Link {
     /// Sends `command` to every server that takes writes.
     ///
     /// # Errors
-    /// As [`Link::call`].
+    /// As for [`Link::call`].
     pub async fn call_all(&self, command: Cmd) -> RedisResult<Vec<(String, Value)>> {
         self.connection()?.send_to_all(command).await
     }
@@ -84,12 +84,12 @@ impl Link {
     /// Asks whether the server is there and can do what is needed.
     ///
     /// # Errors
-    /// It is not, or cannot.
+    /// It is not ready.
     pub async fn check(&self) -> RedisResult<()> {
         self.connection()?.check(&self.needed).await
     }
 
-    /// Whether there is a connection now.
+    /// Returns whether there is a connection.
     pub fn is_up(&self) -> bool {
         self.current.borrow().is_ok()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{command, Ask, Bucket, Command, Lease, Limit};
 
-/// What every request is held to.
+/// The limits of every request.
 pub struct Demand {
     pub limits: Vec<Box<dyn Limit>>,
     /// Rather than be refused, a request waits up to this long; with one bucket only.
@@ -12,7 +12,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// The bucket, if there is no other limit.
+    /// Returns the bucket, if there is no other limit.
     pub fn lone_bucket(&self) -> Option<&Bucket> {
         match self.limits.as_slice() {
             [limit] => limit.bucket(),
@@ -20,7 +20,7 @@ impl Demand {
         }
     }
 
-    /// The keys of somebody called `caller`, one for each limit.
+    /// Returns the keys of `caller`, one for each limit.
     pub fn keys<'a>(&'a self, caller: &'a str) -> impl Iterator<Item = String> + 'a {
         let alone = self.lone_bucket().is_some();
         self.limits.iter().map(move |limit| match alone {
@@ -31,7 +31,7 @@ impl Demand {
         })
     }
 
-    /// The command that takes what is asked from every limit, or nothing from any.
+    /// Returns the command that takes from every limit, or from none.
     pub fn take(&self, ask: &Ask) -> Command {
         if let Some(bucket) = self.lone_bucket() {
             return bucket.take(&ask.caller, ask);
@@ -42,8 +42,8 @@ impl Demand {
         command
     }
 
-    /// A call of the command that [`Demand::take`] makes, on a key of somebody called `caller`,
-    /// that changes nothing: the module refuses its numbers.
+    /// Returns a call of the same command as [`Demand::take`], on a key of `caller`, that changes
+    /// nothing: the module rejects its numbers.
     pub fn probe(&self, caller: &str) -> Command {
         let key = self.keys(caller).next().unwrap_or_default();
         match self.lone_bucket() {
@@ -52,7 +52,7 @@ impl Demand {
         }
     }
 
-    /// The commands that give back what `ask` took, each with its key.
+    /// Returns the commands that refund `ask`, each with its key.
     pub fn give_back(&self, ask: &Ask) -> Vec<(Command, String)> {
         self.keys(&ask.caller)
             .zip(&self.limits)
@@ -60,21 +60,21 @@ impl Demand {
             .collect()
     }
 
-    /// The commands that free what is held while the request that asked is served.
+    /// Returns the commands that release what is held while the request is served.
     pub fn release(&self, ask: &Ask) -> Vec<(Command, String)> {
         self.leases(&ask.caller)
             .map(|(key, lease)| (lease.release(&key, &ask.token), key))
             .collect()
     }
 
-    /// The commands that have that go on.
+    /// Returns the commands that renew it.
     pub fn renew(&self, ask: &Ask) -> Vec<(Command, String)> {
         self.leases(&ask.caller)
             .map(|(key, lease)| (lease.renew(&key, &ask.token), key))
             .collect()
     }
 
-    /// Between two renewals; `None` if there is nothing to renew.
+    /// Returns the interval between two renewals; `None` if there is nothing to renew.
     pub fn renew_every(&self) -> Option<Duration> {
         let leases = self.limits.iter().filter_map(|limit| limit.lease());
         leases.map(Lease::renew_every).min()

@@ -1,4 +1,4 @@
-//! What the limits gave to a request, and that it goes back.
+//! The grant of a request, and its refund.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::Limiter;
 use crate::limit::Ask;
 use crate::store::{Store, StoreError};
 
-/// How long a store that is away is waited for, to give something back.
+/// Maximum time for which a refund waits for a missing store.
 const GIVING_BACK: Duration = Duration::from_secs(10);
-/// How long what goes back keeps a demo from ending.
+/// Maximum time for which refunds delay the end of the demo.
 const LAST: Duration = Duration::from_secs(3);
 
-/// What a request got. Wherever this is dropped, because the answer came too late, the client has
-/// gone or the request is done, what is owed then goes back.
+/// The grant of a request. When it is dropped, because the reply came too late, the client has gone
+/// or the request is done, everything owed is refunded.
 pub struct Grant {
     limiter: Arc<Limiter>,
     /// The store that gave it.
@@ -29,12 +29,12 @@ pub struct Grant {
     renewal: Option<JoinHandle<()>>,
 }
 
-/// What has to go back.
+/// The part to be refunded.
 #[derive(Clone, Copy)]
 enum Owed {
     /// All, since the request is not served.
     Everything,
-    /// What is held only while it is.
+    /// Only the leases, which are held while the request is served.
     Leases,
 }
 
@@ -50,7 +50,7 @@ impl Grant {
         }
     }
 
-    /// Waits so long; `false` if the server stops before.
+    /// Waits; returns `false` if the server stops before.
     pub async fn turn_comes_after(&self, wait: Duration) -> bool {
         let turn = Instant::now() + wait;
         let stopped = pin!(self.limiter.stopping.ends_before(turn));
@@ -60,8 +60,8 @@ impl Grant {
         )
     }
 
-    /// The request is served: its cost is spent. What it holds until its answer is sent comes
-    /// back, and is renewed for as long as it is kept.
+    /// Records that the request is served: its cost is spent. Leases are renewed, and released when
+    /// the response is sent.
     pub fn spend(mut self) -> Option<Self> {
         self.owed = Owed::Leases;
         let every = self.limiter.demand.renew_every()?;
@@ -87,7 +87,7 @@ impl Drop for Grant {
 }
 
 impl Limiter {
-    /// A store that is not there is waited for, but not for ever.
+    /// Refunds; waits for a missing store, but not for ever.
     async fn give_back(&self, store: &dyn Store, ask: &Ask, owed: Owed) {
         let start = Instant::now();
         while !store.is_up() && start.elapsed() < GIVING_BACK {
@@ -131,7 +131,7 @@ impl Limiter {
     }
 }
 
-/// How much is going back.
+/// The number of refunds in progress.
 pub type Count = watch::Sender<usize>;
 
 /// Something that is going back, until this is dropped.

@@ -17,14 +17,14 @@ use crate::limit::{Ask, Demand, Exact, Standing};
 
 /// Maximum number of keys. A take that needs another is an error until some of them expire.
 const MAX_KEYS: usize = 1_000_000;
-/// With fewer keys, none is swept.
+/// Keys below which nothing is swept.
 const FEW_KEYS: usize = 1024;
 /// Minimum time between two sweeps of a full store.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Limits in this process.
 pub struct Memory {
-    /// When it began, in nanoseconds since 1970 and on the clock that never steps.
+    /// Its start, in nanoseconds since 1970 and on the monotonic clock.
     began: (u64, Instant),
     state: Mutex<State>,
 }
@@ -41,14 +41,14 @@ struct State {
     counters: BTreeMap<String, u64>,
 }
 
-/// What Redis would store for a bucket or a window.
+/// The state that Redis would store for a bucket or a window.
 struct Held {
     bytes: Vec<u8>,
-    /// When it expires, in milliseconds since 1970.
+    /// Its expiry, in milliseconds since 1970.
     until: i64,
 }
 
-/// What a decision stores.
+/// The new state of a decision.
 enum New {
     Same,
     Held(Held),
@@ -186,7 +186,7 @@ impl Memory {
 }
 
 impl State {
-    /// What the module would reply and store for a take, or for a peek.
+    /// Returns the module's reply and new state for a take or a peek.
     fn decide(
         &self,
         key: &str,
@@ -334,7 +334,7 @@ impl Store for Memory {
         })
     }
 
-    /// A slot is held until it is released.
+    /// Does nothing: a slot is held until it is released.
     fn renew<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, bool> {
         Box::pin(async { Ok(true) })
     }

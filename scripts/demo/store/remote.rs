@@ -9,19 +9,19 @@ use super::{Answer, Answering, Census, Look, Offender, Store, StoreError, TOP};
 use crate::connection::Link;
 use crate::limit::{Ask, Command, Demand, Limit, Standing};
 
-/// How long a look at the servers may take.
+/// The timeout of reading the servers' counters.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The five integers of a reply: taken, limit, remaining, wait_ms, reset_ms.
 type Five = (i64, i64, i64, i64, i64);
 
-/// Who holds slots, each by its token with the milliseconds left.
+/// The holders of slots: tokens with the milliseconds left.
 type Holders = Vec<(Vec<u8>, u64)>;
 
 /// Limits in a server, or servers, with the module.
 pub struct Remote {
     pub link: Link,
-    /// Where it is, for people.
+    /// Its address for display.
     pub name: String,
 }
 
@@ -41,7 +41,7 @@ impl From<redis::ParsingError> for StoreError {
     }
 }
 
-/// A command for the client library.
+/// Returns a command for the client library.
 pub fn packed(words: &Command) -> Cmd {
     let mut command = Cmd::new();
     for word in words {
@@ -62,7 +62,7 @@ impl Remote {
         answer(taken, wait_ms, &fives, demand)
     }
 
-    /// Each of these, also after one that failed; what failed first.
+    /// Sends each command, even after a failure; returns the first error.
     async fn call_each(&self, commands: Vec<(Command, String)>) -> Result<(), StoreError> {
         let mut all = Ok(());
         for (command, key) in commands {
@@ -97,7 +97,7 @@ impl Remote {
         Ok(census)
     }
 
-    /// A section of `INFO` of every server that takes writes, in a fixed order.
+    /// Returns a section of `INFO` of every master, in a fixed order.
     async fn info(&self, section: &str) -> Result<Vec<String>, StoreError> {
         let mut info = redis::cmd("INFO");
         info.arg(section);
@@ -142,7 +142,7 @@ impl Remote {
         Ok((look, holders))
     }
 
-    /// By the commands of the limits themselves, which refuse a key that holds anything else.
+    /// Resets with the limits' own commands, which refuse a key that holds anything else.
     async fn reset_all(&self, demand: &Demand, caller: &str) -> Result<(), StoreError> {
         // A refusal comes before anything is changed.
         self.look_at(demand, caller).await?;
@@ -273,7 +273,8 @@ fn number(line: &str) -> Option<(&str, u64)> {
     Some((field, value.parse().ok()?))
 }
 
-/// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
+/// Converts a reply. A reply that does not match the request is an error, so that nobody is denied
+/// by mistake.
 fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> Result<Answer, StoreError> {
     let quotas = demand.limits.iter().map(|limit| limit.quota() as i64);
     let wait = millis(wait_ms);
