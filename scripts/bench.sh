@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Measures what a decision costs, here and in what one would use instead, and prints the tables.
-# They are also in target/bench/report.md, with the charts, and callgrind's profiles in profiles/.
+# Measures the cost of a decision, here and in the alternatives, and prints the tables. They are
+# also in target/bench/report.md, with the charts, and callgrind's profiles in profiles/.
 #   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
 #   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
 #   scripts/bench.sh --leases  instructions of leases alone, about three minutes
-#   scripts/bench.sh --timed   what takes a quiet machine, and bytes, about ten minutes
+#   scripts/bench.sh --timed   CPU time and latency (needs a quiet machine), and bytes, ten minutes
 #   scripts/bench.sh --full    also among five million keys
-#   scripts/bench.sh --throttlecrab   beside throttlecrab-server, three minutes
+#   scripts/bench.sh --throttlecrab   compared with throttlecrab-server, three minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh server libclang valgrind </dev/null

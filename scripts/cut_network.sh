@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a cut network costs: servers in network namespaces of their own, cut from each other under
-# load, with Sentinel and in a cluster, each admitted unit counted. Needs root and ten minutes a
-# server, so it is run by hand. Nothing leaves this machine.
+# The cost of a cut network: servers in their own network namespaces, cut off from each other under
+# load, with Sentinel and in a cluster, with each admitted unit counted. Needs root and ten minutes
+# per server, so it is run by hand. Nothing leaves this machine.
 #
 #   scripts/cut_network.sh               Redis 8.2 and Valkey 9.1
 #   scripts/cut_network.sh valkey-9.1    one of those that scripts/servers.sh lists; then which cuts

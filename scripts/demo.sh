@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs the demo. Its options are the demo's: try --help. With
-# --module FILE, --redis URL or --store memory no module is built.
+# Installs missing packages, builds, and runs the demo with the given options: try --help. With
+# --module FILE, --redis URL or --store memory the module is not built.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -8,7 +8,7 @@ say() { printf '\n== %s\n' "$*" >&2; }
 
 build() { cargo build --manifest-path "$root/Cargo.toml" "$@"; }
 
-# What the module's build and the demo's own server need, but the demo's build does not.
+# Needed by the module's build and the demo's own server, but not by the demo's build.
 needed=(server libclang) own_module=yes
 for argument in "$@"; do
   case $argument in

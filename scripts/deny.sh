@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the crates that are built: licences, bans, duplicates, sources (.cargo/deny.toml). Installs
-# cargo-deny into target/ the first time, which takes minutes; so it is no part of test.sh.
+# Checks the crates in the build: licences, bans, duplicates, sources (.cargo/deny.toml). Installs
+# cargo-deny into target/ the first time, which takes minutes; therefore it is not part of test.sh.
 #
 #   scripts/deny.sh [advisories]
 #

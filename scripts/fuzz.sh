@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Fuzzes what reads a limit, and the arithmetic of buckets and of windows, guided by coverage, each
-# for so many seconds (60). What it found worth keeping lies in target/fuzz/corpus and in
-# target/fuzz/corpus-windows; what failed, in target/fuzz.
+# Fuzzes the parsers of limits, and the arithmetic of buckets and windows, guided by coverage, each
+# for the given number of seconds (60). Interesting inputs are kept in target/fuzz/corpus and
+# target/fuzz/corpus-windows, failures in target/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 scripts/setup.sh libclang c++ </dev/null
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-# What cargo-fuzz passes, less the sanitizer, which would need a nightly toolchain: there is no
-# unsafe code here for it to watch.
+# The flags of cargo-fuzz without the sanitizer, which needs a nightly toolchain: there is no unsafe
+# code here to check.
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
   -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
-# With a target named, what runs during the build is not instrumented.
+# With an explicit target, build scripts are not instrumented.
 RUSTFLAGS="--cfg fuzzing $(tr '\n' ' ' <<<"$coverage")" cargo build --quiet --release \
   --manifest-path scripts/fuzz/Cargo.toml --target-dir target/fuzz --target "$host"
 fuzz() {

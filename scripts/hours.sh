@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Hours of every kind of limit together, by hand: calls that the model judges, on three servers
-# whose clocks step back and forth; then pressure, and memory that must not grow.
+# Tests all kinds of limit together for hours, by hand: calls checked against the model, on three
+# servers whose clocks step back and forth; then pressure, and memory that must not grow.
 #
-#   scripts/hours.sh               50 million judged calls, 20 million more; some two hours
-#   scripts/hours.sh 2000000       so many judged calls, and all else in proportion
+#   scripts/hours.sh               50 million checked calls, 20 million more; about two hours
+#   scripts/hours.sh 2000000       this number of checked calls, and the rest in proportion
 set -euo pipefail
 cd "$(dirname "$0")/.."
 calls=${1:-50000000}
 scripts/setup.sh server libclang faketime </dev/null
 cargo build --release -p redis-rl
-# The judge is what takes the time.
+# Most of the time is spent in the model.
 judged() {
   cargo test --profile long -p redis-rl-tests --test fuzz "$1" -- --nocapture --exact
 }

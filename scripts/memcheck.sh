@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every command of the module in a server under valgrind: no invalid access, nothing lost.
-# Takes half a minute.
+# Runs every command of the module in a server under valgrind: no invalid access, no leak. Takes
+# half a minute.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh server libclang valgrind </dev/null

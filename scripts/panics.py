@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 LIBRARY = pathlib.Path(__file__).parent.parent / "target/release/libredis_rl.so"
-# What the server calls, and what formatting calls back.
+# The entry points that the server calls, and those that formatting calls back.
 ENTRY = re.compile(
     r"command::entry|replication_needed::forget|settings::[gs]et|info::write|RedisModule_On"
     r"|<redis_rl\S* as core::fmt::"
@@ -30,14 +30,14 @@ def output(*command):
 
 
 def pointers():
-    """{address of a pointer: what it points to}, for those that the loader fills in."""
+    """Returns {address of a pointer: its target} for relocated pointers."""
     lines = output("readelf", "--relocs", "--wide", LIBRARY)
     found = re.findall(r"^([0-9a-f]+)\s+\S+\s+R_X86_64_RELATIVE\s+([0-9a-f]+)", lines, re.M)
     return {int(at, 16): int(to, 16) for at, to in found}
 
 
 def call_graph():
-    """The functions' names, and whom each may go to."""
+    """Returns the functions' names, and the possible targets of each."""
     names, goes_to, at = {}, collections.defaultdict(set), pointers()
     function = None
     for line in output("objdump", "-d", "-C", "--no-show-raw-insn", LIBRARY).splitlines():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries the files of a release, which scripts/release.sh has built, as their users run them:
+# Tests the files of a release, built by scripts/release.sh, as their users run them:
 #
 #   scripts/release-test.sh [lint|trials|deb|image|suite]...
 #
@@ -9,8 +9,8 @@
 #   image   the Dockerfile's steps in folders that stand for the images
 #   suite   the server tests with the library for x86-64 and glibc, on all servers
 #
-# With no names all of them, which takes most of an hour. Needs root. Prints what was tried where.
-# shellcheck disable=SC2317 # The parts are called by their names.
+# Without names it runs all of them, which takes most of an hour. Needs root. Prints the results as
+# a table.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/release/debian.sh
@@ -25,7 +25,7 @@ installed=/usr/lib/redis/modules/libredis_rl.so
 version=$(sed -nE '/^\[workspace\.package\]/,/^$/ s/^version = "(.*)"/\1/p' Cargo.toml)
 results=() failed=0
 
-# Runs something and keeps the line it says last, for the table; goes on if it fails.
+# Runs something and keeps its last line for the table; continues if it fails.
 try() {
   local output
   if output=$("$@" 2>&1 </dev/null); then
@@ -63,7 +63,7 @@ empty() {
   echo "$1"
 }
 
-# The same, inside a folder with a Debian, where a library goes too.
+# The same inside a folder with a Debian, with a library.
 empty_inside() {
   empty "$1/trial" >/dev/null
   cp "$2" "$1/trial/libredis_rl.so"
@@ -120,7 +120,7 @@ readme_block() {
     { running = 0 }' "$readme"
 }
 
-# A Debian with its own server that has never seen a file of ours, with the release in /release.
+# A fresh Debian with its own server, with the release in /release.
 fresh() {
   local base folder=$tools/debian/fresh
   base=$(debian_folder base bookworm redis-server,sudo)
@@ -135,7 +135,7 @@ run_lines() { in_folder "$1" env -i --chdir=/release PATH=/usr/sbin:/usr/bin:/sb
 deb() {
   local folder lines start
   how=(--configured)
-  # Of an archive's lines the last starts the server.
+  # The last line for the archive starts the server.
   folder=$(fresh)
   lines=$(readme_block 1)
   start=$(tail -1 <<<"$lines")
@@ -144,7 +144,7 @@ deb() {
   trial "archive, the README's lines" "$installed" /var/lib/redis \
     scripts/release/in-folder.sh --user redis "$folder" $start
 
-  # Of apt's the last asks systemd, of which there is none in a folder, to do what follows here.
+  # The last line for apt calls systemd, which a folder does not have; its effect is produced here.
   folder=$(fresh)
   lines=$(readme_block 2)
   [[ $(tail -1 <<<"$lines") == *systemctl* ]]
@@ -161,7 +161,7 @@ deb() {
     qemu-aarch64-static -L "$folder" "$folder/usr/bin/redis-server"
 }
 
-# What the conf shows as comments is what a server accepts.
+# The server accepts everything that the conf shows as comments.
 conf_with_everything() {
   local folder=$1 conf=/tmp/everything.conf socket=/tmp/everything.sock found
   sed -nE 's/^#     (loadmodule|rl\.)/\1/p' "$folder/etc/redis/redis-rl.conf" >"$folder$conf"
@@ -183,7 +183,7 @@ image() {
   trial 'Dockerfile, steps in Debian' "$installed" /var/lib/redis \
     scripts/release/in-folder.sh --user redis "$folder" redis-server "$command"
 
-  # As in Alpine: busybox and musl. What is Debian's there is not asked for.
+  # As in Alpine: busybox and musl. Debian's own files there are not used.
   folder=$(musl)
   rm -rf "$folder/usr/lib/redis" "$folder/usr/local/etc/redis-rl"
   mkdir -p "$folder/opt/busybox"

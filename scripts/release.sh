@@ -6,10 +6,10 @@
 # The targets, all of them if none is named: x86_64-linux-gnu aarch64-linux-gnu x86_64-linux-musl
 # aarch64-linux-musl. Needs root, on Debian or a system that comes of it, on x86-64.
 #
-# What builds is a Debian in a folder of its own, with its compiler, and zig as the linker, since
-# that links for old versions of glibc and for other processors. So the same sources give the same
-# bytes wherever they lie; scripts/release/reproduce.sh compares. buildinfo names the tools: other
-# versions of them may give other bytes.
+# The build runs in a Debian in a folder of its own, with its compiler, and with zig as the linker,
+# because zig links for old versions of glibc and for other processors. The same sources therefore
+# give the same bytes in any place; scripts/release/reproduce.sh compares. The buildinfo names the
+# tools: other versions may give other bytes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/release/debian.sh
@@ -47,7 +47,8 @@ lay_sources() {
     tar --create --exclude=./target . | tar --extract --directory "$sources"
   fi
   cargo vendor --quiet --locked --manifest-path "$sources/Cargo.toml" "$sources/vendor" >/dev/null
-  # What the compiler's own library asks for, as Debian ships it; for targets it has none built for.
+  # The dependencies of the compiler's own library, as Debian ships it, for targets without a
+  # prebuilt one.
   cp -rn "$folder"/usr/lib/rustlib/src/rust/library/vendor/* "$sources/vendor/"
 }
 
@@ -60,7 +61,7 @@ build() {
     scripts/release/package.sh "$target" "$version" "$library" target/dist/files
 }
 
-# Which crates are in the library, for those who look for the vulnerable ones.
+# The crates in the library, for vulnerability scanners.
 bill_of_materials() {
   local sources=$1 output=$2 tool=$tools/cyclonedx
   if ! "$tool/bin/cargo-cyclonedx" --version 2>/dev/null | grep -q " $cyclonedx$"; then
@@ -68,7 +69,7 @@ bill_of_materials() {
   fi
   "$tool/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path "$sources/Cargo.toml" \
     --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename bill
-  # It names packages of ours by where they lie.
+  # It names our own packages by their paths.
   sed "s|file://$sources|file:///redis-rl|g" "$sources/bill.json" >"$output"
 }
 

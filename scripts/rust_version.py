@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails unless the Rust version that Cargo.toml promises is enough for every crate that the module
+"""Fails unless the Rust version in Cargo.toml is enough for every crate that the module
 is built from, by what those crates say of themselves."""
 
 import json
@@ -25,7 +25,8 @@ def main():
         if here in found:
             continue
         found.add(here)
-        # A build dependency is compiled by the same Rust; a test's is not the user's to build.
+        # A build dependency is compiled with the same Rust; a test dependency is not built by
+        # users.
         todo += [dep["pkg"] for dep in nodes[here]["deps"]
                  if any(kind["kind"] != "dev" for kind in dep["dep_kinds"])]
     newest = max((packages[name] for name in found), key=version)

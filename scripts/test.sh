@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets everything up and runs the checks and tests:
 #
-#   scripts/test.sh          all of them, on every server that is supported
+#   scripts/test.sh          all of them, on every supported server
 #   scripts/test.sh quick    format, lints, properties, and the server tests on the installed Redis
 #
 # tests/README.md says how to run one test, one seed or one server.

@@ -1,4 +1,4 @@
-"""Measures what a decision costs, here and in what one would use instead. See scripts/bench.sh."""
+"""Measures the cost of a decision, here and in the alternatives. See scripts/bench.sh."""
 
 import argparse
 import collections
@@ -30,7 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target" / "bench"
 ROUNDS = 5
 SERVERS = [MAIN, "redis-8.2", "valkey-9.1"]
-# Beside persistence and replication only what they make dearer is worth the time.
+# With persistence or replication, only the calls that these make dearer are worth the time.
 WRITTEN = [BASE, NEW_BASE, TAKE, DENIED, NEW, CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED]
 
 
@@ -78,7 +78,7 @@ def measure_rest(found, libraries, results):
 
 
 def measure_windows(binary, libraries, results):
-    """Windows alone."""
+    """Only windows."""
     wanted = [*named([BASE, PEEK]), *window_cases()]
     counts = instructions.measure(binary, libraries, wanted, STANDALONE)
     results[MAIN]["instructions"] = {STANDALONE: counts}
@@ -86,7 +86,7 @@ def measure_windows(binary, libraries, results):
 
 
 def merged(results):
-    """What was measured now, and of earlier runs what was not measured again."""
+    """The new measurements, and those of earlier runs that were not repeated."""
     path = TARGET / "results.pickle"
     known = pickle.loads(path.read_bytes()) if path.exists() else {}
     for server, parts in results.items():
@@ -106,7 +106,7 @@ def say(text):
 
 
 def about():
-    """What the figures were measured on."""
+    """The machine and the versions of the measurement."""
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "?")
     return (f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {model}; "

@@ -1,4 +1,4 @@
-"""The bars that the project sets itself, and whether they hold."""
+"""The project's own bounds for costs, and whether they hold."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from growth import SIZES
 from server import AOF, REPLICA, STANDALONE
 
 MAIN = "redis-7.0"
-# Instructions a call of redis-cell 0.5, which is on no package registry: counted once, on Redis
-# 7.0.15, in the way of `instructions`.
+# Instructions per call of redis-cell 0.5, which is in no package registry: counted once, on Redis
+# 7.0.15, in the same way as `instructions`.
 CELL_05 = {CELL_ALLOWED: 20_700, CELL_DENIED: 12_900}
 
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A limit and what was measured."""
+    """A bound and its measurement."""
 
     server: str
     what: str
@@ -30,10 +30,10 @@ class Bar:
 
 
 def bars(results):
-    """Every bar for which there is a figure."""
+    """Every bound for which there is a measurement."""
     found = []
     for server, parts in results.items():
-        # The bars are set on one server; on the others all may be a tenth dearer.
+        # The bounds are set on one server; on the others everything may be a tenth dearer.
         slack = 1 if server == MAIN else 1.1
         found += [Bar(server, what, value, limit * slack)
                   for what, value, limit in ratios(server, parts.get("instructions", {}))]

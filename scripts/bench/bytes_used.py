@@ -34,12 +34,12 @@ def memory(binary, libraries):
     return found
 
 
-# Tokens in a window, all of them taken.
+# The limits of windows, all used.
 LIMITS = (10, 100, 10_000)
 
 
 def windows(binary, libraries):
-    """{(what, limit): bytes of a key, or of the two that are one limit}, as MEMORY USAGE tells."""
+    """{(what, limit): bytes of a key, or of the two keys of one limit}, by MEMORY USAGE."""
     found = {}
     with Group(binary, libraries[OURS], STANDALONE) as server:
         connection = server.connect()

@@ -1,4 +1,4 @@
-"""The calls that are compared, as exact words, each with what its reply must be."""
+"""The compared calls, as exact words, each with its expected reply."""
 
 import dataclasses
 import hashlib
@@ -8,7 +8,7 @@ from typing import Callable
 from resp import ReplyError, encode
 
 def _script(name):
-    """A script, and what it is called by once it is loaded."""
+    """A script, and its hash once it is loaded."""
     text = (pathlib.Path(__file__).parent / name).read_text(encoding="utf-8")
     return text, hashlib.sha1(text.encode()).hexdigest()
 
@@ -17,10 +17,10 @@ SCRIPT, SHA = _script("gcra.lua")
 FIXED_SCRIPT, FIXED_SHA = _script("fixed_window.lua")
 LOG_SCRIPT, LOG_SHA = _script("sliding_log.lua")
 TWO_SCRIPT, TWO_SHA = _script("two_counters.lua")
-# What a server must be sent before any case.
+# The commands sent to a server before any case.
 SCRIPTS = (SCRIPT, FIXED_SCRIPT, LOG_SCRIPT, TWO_SCRIPT)
 OURS, CELL, FLOOR = "ours", "redis-cell", "floor"
-# Every so many'th key is called for: old keys are dearer to find than new ones.
+# Only every STRIDE-th key is called for, because old keys are dearer to find than new ones.
 STEP = 5
 
 # A call is one command, or several that belong together; these words stand for a call's keys.
@@ -41,17 +41,17 @@ class Case:
 
     name: str
     call: tuple
-    # True of a call's last reply if the call did what the case is about.
+    # Returns whether a call's last reply is as the case expects.
     expected: Callable[[object], bool] = lambda reply: True
-    # The call that brings a key into the state the case starts from; none: the key is new.
+    # The call that prepares a key for the case; none: the key is new.
     prepare: tuple = ()
     server: str = OURS
-    # Where to prepare a key takes long, only every so many'th is there, as they are called for.
+    # If preparing a key takes long, only the keys that are called for exist.
     step: int = 1
 
 
 def send(connection, call, numbers, batch, expected=None):
-    """Makes the calls, so many in one write. False if the server lacks the command."""
+    """Makes the calls, several per write. Returns False if the server lacks the command."""
     names = {word: key(n * APART) for n, word in enumerate(KEYS)}
     template = b"".join(encode(*(names.get(word, word) for word in words)) for words in call)
     used = [n for n, name in enumerate(names.values()) if name in template]
@@ -70,7 +70,7 @@ def send(connection, call, numbers, batch, expected=None):
 
 
 def _about(template, used, number):
-    """The template with this number's keys."""
+    """Returns the template with the keys of this number."""
     for n in used:
         template = template.replace(key(n * APART), key(n * APART + number))
     return template
@@ -81,7 +81,7 @@ def _first_is(value):
 
 
 def _first_is_not_below(reply):
-    """That it was admitted, whether the script says so by 1 or by what is left."""
+    """Returns whether it was admitted; scripts reply 1 or the remaining amount."""
     return isinstance(reply, list) and reply[0] >= 1
 
 
@@ -132,7 +132,7 @@ class Limit:
 
 
 USUAL = Limit("h", 3600, 200)
-# Deep enough for seconds of load on few keys, and as slow as minutes of it need.
+# Large enough for seconds of load on few keys, and slow enough for minutes.
 DEEP = Limit("d", 86400, 2_000_000)
 
 
@@ -195,18 +195,19 @@ def cases(limit=USUAL):
         Case(CELL_ALLOWED, throttle(1), _first_is(0), throttle(half), CELL),
         Case(CELL_DENIED, throttle(1), _first_is(1), throttle(burst), CELL),
         Case(LUA_ALLOWED, script(1), _first_is(1), script(half)),
-        # Half a token short of all: in doubles the whole burst may come out a hair too much.
+        # Half a token less than everything: in doubles the whole burst may come out slightly too
+        # large.
         Case(LUA_DENIED, script(1), _first_is(0), script(burst - 0.5)),
     ]
 
 
 WINDOW_MS = 3_600_000
-# Where the two counters meet: half an hour into a window.
+# The time at which both counters count: half an hour into a window.
 NOW_MS = 1_800_000_000_000 + WINDOW_MS // 2
 
 
 def window_cases(limit=200):
-    """Windows, and what one would use instead; each prepared with half of the limit used, or all."""
+    """Windows and their alternatives; each prepared with half of the limit used, or all."""
     half = limit // 2
 
     def take(*window):

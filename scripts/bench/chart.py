@@ -1,5 +1,5 @@
-"""The charts, one for each question: bars, ours in green, those of others whose figures were told
-and not measured here in outline."""
+"""The charts, one for each question: bars, ours in green, those of others whose figures were measured
+elsewhere in outline."""
 
 import dataclasses
 
@@ -12,7 +12,8 @@ from leases import LIVE
 import leases
 from server import AOF, REPLICA, STANDALONE
 
-# Counted on builds of Redis' unstable branch, which no package has; see FIELD in the README.
+# Counted on builds of Redis' unstable branch, which no package has; see "Alternatives" in the
+# README.
 TOLD = [("INCREX (8.8), allowed", 1.4), ("INCREX (8.8), denied", 1.2), ("GCRA (unreleased), allowed", 1.3),
         ("GCRA (unreleased), denied", 0.8)]
 OURS, OTHERS, HEARD = "ours", "", "heard"
@@ -25,7 +26,7 @@ STYLE = """text{font:13px system-ui,sans-serif;fill:#57606a}rect{fill:#afb8c1}.o
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A name, a value, and whose it is."""
+    """A name, a value, and its owner."""
 
     name: str
     value: float
@@ -33,7 +34,7 @@ class Bar:
 
 
 def svg(title, bars, form="{:.2f}"):
-    """A bar for each value that there is."""
+    """A bar for each value."""
     bars = [bar for bar in bars if bar.value is not None]
     scale = WIDTH / max(bar.value for bar in bars)
     height = ROW * (len(bars) + 1) + 8
@@ -55,7 +56,7 @@ def svg(title, bars, form="{:.2f}"):
 
 
 def charts(results):
-    """{name of the file: the chart} for each question that was measured."""
+    """{file name: chart} for each measured question."""
     main = results.get(MAIN, {})
     counts = main.get("instructions", {})
     found = {}

@@ -11,24 +11,24 @@ from cases import CELL, FLOOR, OURS, SCRIPTS, STEP, key, send
 from server import Group
 
 KEYS = 10_000
-# How far a name is down its chain in the server's hash tables depends on a seed that is random.
-# The servers are given the same seeds in every run, so that two runs agree, and several, so that
-# the median is not one seed's luck.
+# The position of a name in its chain of the server's hash tables depends on a random seed. The
+# servers get the same seeds in every run, so that two runs agree, and several seeds, so that the
+# median does not depend on one.
 SEEDS = (b"1", b"2", b"3")
 # Calls in one write: a server with many clients has as much to read at a time, and the cost of
 # reading and writing the socket, the same for every case, does not drown what differs.
 BATCH = 20
 
-# What the server's timer does is not counted.
+# The work of the server's timer is not counted.
 CALLGRIND = ("valgrind", "--tool=callgrind", "--instr-atstart=no",
              "--toggle-collect=serverCron", "--collect-atstart=yes",
              "--callgrind-out-file=callgrind.%p")
-# In a mount namespace of its own the server finds this file where it looks for random bytes.
+# In its own mount namespace the server finds this file in place of the random device.
 SEEDED = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /dev/urandom && exec "$@"')
 
 
 def control(server, *words):
-    """Tells the server's callgrind something."""
+    """Sends a command to the server's callgrind."""
     subprocess.run(
         ["vgdb", f"--pid={server.process.pid}", *words],
         check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
@@ -36,7 +36,7 @@ def control(server, *words):
 
 
 def dump(server):
-    """Instructions since the last dump, and the file that says where they went."""
+    """Returns the instructions since the last dump, and the file with their profile."""
     def files():
         return set(server.directory.glob(f"callgrind.{server.process.pid}.*"))
     before = files()
@@ -62,7 +62,7 @@ def measure(binary, libraries, cases, setting, profiles=None):
 
 @contextlib.contextmanager
 def seeded(seed):
-    """What starts a server under callgrind with this seed."""
+    """Returns the command that starts a server under callgrind with this seed."""
     with tempfile.NamedTemporaryFile(prefix="rl-bench-seed-") as file:
         file.write(seed * 4096)
         file.flush()
@@ -77,7 +77,7 @@ def count(server, case, profiles):
         connection.call("SCRIPT", "LOAD", script)
     if not send(connection, case.prepare or case.call, range(0, KEYS, case.step), BATCH):
         return None
-    # Looking at every key lets the server finish the growth of its tables.
+    # Reading every key lets the server finish the growth of its tables.
     connection.call("EXISTS", *map(key, range(KEYS)))
     start = 0 if case.prepare else KEYS
     numbers = range(start, start + KEYS, STEP)

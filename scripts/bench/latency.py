@@ -1,4 +1,4 @@
-"""How long a call takes at a fixed rate that is half of what the server and this client reach."""
+"""The latency of a call at half of the highest rate that the server and this client reach."""
 
 import collections
 import resource
@@ -16,7 +16,7 @@ SECONDS, ROUNDS = 1, 5
 
 
 class Stream:
-    """A connection that sends a batch whenever it is told to and notices when it is answered."""
+    """A connection that sends a batch on demand and notices the replies."""
 
     def __init__(self, server, database):
         self.connection = server.connect()
@@ -39,7 +39,7 @@ class Stream:
 
 def measure(binary, libraries):
     """{connections: (calls a second, {case: [p50, p99, p99.9] in seconds})}."""
-    # Each case has connections of its own, and the server inherits what is allowed here.
+    # Each case has its own connections, and the server inherits the limit set here.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return {connections: with_so_many(binary, libraries, connections) for connections in CONNECTIONS}

@@ -1,4 +1,4 @@
-"""Instructions for a lease taken and given back, beside a semaphore in Lua and the least there is."""
+"""Instructions to acquire and release a lease, compared with a semaphore in Lua and the minimum."""
 
 import hashlib
 import pathlib
@@ -24,7 +24,7 @@ FLOOR = "ZADD + ZREM"
 
 
 def calls(live):
-    """{case: (what fills a set with one token, the measured calls, their last reply)}."""
+    """{case: (the call that adds a token, the measured calls, their last reply)}."""
     now = int(time.time() * 1000)
     limit = live + 1
 

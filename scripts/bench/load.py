@@ -42,7 +42,7 @@ def measure(binary, libraries, setting, rounds):
         compared = list(enumerate(named(COMPARED, DEEP)))
         for database, case in compared:
             fill(servers[case.server], case, database)
-        # Interleaved, so that whatever else this machine does meets every case alike.
+        # Interleaved, so that other load of the machine affects every case alike.
         for _ in range(rounds):
             for shape in SHAPES[setting]:
                 for database, case in compared:
@@ -71,7 +71,7 @@ def fill(server, case, database):
 
 
 def check(server, case, database):
-    """The load's own replies are not looked at; these are."""
+    """Checks a reply, because redis-benchmark does not."""
     connection = server.connect()
     connection.call("SELECT", database)
     send(connection, case.call, range(100), 100, case.expected)

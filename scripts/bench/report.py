@@ -28,7 +28,7 @@ def number(value, form="{:,.0f}"):
 
 def render(results, about):
     """The whole report."""
-    parts = ["# What a decision costs", about, *instructions(results), *of_leases(results), *load(results),
+    parts = ["# The cost of a decision", about, *instructions(results), *of_leases(results), *load(results),
              *latency(results), *bytes_of(results), *windows(results), *growth(results), *verdicts(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -123,7 +123,7 @@ def windows(results):
     for server, parts in results.items():
         if "windows" not in parts:
             continue
-        yield "## Bytes of a window of which all is used"
+        yield "## Bytes of a fully used window"
         found = parts["windows"]
         names = list(dict.fromkeys(name for name, _ in found))
         rows = [[name, *(number(found[name, limit]) for limit in LIMITS)] for name in names]

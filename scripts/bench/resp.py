@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is told to, in batches of known size."""
+"""A client that sends exactly the given bytes, in batches of known size."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""What the module is compared with, built under target/bench."""
+"""Builds the alternatives under target/bench."""
 
 import pathlib
 import shutil
@@ -52,7 +52,7 @@ def floor(target):
 
 
 def redis_cell_version(target):
-    """As its manifest says."""
+    """Returns the version in its manifest."""
     manifest = pathlib.Path(target / "redis-cell-source" / "Cargo.toml").read_text()
     return next(line.split('"')[1] for line in manifest.splitlines()
                 if line.startswith("version"))

@@ -1,4 +1,4 @@
-"""A server of its own for a measurement: started quiet, stopped by its process id."""
+"""A dedicated server for a measurement: started without background work, stopped by its process id."""
 
 import pathlib
 import shutil
@@ -39,7 +39,7 @@ RUNNING = set()
 
 
 def end_all():
-    """Ends every server at once; whoever measures one of them fails and cleans up after it."""
+    """Ends every server at once; the measurement of each fails and cleans up."""
     for server in list(RUNNING):
         server.process.kill()
 
@@ -72,7 +72,7 @@ class Server:
         self.stop()
 
     def answers(self):
-        """Whether it is this server that answers: the port was free, but not reserved."""
+        """Returns whether this server answers: the port was free, but not reserved."""
         if self.process.poll() is not None:
             raise RuntimeError(f"the server stopped:\n{self.last_words()}")
         try:
@@ -104,7 +104,7 @@ class Server:
         return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 
     def stop(self):
-        """Ends it, by its process id, and removes what it wrote."""
+        """Ends it, by its process id, and removes its files."""
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -117,7 +117,7 @@ class Server:
 
 
 class Group:
-    """A server in one of the settings, with a replica where that is the setting."""
+    """Returns a server in one of the settings, with a replica if the setting needs one."""
 
     def __init__(self, binary, library, setting, wrapper=()):
         self.replica = None

@@ -1,4 +1,4 @@
-"""RL.TAKE beside throttlecrab-server's THROTTLE: CPU time a call, and calls a second, in one run.
+"""RL.TAKE compared with throttlecrab-server's THROTTLE: CPU time per call, and calls a second.
 
 Each server has core 0, and redis-benchmark core 1. Run it with scripts/bench.sh --throttlecrab.
 """

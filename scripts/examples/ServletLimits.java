@@ -13,16 +13,16 @@ import redis.clients.jedis.*;
 
 public class ServletLimits extends HttpFilter {
   static final String RATE = "100/m", BURST = "20";
-  static final String POLICY = "\"default\";q=20;w=12"; // w: in so many seconds an empty bucket fills.
+  static final String POLICY = "\"default\";q=20;w=12"; // w: seconds in which an empty bucket fills.
   static final int TIMEOUT_MS = 50; // For each step: a connection from the pool, a new one, a reply.
   static final Pattern PLAIN = Pattern.compile("[A-Za-z0-9._~+/=-]{1,64}");
   private final AtomicLong warned = new AtomicLong();
   private final RedisClient redis;
 
   ServletLimits(URI uri) {
-    var pool = new ConnectionPoolConfig(); // Of 8 connections, unless told otherwise.
+    var pool = new ConnectionPoolConfig(); // 8 connections by default.
     pool.setMaxWait(Duration.ofMillis(TIMEOUT_MS)); // Without it a call waits for one for ever.
-    // User and password would be told here too.
+    // User and password would be set here too.
     var config = DefaultJedisClientConfig.builder().timeoutMillis(TIMEOUT_MS).build();
     redis = RedisClient.builder().hostAndPort(uri.getHost(), uri.getPort())
         .clientConfig(config).poolConfig(pool).build();

@@ -6,24 +6,24 @@ import { createClient } from "redis";
 
 const rate = "100/m";
 const burst = 20;
-const policy = '"default";q=20;w=12'; // w: in so many seconds an empty bucket fills.
+const policy = '"default";q=20;w=12'; // w: seconds in which an empty bucket fills.
 const timeoutMs = 50;
 
 const redis = createClient({
   url: process.env.REDIS_URL,
-  // While there is no connection a call fails at once, rather than wait for one.
+  // While disconnected, a call fails at once instead of waiting.
   disableOfflineQueue: true,
-  // A connection on which nothing comes back, not even to a ping, is made anew. Without a strategy
-  // of one's own the client would rather close for good then.
+  // A connection that does not even answer a ping is replaced. Without a reconnect strategy of its
+  // own the client would close for good then.
   pingInterval: 500,
   socket: { connectTimeout: 1000, socketTimeout: 2000, reconnectStrategy: 100 },
 });
-// Without a listener an error would end the process. The request that it hits tells of it.
+// Without a listener an error would end the process. The affected request reports it.
 redis.on("error", () => {});
-// Not awaited: the service also starts while Redis is away.
+// Not awaited: the service also starts without Redis.
 redis.connect().catch(() => {});
 
-// The client's own time-out counts only until a command is written, not until it is answered.
+// The client's own timeout covers only the time until a command is written, not until the reply.
 async function withinTime(answer) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -41,7 +41,7 @@ function keyOf(req) {
 
 let warned = -Infinity;
 function warn(error) {
-  // One line a second tells as much as thousands.
+  // One line a second is enough.
   if (performance.now() - warned < 1000) return;
   warned = performance.now();
   console.warn(`rate limiter failed open: ${error.message}`);

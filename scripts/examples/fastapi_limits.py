@@ -1,4 +1,4 @@
-"""Rate limits for FastAPI, or whatever else speaks ASGI, by RL.TAKE.
+"""Rate limits for FastAPI and other ASGI frameworks, with RL.TAKE.
 
 pip install fastapi uvicorn redis
 """
@@ -19,12 +19,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 RATE, BURST = "100/m", 20
-POLICY = '"default";q=20;w=12'  # w: in so many seconds an empty bucket fills.
-TIMEOUT = 0.05  # In seconds, for all that Redis is asked about one request.
+POLICY = '"default";q=20;w=12'  # w: seconds in which an empty bucket fills.
+TIMEOUT = 0.05  # In seconds, for all calls of one request.
 
 
 def key_of(scope):
-    """Whom a request is charged to. Authenticate first: who makes keys up has a bucket for each."""
+    """Returns the key of a request. Authenticate first: every invented API key gets a new bucket."""
     name = dict(scope["headers"]).get(b"x-api-key", b"").decode("latin-1")
     if re.fullmatch(r"[A-Za-z0-9._~+/=-]{1,64}", name):
         return f"limit:key:{name}"
@@ -58,13 +58,13 @@ class RateLimit:
         await (self.app if taken else refusal)(scope, receive, send_with_fields)
 
     def warn(self, error):
-        if time.monotonic() - self.warned >= 1:  # One line a second tells as much as thousands.
+        if time.monotonic() - self.warned >= 1:  # One line a second is enough.
             self.warned = time.monotonic()
             logging.warning("rate limiter failed open: %r", error)
 
 
 url = os.environ.get("REDIS_URL", "redis://localhost")
-# Without this the client waits and tries again, while the request could go on.
+# Without this the client waits and retries, while the request could proceed.
 once = Retry(NoBackoff(), 0)
 app = FastAPI()
 app.add_middleware(RateLimit, redis=Redis.from_pool(BlockingConnectionPool.from_url(url, retry=once)))

@@ -15,7 +15,7 @@ const redis = createClient({
   disableOfflineQueue: true,
   socket: { connectTimeout: 1000, socketTimeout: ttlMs, reconnectStrategy: 100 },
 });
-// Without a listener an error would end the process. The call that it hits tells of it.
+// Without a listener an error would end the process. The affected call reports it.
 redis.on("error", () => {});
 await redis.connect();
 

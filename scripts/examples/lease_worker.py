@@ -1,4 +1,4 @@
-"""A worker that does its work only while it holds one of at most 5 slots, by RL.ACQUIRE.
+"""A worker that works only while it holds one of at most 5 slots, with RL.ACQUIRE.
 
 pip install redis
 """
@@ -15,11 +15,11 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 KEY, LIMIT = "slots:reports", 5
-TTL_MS = int(os.environ.get("TTL_MS", 30_000))  # Some ten times the longest pause of a process.
+TTL_MS = int(os.environ.get("TTL_MS", 30_000))  # About ten times the longest pause of a process.
 
 
 class Lease:
-    """A slot, or None. Inside the block `lost` says whether to stop: look at it between steps."""
+    """A slot. Inside the block, check `lost` between steps: if it is set, stop."""
 
     def __init__(self, redis):
         self.redis, self.token = redis, str(uuid.uuid4())
@@ -32,10 +32,10 @@ class Lease:
             taken, _, _, wait_ms, _ = self.redis.execute_command(
                 "RL.ACQUIRE", KEY, LIMIT, f"{TTL_MS}ms", self.token)
             if taken:
-                # Counted from before the call: so it is over here before it is over there.
+                # Measured from before the call, so it ends here before it ends in the server.
                 self.ends = asked + TTL_MS / 1000
                 return
-            # A hint: somebody may release before, so ask a bit more often.
+            # A hint: a slot may be released earlier, so retry more often.
             time.sleep(max(0.01, min(wait_ms / 1000, 1)))
 
     def __enter__(self):
@@ -46,27 +46,27 @@ class Lease:
         return self
 
     def beat(self):
-        """Renews at a third of the time, so that two renewals may fail."""
+        """Renews every third of the ttl, so that two renewals may fail."""
         while not self.done.wait(TTL_MS / 3000):
             asked = time.monotonic()
             try:
                 renewed = self.redis.execute_command("RL.RENEW", KEY, f"{TTL_MS}ms", self.token)
             except RedisError as error:
                 logging.warning("no renewal: %s", error)
-                continue  # The lease still runs: the next beat may reach the server.
+                continue  # The lease is still live: the next renewal may reach the server.
             if not renewed:
                 return self.lost.set()
             self.ends = asked + TTL_MS / 1000
 
     def watch(self):
-        """Ends it by this machine's clock where no renewal came through."""
+        """Sets `lost` by this machine's clock if no renewal succeeded."""
         while not self.done.wait(min(0.05, TTL_MS / 3000)):
             if time.monotonic() >= self.ends:
                 return self.lost.set()
 
     def __exit__(self, *_):
         self.done.set()
-        self.heart.join()  # A late renewal cannot bring it back: that one counts 0.
+        self.heart.join()  # A late renewal does not revive the lease: it returns 0.
         try:
             self.redis.execute_command("RL.RELEASE", KEY, self.token)
         except RedisError as error:
@@ -74,7 +74,7 @@ class Lease:
 
 
 def main():
-    # A beat must not wait for longer than a beat.
+    # A renewal must not take longer than the interval between two.
     timeout = TTL_MS / 3000
     redis = Redis.from_url(os.environ["REDIS_URL"], retry=Retry(NoBackoff(), 1),
                            socket_timeout=timeout, socket_connect_timeout=timeout)
@@ -84,7 +84,7 @@ def main():
             if lease.lost.is_set():
                 print(f"stopped at step {step}: the lease has ended", flush=True)
                 return
-            time.sleep(0.05)  # The work, in steps that are short beside the ttl.
+            time.sleep(0.05)  # The work, in steps much shorter than the ttl.
     print("done", flush=True)
 
 

@@ -22,7 +22,7 @@ import (
 const (
 	rate    = "100/m"
 	burst   = 20
-	policy  = `"default";q=20;w=12` // w: in so many seconds an empty bucket fills.
+	policy  = `"default";q=20;w=12` // w: seconds in which an empty bucket fills.
 	timeout = 50 * time.Millisecond
 )
 
@@ -44,7 +44,7 @@ func limit(rdb *redis.Client, next http.Handler) http.Handler {
 		reply, err := rdb.Do(ctx, "RL.TAKE", keyOf(r), rate, burst).Int64Slice()
 		cancel()
 		if err != nil {
-			// One line a second tells as much as thousands.
+			// One line a second is enough.
 			if now := time.Now().Unix(); warned.Swap(now) != now {
 				log.Printf("rate limiter failed open: %v", err)
 			}

@@ -12,7 +12,7 @@ use std::{convert::Infallible, env, error::Error, net::SocketAddr, sync::Mutex};
 use tower::{layer::layer_fn, service_fn, ServiceExt};
 
 const LIMIT: [&str; 2] = ["100/m", "20"];
-const POLICY: &str = "\"default\";q=20;w=12"; // w: in so many seconds an empty bucket fills.
+const POLICY: &str = "\"default\";q=20;w=12"; // w: seconds in which an empty bucket fills.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
 async fn limit(redis: Redis, app: Route, request: Request) -> Result<Response, Infallible> {

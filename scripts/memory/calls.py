@@ -12,7 +12,7 @@ NO_NUMBERS = ["", " ", "0", "-1", "+1", "1e9", "nan", "1.", ".", "/", "1/", "/s"
 NO_OPTIONS = [["COST"], ["FOO"], [""], ["COST", "1", "COST", "1"], ["ATMOST", "FORCE"],
               ["MAXWAIT"], ["MAXWAIT", "-1"], ["FORCE", "FORCE"], [b"\xff" * 1000]]
 KEYS = ["k", "", b"\0\xff\r\n", "long" * 5_000]
-# What makes the key k something that is no bucket.
+# The commands that store something else than a bucket in k.
 OTHERS = [["RPUSH", "k", "a"], ["HSET", "k", "a", "b"], ["SADD", "k", "a"], ["ZADD", "k", "1", "a"],
           ["XADD", "k", "*", "a", "b"], ["SET", "k", ""], ["SET", "k", "42"], ["SET", "k", "x" * 16],
           ["SET", "k", "1234567890123456"], ["SET", "k", "1700000000000000000"],
@@ -24,7 +24,7 @@ ON_WINDOWS = ["RL.WTAKE", "RL.WPEEK", "RL.WGIVE"]
 FIXED = ["1ms", "15m", "36525d", "HOUR", "DAY OFFSET -23:59", "WEEK ANCHOR 7",
          "MONTH OFFSET +09:00 ANCHOR 31", "YEAR", "UNTIL 2000000000000"]
 SLIDING = ["SLIDING 1ms", "SLIDING 20s", "SLIDING 1h", "SLIDING 36525d"]
-# What makes the key k a window, or nearly one.
+# The commands that store a window, or nearly one, in k.
 WINDOWS = [b"\xf8" + bytes(24), b"\xf8" + b"\xff" * 24, b"\xf9" + bytes(152), b"\xf9" + b"\xff" * 152,
            b"\xf8" + bytes(8) + (2 ** 62).to_bytes(8, "little") + (7).to_bytes(8, "little"),
            b"\xf9" + (1).to_bytes(8, "little") + b"\xff" * 8 + (3).to_bytes(8, "little") * 17]
@@ -102,7 +102,7 @@ def on_others():
 
 
 def leases():
-    """Acquired, renewed, released, ended and trimmed, told, edited by hand; right and wrong."""
+    """Leases: acquired, renewed, released, expired and trimmed, listed, edited by hand; valid and invalid."""
     tokens = [b"t", "x" * 128, b"\xff\0", "12345", "KEEP", "", "rl:leases", "x" * 129]
     for key, token, ttl, limit in itertools.product(
             KEYS, tokens, ["10ms", "1h", "30d", "9ms", "x"], ["0", "2", "100000", "-1"]):
@@ -135,7 +135,7 @@ def leases():
 
 
 def mixed(limits=128):
-    """Limits of every kind in one call: charged, denied by each, made again, too many, cut short."""
+    """Limits of every kind in one call: charged, denied by each, retried, too many, truncated."""
     kinds = ["BUCKET 1/h 9", "WINDOW 9 30d", "WINDOW 9 SLIDING 30d", "LEASE 9 1h"]
 
     def call(n, cost=1, token="t", once=()):
@@ -161,7 +161,7 @@ def mixed(limits=128):
 
 
 def several(buckets=128):
-    """As many buckets in a call as there may be: allowed, denied, repeated, too many, cut short."""
+    """The maximum number of buckets in a call: allowed, denied, repeated, too many, truncated."""
     def call(n, *options, burst="9"):
         return ["RL.MTAKE", n, *itertools.chain(*((f"m:{i}", "1/h", burst) for i in range(n))), *options]
     for cost in range(1, 12):
@@ -178,7 +178,7 @@ def several(buckets=128):
 
 
 def denied(keys, seed):
-    """Denials of ever new keys, long and short, and of a few old ones."""
+    """Denials of always new keys, long and short, and of a few old ones."""
     dice = random.Random(seed)
     for n in range(keys):
         key = f"{'long:' * 60 if n % 9 == 0 else ''}{dice.randrange(n % 50 + 1) if n % 3 else n}"

@@ -29,7 +29,7 @@ IN_BATCHES_OF = 200
 
 
 class Driver:
-    """Says everything to the server, and counts what it says."""
+    """Sends everything to the server, and counts it."""
 
     def __init__(self, server):
         self.server = server
@@ -37,7 +37,7 @@ class Driver:
         self.replies = collections.Counter()
 
     def say(self, *commands):
-        """Says it, whatever the answer; the answers."""
+        """Sends it, and returns the replies, whatever they are."""
         commands = list(commands)
         answers = []
         for at in range(0, len(commands), IN_BATCHES_OF):
@@ -48,7 +48,7 @@ class Driver:
         return answers
 
     def must(self, *words):
-        """Says it, and it must succeed."""
+        """Sends it; it must succeed."""
         return self.connection.call(*words)
 
     def everything(self):
@@ -56,7 +56,7 @@ class Driver:
                  *calls.leases(), *calls.mixed())
 
     def inside_others(self):
-        """In a transaction, in a script, and with a subscriber who hears of it."""
+        """In a transaction, in a script, and with a subscriber."""
         listener = self.server.connect()
         listener.call("PSUBSCRIBE", "__key*")
         take = ["RL.TAKE", "inside", "1/h", "3"]
@@ -68,7 +68,7 @@ class Driver:
         listener.close()
 
     def expiring(self):
-        """Buckets that fill and go, and come anew."""
+        """Buckets that fill, expire and are created again."""
         for _ in range(20):
             self.say(*[["RL.TAKE", f"short:{n}", "1000", "2"] for n in range(100)])
             self.say(*[["RL.WTAKE", f"brief:{n}", "2", "1ms"] for n in range(50)])
@@ -91,7 +91,7 @@ class Driver:
         self.must("CONFIG", "SET", "maxmemory", "0")
 
     def with_readers(self):
-        """With the AOF on, what is replicated is built."""
+        """With the AOF on, effects are built."""
         self.must("CONFIG", "SET", "appendonly", "yes")
         done = lambda: self.server.info(self.connection)["aof_rewrite_in_progress"] == "0"  # noqa: E731
         wait_until(done, "the AOF is there")
@@ -130,7 +130,7 @@ class Driver:
 
 
 def end(server):
-    """Shuts it down, so that what is lost can be told."""
+    """Shuts it down, so that leaks are reported."""
     connection = server.connect()
     connection.socket.sendall(encode("SHUTDOWN", "NOSAVE"))
     server.process.wait(120)
@@ -138,7 +138,7 @@ def end(server):
 
 
 def troubles(report):
-    """Those with the module on the stack: (kind, what, stack)."""
+    """Returns the errors with the module on the stack: (kind, what, stack)."""
     for error in xml.parse(report).getroot().iter("error"):
         kind = error.findtext("kind")
         if kind in ("Leak_PossiblyLost", "Leak_StillReachable", "Leak_IndirectlyLost"):

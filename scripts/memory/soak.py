@@ -20,7 +20,7 @@ from resp import ReplyError, encode, wait_until  # noqa: E402
 from server import Server  # noqa: E402
 
 LIBRARY = ROOT / "target/release/libredis_rl.so"
-# What the server would remember of slow calls is no part of what may not grow.
+# The slow log is off, so it cannot look like a leak.
 OPTIONS = """
 hz 100
 activerehashing yes
@@ -29,12 +29,12 @@ slowlog-log-slower-than -1
 ROUNDS = 10
 IN_BATCHES_OF = 500
 GROWTH = 0.01
-# They fill in less than a second, whatever is owed or reserved.
+# The limits fill in less than a second, whatever is owed or reserved.
 LIMIT = ("1000", "9")
 
 
 def calls(dice, first):
-    """One of every kind, on keys of its own and on some that came before."""
+    """One call of every kind, on new keys and on some earlier ones."""
     new, old = f"soak:{first}", f"soak:{first - dice.randrange(200)}"
     long = f"{'long:' * dice.randrange(80)}{first}"
     several = [word for n in range(4) for word in (f"{new}:{n}", *LIMIT)]
@@ -81,7 +81,7 @@ def calls(dice, first):
 
 
 class Soak:
-    """A server, and what was said to it."""
+    """A server, and the number of calls sent to it."""
 
     def __init__(self, server):
         self.server = server
@@ -90,7 +90,7 @@ class Soak:
         self.made = self.refused = self.sets = 0
 
     def round(self, number):
-        """So many calls, and a wait until nothing is left of them."""
+        """Makes `calls` calls, and waits until all their keys are gone."""
         end = self.made + number
         while self.made < end:
             batch = []
@@ -101,15 +101,15 @@ class Soak:
             replies = self.connection.exchange(data, len(batch))
             self.refused += sum(isinstance(reply, ReplyError) for reply in replies)
             self.made += len(batch)
-        # As many as at first, and none counted yet.
+        # The same number as at first, not counted yet.
         self.connection.call("CONFIG", "SET", "rl.top-keys", 0)
         self.connection.call("CONFIG", "SET", "rl.top-keys", 128)
         wait_until(lambda: self.connection.call("DBSIZE") == 0, "every bucket has expired")
-        # Tables shrink in the background once they are empty; the least of several looks counts.
+        # Empty tables shrink in the background; the smallest of several readings counts.
         return [min(column) for column in zip(*(self.memory() for _ in range(200)))]
 
     def memory(self):
-        """Bytes in use by the server, and by all in its process."""
+        """Returns the bytes in use by the server, and by its whole process."""
         info = self.server.info(self.connection)
         return int(info["used_memory"]), int(info["allocator_allocated"])
 

@@ -20,9 +20,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/mutants"
 SEEN = FOLDER / "module.jsonl"
 CARGO_MUTANTS = ROOT / "target/mutants-tool/bin/cargo-mutants"
-# So long without a test that ends, and the server goes round and round.
+# Without a finished test for this time, the server hangs.
 SILENCE = 60
-# Which tests look first, where the file's own name is not a part of their names.
+# The tests to run first, if the file's own name is not part of their names.
 FIRST = {
     "all": ["all"], "mixed": ["all"], "several": ["all", "mtake"], "spec": ["all"], "on_string": ["all", "mtake"],
     "on_set": ["all"], "lease_set": ["lease"], "lease_look": ["lease"], "leases": ["lease"], "acquire": ["lease"],
@@ -32,7 +32,7 @@ FIRST = {
     "replication": ["effects", "replication"], "settings": ["top", "load"], "few": ["mtake", "all"],
     "replies": ["mtake", "all"], "window": ["wtake", "docs"], "description": ["docs", "acl"],
 }
-# Minutes long, or about other things than what a call does.
+# Tests that take minutes, or do not concern calls.
 SLOW = ["pressure", "failover", "lease_kill", "clients", "upgrade", "cluster", "redis_cell", "all_reshard"]
 
 
@@ -43,7 +43,7 @@ def mutants(flags):
 
 
 def test_program():
-    """The server tests, built once: they load whatever library they are told to."""
+    """Builds the server tests once: REDIS_RL_MODULE names the library they load."""
     out = subprocess.run(["cargo", "test", "-p", "redis-rl-tests", "--test", "server", "--no-run",
                           "--message-format", "json"], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout
     lines = (json.loads(line) for line in out.splitlines() if line.startswith("{"))
@@ -52,7 +52,7 @@ def test_program():
 
 
 class Tree:
-    """A copy of the sources that may be broken."""
+    """A copy of the sources to mutate."""
 
     def __init__(self, number):
         self.root = FOLDER / f"module-{number}"

@@ -1,4 +1,4 @@
-"""What a cut network costs. See scripts/cut_network.sh."""
+"""The cost of a cut network. See scripts/cut_network.sh."""
 
 import collections
 import pathlib
@@ -22,7 +22,7 @@ FLAGS = ("--loadmodule", MODULE, "--appendonly", "yes", "--aof-use-rdb-preamble"
 
 
 class Load:
-    """Callers who take as fast as they can from whoever `find` says."""
+    """Callers that take as fast as they can from the server that `find` returns."""
 
     def __init__(self, find):
         self.find, self.stop, self.last = find, False, 0.0
@@ -38,7 +38,7 @@ class Load:
             try:
                 client = client or self.find().client()
                 count += 1
-                # One after the other, so that no reply is lost but the last.
+                # One after the other, so that at most the last reply is lost.
                 taken = client.execute_command("RL.TAKE", "{k}:b", RATE, BURST)[0]
                 if taken:
                     self.last = time.monotonic()
@@ -69,24 +69,24 @@ CHANGE = re.compile(rb"\r\n(\{k\}:[bw])\r\n\$(?:16|25)\r\n(.{16,25}?)\r\n\$4\r\n
 
 
 def changes(log):
-    """(kind, what was written) of each take in an AOF, in order."""
+    """Returns (kind, value) of each take in an AOF, in order."""
     found = (match.groups() for match in CHANGE.finditer(log))
     return [(key[-1:], value) if key else (b"l", token) for key, value, token in found]
 
 
 def not_shipped(old, new):
-    """{kind: how many takes are in the log of the old master alone}."""
+    """Returns {kind: number of takes that only the old master's AOF has}."""
     old, known = changes(old), set(changes(new))
     lost = collections.Counter(kind for kind, value in old if kind != b"w" and (kind, value) not in known)
-    # Windows that count on from the same number look alike: theirs are those behind the last take
-    # of another kind that both have.
+    # Windows that continue from the same number look alike: the old master's are those after the
+    # last take of another kind that both have.
     shared = max((at for at, take in enumerate(old) if take[0] != b"w" and take in known), default=-1)
     lost[b"w"] = sum(kind == b"w" for kind, _ in old[shared + 1:])
     return lost
 
 
 def sentinel(net, binary, flags):
-    """A master, two replicas, three sentinels: (master, the others, who is master now)."""
+    """A master, two replicas, three sentinels: (master, the others, the current master)."""
     master = net.node(binary, *FLAGS, *flags)
     replicas = [net.node(binary, *FLAGS, *flags, "--replicaof", f"{master.address} 6379")
                 for _ in range(2)]
@@ -109,7 +109,7 @@ def knows_all(watcher):
 
 
 def cluster(net, binary, flags):
-    """Three masters, of which the first has the key and two replicas."""
+    """Three masters; the first has the key and two replicas."""
     flags = (*flags, "--cluster-enabled", "yes", "--cluster-node-timeout", str(TIMEOUT),
              "--cluster-replica-validity-factor", "0")
     nodes = [net.node(binary, *FLAGS, *flags) for _ in range(5)]
@@ -135,7 +135,7 @@ def cluster(net, binary, flags):
 
 
 def flap(master, others, promoted):
-    """Cut and whole by turns, each for less than the time-out, until one is promoted or for 10 s."""
+    """Cuts and restores the link in turn, each for less than the timeout, until a promotion or for 10 s."""
     end = time.monotonic() + 10
     while time.monotonic() < end and not promoted():
         master.cut(others)
@@ -180,12 +180,12 @@ def case(binary, form, cut, min_replicas):
             until("a replica is promoted", promoted)
         heir = promoted()
         if heir:
-            # Both admit, until the old one has found out or for twice as long as it may take.
+            # Both admit until the old one has noticed, or for twice as long as that may take.
             end = time.monotonic() + 3 * TIMEOUT / 1000
             try:
                 until("both have admitted", lambda: follows.bucket > 100 and time.monotonic() > end, 20)
             except TimeoutError:
-                # With min-replicas-to-write the new one may have no replica for a while.
+                # With min-replicas-to-write the new master may have no replica for a while.
                 note = "the new one does not admit within 20 s"
         stays.end()
         follows.end()
@@ -194,7 +194,7 @@ def case(binary, form, cut, min_replicas):
         taken = stays.bucket + follows.bucket
         most = BURST + RATE * seconds + lost[b"b"]
         windows, leases = stays.window + follows.window, stays.leases + follows.leases
-        # What is on its way when the callers stop is told to nobody.
+        # Replies in flight when the callers stop reach nobody.
         fits = taken <= most and windows <= WINDOW + lost[b"w"] and leases <= SLOTS + lost[b"l"]
         goes_on = max(0, stays.last - began) if heir else 0
         print(f"| {cut} | {'yes' if min_replicas else 'no'} | {'yes' if heir else 'no'} | {goes_on:.1f} s | "

@@ -1,4 +1,4 @@
-"""Servers in network namespaces of their own, on one bridge, and cuts between them."""
+"""Servers in their own network namespaces, on one bridge, and cuts between them."""
 
 import collections
 import os
@@ -31,11 +31,11 @@ def until(what, condition, seconds=60):
         if found:
             return found
         time.sleep(0.02)
-    raise TimeoutError(f"waited in vain until {what}")
+    raise TimeoutError(f"timed out waiting until {what}")
 
 
 class Net:
-    """A bridge; its own address is the clients'. It and all on it go when this is left."""
+    """A bridge; its own address is the clients'. Leaving the context removes everything."""
 
     def __init__(self):
         self.tag = f"rl{os.getpid() % 100000}"
@@ -53,7 +53,7 @@ class Net:
         run("ip", "link", "del", self.tag)
 
     def node(self, binary, *flags):
-        """Starts a server in a namespace of its own."""
+        """Starts a server in its own namespace."""
         node = Node(self, len(self.nodes) + 1, binary, flags)
         self.nodes.append(node)
         node.begin()
@@ -103,7 +103,7 @@ class Wire:
 
 
 class Node:
-    """A server, and the namespace that it is alone in."""
+    """A server in its own namespace."""
 
     def __init__(self, net, number, binary, flags):
         self.net, self.binary, self.flags = net, binary, flags
@@ -134,13 +134,13 @@ class Node:
         until(f"{self.space} answers", self.answers)
 
     def end(self):
-        # What `ip netns exec` started took its place.
+        # The process of `ip netns exec` became the server.
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         if self.wire:
             self.wire.stop()
             run("ip", "link", "del", f"{self.space}w")
-        # Without it the namespace would keep the link for a while.
+        # Otherwise the namespace would keep the link for a while.
         run("ip", "link", "del", f"{self.space}o")
         run("ip", "netns", "del", self.space)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -169,16 +169,16 @@ class Node:
             return client.execute_command(*words)
 
     def cut(self, others, chains=("INPUT", "OUTPUT")):
-        """From now on no packet passes between this one and those, in these directions."""
+        """Drops all packets between this server and those, in these directions."""
         self.rules("-A", others, chains)
 
     def heal(self, others, chains=("INPUT", "OUTPUT")):
         self.rules("-D", others, chains)
 
     def delay(self, others, seconds):
-        """From now on every packet between this one and those is that much longer on its way."""
+        """Delays every packet between this server and those."""
         outside, wire, inside = f"{self.space}o", f"{self.space}w", f"{self.space}i"
-        # A frame is carried as it is: whole, and with its checksums.
+        # Frames are relayed unchanged, with their checksums.
         for link in (("ip", "netns", "exec", self.space, "ethtool", "-K", inside), ("ethtool", "-K", outside),
                      ("ethtool", "-K", self.net.tag)):
             run(*link, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
@@ -201,6 +201,6 @@ class Node:
                     side, other.address, "-j", "DROP")
 
     def log(self):
-        """All that its AOF says."""
+        """Returns its whole AOF."""
         files = sorted(self.directory.glob("appendonlydir/*.aof"))
         return b"".join(file.read_bytes() for file in files)

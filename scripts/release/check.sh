@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Holds a release's library to the rule for all of them, and prints a line with what it found:
+# Checks a release's library, and prints a line with the results:
 #
 #   scripts/release/check.sh LIBRARY TARGET VERSION
 #
-# It asks for no newer glibc than 2.17 (musl: for its libc alone), exports the two functions that
-# a server calls and nothing else, needs no libgcc_s, tells no path of the machine that built it,
-# cannot be written to where it should not (RELRO, NX), and says which version it is.
+# It needs no newer glibc than 2.17 (musl: only its libc), exports only the two functions that a
+# server calls, does not need libgcc_s, contains no path of the build machine, has RELRO and NX, and
+# has the right version.
 set -euo pipefail
 library=$1 target=$2 version=$3
 newest_glibc=2.17
@@ -41,7 +41,7 @@ case $target in
     floor=musl
     ;;
   *-gnu)
-    # All of them are parts of glibc, and all are there in 2.17.
+    # All of them are parts of glibc and exist in 2.17.
     expect 'libraries beyond glibc' '' \
       "$(grep -vE '^(libc|libdl|libm|libpthread|librt|ld-linux-(x86-64|aarch64))\.so\.[0-9]$' <<<"$needed" | join)"
     expect 'newest glibc' "$newest_glibc" "$(newest "$newest_glibc" "${floor:-none}")"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What builds and tests a release: folders with a Debian of their own, and programs from the
+# Functions to build and test a release: folders with their own Debian, and programs from the
 # registries. Sourced by the scripts, at the top of the repository.
 #
-# All lies in target/tools, or in the folder that REDIS_RL_TOOLS names: two copies of the
-# repository can then use the same.
+# Everything is in target/tools, or in the folder named by REDIS_RL_TOOLS: two copies of the
+# repository can then share it.
 
 tools=${REDIS_RL_TOOLS:-$PWD/target/tools}
 
@@ -23,8 +23,8 @@ debian_sources() {
 }
 
 # debian_folder NAME SUITE PACKAGES [OPTION…]
-# Makes the folder NAME once, with these packages (separated by commas) beside the least that a
-# Debian has, and prints its path. The options are mmdebstrap's.
+# Creates the folder NAME once, with these packages (separated by commas) in addition to a minimal
+# Debian, and prints its path. The options are mmdebstrap's.
 debian_folder() {
   local folder=$tools/debian/$1 suite=$2 packages=$3
   shift 3

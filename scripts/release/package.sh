@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Packs a library that was built; runs inside the build folder, so that the tools are the same
-# everywhere, and writes the same bytes for the same input:
+# Packages a built library. Runs inside the build folder, so that the tools are the same everywhere,
+# and writes the same bytes for the same input:
 #
 #   scripts/release/package.sh TARGET VERSION LIBRARY OUTPUT-FOLDER
 #
-# A tar for every target, and for those of glibc a package for Debian and what comes of it.
+# A tar for every target, and for glibc targets also a package for Debian and its derivatives.
 # SOURCE_DATE_EPOCH is the time of every file inside.
 set -euo pipefail
 target=$1 version=$2 library=$3 output=$4
@@ -25,7 +25,7 @@ archive() {
     --mtime="@$SOURCE_DATE_EPOCH" --directory "$work" "$name" | gzip -9n >"$output/$name.tar.gz"
 }
 
-# Nothing in it is the server's: its operator adds the line that loads the module.
+# It does not touch the server's configuration: the operator adds the loadmodule line.
 debian_package() {
   local architecture=$1 folder=$work/deb
   local docs=$folder/usr/share/doc/redis-rl

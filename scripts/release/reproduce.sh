@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Builds the commit that is checked out once more, from a copy in another folder, and compares with
-# what scripts/release.sh left in target/dist, byte by byte. Needs a tree without changes.
+# Builds the checked-out commit again, from a copy in another folder, and compares the result with
+# target/dist byte by byte. Needs a tree without changes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export REDIS_RL_TOOLS=${REDIS_RL_TOOLS:-$PWD/target/tools}
 
 if [[ -n $(git status --porcelain) ]]; then
-  echo 'reproduce: commit first, and build that: what is built anew is the commit' >&2
+  echo 'reproduce: commit first, and build that commit' >&2
   exit 1
 fi
 elsewhere=$(mktemp -d)/another-folder
 git clone --quiet . "$elsewhere"
-# As many targets as there are archives to compare with.
+# The targets of the archives to compare with.
 targets=()
 for archive in target/dist/*.tar.gz; do
   [[ $archive =~ -([a-z0-9_]+-linux-[a-z]+)\.tar\.gz$ ]] && targets+=("${BASH_REMATCH[1]}")

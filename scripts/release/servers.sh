@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The servers that a release is tried in, beyond those of scripts/servers.sh. Sourced after
-# debian.sh; each function makes what is missing, and prints where it is.
+# The servers in which a release is tested, in addition to those of scripts/servers.sh. Sourced
+# after debian.sh; each function creates what is missing, and prints its path.
 # shellcheck disable=SC2154 # debian.sh says what $tools is.
 
 # Debian 11 has glibc 2.31, and the OpenSSL that Redis 7.4's build asks for.

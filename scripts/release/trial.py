@@ -29,7 +29,7 @@ def until(what, condition):
     """Waits until the condition is true, and returns what it was."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        assert time.monotonic() < deadline, f"timed out waiting: {what}"
         time.sleep(0.01)
     return value
 
@@ -57,13 +57,13 @@ def fits(found, expected):
 
 
 class Server:
-    """The server under trial, which is stopped and started again."""
+    """The server under test, which is stopped and restarted."""
 
     def __init__(self, command, module, folder):
         self.command, self.module, self.folder = command, module, folder
         self.port = free_port()
         self.log = tempfile.TemporaryFile()
-        # Redis 6 has no settings of modules. Those that are configured by a file are not as old.
+        # Redis 6 has no module settings. The servers that are configured by a file are newer.
         self.is_redis_6 = bool(module) and " v=6." in subprocess.run(
             [*command, "--version"], capture_output=True, text=True, check=True
         ).stdout
@@ -94,7 +94,7 @@ class Server:
             return False
 
     def call(self, *words):
-        # As it is on the wire: what redis-py makes of known commands' replies is not the server's.
+        # The reply as on the wire, not as redis-py converts it.
         connection = self.client.connection_pool.get_connection()
         try:
             connection.send_command(*words)
@@ -126,7 +126,7 @@ class Server:
 
 
 def try_commands(server):
-    """Calls all that the list has, and sees that it has all."""
+    """Calls every command of the list, and checks that the list is complete."""
     known = {command[0].decode().upper() for command in server.call("COMMAND")}
     ours = {name for name in known if name.startswith("RL.") or name == ON_REQUEST}
     called = set()
@@ -136,7 +136,7 @@ def try_commands(server):
         call, _, expected = (part.strip() for part in line.partition(" = "))
         words, expected = call.split(), expected.split()
         if words[0] == ON_REQUEST and ON_REQUEST not in ours and not server.module:
-            continue  # What the server's own configuration did not ask for.
+            continue  # Not enabled by the server's own configuration.
         called.add(words[0])
         found = flat(server.call(*words))
         assert fits(found, expected), f"{call}: expected {expected}, got {found}"
@@ -158,8 +158,8 @@ def try_settings(server, version):
     try:
         server.call("CONFIG", "REWRITE")
     except redis.ResponseError:
-        return "CONFIG"  # There is no file, or it is not the server's to write.
-    # What it wrote must be what it starts with.
+        return "CONFIG"  # There is no file, or the server may not write it.
+    # The server must start with the file that it wrote.
     server.stop()
     server.start("no")
     assert flat(server.call("CONFIG", "GET", "rl.top-keys")) == ["rl.top-keys", "64"]
@@ -167,7 +167,7 @@ def try_settings(server, version):
 
 
 def try_reloads(server):
-    """What RDB and AOF keep is what was there."""
+    """RDB and AOF keep the data."""
     before = server.contents()
     assert before, "nothing to keep"
     server.call("SAVE")
