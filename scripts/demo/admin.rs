@@ -126,15 +126,17 @@ impl Admin {
 
     async fn metrics(&self) -> Response {
         let mut exposition = Exposition::default();
+        let store = self.limiter.store.name();
+        exposition.of(store);
         let census = self.census.get().await;
         self.limiter.metrics.expose(&mut exposition);
         exposition.metric("demo_redis_up", "gauge", "Whether Redis answers.");
         let up = u64::from(self.limiter.store.is_up());
         exposition.sample("demo_redis_up", "", up);
         if let Ok(census) = &*census {
-            census::expose(census, &mut exposition);
+            census::expose(&[(store, census)], &mut exposition);
         }
-        typed("text/plain; version=0.0.4", exposition.0)
+        typed("text/plain; version=0.0.4", exposition.text)
     }
 
     async fn readiness(&self) -> Response {

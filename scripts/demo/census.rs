@@ -1,13 +1,16 @@
-//! A census shared by all readers, and its metrics.
+//! The counters of stores, shared by all readers, and as metrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::FromRedisValue;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::connection::{Connection, NO_MODULE};
 use crate::metrics::{escaped, Exposition};
-use crate::store::{Census, Store, StoreError};
+use crate::store::{Census, Offender, Store, StoreError, TOP};
 
 /// Number of top denied keys that become a series in Prometheus.
 const RANKS: usize = 10;
@@ -39,28 +42,129 @@ rl_lease_trimmed Leases that expired and were removed.";
 /// The fields that count errors begin so and go on with the kind.
 const ERRORS: &str = "rl_errors_";
 
-/// Writes a census as metrics.
-pub fn expose(census: &Census, to: &mut Exposition) {
+/// Reads the counters of every master.
+///
+/// # Errors
+/// One does not answer, or does not have the module.
+pub async fn count(connection: &mut Connection) -> Result<Census, StoreError> {
+    let mut census = Census::default();
+    let (mut module, mut server) = (String::new(), String::new());
+    for (node, info) in info(connection, "rl").await? {
+        let version = field(&info, "rl_version");
+        let version = version.ok_or_else(|| StoreError::Refused(format!("{node} {NO_MODULE}")))?;
+        version.clone_into(&mut module);
+        let numbers = info.lines().filter_map(number);
+        let numbers = numbers.map(|(field, value)| (field.to_owned(), value));
+        census.counters.insert(node, numbers.collect());
+    }
+    for (_, info) in info(connection, "server").await? {
+        server = named(&info);
+        census.run += field(&info, "run_id").unwrap_or("");
+    }
+    let nodes = match census.counters.len() {
+        1 => String::new(),
+        several => format!(", {several} masters"),
+    };
+    census.about = format!("{server}, redis-rl {module}{nodes}");
+    census.top = top(connection).await?;
+    Ok(census)
+}
+
+/// Returns a section of `INFO` of every master, in a fixed order.
+async fn info(
+    connection: &mut Connection,
+    section: &str,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut info = redis::cmd("INFO");
+    info.arg(section);
+    let infos = connection.send_to_all(info).await?.into_iter();
+    let infos = infos.map(|(node, info)| Ok((node, String::from_redis_value(info)?)));
+    infos.collect()
+}
+
+async fn top(connection: &mut Connection) -> Result<Vec<Offender>, StoreError> {
+    let mut command = redis::cmd("RL.TOP");
+    command.arg(TOP);
+    let mut top = Vec::new();
+    for (_, answer) in connection.send_to_all(command).await? {
+        for (key, denials, error, since) in
+            <Vec<(Vec<u8>, u64, u64, u64)>>::from_redis_value(answer)?
+        {
+            top.push(Offender {
+                key,
+                denials,
+                error,
+                since,
+            });
+        }
+    }
+    top.sort_by_key(|offender| std::cmp::Reverse(offender.denials));
+    top.truncate(TOP);
+    Ok(top)
+}
+
+/// `Redis 7.0.15`, or `Valkey 9.1.0`, from `INFO server`.
+fn named(info: &str) -> String {
+    match (field(info, "valkey_version"), field(info, "redis_version")) {
+        (Some(version), _) => format!("Valkey {version}"),
+        (None, Some(version)) => format!("Redis {version}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn number(line: &str) -> Option<(&str, u64)> {
+    let (field, value) = line.split_once(':')?;
+    Some((field, value.parse().ok()?))
+}
+
+/// Writes the counters of stores, each with its name, as metrics.
+pub fn expose(stores: &[(&str, &Census)], to: &mut Exposition) {
     for (field, help) in COUNTERS.lines().filter_map(|line| line.split_once(' ')) {
-        if let Some(value) = census.counters.get(field) {
-            let name = format!("{field}_total");
-            to.metric(&name, "counter", help);
-            to.sample(&name, "", value);
+        let name = format!("{field}_total");
+        to.metric(&name, "counter", help);
+        for (store, census) in stores {
+            to.of(store);
+            for (node, counters) in &census.counters {
+                let value = counters.get(field).copied().unwrap_or(0);
+                to.sample(&name, &label("node", node), value);
+            }
         }
     }
     let errors = "rl_errors_total";
     to.metric(errors, "counter", "Calls that failed, by kind of error.");
-    for (field, value) in &census.counters {
-        if let Some(kind) = field.strip_prefix(ERRORS) {
-            to.sample(errors, &format!("kind=\"{}\"", escaped(kind)), value);
+    for (store, census) in stores {
+        to.of(store);
+        for (node, counters) in &census.counters {
+            for (field, value) in counters {
+                if let Some(kind) = field.strip_prefix(ERRORS) {
+                    let labels = [label("kind", kind), label("node", node)];
+                    to.sample(errors, labels.join(",").trim_end_matches(','), value);
+                }
+            }
         }
     }
     let top = "rl_top_denials";
     let help = "Denials of the top denied keys, at most. RL.TOP names the keys.";
     to.metric(top, "gauge", help);
-    // Not the key: callers choose it, and each would be a series of its own for ever.
-    for (rank, offender) in (1..).zip(census.top.iter().take(RANKS)) {
-        to.sample(top, &format!("rank=\"{rank}\""), offender.denials);
+    for (store, census) in stores {
+        to.of(store);
+        // Not the key: callers choose it, and each would be a series of its own for ever.
+        for (rank, offender) in (1..=RANKS).zip(&census.top) {
+            to.sample(top, &label("rank", &rank.to_string()), offender.denials);
+        }
+    }
+}
+
+/// Returns a label, or nothing if its value is empty.
+fn label(name: &str, value: &str) -> String {
+    match value {
+        "" => String::new(),
+        value => format!("{name}=\"{}\"", escaped(value)),
     }
 }
 

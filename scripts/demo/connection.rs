@@ -148,7 +148,7 @@ impl Connection {
     }
 }
 
-const NO_MODULE: &str = "the server does not have the module redis-rl: start it with \
+pub const NO_MODULE: &str = "the server does not have the module redis-rl: start it with \
                          --loadmodule /path/to/libredis_rl.so";
 
 // The client library hands a server's error over as a value here. These two, which everything

@@ -6,6 +6,7 @@ mod caller;
 mod census;
 mod connection;
 mod cost;
+mod exporter;
 mod fields;
 mod http;
 mod limit;
@@ -46,12 +47,15 @@ use stop::Stopping;
 use store::{Memory, Remote, Store};
 
 fn main() -> ExitCode {
-    let options = Options::read();
+    let is_exporter = std::env::args()
+        .nth(1)
+        .is_some_and(|word| word == "metrics");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let ended = match &runtime {
-        Ok(runtime) => runtime.block_on(run(options)),
+        Ok(runtime) if is_exporter => runtime.block_on(exporter::run()),
+        Ok(runtime) => runtime.block_on(run(Options::read())),
         Err(error) => Err(error.to_string().into()),
     };
     if let Err(error) = &ended {

@@ -215,21 +215,27 @@ impl Metrics {
 
 /// Prometheus' text format.
 #[derive(Default)]
-pub struct Exposition(pub String);
+pub struct Exposition {
+    pub text: String,
+    /// The label of the store that samples are of.
+    store: String,
+}
 
 impl Exposition {
+    /// Sets the store of the samples that follow.
+    pub fn of(&mut self, store: &str) {
+        self.store = format!("store=\"{}\"", escaped(store));
+    }
+
     /// Begins a metric; its samples follow.
     pub fn metric(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     /// Writes one number; `labels` comes without the braces.
     pub fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        let labels = match labels {
-            "" => String::new(),
-            labels => format!("{{{labels}}}"),
-        };
-        let _ = writeln!(self.0, "{name}{labels} {value}");
+        let comma = if labels.is_empty() { "" } else { "," };
+        let _ = writeln!(self.text, "{name}{{{labels}{comma}{}}} {value}", self.store);
     }
 }
 

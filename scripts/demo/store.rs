@@ -36,7 +36,7 @@ pub struct Look {
 }
 
 /// Number of top denied keys that a store is asked for.
-const TOP: usize = 1000;
+pub const TOP: usize = 1000;
 /// `RL.TOP` replies with no more bytes of a key: one that long may be the start of another.
 const CUT: usize = 256;
 
@@ -66,8 +66,9 @@ impl Offender {
 /// The store's own counters.
 #[derive(Clone, Default)]
 pub struct Census {
-    /// The numbers of `INFO rl`, by field.
-    pub counters: BTreeMap<String, u64>,
+    /// Of each server that takes writes, by its address where there are several: the numbers of
+    /// `INFO rl`, by field.
+    pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Heaviest first.
     pub top: Vec<Offender>,
     /// The store's name and version, and the module's.

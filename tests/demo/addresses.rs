@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::common::{free_port, wait_until, Launch, Server};
-use crate::driver::{call, Demo, Folder, Running};
+use crate::driver::{call, metrics, Demo, Exporter, Folder, Running};
 
 #[test]
 fn tls_works_and_certificates_are_checked() {
@@ -51,10 +51,13 @@ fn requests_are_limited_through_a_sentinel_failover() {
     let url = format!("redis-sentinel://{}/mymaster", hosts.join(","));
     let demo = Demo::start(&format!("--redis {url} {ONE_A_DAY}"));
     wait_for_refusal(&demo, "");
+    let exporter = Exporter::of(&[&format!("eu={url}")]);
+    exporter.wait_for("rl_takes_allowed_total{store=\"eu\"} 1");
     sentinels.iter().for_each(Sentinel::lose_patience);
     master.kill();
     demo.wait_for_log("lost the connection");
     wait_for_refusal(&demo, "");
+    exporter.wait_for("rl_up{store=\"eu\"} 1");
     master.restart();
     wait_for_refusal(&demo, "");
 }
@@ -135,6 +138,12 @@ fn requests_are_limited_through_a_cluster_failover() {
             assert_eq!(demo.get_with(caller.as_bytes()).status(), 200, "{caller}");
             assert_eq!(demo.get_with(caller.as_bytes()).status(), 429, "{caller}");
         }
+    }
+    let exporter = Exporter::of(&[&format!("eu=redis-cluster://{}", hosts.join(","))]);
+    let text = metrics(exporter.port);
+    for host in &hosts {
+        let allowed = format!("rl_takes_allowed_total{{node=\"{host}\",store=\"eu\"}} ");
+        assert!(text.contains(&allowed), "{text}");
     }
     for node in &nodes {
         call::<()>(node, &["CONFIG", "SET", "cluster-node-timeout", "1500"]);

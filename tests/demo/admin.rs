@@ -236,7 +236,7 @@ fn assert_is_by_store(query: &str) {
     assert!(query.contains("by (store"), "{query}");
 }
 
-fn promtool(arguments: &[&str], input: &str) {
+pub fn promtool(arguments: &[&str], input: &str) {
     let mut promtool = Command::new("promtool");
     promtool
         .args(arguments)

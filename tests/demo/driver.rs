@@ -50,7 +50,7 @@ pub struct Demo {
     pub port: u16,
     /// The port of the operators' pages.
     pub admin: u16,
-    log: Arc<Mutex<String>>,
+    log: Log,
 }
 
 impl Demo {
@@ -70,14 +70,7 @@ impl Demo {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the demo starts");
-        let stderr = process.stderr.take().expect("a pipe");
-        let log = Arc::new(Mutex::new(String::new()));
-        let lines = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                *lines.lock().expect("no panic while logging") += &(line + "\n");
-            }
-        });
+        let log = Log::of(&mut process);
         let mut demo = Self {
             process: Running(process),
             port: 0,
@@ -108,11 +101,13 @@ impl Demo {
         demo
     }
 
-    /// Returns the text of `/metrics`.
+    /// Returns the text of `/metrics`, without the label that all of it has.
     pub fn metrics(&self) -> String {
-        let response = send(self.admin, "GET /metrics", b"");
-        assert_eq!(response.status(), 200);
-        response.body().to_owned()
+        let text = metrics(self.admin);
+        let (_, label) = text.split_once("demo_redis_up{").expect("a metric");
+        let (label, _) = label.split_once('}').expect("a closing brace");
+        let text = text.replace(&format!("{{{label}}}"), "");
+        text.replace(&format!(",{label}}}"), "}")
     }
 
     /// Returns the status of an operators' page.
@@ -121,7 +116,7 @@ impl Demo {
     }
 
     pub fn log(&self) -> String {
-        self.log.lock().expect("no panic while logging").clone()
+        self.log.text()
     }
 
     pub fn wait_for_log(&self, line: &str) {
@@ -138,11 +133,7 @@ impl Demo {
     }
 
     pub fn number_after(&self, text: &str, end: &str) -> u16 {
-        until(&format!("'{text}' is in the log"), || {
-            let log = self.log();
-            let (number, _) = log.split_once(text)?.1.split_once(end)?;
-            number.parse().ok()
-        })
+        self.log.number_after(text, end)
     }
 
     pub fn get(&self) -> Response {
@@ -155,6 +146,81 @@ impl Demo {
 
     pub fn signal(&self, name: &str) {
         signal(self.process.0.id(), name);
+    }
+}
+
+/// Returns the text of `/metrics`.
+pub fn metrics(port: u16) -> String {
+    let response = send(port, "GET /metrics", b"");
+    assert_eq!(response.status(), 200);
+    response.body().to_owned()
+}
+
+/// A running `demo metrics` on a port of its own.
+pub struct Exporter {
+    _process: Running,
+    pub port: u16,
+    log: Log,
+}
+
+impl Exporter {
+    /// Starts it with these stores, `[NAME=]URL` each.
+    pub fn of(stores: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+        command.args(["metrics", "--listen", "127.0.0.1:0"]);
+        for store in stores {
+            command.args(["--redis", store]);
+        }
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the demo starts");
+        let log = Log::of(&mut process);
+        let port = log.number_after("Metrics on http://127.0.0.1:", "/");
+        Self {
+            _process: Running(process),
+            port,
+            log,
+        }
+    }
+
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Waits until a scrape has this line.
+    pub fn wait_for(&self, line: &str) {
+        wait_until(&format!("'{line}' is in the metrics"), || {
+            metrics(self.port).lines().any(|found| found == line)
+        });
+    }
+}
+
+/// The log of a process.
+#[derive(Clone)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn of(process: &mut Child) -> Self {
+        let stderr = process.stderr.take().expect("a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                *lines.lock().expect("no panic while logging") += &(line + "\n");
+            }
+        });
+        Self(log)
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().expect("no panic while logging").clone()
+    }
+
+    fn number_after(&self, text: &str, end: &str) -> u16 {
+        until(&format!("'{text}' is in the log"), || {
+            let log = self.text();
+            let (number, _) = log.split_once(text)?.1.split_once(end)?;
+            number.parse().ok()
+        })
     }
 }
 

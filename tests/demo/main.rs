@@ -10,6 +10,7 @@ mod callers;
 mod common;
 mod dashboard;
 mod driver;
+mod exporter;
 mod faults;
 mod fields;
 mod hostile;

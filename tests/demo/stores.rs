@@ -95,13 +95,15 @@ fn the_memory_of_the_demo_has_every_kind_of_limit() {
         assert_eq!(statuses, [200, 200, 429], "{flag}");
     }
     let demo = Demo::start("--store memory --concurrent 1 --work 100000000");
+    let slots_held = |count| {
+        let line = format!("demo_leases_held{{kind=\"lease\",limit=\"1 at once\"}} {count}\n");
+        wait_until(&line, || demo.metrics().contains(&line));
+    };
     let held = crate::leases::ask(&demo);
-    demo.wait_for(429);
+    slots_held(1);
+    assert_eq!(demo.get().status(), 429);
     drop(held);
-    wait_until("the slot is free", || {
-        demo.metrics()
-            .contains("demo_leases_held{kind=\"lease\",limit=\"1 at once\"} 0\n")
-    });
+    slots_held(0);
 }
 
 #[test]

@@ -73,14 +73,6 @@ impl Link {
         reply
     }
 
-    /// Sends `command` to every server that takes writes.
-    ///
-    /// # Errors
-    /// As for [`Link::call`].
-    pub async fn call_all(&self, command: Cmd) -> RedisResult<Vec<(String, Value)>> {
-        self.connection()?.send_to_all(command).await
-    }
-
     /// Asks whether the server is there and can do what is needed.
     ///
     /// # Errors
@@ -94,7 +86,11 @@ impl Link {
         self.current.borrow().is_ok()
     }
 
-    fn connection(&self) -> RedisResult<Connection> {
+    /// Returns the connection of now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn connection(&self) -> RedisResult<Connection> {
         let none = |why: &String| (ErrorKind::Io, "no connection to Redis", why.clone());
         let current = self.current.borrow();
         current.as_ref().cloned().map_err(|why| none(why).into())

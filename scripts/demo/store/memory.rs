@@ -164,7 +164,7 @@ impl Memory {
             since: now.saturating_sub(entry.last) / 1_000_000,
         };
         Census {
-            counters: state.counters.clone(),
+            counters: BTreeMap::from([(String::new(), state.counters.clone())]),
             top: state.top.entries().take(TOP).map(offender).collect(),
             ..Census::default()
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
 use tokio::time::timeout;
 
-use super::{Answer, Answering, Census, Look, Offender, Store, StoreError, TOP};
+use super::{Answer, Answering, Census, Look, Store, StoreError};
+use crate::census::count;
 use crate::connection::Link;
 use crate::limit::{Ask, Command, Demand, Limit, Standing};
 
@@ -72,43 +73,6 @@ impl Remote {
         Ok(all?)
     }
 
-    async fn count_all(&self) -> Result<Census, StoreError> {
-        let mut census = Census {
-            top: self.top().await?,
-            ..Census::default()
-        };
-        let (mut module, mut server) = ("", String::new());
-        let infos = self.info("rl").await?;
-        for info in &infos {
-            module = field(info, "rl_version").unwrap_or(module);
-            for (field, value) in info.lines().filter_map(number) {
-                *census.counters.entry(field.to_owned()).or_default() += value;
-            }
-        }
-        for info in self.info("server").await? {
-            server = named(&info);
-            census.run += field(&info, "run_id").unwrap_or("");
-        }
-        let nodes = match infos.len() {
-            1 => String::new(),
-            several => format!(", {several} masters"),
-        };
-        census.about = format!("{server}, redis-rl {module}{nodes}");
-        Ok(census)
-    }
-
-    /// Returns a section of `INFO` of every master, in a fixed order.
-    async fn info(&self, section: &str) -> Result<Vec<String>, StoreError> {
-        let mut info = redis::cmd("INFO");
-        info.arg(section);
-        let mut infos = self.link.call_all(info).await?;
-        infos.sort_by(|one, other| one.0.cmp(&other.0));
-        let infos = infos.into_iter().map(|(_, info)| info);
-        Ok(infos
-            .map(String::from_redis_value)
-            .collect::<Result<_, _>>()?)
-    }
-
     async fn look_at(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
         let mut looks = Vec::new();
         for (key, limit) in demand.keys(caller).zip(&demand.limits) {
@@ -166,27 +130,6 @@ impl Remote {
         }
         Ok(())
     }
-
-    async fn top(&self) -> Result<Vec<Offender>, StoreError> {
-        let mut command = redis::cmd("RL.TOP");
-        command.arg(TOP);
-        let mut top = Vec::new();
-        for (_, answer) in self.link.call_all(command).await? {
-            for (key, denials, error, since) in
-                <Vec<(Vec<u8>, u64, u64, u64)>>::from_redis_value(answer)?
-            {
-                top.push(Offender {
-                    key,
-                    denials,
-                    error,
-                    since,
-                });
-            }
-        }
-        top.sort_by_key(|offender| std::cmp::Reverse(offender.denials));
-        top.truncate(TOP);
-        Ok(top)
-    }
 }
 
 impl Store for Remote {
@@ -230,7 +173,8 @@ impl Store for Remote {
 
     fn census(&self) -> Answering<'_, Census> {
         Box::pin(async {
-            let census = timeout(PATIENCE, self.count_all()).await;
+            let mut connection = self.link.connection()?;
+            let census = timeout(PATIENCE, count(&mut connection)).await;
             census.unwrap_or_else(|_| Ok(late()?))
         })
     }
@@ -252,25 +196,6 @@ impl Store for Remote {
 
 fn late<T>() -> RedisResult<T> {
     Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
-}
-
-/// `Redis 7.0.15`, or `Valkey 9.1.0`, from `INFO server`.
-fn named(info: &str) -> String {
-    match (field(info, "valkey_version"), field(info, "redis_version")) {
-        (Some(version), _) => format!("Valkey {version}"),
-        (None, Some(version)) => format!("Redis {version}"),
-        (None, None) => String::new(),
-    }
-}
-
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = info.lines();
-    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-}
-
-fn number(line: &str) -> Option<(&str, u64)> {
-    let (field, value) = line.split_once(':')?;
-    Some((field, value.parse().ok()?))
 }
 
 /// Converts a reply. A reply that does not match the request is an error, so that nobody is denied
