@@ -124,7 +124,7 @@ pub struct ErrorCounts {
     pub debt: Counter,
 }
 
-/// Of errors.
+/// The counters of errors.
 pub static ERRORS: ErrorCounts = ErrorCounts {
     call: Counter::new(),
     key: Counter::new(),

@@ -1,4 +1,4 @@
-"""A gateway before a language model: four limits at once, charged by estimate, settled by what came.
+"""A gateway before a language model: four limits at once, charged by estimate, corrected by use.
 
 pip install fastapi uvicorn redis
 """
@@ -26,12 +26,12 @@ NAMES = ("requests a minute", "tokens a minute", "tokens a month", "streams at o
 
 
 def keys_of(account):
-    """One hash tag, so that they lie together in a cluster."""
+    """Returns the keys, with one hash tag, so that they share a cluster slot."""
     return [f"{{llm:{account}}}:{name}" for name in ("rpm", "tpm", "month", "run")]
 
 
 class Reservation:
-    """Tokens that were taken beforehand, and a slot."""
+    """Tokens charged in advance, and a slot."""
 
     def __init__(self, redis, account, estimate):
         self.redis, self.estimate = redis, estimate
@@ -39,7 +39,7 @@ class Reservation:
         self.token = uuid.uuid4().hex  # One for each call: with ONCE a second try is free.
 
     async def reserve(self):
-        """Of the limits that denied it their names, and the milliseconds until all have enough."""
+        """Returns the names of the limits that denied, and the milliseconds until all have enough."""
         command = ("RL.ALL", 4, *self.keys,
                    "BUCKET", RATE, BURST,
                    "BUCKET", TOKEN_RATE, TOKEN_BURST, "COST", self.estimate,
@@ -58,11 +58,11 @@ class Reservation:
         return [name for name, reply in zip(NAMES, each) if not taken and not reply[0]], wait_ms
 
     async def renew(self):
-        """Whether the slot is held still."""
+        """Renews the slot; returns 0 if it is lost."""
         return await self.redis.execute_command("RL.RENEW", self.keys[3], f"{TTL_MS}ms", self.token)
 
     async def settle(self, used):
-        """Gives back what was reserved beyond `used`, or charges what is missing, into debt if need be."""
+        """Refunds what was reserved beyond `used`, or charges the difference, into debt if necessary."""
         _, tpm, month, run = self.keys
         more = used - self.estimate
         pipe = self.redis.pipeline()
@@ -78,7 +78,7 @@ class Reservation:
 
 
 async def model(tokens):
-    """In place of the model: so many tokens."""
+    """Stands for the model: yields `tokens` tokens."""
     for _ in range(tokens):
         yield "token "
         await asyncio.sleep(float(os.environ.get("SECONDS_A_TOKEN", 0)))

@@ -64,7 +64,7 @@ impl Command for Inspect {
             Type::String if Stored::is_size(outline.len) => {
                 match call.peek(key, Stored::is_size) {
                     Ok(Some(copy)) => string(copy.bytes(), call.now()),
-                    // It expired just now.
+                    // The key expired just now.
                     Ok(None) => return Ok(Report::NONE),
                     Err(Refusal::ReadFailed) => return Err(Error::ReadFailed(key.bytes())),
                     Err(_) => None,
@@ -117,7 +117,7 @@ fn string(bytes: &[u8], now: u64) -> Option<(&'static str, Fields)> {
 fn leases(call: &mut Call<'_>, key: &Argument<'_>) -> Option<(&'static str, Fields)> {
     let mut look = Look::at(call, key).ok()?;
     let [first_end_ms, last_end_ms] = look.ends_ms();
-    // One of the members that do not count is the marker.
+    // The marker is one of the members that do not count.
     let dead = look.held.dead.saturating_sub(1);
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Some((

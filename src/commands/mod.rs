@@ -27,7 +27,7 @@ pub const STANDARD: &[Command] = &[
     served::<top::Top>(),
 ];
 
-/// Those that need more of the server.
+/// The commands that need more commands of the server.
 pub const GROUPS: &[Group] = &[
     Group {
         name: c"RL.PEEK, RL.WPEEK and RL.INSPECT",

@@ -113,7 +113,7 @@ impl Description {
 }
 
 impl Doc {
-    /// The C form of a list, ended by a zeroed entry; `lists` keeps it and what it points to.
+    /// Converts a list to its C form, terminated by a zeroed entry; `lists` keeps the memory.
     fn to_raw(
         docs: &[Self],
         lists: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,

@@ -25,7 +25,7 @@ pub struct Key<'k> {
     /// The string's bytes; null if there is no string, or it was not read.
     start: *mut u8,
     len: usize,
-    /// What the server said when the key expires; `None` if it was not asked yet.
+    /// The key's expiry as the server returned it; `None` if it was not asked yet.
     expiry: Option<Option<i64>>,
 }
 
@@ -131,7 +131,7 @@ impl Key<'_> {
         }
     }
 
-    /// Whether the key expires at this time, in milliseconds since 1970, or later.
+    /// Returns whether the key expires at this time, in milliseconds since 1970, or later.
     #[inline(always)]
     pub fn lives_until(&mut self, at_ms: i64) -> bool {
         self.expires_at().is_none_or(|at| at >= at_ms)

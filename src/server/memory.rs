@@ -18,7 +18,7 @@ const CAN_EVICT: u8 = 2;
 
 static EVICTION: AtomicU8 = AtomicU8::new(NO_TICKS);
 
-/// A tick of the server's timer (ten a second): what was known is forgotten.
+/// Discards the cached answer, at each tick of the server's timer (ten per second).
 pub(super) fn tick() {
     EVICTION.store(UNKNOWN, Ordering::Relaxed);
 }

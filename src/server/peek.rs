@@ -37,7 +37,7 @@ pub struct Outline {
     pub kind: Type,
     /// Bytes of a string, members or fields of anything else.
     pub len: usize,
-    /// When the key expires, in milliseconds since 1970; `None` if never.
+    /// The key's expiry in milliseconds since 1970; `None` if it has none.
     pub expires_at: Option<i64>,
 }
 
@@ -144,7 +144,7 @@ impl Call<'_> {
         }
     }
 
-    /// The server's `GET`, whose absence must not be taken for the key's.
+    /// Calls the server's `GET`. A missing command must not be mistaken for a missing key.
     fn get(&mut self, name: &Argument<'_>) -> Result<Option<Copy>, Refusal> {
         // SAFETY: ctx and name belong to the call in progress; `s` stands for one string object.
         // The reply is freed after it was copied.

@@ -7,7 +7,7 @@ pub enum Refusal {
     WrongType,
     /// It holds a string of a length that is not accepted.
     OtherLength,
-    /// The server does not tell what it holds.
+    /// The server does not return its content.
     ReadFailed,
     /// It would be new, and the server's memory is used up.
     OutOfMemory,

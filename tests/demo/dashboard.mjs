@@ -51,7 +51,7 @@ const points = (name) => page.locator(`polyline.${name}`)
 async function untilTrue(what, condition, caller = "eve") {
   const deadline = Date.now() + 60_000;
   while (!(await condition())) {
-    assert(Date.now() < deadline, `waited in vain until ${what}`);
+    assert(Date.now() < deadline, `timed out waiting until ${what}`);
     await ask(caller).catch(() => null);
   }
 }

@@ -46,7 +46,7 @@ impl State {
     }
 }
 
-/// What happens if there are fewer tokens than requested.
+/// The behaviour if there are fewer tokens than requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Whole,

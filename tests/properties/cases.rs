@@ -105,7 +105,7 @@ fn limit(
     burst: u64,
 ) -> Option<Pair> {
     let scale = 10_u128.pow(decimals);
-    // Tokens every so many nanoseconds are `digits` in this.
+    // In this period, in nanoseconds, there are `digits` tokens.
     let period = scale * u128::from(count * nanos);
     let most = u128::from(MAX_RATE / SECOND) * period;
     let least = period.div_ceil(u128::from(MAX_FILL));

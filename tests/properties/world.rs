@@ -23,7 +23,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// What the crate makes of it.
+    /// Decides it with the crate.
     pub fn decide(self, stored: Option<State>, now: u64, limit: Limit) -> Result<Decision, Error> {
         let stored = stored.map(|s| Bucket::from_bytes(&s.bytes()).expect("a valid state"));
         let standing = limit.stand(stored, now);

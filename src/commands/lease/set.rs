@@ -199,7 +199,7 @@ impl<'k> LeaseSet<'k> {
         self.now_ms
     }
 
-    /// Adjusts the key's expiry to the last live lease after slots were freed, the last of which
+    /// Adjusts the key's expiry to the last live lease after slots were freed; the last freed one
     /// would have ended at `freed`. Removes the key if no lease is live.
     fn shrink(&mut self, freed: End) {
         match self.set.last().map(End) {

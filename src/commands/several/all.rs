@@ -110,7 +110,8 @@ fn check_once<'a>(specs: &Few<Spec<'a>>) -> Result<(), Error<'a>> {
     }
 }
 
-/// Whether the call was made before: it has leases, and every one has ONCE and is live.
+/// Returns whether the call is a retry: it has a LEASE, and each LEASE has ONCE and a token that
+/// holds a slot.
 fn is_retry(specs: &Few<Spec<'_>>, parts: &Few<Mixed<'_>>) -> bool {
     let mut both = specs.iter().zip(parts.iter());
     leases(specs).next().is_some()

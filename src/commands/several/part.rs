@@ -68,7 +68,7 @@ impl<'a> Mixed<'a> {
         }
     }
 
-    /// Whether it is a lease that is live and has ONCE.
+    /// Returns whether it is a live lease with ONCE.
     pub fn was_made_before(&self) -> bool {
         matches!(self, Self::Lease(on) if on.was_made_before())
     }

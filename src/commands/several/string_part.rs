@@ -48,7 +48,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
     /// Checks that the limit is valid at this time.
     ///
     /// # Errors
-    /// It names a window that has ended.
+    /// It is an UNTIL window whose end has passed.
     pub fn check(&self) -> Result<(), Error<'a>> {
         Ok(self.standing.check()?)
     }

@@ -9,7 +9,7 @@ use crate::kinds::calendar::Unit;
 
 /// May follow a calendar unit.
 pub const OFFSET: &str = "OFFSET";
-/// What may follow a unit that has an anchor.
+/// May follow a unit that has an anchor.
 pub const ANCHOR: &str = "ANCHOR";
 
 /// Every unit.
@@ -32,18 +32,18 @@ pub const UNITS: [CalendarUnit; 5] = [
 pub struct CalendarUnit {
     /// Its name, in any case. The server asks for such strings.
     pub name: &'static CStr,
-    /// What the documentation of the commands calls it.
+    /// The name in the documentation of the commands.
     pub doc: &'static CStr,
     /// The unit, with the anchor that it has where a call names none.
     pub unit: Unit,
-    /// What its anchor may be, if it has one.
+    /// Its anchor, if it has one.
     pub anchor: Option<&'static Anchor>,
 }
 
 /// The day that a unit begins on.
 #[derive(Debug)]
 pub struct Anchor {
-    /// What errors call it, and what is accepted.
+    /// Its name in errors, and the accepted values.
     pub parameter: Parameter,
     /// The unit from that day on.
     pub unit: fn(u8) -> Unit,
@@ -67,7 +67,7 @@ impl CalendarUnit {
         }
     }
 
-    /// The unit of that name, in any case.
+    /// Returns the unit with that name, in any case.
     pub fn named(name: &[u8]) -> Option<Self> {
         let mut units = UNITS.into_iter();
         units.find(|unit| name.eq_ignore_ascii_case(unit.name.to_bytes()))
@@ -81,9 +81,9 @@ impl CalendarUnit {
 
 /// The names of the units that have something in common: `HOUR, DAY or WEEK`.
 pub struct UnitNames {
-    /// Which units.
+    /// Selects the units.
     pub of: fn(&CalendarUnit) -> bool,
-    /// What comes before the last name.
+    /// The separator before the last name.
     pub last: &'static str,
 }
 

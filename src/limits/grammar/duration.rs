@@ -48,7 +48,7 @@ fn long_unit_millis(name: &[u8]) -> Option<u64> {
     found.map(|&(_, _, millis)| millis)
 }
 
-/// A rate's period in milliseconds: `m`, `15m`.
+/// Parses a rate's period into milliseconds: `m`, `15m`.
 #[inline(always)]
 pub(crate) fn period_millis(text: &[u8]) -> Option<u64> {
     match text {
@@ -57,9 +57,9 @@ pub(crate) fn period_millis(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A duration in milliseconds, at most those of a hundred years: `15m`, `24h`, `2weeks`, `0s`.
+/// Parses a duration into milliseconds, at most 100 years: `15m`, `24h`, `2weeks`, `0s`.
 ///
-/// `None` if it is none: both the count, a whole number, and the unit must be there.
+/// Returns `None` if it is invalid: both the count, an integer, and the unit are required.
 #[inline(always)]
 pub fn parse(text: &[u8]) -> Option<u64> {
     counted_millis(text).filter(|&millis| millis <= MAX_YEARS_MS)

@@ -107,7 +107,7 @@ impl fmt::Display for Window<'_> {
     }
 }
 
-/// The words with which windows begin, except durations.
+/// Returns the words with which windows begin, except durations.
 fn window_words() -> impl Iterator<Item = &'static str> {
     let units = UNITS.iter().map(CalendarUnit::text);
     ["SLIDING", "UNTIL"].into_iter().chain(units)

@@ -1,4 +1,4 @@
-//! What a call names of a lease: how many slots there are, how long it lasts, and its token.
+//! Parses the arguments of a lease: the number of slots, the ttl and the token.
 
 use std::fmt;
 
@@ -24,10 +24,10 @@ pub enum Error<'a> {
     TooManyTokens,
 }
 
-/// Reads how many leases there may be at once, of which a new one leaves `keep` free.
+/// Parses the number of slots; a new lease must leave `keep` of them free.
 ///
 /// # Errors
-/// More than [`MAX_SLOTS`](crate::bounds::MAX_SLOTS), or no whole number.
+/// It is above [`MAX_SLOTS`](crate::bounds::MAX_SLOTS), or not an integer.
 pub fn limit(slots: &[u8], keep: u64) -> Result<Limit, Error<'_>> {
     let slots = Parameter::SLOTS.integer(slots).map_err(Error::Slots)?;
     Ok(Limit::new(slots, keep))

@@ -37,7 +37,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Parses all of `words` as options, of which those in `accepted` are allowed.
+    /// Parses all of `words` as options; those in `accepted` are allowed.
     ///
     /// # Errors
     /// An option is unknown, is repeated, lacks its value, or conflicts with another.

@@ -39,7 +39,7 @@ impl Parameter {
     /// The number of leases to return.
     pub const COUNT: &'static Self = &Self::new("COUNT", 1..=MAX_SLOTS);
 
-    /// A parameter that errors call `name`.
+    /// Creates a parameter with its name in errors.
     pub const fn new(name: &'static str, accepted: RangeInclusive<u64>) -> Self {
         Self {
             name,
@@ -49,12 +49,12 @@ impl Parameter {
         }
     }
 
-    /// The parameter with what errors say behind its bounds.
+    /// Adds a unit, which errors print after the bounds.
     pub const fn with_unit(self, unit: &'static str) -> Self {
         Self { unit, ..self }
     }
 
-    /// The values that are accepted.
+    /// Returns the accepted values.
     pub const fn accepted(&self) -> RangeInclusive<u64> {
         self.least..=self.most
     }
@@ -72,7 +72,7 @@ impl Parameter {
     /// Reads a value in plain digits.
     ///
     /// # Errors
-    /// It is anything else, or out of bounds.
+    /// It contains other characters, or is out of bounds.
     pub fn plain_integer<'a>(&'static self, got: &'a [u8]) -> Result<u64, Error<'a>> {
         let parameter = self;
         plain_integer(got, self.accepted()).ok_or(Error { parameter, got })
@@ -82,9 +82,9 @@ impl Parameter {
 /// A value that is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error<'a> {
-    /// What it is for.
+    /// The parameter.
     pub parameter: &'static Parameter,
-    /// As it was sent.
+    /// The value as sent.
     pub got: &'a [u8],
 }
 

@@ -9,11 +9,11 @@ pub struct Ask {
     pub cost: u64,
     /// Tokens that must remain afterwards, at most as many.
     pub keep: u64,
-    /// What happens if there are fewer.
+    /// The behaviour if there are fewer.
     pub mode: Mode,
 }
 
-/// What happens if there are fewer tokens than requested.
+/// The behaviour if there are fewer tokens than requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Deny.

@@ -46,7 +46,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What is most likely wrong with an end that was refused.
+/// Writes the most likely mistake in a rejected end.
 fn advise_end(end: i64, now: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let accepted = |end: i64| end > now && end.abs_diff(now) <= MAX_YEARS_MS;
     if end.checked_mul(1000).is_some_and(accepted) {

@@ -65,7 +65,7 @@ pub enum Room {
     Never,
 }
 
-/// What an acquire does if its token already holds a slot.
+/// The behaviour of an acquire if its token already holds a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfHeld {
     /// It renews the lease.

@@ -38,8 +38,8 @@ impl Rate {
                 Err(_) => Self::large_ratio(mantissa, period),
             };
         }
-        // A number with so many decimal places that this overflows is below every rate that fills a
-        // bucket in a hundred years.
+        // A number whose decimal places overflow here is below every rate that fills a bucket in a
+        // hundred years.
         Self::ratio(mantissa, power(places)?.checked_mul(period)?)
     }
 

@@ -20,7 +20,7 @@ pub enum Stored {
 }
 
 impl Stored {
-    /// Whether a string of `len` bytes can hold a limit.
+    /// Returns whether a string of `len` bytes can hold a limit.
     pub fn is_size(len: usize) -> bool {
         [Bucket::SIZE, Window::SIZE, Sliding::SIZE].contains(&len)
     }

@@ -19,13 +19,13 @@ pub struct Ticket(pub u64);
 /// A caller that waits.
 #[derive(Clone, Debug)]
 pub struct Waiter<W> {
-    /// The token that is to hold the slot.
+    /// The token for the slot.
     pub token: Arc<[u8]>,
     /// It can get a slot while fewer slots than this are held.
     pub room: u64,
     /// The time at which it stops waiting, in milliseconds of any clock that never steps back.
     pub until: u64,
-    /// What the caller needs to know to answer it.
+    /// The data needed to answer the caller.
     pub call: W,
 }
 
@@ -33,7 +33,7 @@ pub struct Waiter<W> {
 #[derive(Debug)]
 pub struct Queue<W> {
     waiters: BTreeMap<Ticket, Waiter<W>>,
-    /// One list for each room. A list holds the first waiter of each token in that room.
+    /// One list per room, with the first waiter of each token in that room.
     lines: BTreeMap<u64, BTreeSet<Ticket>>,
     /// The waiters of each token, with their rooms.
     tokens: BTreeMap<Arc<[u8]>, BTreeSet<(u64, Ticket)>>,

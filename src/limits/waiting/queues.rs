@@ -21,7 +21,7 @@ pub struct Place<W> {
     pub key: Arc<[u8]>,
     /// Its waiters.
     pub queue: Queue<W>,
-    /// When the next in line could be served, as set by [`Queues::set_due`].
+    /// The time at which the next waiter could be served, as set by [`Queues::set_due`].
     due: Option<i64>,
 }
 
@@ -41,15 +41,15 @@ pub struct Queues<W> {
 /// Why a caller cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// As many callers as it named wait for this key.
+    /// The key has as many waiters as the call's QUEUE allows.
     Queue,
-    /// As many callers as are allowed wait in all.
+    /// The server has as many waiters as allowed.
     Server,
     /// Its room would be one too many.
     Rooms,
 }
 
-/// How many callers may wait.
+/// The maximum numbers of waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// For this key, as the caller named it.

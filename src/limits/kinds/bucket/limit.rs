@@ -16,7 +16,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// At most `burst` tokens, which come back at `rate`; `None` if the burst is beyond
+    /// Creates a limit of `burst` tokens that refill at `rate`; `None` if the burst is above
     /// [`MAX_TOKENS`], or if the bucket would take over 100 years to fill.
     #[inline(always)]
     pub fn new(rate: Rate, burst: u64) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! What is stored of a bucket.
+//! The stored state of a bucket.
 
 use super::units::MAX_UNITS;
 use crate::bounds::{floor_millis, saturating_i64, UNIT_BITS};

@@ -8,7 +8,7 @@
 
 use crate::bounds::{MAX_TOKENS, UNIT_BITS};
 
-/// One token.
+/// One token in units.
 pub const ONE_TOKEN: i64 = 1 << UNIT_BITS;
 /// The most that a bucket holds or owes.
 pub const MAX_UNITS: i64 = (MAX_TOKENS << UNIT_BITS) as i64;
@@ -18,7 +18,7 @@ pub fn deficit(target: i64, level: i64) -> u64 {
     u64::try_from(target - level).unwrap_or(0)
 }
 
-/// As units, at most [`MAX_UNITS`].
+/// Converts tokens to units, at most [`MAX_UNITS`].
 pub fn units(tokens: u64) -> i64 {
     (tokens.min(MAX_TOKENS) << UNIT_BITS) as i64
 }
