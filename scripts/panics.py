@@ -22,7 +22,10 @@ ENTRY = re.compile(
     r"|<redis_rl\S* as core::fmt::"
 )
 PANIC = re.compile(r"panic|unwrap_failed|expect_failed|slice_.*_fail|index_fail|option::.*fail")
-HARMLESS = re.compile(r"panic_cannot_unwind|panic_in_cleanup|panic_count|alloc::raw_vec::handle_error")
+HARMLESS = re.compile(
+    r"panic_cannot_unwind|panic_in_cleanup|panic_count|alloc::raw_vec::handle_error"
+    r"|handle_alloc_error"
+)
 
 
 def output(*command):

@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 quick() {
   scripts/setup.sh server libclang faketime clients </dev/null
   cargo fmt --all -- --check
+  scripts/arrows.py
   cargo clippy --workspace --all-targets -- -D warnings
   cargo build --release -p redis-rl
   cargo test -p redis-rl-limits --no-fail-fast
@@ -23,6 +24,7 @@ whole() {
   servers=$(scripts/servers.sh)
 
   cargo fmt --all -- --check
+  scripts/arrows.py
   cargo clippy --workspace --all-targets -- -D warnings
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
   scripts/rust_version.py

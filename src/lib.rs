@@ -23,6 +23,7 @@ use server::{Module, Section, Setting};
 
 static MODULE: Module = Module {
     name: c"rl",
+    greeting: server::c_str(concat!("redis-rl ", env!("CARGO_PKG_VERSION"), " loaded\0")),
     commands: commands::STANDARD,
     groups: commands::GROUPS,
     optional_commands: commands::OPTIONAL,

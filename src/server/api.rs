@@ -2,8 +2,12 @@
 //! server has them; `api!` does not compile for a function that is not listed here.
 
 use std::ffi::CStr;
+use std::os::raw::c_int;
 
 use redis_module::raw;
+
+/// The status of a successful call of the module API.
+pub(super) const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;
 
 macro_rules! list {
     ($($function:ident)*) => {
@@ -17,7 +21,7 @@ macro_rules! list {
         pub(super) fn missing() -> Option<&'static CStr> {
             // SAFETY: reads function pointers that the load has filled in.
             unsafe { $(if { raw::$function }.is_none() {
-                const NAME: &CStr = super::c_str(concat!(stringify!($function), "\0"));
+                const NAME: &CStr = super::text::c_str(concat!(stringify!($function), "\0"));
                 return Some(NAME);
             })* }
             None

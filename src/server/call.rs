@@ -1,14 +1,15 @@
 //! One call of a command: its arguments, its clock and its reply.
 
 use std::ffi::CStr;
-use std::fmt::{Display, Write};
-use std::os::raw::{c_char, c_int, c_long};
+use std::fmt::Display;
+use std::os::raw::{c_int, c_long};
 
 use redis_module::raw;
 
 use super::api::api;
 use super::argument::Argument;
 use super::clock;
+use super::text::Text;
 
 /// A call in progress. It lives until the command returns to the server.
 pub struct Call<'a> {
@@ -113,17 +114,9 @@ impl<'a> Call<'a> {
 
     /// Replies with an error. Its text must begin with a code such as `ERR`.
     pub fn reply_error(&self, error: impl Display) {
-        let mut text = Text::default();
-        // The only possible failure is a text that is too long, which is cut.
-        let _ = write!(text, "{error}");
-        // SAFETY: ctx is this call's; the last byte of the text is never written, so it is
-        // NUL-terminated, and the server copies it.
-        unsafe {
-            api!(RedisModule_ReplyWithError(
-                self.ctx,
-                text.bytes.as_ptr().cast::<c_char>()
-            ))
-        };
+        let text = Text::of(error);
+        // SAFETY: ctx is this call's; the server copies the text.
+        unsafe { api!(RedisModule_ReplyWithError(self.ctx, text.c_str().as_ptr())) };
     }
 
     /// Returns whether the server only asks for the key positions, as servers without key
@@ -146,32 +139,5 @@ impl<'a> Call<'a> {
             // SAFETY: ctx is this call's, and the position is that of one of its words.
             unsafe { api!(RedisModule_KeyAtPos(self.ctx, position)) };
         }
-    }
-}
-
-/// An error's text, built on the stack and NUL-terminated.
-struct Text {
-    bytes: [u8; 512],
-    len: usize,
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Self {
-            bytes: [0; 512],
-            len: 0,
-        }
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let last = self.bytes.len().saturating_sub(1);
-        let free = self.bytes.get_mut(self.len..last).ok_or(std::fmt::Error)?;
-        for (to, from) in free.iter_mut().zip(text.bytes()) {
-            *to = from;
-            self.len = self.len.saturating_add(1);
-        }
-        Ok(())
     }
 }

@@ -4,10 +4,10 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 
-use super::api::api;
+use super::api::{api, OK};
 use super::call::Call;
 use super::description::{Access, Description, Keys};
-use super::{docs, OK};
+use super::docs;
 
 /// A command's code and its description.
 pub trait Handler {

@@ -6,8 +6,9 @@ use std::ptr;
 
 use redis_module::raw;
 
+use super::api::OK;
+
 use super::description::{Access, Description, Doc, Keys};
-use super::OK;
 
 /// Documents a command (on servers from 7.0 on) and assigns its ACL categories (from 7.2 on).
 /// Returns `false` if the server refuses either.

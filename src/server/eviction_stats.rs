@@ -14,12 +14,12 @@ pub(super) const UNSEEN: c_int = (raw::REDISMODULE_READ
     | raw::REDISMODULE_OPEN_KEY_NOEXPIRE) as c_int;
 
 /// The server's record of a key's use: idle time or frequency, depending on its eviction policy.
-pub(super) struct Usage {
+pub(super) struct EvictionStats {
     idle_ms: c_longlong,
     frequency: c_longlong,
 }
 
-impl Usage {
+impl EvictionStats {
     /// # Safety
     /// `key` must be open and hold something.
     pub(super) unsafe fn of(key: *mut raw::RedisModuleKey) -> Self {

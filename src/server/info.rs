@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use redis_module::raw;
 
-use super::api::api;
-use super::OK;
+use super::api::{api, OK};
 
 /// The module's section of `INFO`, being written.
 pub struct InfoSection(*mut raw::RedisModuleInfoCtx);

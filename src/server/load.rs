@@ -5,14 +5,14 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 
-use super::api::{api, missing};
+use super::api::{api, missing, OK};
 use super::argument::Argument;
 use super::command::Command;
 use super::info::{self, Section};
 use super::log::{log, NOTICE, WARNING};
 use super::member::Name;
 use super::settings::{self, Setting};
-use super::{clock, replication, replication_needed, OK};
+use super::{clock, replication, replication_needed};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
@@ -31,6 +31,8 @@ pub struct Group {
 pub struct Module {
     /// The module's name.
     pub name: &'static CStr,
+    /// Logged once the module is loaded.
+    pub greeting: &'static CStr,
     /// Its commands.
     pub commands: &'static [Command],
     /// Further commands, each group with its needs.
@@ -115,7 +117,7 @@ impl Module {
         // SAFETY: ctx and the arguments belong to the load, and live as long.
         let done = unsafe { self.set_up(ctx, Argument::list(argv, argc)) };
         if done {
-            log(ctx, NOTICE, c"redis-rl %s loaded", self.info.version);
+            log(ctx, NOTICE, c"%s", self.greeting);
             OK
         } else {
             // SAFETY: no call has been made yet.

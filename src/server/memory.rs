@@ -1,13 +1,13 @@
 //! Checks for the memory of a new key.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use redis_module::raw;
 
-use super::api::api;
-use super::OK;
+use super::api::{api, OK};
+use super::text::Text;
 
 /// The server has not reported a tick yet: nothing is remembered.
 const NO_TICKS: u8 = 0;
@@ -91,10 +91,10 @@ unsafe fn has_expiring_key(ctx: *mut raw::RedisModuleCtx, database: c_int) -> bo
     const COUNT: &[u8] = b"expires=";
     // `keys=1,expires=0,…`
     let is_some = |part: &[u8]| matches!(part.strip_prefix(COUNT), Some([b'1'..=b'9', ..]));
-    let name = CString::new(format!("db{database}")).unwrap_or_default();
+    let name = Text::of(format_args!("db{database}"));
     // SAFETY: guaranteed by the caller.
     unsafe {
-        field(ctx, c"keyspace", &name, |counts| {
+        field(ctx, c"keyspace", name.c_str(), |counts| {
             counts.split(|&byte| byte == b',').any(is_some)
         })
     }

@@ -22,9 +22,7 @@ mod replication;
 mod replication_needed;
 mod settings;
 mod sorted_set;
-
-use std::ffi::CStr;
-use std::os::raw::c_int;
+mod text;
 
 pub use argument::{Argument, KeyName};
 pub use call::Call;
@@ -41,14 +39,4 @@ pub use replication::SET_COMMANDS;
 pub use settings::Setting;
 pub use sorted_set::read::Scores;
 pub use sorted_set::write::{Raised, SortedSet};
-
-/// The status of a successful call of the module API.
-const OK: c_int = redis_module::raw::REDISMODULE_OK as c_int;
-
-/// Converts a text that ends in NUL to a C string; returns an empty string if it does not.
-pub(crate) const fn c_str(text: &'static str) -> &'static CStr {
-    match CStr::from_bytes_with_nul(text.as_bytes()) {
-        Ok(text) => text,
-        Err(_) => c"",
-    }
-}
+pub(crate) use text::c_str;

@@ -7,7 +7,7 @@ use redis_module::raw;
 use super::api::api;
 use super::argument::Argument;
 use super::call::Call;
-use super::eviction_stats::{Usage, UNSEEN};
+use super::eviction_stats::{EvictionStats, UNSEEN};
 use super::expiry;
 use super::refusal::Refusal;
 
@@ -42,12 +42,12 @@ pub struct Outline {
 }
 
 /// A copy of a short string.
-pub struct Copy {
+pub struct Copied {
     bytes: [u8; MAX_LEN],
     len: usize,
 }
 
-impl Copy {
+impl Copied {
     /// Returns the string.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
@@ -66,7 +66,7 @@ impl Call<'_> {
         &mut self,
         name: &Argument<'_>,
         accepted: impl Fn(usize) -> bool,
-    ) -> Result<Option<Copy>, Refusal> {
+    ) -> Result<Option<Copied>, Refusal> {
         let Some(usage) = self.look_at(name, accepted)? else {
             return Ok(None);
         };
@@ -107,7 +107,7 @@ impl Call<'_> {
         &mut self,
         name: &Argument<'_>,
         accepted: impl Fn(usize) -> bool,
-    ) -> Result<Option<Usage>, Refusal> {
+    ) -> Result<Option<EvictionStats>, Refusal> {
         // SAFETY: ctx and name belong to the call in progress. The key is closed before anything
         // else is done with it.
         unsafe {
@@ -128,7 +128,7 @@ impl Call<'_> {
         &self,
         key: *mut raw::RedisModuleKey,
         accepted: impl Fn(usize) -> bool,
-    ) -> Result<Option<Usage>, Refusal> {
+    ) -> Result<Option<EvictionStats>, Refusal> {
         // SAFETY: guaranteed by the caller.
         unsafe {
             if expiry::has_passed(key, self.now()) {
@@ -140,12 +140,12 @@ impl Call<'_> {
             if !accepted(api!(RedisModule_ValueLength(key))) {
                 return Err(Refusal::OtherLength);
             }
-            Ok(Some(Usage::of(key)))
+            Ok(Some(EvictionStats::of(key)))
         }
     }
 
     /// Calls the server's `GET`. A missing command must not be mistaken for a missing key.
-    fn get(&mut self, name: &Argument<'_>) -> Result<Option<Copy>, Refusal> {
+    fn get(&mut self, name: &Argument<'_>) -> Result<Option<Copied>, Refusal> {
         // SAFETY: ctx and name belong to the call in progress; `s` stands for one string object.
         // The reply is freed after it was copied.
         unsafe {
@@ -161,7 +161,7 @@ impl Call<'_> {
     }
 
     /// Restores the usage record, which `GET` has changed.
-    fn restore(&mut self, name: &Argument<'_>, usage: &Usage) {
+    fn restore(&mut self, name: &Argument<'_>, usage: &EvictionStats) {
         // SAFETY: ctx and name belong to the call in progress; the key is closed again at once.
         unsafe {
             let key = api!(RedisModule_OpenKey(self.ctx, name.string, UNSEEN));
@@ -179,7 +179,7 @@ impl Call<'_> {
 ///
 /// # Safety
 /// `reply` must be that of a call that has returned.
-unsafe fn copy_of(reply: *mut raw::RedisModuleCallReply) -> Result<Option<Copy>, Refusal> {
+unsafe fn copy_of(reply: *mut raw::RedisModuleCallReply) -> Result<Option<Copied>, Refusal> {
     // SAFETY: guaranteed by the caller. The bytes live as long as the reply, and fit the copy.
     unsafe {
         match api!(RedisModule_CallReplyType(reply)) as isize {
@@ -194,6 +194,6 @@ unsafe fn copy_of(reply: *mut raw::RedisModuleCallReply) -> Result<Option<Copy>,
             return Err(Refusal::ReadFailed);
         }
         std::ptr::copy_nonoverlapping(start.cast(), bytes.as_mut_ptr(), len);
-        Ok(Some(Copy { bytes, len }))
+        Ok(Some(Copied { bytes, len }))
     }
 }

@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 
 use redis_module::raw;
 
+use super::api::OK;
+
 use super::argument::Argument;
-use super::OK;
 
 /// A numeric setting.
 pub struct Setting {

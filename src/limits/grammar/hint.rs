@@ -201,7 +201,8 @@ fn nearest(word: &[u8], names: impl Iterator<Item = &'static str>) -> Option<&'s
 
 /// Returns the number of letters to change, insert or delete (Levenshtein distance).
 fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    // Longer than any name, so that the row needs no memory.
+    let mut row: [usize; 16] = std::array::from_fn(|n| n);
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = i;
         let mut left = i.saturating_add(1);
@@ -217,5 +218,5 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
             *cell = left;
         }
     }
-    row.last().copied().unwrap_or(0)
+    row.get(b.len()).copied().unwrap_or(usize::MAX)
 }

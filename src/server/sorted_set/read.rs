@@ -1,23 +1,17 @@
 //! A key that holds a sorted set, read through the module API.
-//!
-//! The API has no count and no rank by score. Members near either end are found by walking; others
-//! through the server's own commands in O(log n).
 
 use std::os::raw::c_int;
 use std::ptr;
 
 use redis_module::raw;
 
-use crate::server::api::api;
+use crate::server::api::{api, OK};
 use crate::server::argument::Argument;
 use crate::server::call::Call;
 use crate::server::eviction_stats::UNSEEN;
+use crate::server::expiry;
 use crate::server::member::Member;
 use crate::server::refusal::Refusal;
-use crate::server::{expiry, OK};
-
-/// Maximum steps of a walk. Up to this number a walk costs less than a server command.
-const MAX_STEPS: usize = 64;
 
 /// An open key that holds a sorted set or nothing, to be read. Closed when dropped.
 ///
@@ -117,20 +111,6 @@ impl Scores<'_> {
         (status == OK).then_some(score)
     }
 
-    /// Returns the number of members with a score ≤ `score`.
-    pub fn count_up_to(&mut self, score: i64) -> usize {
-        match self.walk(f64::NEG_INFINITY, score as f64, MAX_STEPS) {
-            Some(steps) => steps,
-            None => match self.ask_count(score) {
-                Some(count) => count,
-                // The server lacks the command (rename-command?).
-                None => self
-                    .walk(f64::NEG_INFINITY, score as f64, usize::MAX)
-                    .unwrap_or(usize::MAX),
-            },
-        }
-    }
-
     /// Returns whether a member has a score above `score`.
     ///
     /// It starts from the greatest: in a short set, which the server keeps as a list, that end is
@@ -162,24 +142,6 @@ impl Scores<'_> {
         }
     }
 
-    /// Returns the n-th (1-based) score above `score`, given that `below` members have a score ≤
-    /// `score`.
-    pub fn nth_above(&mut self, score: f64, below: usize, n: usize) -> Option<f64> {
-        if n > MAX_STEPS {
-            if let Some(found) = self.ask_score(below.saturating_add(n).saturating_sub(1)) {
-                return Some(found);
-            }
-        }
-        let mut there = self.start(score, f64::INFINITY, Bound::Excluded);
-        for _ in 1..n {
-            there = there && self.next();
-        }
-        there
-            .then(|| self.current())
-            .flatten()
-            .map(|(_, score)| score)
-    }
-
     /// Calls `show` for the members with a score above `score`, lowest first, at most `most` of
     /// them.
     pub fn each_above(&mut self, score: f64, most: usize, mut show: impl FnMut(&[u8], f64)) {
@@ -195,7 +157,12 @@ impl Scores<'_> {
 
     /// Counts the members with a score from `least` to `greatest` by walking; `None` if there are
     /// more than `most`.
-    fn walk(&mut self, least: f64, greatest: f64, most: usize) -> Option<usize> {
+    pub(in crate::server) fn walk(
+        &mut self,
+        least: f64,
+        greatest: f64,
+        most: usize,
+    ) -> Option<usize> {
         if !self.start(least, greatest, Bound::Included) {
             return Some(0);
         }

@@ -6,13 +6,13 @@ use std::os::raw::c_int;
 use redis_module::raw;
 
 use super::read::{Bound, Scores};
-use crate::server::api::api;
+use crate::server::api::{api, OK};
 use crate::server::argument::Argument;
 use crate::server::call::Call;
 use crate::server::member::Member;
 use crate::server::refusal::Refusal;
 use crate::server::replication::{self, Expiry, SetChanges};
-use crate::server::{expiry, memory, OK};
+use crate::server::{expiry, memory};
 
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
 
