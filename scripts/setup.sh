@@ -12,7 +12,7 @@
 #   faketime    moves a server's clock in tests
 #   valgrind    watches a server's memory
 #   clients     redis-py, node-redis and ioredis, web frameworks and test tools, in target/clients
-#   prometheus  scrapes the demo in tests
+#   prometheus  scrapes the demo and, through redis_exporter, a server in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
 #   release     makes folders with a Debian of their own, looks into libraries, runs arm64 programs
 set -euo pipefail
@@ -65,6 +65,7 @@ missing() {
     node) apt+=(nodejs) brew+=(node) ;;
     npm) apt+=(npm) ;; # Part of Node elsewhere.
     prometheus) apt+=(prometheus) brew+=(prometheus) ;;
+    exporter) apt+=(prometheus-redis-exporter) ;; # Homebrew has none.
     # Without a font a page has no text.
     chromium) apt+=(chromium fonts-dejavu-core) brew+=(chromium) ;;
     mmdebstrap) apt+=(mmdebstrap debian-archive-keyring) ;;
@@ -89,7 +90,10 @@ look_for() {
       have node || missing node
       have npm || missing npm
       ;;
-    prometheus) { have prometheus && have promtool; } || missing prometheus ;;
+    prometheus)
+      { have prometheus && have promtool; } || missing prometheus
+      have prometheus-redis-exporter || missing exporter
+      ;;
     browser)
       have chromium || missing chromium
       have node || missing node
@@ -120,7 +124,7 @@ install_with_apt() {
     apt-get install -y -q --no-install-recommends "${apt[@]}"
   # These packages start a server of their own, which is not wanted.
   local service
-  for service in redis-server prometheus; do
+  for service in redis-server prometheus prometheus-redis-exporter; do
     if [[ " ${apt[*]} " == *" $service "* && -d /run/systemd/system ]]; then
       as_root systemctl disable --now "$service"
     fi

@@ -1,8 +1,8 @@
 //! `demo metrics`: the counters of stores, whoever calls their limits.
 
-use crate::admin::promtool;
 use crate::common::{free_port, wait_until, Launch, Server};
 use crate::driver::{call, metrics, Exporter};
+use crate::prometheus::promtool;
 
 fn take(server: &Server, key: &str) {
     call::<Vec<i64>>(server, &["RL.TAKE", key, "1/d", "1"]);
