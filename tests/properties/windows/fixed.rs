@@ -55,7 +55,7 @@ proptest! {
     /// clock jumps; the usage stays until the end that was reported first. (The key stays too: a
     /// clock that steps back does not restore a removed key.)
     #[test]
-    fn what_is_charged_to_one_window_is_at_most_its_limit(steps in steps()) {
+    fn stored_window_keeps_its_end_and_usage_whatever_later_calls_name(steps in steps()) {
         let mut world = World::new(TODAY);
         world.expires = false;
         let mut charged = Ledger::default();
