@@ -18,6 +18,7 @@ mod kinds;
 mod late;
 mod leases;
 mod limits;
+mod operators;
 mod prometheus;
 mod protocol;
 mod ready;

@@ -1,0 +1,110 @@
+//! Every command of the operators' page, on a real server.
+
+use std::fs;
+use std::process::Command;
+
+use crate::common::{root, Server};
+use crate::driver::call;
+
+/// Returns the lines of code that follow `question` on the page, up to the next paragraph in bold or
+/// heading.
+fn answers(page: &str, question: &str) -> String {
+    let (_, rest) = page
+        .split_once(question)
+        .unwrap_or_else(|| panic!("no {question}"));
+    let end = rest.find("\n**").unwrap_or(rest.len());
+    let end = end.min(rest.find("\n## ").unwrap_or(end));
+    let lines = rest[..end].lines();
+    let code: Vec<_> = lines.filter_map(|line| line.strip_prefix("    ")).collect();
+    assert!(!code.is_empty(), "{question}");
+    code.join("\n")
+}
+
+/// Runs lines in a shell in which `redis-cli` asks this server.
+fn run(server: &Server, lines: &str) -> String {
+    let folder = server.dir().join("bin");
+    fs::create_dir_all(&folder).expect("a folder");
+    let script = "#!/bin/sh\nexec /usr/bin/env PATH=\"$OWN_PATH\" redis-cli -p \"$PORT\" \"$@\"\n";
+    let program = folder.join("redis-cli");
+    fs::write(&program, script).expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&program, mode).expect("a program");
+    let path = std::env::var("PATH").expect("a path");
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", lines])
+        .env("OWN_PATH", &path)
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .env("PORT", server.port().to_string())
+        .output()
+        .expect("bash");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{lines}\n{output:?}");
+    for error in ["ERR", "WRONGTYPE", "Could not connect"] {
+        assert!(!text.contains(error), "{lines}\n{text}");
+    }
+    text
+}
+
+#[test]
+fn each_command_of_the_operators_page_answers_its_question() {
+    let page = root().join("scripts/grafana/README.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let server = Server::start();
+    let with_limits = || {
+        call::<()>(&server, &["FLUSHALL"]);
+        call::<()>(
+            &server,
+            &["RL.TAKE", "user:42:rps", "1/d", "5", "COST", "7", "FORCE"],
+        );
+        call::<()>(
+            &server,
+            &["RL.WTAKE", "user:42:day", "1000", "DAY", "COST", "3"],
+        );
+        call::<()>(
+            &server,
+            &["RL.ACQUIRE", "user:42:jobs", "5", "1h", "req-81f"],
+        );
+        call::<()>(&server, &["RL.TAKE", "user:7:rps", "1/d", "5"]);
+    };
+    with_limits();
+    for _ in 0..3 {
+        call::<()>(&server, &["RL.WTAKE", "user:42:day", "1", "DAY"]);
+    }
+    call::<()>(&server, &["RL.TAKE", "user:42:rps", "1/d", "5"]);
+    for (question, expected) in [
+        ("**Which limit denies most?**", "3 day\n1 rps\n"),
+        (
+            "**Which limit denies most?**",
+            "rl_window_takes_denied:3\r\n",
+        ),
+        ("**Who is limited now?**", "user:42:day\n3\n0\n"),
+        (
+            "**What does this key hold?**",
+            "kind\nbucket\nbytes\n16\nttl_ms\n",
+        ),
+        ("**What does this key hold?**", "tokens\n-2\n"),
+        ("**How full is it?**", "1000\n997\n"),
+        ("**How full is it?**", "req-81f\n"),
+        ("**Is Redis away?**", "PONG\nname\nrl\n"),
+        (
+            "**List and count everything under a prefix:**",
+            "user:42:jobs\n",
+        ),
+        ("**List and count everything under a prefix:**", "\n3\n"),
+        (
+            "**What each of them holds:**",
+            "user:42:day\nkind\nwindow\n",
+        ),
+        ("**Who owes?**", "user:42:rps -2\n"),
+        ("**How do I reset it?**", "1\n1\n"),
+        ("**Reset everything under a prefix.**", "3\n"),
+    ] {
+        if !question.contains("denies") && !question.contains("limited") {
+            with_limits();
+        }
+        let text = run(&server, &answers(&page, question));
+        assert!(text.contains(expected), "{question}\n{text}");
+    }
+    let left: Vec<String> = call(&server, &["KEYS", "*"]);
+    assert_eq!(left, ["user:7:rps"]);
+}
