@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod caller;
+mod commands;
+mod decision;
+mod failure;
+mod fields;
+mod layer;
+mod limiter;
+mod rate;
+
+pub use caller::{Address, Caller, NotANetwork};
+pub use commands::{Leases, Limit, Options};
+pub use decision::{Decision, Decisions, Source};
+pub use failure::{is_outage, Counts, Error, OnError};
+pub use layer::{RateLimit, RateLimited};
+pub use limiter::{Limiter, Settings};
+pub use rate::{NotARate, Rate};
+
+#[cfg(test)]
+mod vectors;
