@@ -147,6 +147,9 @@ install_missing() {
 
 client_libraries() {
   local py=target/clients/py node=target/clients/node
+  # The examples import this repository's package by its name.
+  mkdir -p "$node/node_modules"
+  ln -sfn "$PWD/scripts/clients/node" "$node/node_modules/redis-rl"
   if [[ $(cat target/clients/versions 2>/dev/null) == "$python_packages $node_packages" ]]; then
     return
   fi
@@ -156,6 +159,7 @@ client_libraries() {
   "$py/bin/python" -m pip install -q --disable-pip-version-check $python_packages
   # shellcheck disable=SC2086
   npm install --silent --no-audit --no-fund --prefix "$node" $node_packages
+  ln -sfn "$PWD/scripts/clients/node" "$node/node_modules/redis-rl" # npm removes what it did not install.
   echo "$python_packages $node_packages" >target/clients/versions
 }
 

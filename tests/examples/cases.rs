@@ -1,7 +1,12 @@
-//! The cases that every example must pass.
+//! The cases that every user of a package must pass, whatever its framework.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use redis_rl_client::{Address, Caller};
 
 use crate::common::{until, wait_until, Server};
 use crate::example::{Answer, Example};
@@ -10,122 +15,207 @@ use crate::example::{Answer, Example};
 const LIMIT: &str = "100/m 20";
 const POLICY: &str = "\"default\";q=20;w=12";
 
-/// Tries all cases, one after the other. Those without Redis come last.
-pub fn hold(example: &mut Example) {
-    an_allowed_caller_is_told_what_is_left(example);
-    a_denied_caller_is_told_when_to_come_back(example);
-    a_denied_caller_is_let_in_again_later(example);
-    callers_with_other_keys_have_buckets_of_their_own(example);
-    a_caller_who_waits_as_told_is_let_in(example);
-    without_redis_requests_go_through_and_the_log_tells(example);
-    once_redis_is_back_callers_are_limited_again(example);
+/// What at most passes in this time. 2 % are for the clocks.
+fn limit(time: Duration) -> f64 {
+    (20.0 + 100.0 / 60.0 * time.as_secs_f64()) * 1.02
 }
 
-fn an_allowed_caller_is_told_what_is_left(example: &Example) {
-    take(example, "key:allowed", 15);
-    let answer = example.ask_redis("allowed");
+/// Tries all cases, one after the other. Those without Redis come last.
+pub fn hold(example: &mut Example) {
+    allowed_request_has_the_fields_of_the_limit(example);
+    denied_request_has_its_wait(example);
+    callers_have_buckets_of_their_own(example);
+    caller_who_waits_as_told_is_let_in(example);
+    flood_passes_no_more_than_the_limit(example);
+    without_redis_the_bucket_in_the_process_decides(example);
+    once_redis_is_back_it_decides_again(example);
+}
+
+fn allowed_request_has_the_fields_of_the_limit(example: &Example) {
+    take(example, "allowed", 15);
+    // A busy machine may be answered by the bucket in the process at first, which is full.
+    let answer = until("Redis decides", || {
+        let answer = example.ask("allowed");
+        (answer.left_and_seconds().0 < 10).then_some(answer)
+    });
     assert_eq!((answer.status(), answer.body()), (200, "Hello\n"));
     assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
     assert_eq!(answer.retry_after(), None);
     let (left, seconds) = answer.left_and_seconds();
-    // More than 4 where seconds have passed, fewer where Redis was not asked in time at first.
-    assert!(left < 10, "{answer:?}");
     // A token comes every 0.6 s; the next is on its way.
     let until_full = |tokens: u64| (tokens * 6).div_ceil(10);
     let expected = until_full(19 - left)..=until_full(20 - left);
     assert!(expected.contains(&seconds), "{answer:?}");
 }
 
-fn a_denied_caller_is_told_when_to_come_back(example: &Example) {
+fn denied_request_has_its_wait(example: &Example) {
     let mut statuses = Vec::new();
     let answer = until("a denial", || {
-        let answer = example.ask_redis("denied");
+        let answer = example.ask("denied");
         statuses.push(answer.status());
         Some(answer).filter(|answer| answer.status() != 200)
     });
     assert_eq!(answer.status(), 429);
-    // Tokens that refill meanwhile are admitted too.
-    assert!(statuses.len() > 10, "{statuses:?}");
+    assert!(statuses.len() > 20, "{statuses:?}");
     assert_eq!(answer.body(), "Too many requests\n");
     // Part of the 0.6 s between two tokens remains, and seconds are rounded up.
     assert_eq!(answer.left_and_seconds(), (0, 1));
     assert_eq!(answer.retry_after(), Some(1));
     assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
+    ask_until(example, "denied", 200);
 }
 
-fn a_denied_caller_is_let_in_again_later(example: &Example) {
-    example.ask_until("recovers", 429);
-    example.ask_until("recovers", 200);
+fn callers_have_buckets_of_their_own(example: &Example) {
+    take(example, "mine", 120);
+    ask_until(example, "mine", 429);
+    assert_eq!(example.ask("yours").status(), 200);
+    assert_eq!(example.ask("").status(), 200);
+    take(example, "", 120);
+    ask_until(example, "", 429);
+    assert_eq!(example.ask("yours").status(), 200);
+    // Two lines, or a comma, are no name: the address is charged.
+    assert_eq!(example.ask("a,b").status(), 429);
+    // Braces would choose a cluster's slot, if the header were not hashed.
+    take(example, "{x}", 120);
+    ask_until(example, "{x}", 429);
 }
 
-fn callers_with_other_keys_have_buckets_of_their_own(example: &Example) {
-    let statuses = |keys: [&str; 3]| keys.map(|key| example.ask_redis(key).status());
-    take(example, "key:mine", 120);
-    assert_eq!(statuses(["mine", "yours", ""]), [429, 200, 200]);
-    take(example, "ip:127.0.0.1", 120);
-    assert_eq!(statuses(["mine", "yours", ""]), [429, 200, 429]);
-    // Too long to be kept; and with braces, which would choose a cluster's slot.
-    assert_eq!(
-        statuses([&"x".repeat(65), "{x}", &"x".repeat(64)]),
-        [429, 429, 200]
+fn caller_who_waits_as_told_is_let_in(example: &Example) {
+    // 4 in debt: the fifth token from now is 3 s away.
+    take(example, "patient", 24);
+    let seconds = ask_until(example, "patient", 429).retry_after();
+    let seconds = seconds.expect("a Retry-After");
+    assert!((1..=3).contains(&seconds), "{seconds}");
+    std::thread::sleep(Duration::from_secs(seconds));
+    assert_eq!(example.ask("patient").status(), 200);
+}
+
+/// 200 connections for two seconds, on one key. Where the log reports no time-out, nothing but the limit
+/// passes; where it does, the machine was so busy that the bucket in the process decided too.
+fn flood_passes_no_more_than_the_limit(example: &Example) {
+    let before = outages(example);
+    let (passed, took) = flood(example, "flood");
+    let decided_twice = outages(example) > before;
+    let most = limit(took) * if decided_twice { 2.0 } else { 1.0 };
+    assert!(
+        (20.0..=most).contains(&passed),
+        "{passed} of {most} in {took:?}, {decided_twice}"
     );
 }
 
-fn a_caller_who_waits_as_told_is_let_in(example: &Example) {
-    // Void where the machine was too busy, since a take whose answer is late is not undone.
-    let status = until("Redis answers in time", || {
-        let () = call(&example.redis, "DEL limit:key:patient");
-        // 4 in debt: the fifth token from now is 3 s away.
-        take(example, "key:patient", 24);
-        let denied = Some(example.ask("patient")).filter(Answer::is_decided)?;
-        let seconds = denied.retry_after().expect("a Retry-After");
-        assert!(
-            denied.status() == 429 && (2..=3).contains(&seconds),
-            "{denied:?}"
-        );
-        std::thread::sleep(Duration::from_secs(seconds));
-        let answer = example.ask("patient");
-        answer.is_decided().then(|| answer.status())
-    });
-    assert_eq!(status, 200);
-}
-
-fn without_redis_requests_go_through_and_the_log_tells(example: &mut Example) {
-    example.ask_until("gone", 429);
+fn without_redis_the_bucket_in_the_process_decides(example: &mut Example) {
+    ask_until(example, "gone", 429);
     // Redis hangs: its connections stay open.
     let pid = pid(&example.redis);
     signal(pid, "STOP");
-    requests_go_through_until_the_log_tells(example);
+    requests_are_decided_and_the_log_says_so(example);
+    let (passed, took) = flood(example, "hangs");
     signal(pid, "CONT");
-    example.ask_until("gone", 429);
+    assert!(
+        (20.0..=limit(took)).contains(&passed),
+        "{passed} in {took:?}"
+    );
+    ask_until(example, "again", 429);
     example.redis.kill();
-    requests_go_through_until_the_log_tells(example);
+    requests_are_decided_and_the_log_says_so(example);
+    let (passed, took) = flood(example, "dead");
+    assert!(
+        (20.0..=limit(took)).contains(&passed),
+        "{passed} in {took:?}"
+    );
 }
 
-fn requests_go_through_until_the_log_tells(example: &Example) {
-    let lines = || example.log().matches("rate limiter failed open: ").count();
-    let before = lines();
-    wait_until("the log tells that Redis is gone", || {
+fn requests_are_decided_and_the_log_says_so(example: &Example) {
+    let before = outages(example);
+    wait_until("the log reports that Redis is gone", || {
         let start = Instant::now();
-        let answer = example.ask("gone");
+        let answer = example.ask("other");
         let took = start.elapsed();
-        assert_eq!((answer.status(), answer.body()), (200, "Hello\n"));
-        assert!(!answer.is_decided(), "{answer:?}");
+        assert!([200, 429].contains(&answer.status()), "{answer:?}");
         // Far more than 50 ms for a busy machine, and less than any client waits by itself.
         assert!(took < Duration::from_secs(2), "{took:?}");
-        lines() > before
+        outages(example) > before
     });
 }
 
-fn once_redis_is_back_callers_are_limited_again(example: &mut Example) {
+fn once_redis_is_back_it_decides_again(example: &mut Example) {
     example.redis.restart();
-    example.ask_until("back", 200);
-    example.ask_until("back", 429);
+    take(example, "back", 120);
+    // The bucket in the process would let it in.
+    ask_until(example, "back", 429);
+    assert_eq!(example.ask("fresh").status(), 200);
+}
+
+/// Returns how many of the requests of 200 connections pass in two seconds, and how long they took.
+fn flood(example: &Example, key: &str) -> (f64, Duration) {
+    let passed = AtomicU64::new(0);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let mut connection = None;
+                while start.elapsed() < Duration::from_secs(2) {
+                    let stream = connection.take().unwrap_or_else(|| example.connect());
+                    let (status, stays_open) = request(&stream, key);
+                    assert!([200, 429].contains(&status), "{status}");
+                    passed.fetch_add(u64::from(status == 200), Ordering::Relaxed);
+                    connection = stays_open.then_some(stream);
+                }
+            });
+        }
+    });
+    (passed.load(Ordering::Relaxed) as f64, start.elapsed())
+}
+
+/// Sends one request and reads its answer. Returns the status, and whether the connection stays open.
+fn request(mut stream: &TcpStream, key: &str) -> (u16, bool) {
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {key}\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .expect("a request is taken");
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut length, mut stays_open) = (0, 0, true);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("an answer in time");
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("http/1.") {
+            status = rest[2..5].parse().expect("a status");
+            stays_open = rest.starts_with('1');
+        } else if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().expect("a length");
+        } else if line == "connection: close" {
+            stays_open = false;
+        } else if line.is_empty() {
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("a body");
+            return (status, stays_open);
+        }
+    }
+}
+
+fn ask_until(example: &Example, key: &str, status: u16) -> Answer {
+    until(&format!("the status is {status}"), || {
+        Some(example.ask(key)).filter(|answer| answer.status() == status)
+    })
+}
+
+fn outages(example: &Example) -> usize {
+    example.log().matches("rate limiter: no answer").count()
 }
 
 /// Takes tokens from a caller's bucket, into debt if need be.
 fn take(example: &Example, caller: &str, tokens: u32) {
-    let words = format!("RL.TAKE limit:{caller} {LIMIT} COST {tokens} FORCE");
+    let header: &[&[u8]] = if caller.is_empty() {
+        &[]
+    } else {
+        &[caller.as_bytes()]
+    };
+    let address = Address::Ip([127, 0, 0, 1].into());
+    let key = Caller::default()
+        .header("X-Api-Key")
+        .key(address, &[], header);
+    let words = format!("RL.TAKE {key} {LIMIT} COST {tokens} FORCE");
     let [taken, ..]: [u32; 5] = call(&example.redis, &words);
     assert_eq!(taken, tokens);
 }

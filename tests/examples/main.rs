@@ -6,6 +6,8 @@ mod common;
 mod example;
 mod lease_workers;
 mod model_gateway;
+#[cfg(any(feature = "go", feature = "java"))]
+mod pages;
 
 use example::Example;
 
@@ -16,23 +18,39 @@ fn tower_limits_as_all_examples_do() {
 
 #[test]
 fn fastapi_limits_as_all_examples_do() {
-    let python = common::root().join("target/clients/py/bin/python");
-    cases::hold(&mut Example::of(
-        python,
-        &["scripts/examples/fastapi_limits.py"],
-    ));
+    in_python("fastapi_limits.py");
+}
+
+#[test]
+fn flask_limits_as_all_examples_do() {
+    in_python("flask_limits.py");
 }
 
 #[test]
 fn express_limits_as_all_examples_do() {
-    let script = example::beside_its_libraries("express_limits.mjs");
+    in_node("express_limits.mjs");
+}
+
+#[test]
+fn fastify_limits_as_all_examples_do() {
+    in_node("fastify_limits.mjs");
+}
+
+fn in_python(script: &str) {
+    let python = common::root().join("target/clients/py/bin/python");
+    let script = format!("scripts/examples/{script}");
+    cases::hold(&mut Example::of(python, &[&script]));
+}
+
+fn in_node(script: &str) {
+    let script = example::beside_its_libraries(script);
     cases::hold(&mut Example::of("node", &[&script]));
 }
 
 #[test]
 #[cfg(feature = "go")]
 fn go_limits_as_all_examples_do() {
-    cases::hold(&mut Example::of("target/examples/go/net_http", &[]));
+    pages::hold(&mut Example::of("target/examples/go/net_http", &[]));
 }
 
 #[test]
@@ -41,7 +59,7 @@ fn java_limits_as_all_examples_do() {
     let folder = "target/examples/java";
     let classes = format!("{folder}/classes:{folder}/lib/*");
     let base = format!("-Dcatalina.base={folder}/tomcat");
-    cases::hold(&mut Example::of(
+    pages::hold(&mut Example::of(
         "java",
         &[&base, "-cp", &classes, "ServletLimits"],
     ));
