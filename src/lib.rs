@@ -43,7 +43,7 @@ static MODULE: Module = Module {
             stats::fields().for_each(|(name, value)| section.number(name, value));
         },
     },
-    names: &[&commands::MARKER],
+    names: &[&commands::LEASES_MARKER, &commands::HOLDS_MARKER],
     unload: || stats::keep_top_keys(0),
 };
 

@@ -112,6 +112,38 @@ pub static LEASES: LeaseCounts = LeaseCounts {
     trimmed: Counter::new(),
 };
 
+/// What happened to holds.
+pub struct HoldCounts {
+    /// Reservations.
+    pub made: Counter,
+    /// Calls that repeated one.
+    pub repeated: Counter,
+    /// Settlements of open holds.
+    pub settled: Counter,
+    /// Those of overdue holds.
+    pub settled_late: Counter,
+    /// Settlements of unknown or closed ids.
+    pub unknown: Counter,
+    /// Overdue holds that were refunded.
+    pub returned: Counter,
+    /// Records deleted to make room.
+    pub dropped: Counter,
+    /// Walks over the records of a key.
+    pub walks: Counter,
+}
+
+/// Of holds.
+pub static HOLDS: HoldCounts = HoldCounts {
+    made: Counter::new(),
+    repeated: Counter::new(),
+    settled: Counter::new(),
+    settled_late: Counter::new(),
+    unknown: Counter::new(),
+    returned: Counter::new(),
+    dropped: Counter::new(),
+    walks: Counter::new(),
+};
+
 /// Calls that were answered with an error.
 pub struct ErrorCounts {
     /// The call was wrong.
@@ -155,6 +187,14 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
         (c"lease_renewed", &LEASES.renewed),
         (c"lease_released", &LEASES.released),
         (c"lease_trimmed", &LEASES.trimmed),
+        (c"holds_made", &HOLDS.made),
+        (c"holds_repeated", &HOLDS.repeated),
+        (c"holds_settled", &HOLDS.settled),
+        (c"holds_settled_late", &HOLDS.settled_late),
+        (c"holds_unknown", &HOLDS.unknown),
+        (c"holds_returned", &HOLDS.returned),
+        (c"holds_dropped", &HOLDS.dropped),
+        (c"holds_walks", &HOLDS.walks),
         (c"errors_call", &ERRORS.call),
         (c"errors_key", &ERRORS.key),
         (c"errors_memory", &ERRORS.memory),

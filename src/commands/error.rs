@@ -4,10 +4,11 @@
 use std::fmt;
 
 use redis_rl_limits::bounds::MAX_RATE;
-use redis_rl_limits::grammar::{self, bucket, lease, options, parameter, window};
+use redis_rl_limits::grammar::{self, bucket, hold, lease, options, parameter, window};
 use redis_rl_limits::kinds;
 use redis_rl_limits::show::{Bound, Shown};
 
+use super::hold_error::Fault;
 use crate::stats;
 
 /// The reason for which a call was refused.
@@ -53,6 +54,8 @@ pub enum Error<'a> {
     ReadFailed(&'a [u8]),
     /// The server refused to write the key.
     WriteFailed(&'a [u8]),
+    /// Something is wrong with a hold.
+    Hold(Fault<'a>),
 }
 
 impl Error<'_> {
@@ -60,10 +63,14 @@ impl Error<'_> {
     pub fn count(&self) {
         let errors = &stats::ERRORS;
         let kind = match self {
-            Self::WrongType(_) | Self::OtherString { .. } | Self::ForeignSet(_) => &errors.key,
-            Self::OutOfMemory(_) | Self::NoMemoryForLease(_) | Self::WriteFailed(_) => {
-                &errors.memory
-            }
+            Self::WrongType(_)
+            | Self::OtherString { .. }
+            | Self::ForeignSet(_)
+            | Self::Hold(Fault::ForeignHash(_) | Fault::Damaged(_)) => &errors.key,
+            Self::OutOfMemory(_)
+            | Self::NoMemoryForLease(_)
+            | Self::WriteFailed(_)
+            | Self::Hold(Fault::NoMemory(_)) => &errors.memory,
             Self::Limit(kinds::error::Error::Debt | kinds::error::Error::Used) => &errors.debt,
             _ => &errors.call,
         };
@@ -84,7 +91,7 @@ impl fmt::Display for Error<'_> {
             ),
             Self::Kind(got) => write!(
                 f,
-                "ERR a limit begins with BUCKET, WINDOW or LEASE; got '{}'",
+                "ERR a limit begins with BUCKET, WINDOW, LEASE or HOLD; got '{}'",
                 Shown(got)
             ),
             Self::LimitForEachKey { keys } => write!(
@@ -124,8 +131,15 @@ impl fmt::Display for Error<'_> {
                 "ERR key '{}' could not be read: the server's command GET failed",
                 Shown(key)
             ),
+            Self::Hold(fault) => fault.fmt(f),
             Self::WriteFailed(key) => write!(f, "ERR key '{}' could not be written", Shown(key)),
         }
+    }
+}
+
+impl<'a> From<Fault<'a>> for Error<'a> {
+    fn from(fault: Fault<'a>) -> Self {
+        Self::Hold(fault)
     }
 }
 
@@ -145,4 +159,4 @@ macro_rules! from_grammar {
     )*};
 }
 
-from_grammar! { parameter bucket window lease options }
+from_grammar! { parameter bucket window lease hold options }

@@ -5,6 +5,7 @@
 mod bucket;
 mod command;
 mod error;
+mod hold_error;
 mod inspect;
 mod lease;
 mod several;
@@ -12,10 +13,11 @@ mod string_key;
 mod top;
 mod window;
 
-use crate::server::{Command, Group, PEEK_COMMANDS, SET_COMMANDS};
+use crate::server::{Command, Group, HASH_AND_SET_COMMANDS, PEEK_COMMANDS, SET_COMMANDS};
 use command::served;
 
-pub use lease::occupancy::MARKER;
+pub use lease::occupancy::MARKER as LEASES_MARKER;
+pub use several::holds_key::MARKER as HOLDS_MARKER;
 
 /// The commands for every server.
 pub const STANDARD: &[Command] = &[
@@ -37,6 +39,7 @@ pub const GROUPS: &[Group] = &[
             served::<window::peek::WPeek>(),
             served::<inspect::Inspect>(),
         ],
+        feature: None,
     },
     Group {
         name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
@@ -48,6 +51,16 @@ pub const GROUPS: &[Group] = &[
             served::<lease::list::List>(),
             served::<several::all::All>(),
         ],
+        feature: None,
+    },
+    Group {
+        name: c"RL.SETTLE, RL.HOLDS and the HOLD of RL.ALL",
+        needs: HASH_AND_SET_COMMANDS,
+        commands: &[
+            served::<several::settle::Settle>(),
+            served::<several::holds::Holds>(),
+        ],
+        feature: Some(&several::holds_key::AVAILABLE),
     },
 ];
 

@@ -8,12 +8,13 @@ use redis_rl_limits::kinds::bucket;
 use redis_rl_limits::kinds::decision::{
     Ask, Change, Decision, Limit, Mode, Reply, Standing, State,
 };
+use redis_rl_limits::kinds::hold::Holdable;
 
 use crate::server::{Argument, Call, Key, KeyName, Refusal};
 use crate::stats::{self, Takes};
 
 /// A kind of limit with counters in `INFO`.
-pub trait Counted: Limit {
+pub trait Counted: Limit<Standing: Holdable> {
     /// Its counters.
     const COUNTS: &'static Takes;
 }

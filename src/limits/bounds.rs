@@ -61,6 +61,31 @@ pub const MAX_WAITERS: u64 = 100_000;
 /// The default number of leases that RL.LEASES returns.
 pub const LEASES_TOLD: u64 = 100;
 
+/// The field by which a hash is known to hold the records of holds.
+pub const HOLDS_MARKER: &[u8] = b"rl:holds";
+/// Maximum number of records in a holds key.
+pub const MAX_HOLDS: u64 = 10_000;
+/// The shortest time until an unsettled hold is overdue, in milliseconds.
+pub const MIN_HOLD_TTL_MS: u64 = MILLIS_PER_SECOND;
+/// The longest time until an unsettled hold is overdue, in hours.
+pub const MAX_HOLD_TTL_HOURS: u64 = 24;
+/// [`MAX_HOLD_TTL_HOURS`] in milliseconds.
+pub const MAX_HOLD_TTL_MS: u64 = MAX_HOLD_TTL_HOURS * MILLIS_PER_HOUR;
+/// Maximum number of buckets and windows in a call with a hold.
+pub const MAX_HELD_LIMITS: usize = 16;
+/// Maximum length of their keys' names together, in bytes.
+pub const MAX_HELD_NAMES: usize = 1024;
+/// How long a settled or a closed id is remembered, and an overdue hold at least, in milliseconds.
+pub const HOLD_MINUTE_MS: i64 = MILLIS_PER_MINUTE as i64;
+/// How long an overdue hold is remembered once everything was refunded, in milliseconds.
+pub const REFUNDED_HOLD_MS: i64 = MILLIS_PER_HOUR as i64;
+/// The shortest time between two walks over the records of a holds key, in milliseconds.
+pub const WALK_INTERVAL_MS: i64 = MILLIS_PER_SECOND as i64;
+/// Maximum number of holds that one walk refunds, and of records that it drops.
+pub const MAX_WALKED: usize = 1000;
+/// Number of holds that RL.HOLDS returns by default.
+pub const DEFAULT_LISTED_HOLDS: u64 = 100;
+
 /// Converts nanoseconds to milliseconds, rounded up.
 pub fn ceil_millis(nanos: u64) -> i64 {
     saturating_i64(nanos.div_ceil(NANOS_PER_MILLI))

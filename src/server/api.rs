@@ -51,6 +51,8 @@ list! {
     RedisModule_GetLRU
     RedisModule_GetSelectedDb
     RedisModule_GetServerInfo
+    RedisModule_HashGet
+    RedisModule_HashSet
     RedisModule_InfoAddFieldCString
     RedisModule_InfoAddFieldULongLong
     RedisModule_InfoAddSection
@@ -68,6 +70,9 @@ list! {
     RedisModule_ReplyWithLongLong
     RedisModule_ReplyWithSimpleString
     RedisModule_ReplyWithStringBuffer
+    RedisModule_ScanCursorCreate
+    RedisModule_ScanCursorDestroy
+    RedisModule_ScanKey
     RedisModule_SelectDb
     RedisModule_ServerInfoGetFieldC
     RedisModule_ServerInfoGetFieldUnsigned

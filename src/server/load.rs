@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::raw::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis_module::raw;
 
@@ -25,6 +26,23 @@ pub struct Group {
     pub needs: &'static [&'static CStr],
     /// The commands.
     pub commands: &'static [Command],
+    /// Set if the server has what they need.
+    pub feature: Option<&'static Feature>,
+}
+
+/// Whether a group of commands is available.
+pub struct Feature(AtomicBool);
+
+impl Feature {
+    /// Not available, until the load finds out.
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Whether it is available.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The module as the server sees it.
@@ -208,8 +226,14 @@ impl Module {
         ctx: *mut raw::RedisModuleCtx,
         arguments: &[Argument<'_>],
     ) -> bool {
-        // SAFETY: ctx is the load's.
-        let has_needs = |group: &&Group| unsafe { has_needs(ctx, group) };
+        let has_needs = |group: &&Group| {
+            // SAFETY: ctx is the load's.
+            let has_needs = unsafe { has_needs(ctx, group) };
+            if let Some(feature) = group.feature {
+                feature.0.store(has_needs, Ordering::Relaxed);
+            }
+            has_needs
+        };
         let groups = self.groups.iter().filter(has_needs);
         for command in self.commands.iter().chain(groups.flat_map(|g| g.commands)) {
             // SAFETY: ctx is the load's.

@@ -24,7 +24,8 @@ impl Member {
         ctx: *mut raw::RedisModuleCtx,
         string: *mut raw::RedisModuleString,
     ) -> Option<Self> {
-        (!string.is_null()).then_some(Self { ctx, string })
+        // Built only then: dropping one frees its string.
+        (!string.is_null()).then(|| Self { ctx, string })
     }
 
     /// Returns the string as an argument.

@@ -18,6 +18,10 @@ pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];
 /// The additional commands that effects on sorted sets consist of.
 pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
 
+/// The commands that the effects on hashes and sorted sets are made of, beside those.
+pub const HASH_AND_SET_COMMANDS: &[&CStr] =
+    &[c"HSET", c"HDEL", c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
+
 /// Created once; the server would otherwise create it for each call.
 pub(super) static PXAT: Name = Name::new(b"PXAT");
 
@@ -115,18 +119,6 @@ unsafe fn or_verbatim(ctx: *mut raw::RedisModuleCtx, status: c_int) {
     }
 }
 
-/// The changes of one call to a sorted set.
-pub(super) struct SetChanges {
-    /// There is no reader: only whether there are changes matters.
-    unread: bool,
-    any: bool,
-    cleared: bool,
-    removed: Vec<*mut raw::RedisModuleString>,
-    added: Vec<(*mut raw::RedisModuleString, i64)>,
-    /// The key's new expiry, if it was changed.
-    pub(super) expiry: Option<Expiry>,
-}
-
 /// The expiry of a key.
 pub(super) enum Expiry {
     /// In milliseconds since 1970.
@@ -134,88 +126,16 @@ pub(super) enum Expiry {
     Never,
 }
 
-impl SetChanges {
-    /// Creates an empty record of changes.
-    ///
-    /// # Safety
-    /// `ctx` must be that of the call in progress.
-    pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx) -> Self {
-        Self {
-            // SAFETY: guaranteed by the caller.
-            unread: unsafe { is_unread(ctx) },
-            any: false,
-            cleared: false,
-            removed: Vec::new(),
-            added: Vec::new(),
-            expiry: None,
-        }
-    }
-
-    /// Records that the key was removed.
-    pub(super) fn cleared(&mut self) {
-        self.any = true;
-        self.cleared = true;
-    }
-
-    /// Records that a member was removed. The string must live until the changes are replicated.
-    pub(super) fn removed(&mut self, member: *mut raw::RedisModuleString) {
-        self.any = true;
-        if !self.unread {
-            self.removed.push(member);
-        }
-    }
-
-    /// Records that a member has this score. Its string must live until the changes are replicated.
-    pub(super) fn added(&mut self, member: &Argument<'_>, score: i64) {
-        self.any = true;
-        if !self.unread {
-            self.added.push((member.string, score));
-        }
-    }
-
-    /// Returns whether there are no changes.
-    pub(super) fn is_none(&self) -> bool {
-        !self.any && self.expiry.is_none()
-    }
-}
-
-/// Replicates the changes of the sorted set at `name`: removed members, added members, expiry.
+/// Replicates when the key at `name` expires from now on.
 ///
 /// # Safety
-/// As for [`set`]; the strings of the changes must be alive.
-pub(super) unsafe fn set_changes(
-    ctx: *mut raw::RedisModuleCtx,
-    name: &Argument<'_>,
-    changes: &SetChanges,
-) {
-    // SAFETY: guaranteed by the caller; the variadic arguments are those of the formats: string
-    // object, vector of string objects with its length, long long.
+/// As for [`set`].
+pub(super) unsafe fn expire(ctx: *mut raw::RedisModuleCtx, name: &Argument<'_>, expiry: &Expiry) {
+    // SAFETY: the caller's promise; the variadic arguments are those of the formats: string
+    // object, long long.
     unsafe {
-        if changes.unread {
-            api!(RedisModule_ReplicateVerbatim(ctx));
-            return;
-        }
-        if changes.cleared {
-            return remove(ctx, name);
-        }
-        if !changes.removed.is_empty() {
-            let (start, len) = (changes.removed.as_ptr(), changes.removed.len());
-            let (zrem, format) = (c"ZREM".as_ptr(), c"sv".as_ptr());
-            let status = api!(RedisModule_Replicate(
-                ctx,
-                zrem,
-                format,
-                name.string,
-                start,
-                len
-            ));
-            or_verbatim(ctx, status);
-        }
-        if !changes.added.is_empty() {
-            add(ctx, name, &changes.added);
-        }
-        let status = match changes.expiry {
-            Some(Expiry::At(at)) => {
+        let status = match *expiry {
+            Expiry::At(at) => {
                 let (pexpireat, format) = (c"PEXPIREAT".as_ptr(), c"sl".as_ptr());
                 api!(RedisModule_Replicate(
                     ctx,
@@ -225,51 +145,39 @@ pub(super) unsafe fn set_changes(
                     at
                 ))
             }
-            Some(Expiry::Never) => {
+            Expiry::Never => {
                 let (persist, format) = (c"PERSIST".as_ptr(), c"s".as_ptr());
                 api!(RedisModule_Replicate(ctx, persist, format, name.string))
             }
-            None => return,
         };
         or_verbatim(ctx, status);
     }
 }
 
-/// Replicates members with their scores.
+/// Replicates `command name words…`.
 ///
 /// # Safety
-/// As for [`set_changes`].
-unsafe fn add(
+/// As for [`set`]; the strings of `words` must be alive.
+pub(super) unsafe fn effect(
     ctx: *mut raw::RedisModuleCtx,
+    command: &CStr,
     name: &Argument<'_>,
-    added: &[(*mut raw::RedisModuleString, i64)],
+    words: &[*mut raw::RedisModuleString],
 ) {
-    let null = std::ptr::null_mut();
-    let mut words = Vec::with_capacity(added.len().saturating_mul(2));
-    // SAFETY: guaranteed by the caller; the format matches the arguments. Strings created here are
-    // freed here, after the server has made its own copy.
+    // SAFETY: the caller's promise; the variadic arguments are those of the format: string object,
+    // vector of string objects with its length.
     unsafe {
-        for &(member, score) in added {
-            words.push(api!(RedisModule_CreateStringFromLongLong(null, score)));
-            words.push(member);
-        }
-        let (zadd, format) = (c"ZADD".as_ptr(), c"sv".as_ptr());
-        let (start, len) = (words.as_ptr(), words.len());
         let status = api!(RedisModule_Replicate(
             ctx,
-            zadd,
-            format,
+            command.as_ptr(),
+            c"sv".as_ptr(),
             name.string,
-            start,
-            len
+            words.as_ptr(),
+            words.len()
         ));
-        for &score in words.iter().step_by(2) {
-            api!(RedisModule_FreeString(null, score));
-        }
         or_verbatim(ctx, status);
     }
 }
-
 /// Returns the first of these commands that this server does not have under its name.
 ///
 /// # Safety

@@ -18,7 +18,7 @@ struct Known<'a> {
     arguments: &'a [&'a str],
 }
 
-const COMMANDS: [Known; 10] = [
+const COMMANDS: [Known; 13] = [
     Known {
         name: "RL.TAKE",
         flags: &["write", "fast"],
@@ -100,6 +100,37 @@ const COMMANDS: [Known; 10] = [
         call: &["user:42", "15", "30", "60", "1"],
         keys: &["user:42"],
         arguments: &["key", "max_burst", "count", "period", "quantity"],
+    },
+    Known {
+        name: "RL.ALL",
+        flags: &["write"],
+        words: 4,
+        call: &["2", "w", "h", "WINDOW", "9", "1h", "HOLD", "1m", "id"],
+        keys: &["w", "h"],
+        arguments: &[
+            "numkeys", "key", "BUCKET", "WINDOW", "LEASE", "ONCE", "HOLD", "ttl", "id", "ELSE",
+            "FREE", "CHARGE",
+        ],
+    },
+    Known {
+        name: "RL.SETTLE",
+        flags: &["write"],
+        words: 4,
+        call: &[
+            "2", "w", "h", "WINDOW", "9", "1h", "USED", "3", "HOLD", "id",
+        ],
+        keys: &["w", "h"],
+        arguments: &[
+            "numkeys", "key", "BUCKET", "WINDOW", "USED", "LEASE", "token", "HOLD", "id",
+        ],
+    },
+    Known {
+        name: "RL.HOLDS",
+        flags: &["readonly"],
+        words: 2,
+        call: &["h", "COUNT", "5"],
+        keys: &["h"],
+        arguments: &["key", "COUNT"],
     },
     Known {
         name: "RL.TOP",

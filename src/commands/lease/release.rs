@@ -5,7 +5,7 @@ use redis_rl_limits::grammar::lease::check_tokens;
 
 use super::set::LeaseSet;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN};
-use crate::server::{Access, Call, Description, Keys};
+use crate::server::{Access, Argument, Call, Description, Keys};
 use crate::stats::LEASES;
 
 /// The command.
@@ -35,15 +35,26 @@ impl Command for Release {
             return Err(Error::Usage(Self::SYNTAX));
         }
         check_tokens(tokens)?;
-
-        let mut set = LeaseSet::open(call, key)?;
-        let released = set.release_all(tokens);
-        drop(set);
-
-        if released > 0 {
-            LEASES.released.add(released);
-            call.notify(c"rl.release", key);
-        }
-        Ok(released)
+        release(call, key, tokens)
     }
+}
+
+/// Frees the slots of those of the tokens that have a live lease. Returns how many had.
+///
+/// # Errors
+/// The key holds something else than leases.
+pub fn release<'a>(
+    call: &mut Call<'a>,
+    key: &'a Argument<'a>,
+    tokens: &[Argument<'a>],
+) -> Result<u64, Error<'a>> {
+    let mut set = LeaseSet::open(call, key)?;
+    let released = set.release_all(tokens);
+    drop(set);
+
+    if released > 0 {
+        LEASES.released.add(released);
+        call.notify(c"rl.release", key);
+    }
+    Ok(released)
 }

@@ -3,16 +3,17 @@
 use crate::commands::error::Error;
 
 use super::limit_spec::{LeaseSpec, Spec};
-use super::numkeys::{check_distinct, split};
+use super::numkeys::{check_distinct, spec_for_each, split};
 use super::part::Mixed;
 use super::reply::Replies;
+use super::reserve::reserve;
 use super::small_vec::Few;
 use super::take_all::{answer, take_all_or_none};
 use crate::commands::command::{
     Command, BURST, COST, KEEP, KEY, LEASES_VERSION, LIMIT, RATE, TOKEN, TTL,
 };
 use crate::commands::window::arguments::WINDOW;
-use crate::server::{Access, Argument, Call, Description, Doc, KeyName, Keys};
+use crate::server::{Access, Call, Description, Doc, KeyName, Keys};
 
 /// The command.
 pub struct All;
@@ -45,6 +46,23 @@ impl Command for All {
                         ],
                     )
                     .after(c"LEASE"),
+                    Doc::block(
+                        c"hold",
+                        &[
+                            TTL,
+                            Doc::string(c"id"),
+                            Doc::one_of(
+                                c"otherwise",
+                                &[
+                                    Doc::token(c"free", c"FREE"),
+                                    Doc::token(c"charge", c"CHARGE"),
+                                ],
+                            )
+                            .after(c"ELSE")
+                            .optional(),
+                        ],
+                    )
+                    .after(c"HOLD"),
                 ],
             )
             .multiple(),
@@ -53,12 +71,17 @@ impl Command for All {
     };
     const SYNTAX: &'static str = "RL.ALL numkeys key [key ...] spec [spec ...], where a spec is \
         BUCKET rate burst [COST n] [KEEP n] | WINDOW limit window [COST n] [KEEP n] | \
-        LEASE limit ttl token [KEEP n] [ONCE]";
+        LEASE limit ttl token [KEEP n] [ONCE] | HOLD ttl id [ELSE FREE | ELSE CHARGE]";
     type Answer = Replies;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
         let (keys, words) = split(call.arguments(), 1, Self::SYNTAX)?;
-        let specs = parse(call, keys, words, Self::SYNTAX)?;
+        check_distinct(call, keys.iter())?;
+        let specs = spec_for_each(keys, words, |words| Spec::parse(words, Self::SYNTAX))?;
+        check_once(&specs)?;
+        if specs.iter().any(|spec| matches!(spec, Spec::Hold(_))) {
+            return reserve(call, keys, &specs);
+        }
         let mut parts = Few::new();
         for (name, spec) in keys.iter().zip(specs.iter()) {
             parts.push(Mixed::read(call, KeyName::of(name), spec));
@@ -68,29 +91,6 @@ impl Command for All {
         }
         parts.iter().try_for_each(Mixed::check)?;
         take_all_or_none(call, &parts, 1)
-    }
-}
-
-/// Parses the limits, one for each key, and checks that no key is given twice.
-fn parse<'a>(
-    call: &Call<'a>,
-    keys: &'a [Argument<'a>],
-    mut words: &'a [Argument<'a>],
-    syntax: &'static str,
-) -> Result<Few<Spec<'a>>, Error<'a>> {
-    check_distinct(call, keys.iter())?;
-    let mut specs = Few::new();
-    for _ in keys {
-        if words.is_empty() {
-            return Err(Error::LimitForEachKey { keys: keys.len() });
-        }
-        let (spec, rest) = Spec::parse(words, syntax)?;
-        specs.push(spec);
-        words = rest;
-    }
-    match words {
-        [] => check_once(&specs).map(|()| specs),
-        _ => Err(Error::LimitForEachKey { keys: keys.len() }),
     }
 }
 

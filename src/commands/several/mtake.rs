@@ -8,7 +8,7 @@ use redis_rl_limits::grammar::options::{OptionName, Options};
 use super::numkeys::{check_distinct, split};
 use super::reply::Replies;
 use super::small_vec::Few;
-use super::string_part::StringPart;
+use super::string_part::{StringPart, Wish};
 use super::take_all::take_all_or_none;
 use crate::commands::command::{Command, BURST, COST, FIRST_VERSION, KEY, RATE};
 use crate::server::{Access, Call, Description, Doc, KeyName, Keys};
@@ -51,7 +51,7 @@ impl Command for MTake {
         }
         let mut parts = Few::new();
         for &(name, limit) in limits.iter() {
-            parts.push(StringPart::read(call, name, limit, ask)?);
+            parts.push(StringPart::read(call, name, limit, Wish::Take(ask))?);
         }
         let replies = take_all_or_none(call, &parts, ask.cost as i64)?;
         BUCKETS.count_call(replies.taken);

@@ -6,11 +6,40 @@ use redis_rl_limits::grammar::parameter;
 use redis_rl_limits::grammar::parameter::Parameter;
 use redis_rl_limits::keys::distinct::repeated;
 
+use super::small_vec::Few;
 use crate::server::{Argument, Call};
 
 /// The number of keys that follow.
 const NUMKEYS: &Parameter = &Parameter::new("numkeys", 1..=MAX_LIMITS)
     .with_unit(", in plain digits, followed by as many keys");
+
+/// A spec, and the words after it.
+type Parsed<'a, S> = Result<(S, &'a [Argument<'a>]), Error<'a>>;
+
+/// Parses the specs in `words`, one for each of `keys`, each by `parse`.
+///
+/// # Errors
+/// There are more or fewer specs than keys, or one is not accepted.
+#[inline(always)]
+pub fn spec_for_each<'a, S>(
+    keys: &'a [Argument<'a>],
+    mut words: &'a [Argument<'a>],
+    parse: impl Fn(&'a [Argument<'a>]) -> Parsed<'a, S>,
+) -> Result<Few<S>, Error<'a>> {
+    let mut specs = Few::new();
+    for _ in keys {
+        if words.is_empty() {
+            return Err(Error::LimitForEachKey { keys: keys.len() });
+        }
+        let (spec, rest) = parse(words)?;
+        specs.push(spec);
+        words = rest;
+    }
+    match words {
+        [] => Ok(specs),
+        _ => Err(Error::LimitForEachKey { keys: keys.len() }),
+    }
+}
 
 /// Returns the arguments of the keys, `step` for each, and the rest.
 ///

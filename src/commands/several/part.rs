@@ -1,11 +1,13 @@
 //! A limit of any kind in a call on several keys.
 
-use redis_rl_limits::kinds::decision::{Ask, Reply, Standing as _};
+use redis_rl_limits::kinds::decision::{Reply, Standing as _};
 use redis_rl_limits::kinds::{bucket, sliding, window};
 
+use super::hold_part::HoldPart;
 use super::lease_part::LeasePart;
-use super::limit_spec::Spec;
-use super::string_part::StringPart;
+use super::limit_spec::{Spec, StringLimit};
+use super::release_part::ReleasePart;
+use super::string_part::{StringPart, Wish};
 use super::take_all::Part;
 use crate::commands::error::Error;
 use crate::commands::string_key::Counted;
@@ -21,6 +23,10 @@ pub enum Mixed<'a> {
     Sliding(StringPart<'a, sliding::Limit>),
     /// `LEASE …`
     Lease(LeasePart<'a>),
+    /// `LEASE token`, to be released.
+    Release(ReleasePart<'a>),
+    /// `HOLD …`
+    Hold(HoldPart<'a>),
     /// Whatever the limit, a key that cannot be read, and the reply for a key without a value.
     Unreadable(Error<'a>, Reply),
 }
@@ -30,13 +36,54 @@ impl<'a> Mixed<'a> {
     #[inline(always)]
     pub fn read(call: &mut Call<'a>, name: KeyName<'a>, spec: &Spec<'a>) -> Self {
         match *spec {
-            Spec::Bucket(limit, ask) => Self::on_string(call, name, limit, ask, Self::Bucket),
-            Spec::Window(limit, ask) => Self::on_string(call, name, limit, ask, Self::Window),
-            Spec::Sliding(limit, ask) => Self::on_string(call, name, limit, ask, Self::Sliding),
+            Spec::String(limit, ask) => Self::string(call, name, limit, Wish::Take(ask)),
             Spec::Lease(lease) => match LeasePart::read(call, name, lease) {
                 Ok(on) => Self::Lease(on),
                 Err(error) => Self::Unreadable(error, Reply::new(0, 0, 0, 0, 0)),
             },
+            Spec::Hold(_) => Self::Hold(HoldPart::undecided(name)),
+        }
+    }
+
+    /// Reads the standing of a bucket or a window.
+    #[inline(always)]
+    pub fn string(call: &mut Call<'a>, name: KeyName<'a>, limit: StringLimit, wish: Wish) -> Self {
+        match limit {
+            StringLimit::Bucket(limit) => Self::on_string(call, name, limit, wish, Self::Bucket),
+            StringLimit::Window(limit) => Self::on_string(call, name, limit, wish, Self::Window),
+            StringLimit::Sliding(limit) => Self::on_string(call, name, limit, wish, Self::Sliding),
+        }
+    }
+
+    /// Whether it is a bucket or a window.
+    pub fn is_string(&self) -> bool {
+        matches!(self, Self::Bucket(_) | Self::Window(_) | Self::Sliding(_))
+    }
+
+    /// The time that a record stores if the call takes something of a bucket or a window now.
+    pub fn charged_at(&self) -> Option<i64> {
+        match self {
+            Self::Bucket(on) => on.charged_at(),
+            Self::Window(on) => on.charged_at(),
+            Self::Sliding(on) => on.charged_at(),
+            _ => None,
+        }
+    }
+
+    /// Refunds what overdue holds charged to a bucket or a window: amounts, each with its time.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    pub fn refund(
+        &mut self,
+        call: &mut Call<'a>,
+        charges: impl Iterator<Item = (u64, i64)>,
+    ) -> Result<(), Error<'a>> {
+        match self {
+            Self::Bucket(on) => on.refund(call, charges),
+            Self::Window(on) => on.refund(call, charges),
+            Self::Sliding(on) => on.refund(call, charges),
+            _ => Ok(()),
         }
     }
 
@@ -45,10 +92,10 @@ impl<'a> Mixed<'a> {
         call: &mut Call<'a>,
         name: KeyName<'a>,
         limit: L,
-        ask: Ask,
+        wish: Wish,
         kind: fn(StringPart<'a, L>) -> Self,
     ) -> Self {
-        match StringPart::read(call, name, limit, ask) {
+        match StringPart::read(call, name, limit, wish) {
             Ok(on) => kind(on),
             Err(error) => Self::Unreadable(error, limit.stand(None, call.now()).state()),
         }
@@ -63,7 +110,7 @@ impl<'a> Mixed<'a> {
             Self::Bucket(on) => on.check(),
             Self::Window(on) => on.check(),
             Self::Sliding(on) => on.check(),
-            Self::Lease(_) => Ok(()),
+            Self::Lease(_) | Self::Release(_) | Self::Hold(_) => Ok(()),
             Self::Unreadable(error, _) => Err(*error),
         }
     }
@@ -84,6 +131,8 @@ impl<'a> Mixed<'a> {
             Self::Window(on) => on.state(),
             Self::Sliding(on) => on.state(),
             Self::Lease(on) => on.take(call)?,
+            Self::Release(on) => on.take(call)?,
+            Self::Hold(on) => on.take(call)?,
             Self::Unreadable(_, reply) => *reply,
         })
     }
@@ -97,6 +146,8 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Window(on) => on.has_room(),
             Self::Sliding(on) => on.has_room(),
             Self::Lease(on) => on.has_room(),
+            Self::Release(on) => on.has_room(),
+            Self::Hold(on) => on.has_room(),
             Self::Unreadable(..) => false,
         }
     }
@@ -108,33 +159,41 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Window(on) => on.out_of_memory(),
             Self::Sliding(on) => on.out_of_memory(),
             Self::Lease(on) => on.out_of_memory(),
+            Self::Release(on) => on.out_of_memory(),
+            Self::Hold(on) => on.out_of_memory(),
             Self::Unreadable(..) => None,
         }
     }
 
     #[inline(always)]
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        let (reply, counts) = match self {
-            Self::Bucket(on) => (on.take(call)?, on.counts()),
-            Self::Window(on) => (on.take(call)?, on.counts()),
-            Self::Sliding(on) => (on.take(call)?, on.counts()),
+        let (reply, counts, takes) = match self {
+            Self::Bucket(on) => (on.take(call)?, on.counts(), on.takes()),
+            Self::Window(on) => (on.take(call)?, on.counts(), on.takes()),
+            Self::Sliding(on) => (on.take(call)?, on.counts(), on.takes()),
             Self::Lease(on) => return on.take(call),
+            Self::Release(on) => return on.take(call),
+            Self::Hold(on) => return on.take(call),
             Self::Unreadable(error, _) => return Err(*error),
         };
-        counts.count_call(reply.taken);
+        if takes {
+            counts.count_call(reply.taken);
+        }
         Ok(reply)
     }
 
     fn deny(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
-        let (reply, counts) = match self {
-            Self::Bucket(on) => (on.deny(call)?, on.counts()),
-            Self::Window(on) => (on.deny(call)?, on.counts()),
-            Self::Sliding(on) => (on.deny(call)?, on.counts()),
+        let (reply, counts, takes) = match self {
+            Self::Bucket(on) => (on.deny(call)?, on.counts(), on.takes()),
+            Self::Window(on) => (on.deny(call)?, on.counts(), on.takes()),
+            Self::Sliding(on) => (on.deny(call)?, on.counts(), on.takes()),
             Self::Lease(on) => return on.deny(call),
+            Self::Release(on) => return on.deny(call),
+            Self::Hold(on) => return on.deny(call),
             Self::Unreadable(error, _) => return Err(*error),
         };
         // A limit that had room is not counted as a denial.
-        if reply.taken == 0 {
+        if reply.taken == 0 && takes {
             counts.count_call(0);
         }
         Ok(reply)

@@ -12,6 +12,8 @@ pub struct Replies {
     pub taken: i64,
     /// The reply of each limit, in the order given.
     pub each: Few<Reply>,
+    /// The least wait that the call reports, whatever the limits are waited for.
+    pub least_wait: i64,
 }
 
 impl Answer for Replies {
@@ -33,6 +35,6 @@ impl Replies {
         if waits().any(|wait| wait == NEVER) {
             return NEVER;
         }
-        waits().max().unwrap_or(0)
+        waits().fold(self.least_wait, i64::max)
     }
 }

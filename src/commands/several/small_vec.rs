@@ -37,6 +37,14 @@ impl<T> Few<T> {
         self.len
     }
 
+    /// Iterates over the items in order, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.inline
+            .iter_mut()
+            .map_while(Option::as_mut)
+            .chain(&mut self.rest)
+    }
+
     /// Iterates over the items in order.
     #[inline(always)]
     pub fn iter(&self) -> impl Iterator<Item = &T> {

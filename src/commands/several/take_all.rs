@@ -64,5 +64,9 @@ pub fn answer<'a, P>(
     for part in parts.iter() {
         each.push(reply(part)?);
     }
-    Ok(Replies { taken, each })
+    Ok(Replies {
+        taken,
+        each,
+        least_wait: 0,
+    })
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::grammar::{bucket, lease, options, parameter, window};
+use crate::grammar::{bucket, hold, lease, options, parameter, window};
 
 /// Why the words of a call were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Error<'a> {
     Window(window::Error<'a>),
     /// A lease.
     Lease(lease::Error<'a>),
+    /// A hold.
+    Hold(hold::Error<'a>),
     /// The options.
     Options(options::Error<'a>),
 }
@@ -27,6 +29,7 @@ impl fmt::Display for Error<'_> {
             Self::Bucket(error) => error.fmt(f),
             Self::Window(error) => error.fmt(f),
             Self::Lease(error) => error.fmt(f),
+            Self::Hold(error) => error.fmt(f),
             Self::Options(error) => error.fmt(f),
         }
     }
@@ -42,4 +45,4 @@ macro_rules! from {
     )*};
 }
 
-from! { Number(parameter) Bucket(bucket) Window(window) Lease(lease) Options(options) }
+from! { Number(parameter) Bucket(bucket) Window(window) Lease(lease) Hold(hold) Options(options) }

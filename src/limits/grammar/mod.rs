@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod duration;
 pub mod error;
 mod hint;
+pub mod hold;
 pub mod lease;
 pub mod number;
 pub mod options;

@@ -20,6 +20,8 @@ pub enum Error<'a> {
     Repeated(&'a [u8]),
     /// An option conflicts with another.
     Excluded(&'a [u8]),
+    /// Neither FREE nor CHARGE.
+    Else(&'a [u8]),
     /// Its value is not accepted.
     Value(parameter::Error<'a>),
 }
@@ -34,6 +36,8 @@ pub struct Options {
     count: Option<u64>,
     once: bool,
     nx: bool,
+    used: Option<u64>,
+    else_free: Option<bool>,
 }
 
 impl Options {
@@ -115,6 +119,24 @@ impl Options {
             }
             OptionName::Once => flag(&mut self.once, word).map(|()| rest),
             OptionName::Nx => flag(&mut self.nx, word).map(|()| rest),
+            OptionName::Used => {
+                let (n, rest) = number(Parameter::USED)?;
+                set(&mut self.used, n, word)?;
+                Ok(rest)
+            }
+            OptionName::Else => {
+                let (text, rest) = rest.split_first().ok_or(Error::MissingValue(word))?;
+                let text = text.bytes();
+                let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
+                let else_free = match is("FREE") {
+                    false if !is("CHARGE") => return Err(Error::Else(text)),
+                    free => free,
+                };
+                match self.else_free.replace(else_free) {
+                    None => Ok(rest),
+                    Some(_) => Err(Error::Repeated(word)),
+                }
+            }
             OptionName::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
             OptionName::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
@@ -172,6 +194,16 @@ impl Options {
         }
     }
 
+    /// The amount that a settlement leaves charged, if given.
+    pub fn used(&self) -> Option<u64> {
+        self.used
+    }
+
+    /// Whether a hold that nobody settles is refunded: unless the call says CHARGE.
+    pub fn else_free(&self) -> bool {
+        self.else_free.unwrap_or(true)
+    }
+
     /// Returns COST, 1 by default.
     pub fn cost(&self) -> u64 {
         self.cost.unwrap_or(1)
@@ -214,9 +246,10 @@ impl fmt::Display for Error<'_> {
             ),
             Self::Unknown(got, accepted) => {
                 let got = Shown(got);
-                write!(f, "syntax error: unknown option '{got}'; accepted:")?;
+                write!(f, "syntax error: unknown option '{got}'")?;
                 for (n, name) in accepted.iter().enumerate() {
-                    write!(f, "{} {}", if n > 0 { "," } else { "" }, name.syntax())?;
+                    let before = if n > 0 { "," } else { "; accepted:" };
+                    write!(f, "{before} {}", name.syntax())?;
                 }
                 Ok(())
             }
@@ -230,6 +263,11 @@ impl fmt::Display for Error<'_> {
                 f,
                 "syntax error: option '{}' does not go with the others: a call has one of \
                  ATMOST, MAXWAIT and FORCE, and KEEP goes with ATMOST alone",
+                Shown(got)
+            ),
+            Self::Else(got) => write!(
+                f,
+                "syntax error: ELSE must be followed by FREE or CHARGE; got '{}'",
                 Shown(got)
             ),
             Self::Value(error) => error.fmt(f),

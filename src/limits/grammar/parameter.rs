@@ -36,7 +36,9 @@ impl Parameter {
         &Self::new("UNTIL", 0..=i64::MAX as u64).with_unit(", in milliseconds since 1970");
     /// Leases held at once.
     pub const SLOTS: &'static Self = &Self::new("limit", 0..=MAX_SLOTS);
-    /// The number of leases to return.
+    /// The amount that a settlement leaves charged.
+    pub const USED: &'static Self = &Self::new("USED", 0..=MAX_TOKENS);
+    /// The number of leases or holds to return.
     pub const COUNT: &'static Self = &Self::new("COUNT", 1..=MAX_SLOTS);
 
     /// Creates a parameter with its name in errors.

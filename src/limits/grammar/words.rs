@@ -33,6 +33,10 @@ pub enum OptionName {
     Once,
     /// Only if the token holds no slot.
     Nx,
+    /// The amount that a settlement leaves charged.
+    Used,
+    /// What happens to a hold that nobody settles.
+    Else,
 }
 
 impl OptionName {
@@ -48,6 +52,8 @@ impl OptionName {
             Self::Count => "COUNT",
             Self::Once => "ONCE",
             Self::Nx => "NX",
+            Self::Used => "USED",
+            Self::Else => "ELSE",
         }
     }
 
@@ -59,6 +65,8 @@ impl OptionName {
             Self::MaxWait => "MAXWAIT ms",
             Self::At => "AT unix-ms",
             Self::Count => "COUNT n",
+            Self::Used => "USED n",
+            Self::Else => "ELSE FREE, ELSE CHARGE",
             Self::AtMost | Self::Force | Self::Once | Self::Nx => self.word(),
         }
     }

@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod calendar;
 pub mod decision;
 pub mod error;
+pub mod hold;
 pub mod lease;
 pub mod rate;
 pub mod sliding;

@@ -5,9 +5,10 @@
 
 use std::num::NonZeroU64;
 
-use crate::bounds::{floor_millis, saturating_i64};
+use crate::bounds::{floor_millis, saturating_i64, MAX_USED};
 use crate::kinds::decision::{self, Ask, Change, Decision, Reply};
 use crate::kinds::error::Error;
+use crate::kinds::hold::{Holdable, Kind};
 use crate::kinds::usage::{Usage, WindowStanding};
 
 pub use crate::kinds::sub_windows::Sliding;
@@ -110,6 +111,38 @@ impl WindowStanding for Standing {
         match next.give(tokens, taken_at.map(|at| at.min(self.now))) {
             0 => self.unchanged(0, 0),
             given => self.changed(given, next, self.used.saturating_sub(given)),
+        }
+    }
+}
+
+impl Holdable for Standing {
+    const KIND: Kind = Kind::Window;
+
+    fn charged_at(&self, _cost: u64) -> i64 {
+        let newest = self.converted().newest_begins_at();
+        saturating_i64(newest.max(self.now))
+    }
+
+    /// Only from the sub-window of the charge. A time later than now means now, unless the clock
+    /// stepped back behind the newest sub-window.
+    fn refund(&self, tokens: u64, charged_at: i64) -> Decision<Sliding> {
+        let latest = self.seen.newest_begins_at().max(self.now);
+        let mut next = self.seen;
+        let given = u64::try_from(charged_at).map_or(0, |at| next.give_at(tokens, at.min(latest)));
+        match given {
+            0 => self.unchanged(0, 0),
+            given => self.changed(given, next, self.used.saturating_sub(given)),
+        }
+    }
+
+    fn force(&self, tokens: u64) -> Decision<Sliding> {
+        match tokens.min(MAX_USED.saturating_sub(self.used)) {
+            0 => self.unchanged(0, 0),
+            taken => {
+                let mut next = self.converted();
+                next.charge(taken);
+                self.changed(taken, next, self.used.saturating_add(taken))
+            }
         }
     }
 }

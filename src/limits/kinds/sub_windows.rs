@@ -167,12 +167,22 @@ impl Sliding {
             }
             return tokens.saturating_sub(left);
         };
+        self.give_at(tokens, at)
+    }
+
+    /// Takes at most `tokens` out of the counter of the instant `at`. Returns how many there were.
+    pub(crate) fn give_at(&mut self, tokens: u64, at: u64) -> u64 {
         let counter = self
             .newest
             .checked_sub(sub_window(at, self.length))
             .and_then(|place| usize::try_from(place).ok())
             .and_then(|place| self.counters.get_mut(place));
         counter.map_or(0, |counter| withdraw(counter, tokens))
+    }
+
+    /// The first millisecond of the newest sub-window.
+    pub(crate) fn newest_begins_at(&self) -> u64 {
+        begin(self.newest, self.length)
     }
 }
 

@@ -4,6 +4,8 @@
 
 /// The first byte of a fixed window.
 pub(crate) const WINDOW_TAG: u8 = 0xF8;
+/// The first byte of the marker of a holds key.
+pub(crate) const HOLDS_TAG: u8 = 0xF4;
 /// The first byte of a sliding window.
 pub(crate) const SLIDING_TAG: u8 = 0xF9;
 

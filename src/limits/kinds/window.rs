@@ -8,6 +8,7 @@ use crate::bounds::{floor_millis, saturating_i64, MAX_USED, MAX_YEARS_MS};
 use crate::kinds::calendar::Calendar;
 use crate::kinds::decision::{self, Ask, Change, Decision, Reply, State};
 use crate::kinds::error::Error;
+use crate::kinds::hold::{Holdable, Kind};
 use crate::kinds::tagged::{read_words, write_words, WINDOW_TAG};
 use crate::kinds::usage::{Usage, WindowStanding};
 
@@ -199,6 +200,38 @@ impl WindowStanding for Standing {
         match tokens.min(self.window.used) {
             0 => self.unchanged(0, 0),
             given => self.changed(given, self.window.used.saturating_sub(given)),
+        }
+    }
+}
+
+impl Holdable for Standing {
+    const KIND: Kind = Kind::Window;
+
+    fn charged_at(&self, _cost: u64) -> i64 {
+        self.now.max(self.window.start)
+    }
+
+    /// Only to the window that contains the time of the charge. A time later than now means now,
+    /// unless the clock stepped back behind the window.
+    fn refund(&self, tokens: u64, charged_at: i64) -> Decision<Window> {
+        let Window { start, end, used } = self.window;
+        let at = charged_at.min(self.now.max(start));
+        match tokens.min(used) {
+            given if given > 0 && start <= at && charged_at < end.max(self.now) => {
+                self.changed(given, used.saturating_sub(given))
+            }
+            _ => self.unchanged(0, 0),
+        }
+    }
+
+    /// If the call names an end that has passed and no window is in force, nothing is charged.
+    fn force(&self, tokens: u64) -> Decision<Window> {
+        let used = self.window.used;
+        match tokens.min(MAX_USED.saturating_sub(used)) {
+            taken if taken > 0 && self.window.end > self.now => {
+                self.changed(taken, used.saturating_add(taken))
+            }
+            _ => self.unchanged(0, 0),
         }
     }
 }

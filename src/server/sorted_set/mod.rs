@@ -1,5 +1,6 @@
 //! A key that holds a sorted set.
 
 mod by_rank;
+mod changes;
 pub mod read;
 pub mod write;

@@ -5,13 +5,14 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 
+use super::changes::{self, SetChanges};
 use super::read::{Bound, Scores};
 use crate::server::api::{api, OK};
 use crate::server::argument::Argument;
 use crate::server::call::Call;
 use crate::server::member::Member;
 use crate::server::refusal::Refusal;
-use crate::server::replication::{self, Expiry, SetChanges};
+use crate::server::replication::Expiry;
 use crate::server::{expiry, memory};
 
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
@@ -179,7 +180,7 @@ impl Drop for SortedSet<'_> {
         // alive, as in `take_out`.
         unsafe {
             api!(RedisModule_SignalModifiedKey(ctx, name.string));
-            replication::set_changes(ctx, name, &self.changes);
+            changes::replicate(ctx, name, &self.changes);
         }
     }
 }

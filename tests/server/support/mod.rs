@@ -5,6 +5,7 @@ pub mod aof;
 mod ask;
 pub mod cluster;
 pub mod crowd;
+pub mod holds;
 pub mod ledger;
 pub mod listener;
 pub mod mixed;

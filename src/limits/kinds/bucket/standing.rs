@@ -12,6 +12,7 @@ use super::units::{ceil_tokens, deficit, units, whole_tokens, MAX_UNITS, ONE_TOK
 use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
 use crate::kinds::decision::{self, Ask, Change, Decision, Mode, Reply, NEVER};
 use crate::kinds::error::Error;
+use crate::kinds::hold::{Holdable, Kind};
 
 /// The standing of a bucket at one time, under a limit.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +115,37 @@ impl decision::Standing for Standing {
     }
 }
 
+impl Holdable for Standing {
+    const KIND: Kind = Kind::Bucket;
+
+    /// When the bucket will be full again if nobody else takes from it, in Unix nanoseconds.
+    fn charged_at(&self, cost: u64) -> i64 {
+        let missing = deficit(self.limit.burst_units(), self.level - units(cost));
+        let fill = self.limit.rate.nanos_to_gain(missing);
+        saturating_i64(self.now.saturating_add(fill))
+    }
+
+    /// At most as much as flows in until the bucket would have been full again without others.
+    ///
+    /// A refund must not leave more than there would be if the amount had never been charged. In
+    /// such a bucket, inflow is lost from the time when it is full. So what a full bucket would
+    /// have lost since is not refunded, and nothing once the charge itself has been refilled.
+    fn refund(&self, tokens: u64, full_at: i64) -> Decision<Bucket> {
+        let full_at = u64::try_from(full_at).unwrap_or(0);
+        let inflow = self.limit.rate.units_owed(full_at.saturating_sub(self.now));
+        let most = i64::try_from(inflow).unwrap_or(i64::MAX);
+        self.give_units(units(tokens).min(most))
+    }
+
+    fn force(&self, tokens: u64) -> Decision<Bucket> {
+        // A level is at least -MAX_UNITS, so the difference is not negative.
+        match units(tokens).min((self.level + MAX_UNITS) & !(ONE_TOKEN - 1)) {
+            taken if taken > 0 => self.moved(-taken, 0),
+            _ => self.give_units(0),
+        }
+    }
+}
+
 impl Standing {
     /// Returns the units taken, and the wait.
     #[inline(always)]
@@ -147,8 +179,12 @@ impl Standing {
     /// Refunds `tokens`, at most up to full. The reply rounds part of a token up. A burst of 0
     /// refunds nothing.
     pub fn give(&self, tokens: u64) -> Decision<Bucket> {
+        self.give_units(units(tokens))
+    }
+
+    fn give_units(&self, units: i64) -> Decision<Bucket> {
         let room = self.limit.burst_units() - self.level;
-        match units(tokens).min(room) {
+        match units.min(room) {
             given if given > 0 && self.limit.burst > 0 => self.moved(given, 0),
             _ => Decision {
                 reply: self.reply(0, 0),

@@ -1,0 +1,82 @@
+//! The stored forms of records, as they are written.
+
+use super::record::{Charge, CLOSED, OPEN, REFUNDED, SETTLED};
+use crate::bounds::HOLD_MINUTE_MS;
+
+/// Everything about an open hold except its charges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether an overdue hold is refunded.
+    pub else_free: bool,
+    /// From this time on the hold is overdue, in Unix milliseconds.
+    pub deadline: i64,
+    /// From this time on the id is unknown, in Unix milliseconds.
+    pub forget_at: i64,
+}
+
+impl Terms {
+    /// The terms of a hold that is made or repeated at `now_ms`. `used_until` is the time from
+    /// which nothing of what this call charged can be refunded. `before` are the deadline and
+    /// `forget_at` of the hold if it is repeated, the latter only if something was still held.
+    pub fn new(
+        now_ms: i64,
+        ttl_ms: i64,
+        else_free: bool,
+        used_until: i64,
+        before: (Option<i64>, Option<i64>),
+    ) -> Self {
+        let deadline = now_ms.saturating_add(ttl_ms);
+        let deadline = before.0.map_or(deadline, |old| old.max(deadline));
+        let mut forget_at = deadline.saturating_add(ttl_ms.max(HOLD_MINUTE_MS));
+        if else_free {
+            forget_at = forget_at.max(used_until);
+        }
+        Self {
+            else_free,
+            deadline,
+            forget_at: before.1.map_or(forget_at, |old| old.max(forget_at)),
+        }
+    }
+
+    /// Returns the stored form of an open hold: as many charges as
+    /// [`MAX_HELD_LIMITS`](crate::bounds::MAX_HELD_LIMITS) allows.
+    pub fn record<'a>(&self, charges: impl Iterator<Item = Charge<'a>>) -> Vec<u8> {
+        let mut bytes = vec![OPEN, u8::from(self.else_free), 0];
+        bytes.extend(self.deadline.to_le_bytes());
+        bytes.extend(self.forget_at.to_le_bytes());
+        let mut count: u8 = 0;
+        for charge in charges {
+            let refunded = if charge.refunded { REFUNDED } else { 0 };
+            bytes.push(charge.limit.kind as u8 | refunded);
+            bytes.extend(charge.cost.to_le_bytes());
+            bytes.extend(charge.at.to_le_bytes());
+            let length = u16::try_from(charge.limit.name.len()).unwrap_or(u16::MAX);
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(charge.limit.name);
+            count = count.saturating_add(1);
+        }
+        if let Some(place) = bytes.get_mut(2) {
+            *place = count;
+        }
+        bytes
+    }
+}
+
+/// Returns the stored form of an id that is settled at `now_ms`, and when it is forgotten.
+pub fn settled(now_ms: i64) -> ([u8; 9], i64) {
+    remembered(SETTLED, now_ms)
+}
+
+/// Returns the stored form of an id that is closed at `now_ms`, and when it is forgotten.
+pub fn closed(now_ms: i64) -> ([u8; 9], i64) {
+    remembered(CLOSED, now_ms)
+}
+
+fn remembered(tag: u8, now_ms: i64) -> ([u8; 9], i64) {
+    let forget_at = now_ms.saturating_add(HOLD_MINUTE_MS);
+    let mut bytes = [tag; 9];
+    if let Some((_, at)) = bytes.split_first_chunk_mut::<1>() {
+        at.copy_from_slice(&forget_at.to_le_bytes());
+    }
+    (bytes, forget_at)
+}

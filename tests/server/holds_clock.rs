@@ -1,0 +1,257 @@
+//! Holds as time passes: overdue and forgotten ones, windows that end, a clock that steps back.
+
+use redis::Connection;
+
+use super::clock::with_clock;
+use crate::common::{wait_until, Server};
+use crate::support::holds::{count, holds, reserve, reserve_words, settle, used, Replies};
+use crate::support::{Ask, Reply, HOUR_MS};
+
+/// A server whose clock was moved by so many seconds, and a connection to it.
+fn start() -> (Server, Connection) {
+    let server = with_clock();
+    let connection = server.connection();
+    (server, connection)
+}
+
+#[test]
+fn overdue_hold_is_refunded_by_the_next_call_on_its_limits() {
+    let (server, mut c) = start();
+    for (otherwise, refunded) in [("FREE", 300), ("CHARGE", 0)] {
+        server.set_clock(0);
+        c.ask::<()>("FLUSHALL");
+        reserve(&mut c, 300, &format!("10s id ELSE {otherwise}"));
+        // The estimate counts until such a call, whoever asks.
+        server.set_clock(50);
+        assert_eq!(used(&mut c)[1], 300);
+        assert_eq!(count(&mut c, "h"), [1, 1, 0]);
+        let (taken, _, each) = reserve(&mut c, 5, "10s other");
+        assert_eq!((taken, each[1][2]), (1, 1000 - 305 + refunded));
+        assert_eq!(used(&mut c)[1], 305 - refunded);
+        // A late settlement charges what was used.
+        assert_eq!(settle(&mut c, 120, "id").0, 1);
+        assert_eq!(used(&mut c)[1], 125);
+        assert_eq!(settle(&mut c, 120, "id").0, 0);
+    }
+    let counts = ["rl_holds_returned", "rl_holds_settled_late"].map(|name| server.count(name));
+    assert_eq!(counts, [1, 2]);
+}
+
+#[test]
+fn overdue_hold_of_other_limits_stays_charged() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "10s id");
+    server.set_clock(30);
+    let other = "RL.ALL 2 v h WINDOW 9 1h HOLD 10s other";
+    assert_eq!(c.ask::<Replies>(other).0, 1);
+    let only_window = "RL.ALL 2 w h WINDOW 1000 30d COST 1 HOLD 10s third";
+    server.set_clock(32);
+    assert_eq!(c.ask::<Replies>(only_window).0, 1);
+    assert_eq!(used(&mut c), [300, 1]);
+    let listed = holds(&mut c, "h").4.remove(0);
+    assert_eq!(listed.3, [(b"b".to_vec(), 300), (b"w".to_vec(), 0)]);
+    // Its settlement moves each limit from what it still holds.
+    let (status, _, each) = settle(&mut c, 100, "id");
+    assert_eq!((status, each[0][0], each[1][0]), (1, -200, 100));
+    assert_eq!(used(&mut c), [100, 101]);
+}
+
+#[test]
+fn repeat_of_a_refunded_hold_charges_it_again() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "10s id");
+    server.set_clock(20);
+    // A repeat never refunds its own hold.
+    let (_, _, each) = reserve(&mut c, 300, "10s id");
+    assert_eq!((each[0][0], each[1][0]), (0, 0));
+    server.set_clock(40);
+    reserve(&mut c, 1, "10s other");
+    assert_eq!(used(&mut c), [1, 1]);
+    let (taken, _, each) = reserve(&mut c, 300, "10s id");
+    assert_eq!((taken, each[0][0], each[1][0]), (1, 300, 300));
+    assert_eq!(used(&mut c), [301, 301]);
+    assert_eq!(settle(&mut c, 0, "id").0, 1);
+    assert_eq!(used(&mut c), [1, 1]);
+}
+
+#[test]
+fn ids_are_remembered_for_a_minute() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "10s settled");
+    settle(&mut c, 120, "settled");
+    settle(&mut c, 0, "closed");
+    // Keeps the key: otherwise it would expire with its last record.
+    reserve(&mut c, 1, "1h other");
+    server.set_clock(58);
+    let error = c.error(&reserve_words(300, "10s settled"));
+    assert_eq!(error, "ERR hold 'settled' was settled");
+    let error = c.error(&reserve_words(300, "10s closed"));
+    assert_eq!(error, "ERR hold 'closed' was cancelled before it was made");
+    assert_eq!(settle(&mut c, 0, "settled").0, 0);
+    assert_eq!(used(&mut c)[1], 121);
+    server.set_clock(61);
+    for id in ["settled", "closed"] {
+        assert_eq!(reserve(&mut c, 10, &format!("10s {id}")).0, 1, "{id}");
+    }
+    assert_eq!(used(&mut c)[1], 141);
+}
+
+#[test]
+fn holds_key_lives_until_its_last_id_is_forgotten() {
+    let (server, mut c) = start();
+    // ELSE CHARGE: the deadline and the greater of ttl and a minute. ELSE FREE: the window's end.
+    for (hold, lives) in [
+        ("2h id ELSE CHARGE", 4 * HOUR_MS),
+        ("5s id ELSE CHARGE", 65_000),
+    ] {
+        c.ask::<()>("FLUSHALL");
+        reserve(&mut c, 3, hold);
+        let left: i64 = c.ask("PTTL h");
+        assert!((lives - 5_000..=lives).contains(&left), "{hold}: {left}");
+    }
+    c.ask::<()>("FLUSHALL");
+    reserve(&mut c, 3, "5s id");
+    let left: i64 = c.ask("PTTL h");
+    let month = 30 * 24 * HOUR_MS;
+    assert!((month - 5_000..=month).contains(&left), "{left}");
+    // Refunded and settled ids are forgotten soon.
+    server.set_clock(10);
+    reserve(&mut c, 3, "5s other ELSE CHARGE");
+    let left: i64 = c.ask("PTTL h");
+    assert!((HOUR_MS - 5_000..=HOUR_MS).contains(&left), "{left}");
+    settle(&mut c, 3, "other");
+    settle(&mut c, 3, "id");
+    let left: i64 = c.ask("PTTL h");
+    assert!((55_000..=60_000).contains(&left), "{left}");
+    server.set_clock(75);
+    assert_eq!(c.ask::<i64>("EXISTS h"), 0);
+}
+
+/// Settled after the window has ended: what was held stays in the old one, and only what exceeds
+/// it is charged to the new one.
+#[test]
+fn settlement_after_midnight_charges_the_new_window_only_the_difference() {
+    let (server, mut c) = start();
+    let hour = "RL.ALL 2 w h WINDOW 1000 HOUR COST 300 HOLD 10m id";
+    for (used_after, moved, left) in [(120, 0, 0), (300, 0, 0), (450, 150, 150)] {
+        server.set_clock(0);
+        c.ask::<()>("FLUSHALL");
+        // Two seconds before the hour ends.
+        let (seconds, _): (i64, i64) = c.ask("TIME");
+        let to_edge = 3_600 - seconds % 3_600;
+        server.set_clock(to_edge - 2);
+        let (taken, _, each): Replies = c.ask(hour);
+        assert_eq!((taken, each[0][0]), (1, 300));
+        server.set_clock(to_edge + 2);
+        wait_until("the hour has ended", || {
+            c.ask::<Reply>("RL.WPEEK w 1000 HOUR")[2] == 1000
+        });
+        let settle = format!("RL.SETTLE 2 w h WINDOW 1000 HOUR USED {used_after} HOLD id");
+        let (status, _, each): Replies = c.ask(&settle);
+        assert_eq!((status, each[0][0]), (1, moved), "{used_after}");
+        let window: Reply = c.ask("RL.WPEEK w 1000 HOUR");
+        assert_eq!(1000 - window[2], left, "{used_after}");
+        assert_eq!(c.ask::<i64>("EXISTS w"), i64::from(left > 0));
+    }
+}
+
+#[test]
+fn until_that_has_passed_is_no_error_for_what_is_held() {
+    let (server, mut c) = start();
+    let (seconds, _): (i64, i64) = c.ask("TIME");
+    let end = (seconds + 60) * 1_000;
+    let call = |id: &str| format!("RL.ALL 2 w h WINDOW 1000 UNTIL {end} COST 300 HOLD 10m {id}");
+    assert_eq!(c.ask::<Replies>(&call("id")).0, 1);
+    server.set_clock(120);
+    let (taken, _, each): Replies = c.ask(&call("id"));
+    assert_eq!((taken, each[0]), (1, [0, 1000, 1000, 0, 0]));
+    assert!(c.error(&call("new")).starts_with("ERR UNTIL must be"));
+    let settle =
+        |end: i64, id: &str| format!("RL.SETTLE 2 w h WINDOW 1000 UNTIL {end} USED 450 HOLD {id}");
+    let error = c.error(&settle(end * 1_000, "id"));
+    assert!(error.starts_with("ERR UNTIL must be"), "{error}");
+    let (status, _, each): Replies = c.ask(&settle(end, "id"));
+    assert_eq!((status, each[0][0]), (1, 0));
+    assert_eq!(c.ask::<i64>("EXISTS w"), 0, "no window was opened");
+}
+
+/// Only the sub-window of the charge gives back, whoever else used the window.
+#[test]
+fn sliding_window_is_refunded_from_the_sub_window_of_the_charge() {
+    let (server, mut c) = start();
+    let call = "RL.ALL 2 w h WINDOW 100 SLIDING 16m COST 30 HOLD 1h";
+    let (seconds, _): (i64, i64) = c.ask("TIME");
+    let sub_window = |n: i64| 60 - seconds % 60 + 60 * n + 5;
+    server.set_clock(sub_window(0));
+    c.ask::<()>("RL.WTAKE w 100 SLIDING 16m COST 7");
+    server.set_clock(sub_window(1));
+    c.ask::<Replies>(&format!("{call} id"));
+    server.set_clock(sub_window(2));
+    c.ask::<()>("RL.WTAKE w 100 SLIDING 16m COST 11");
+    let before: Vec<u8> = c.ask("GET w");
+    let settle = |used: u64, id: &str| {
+        format!("RL.SETTLE 2 w h WINDOW 100 SLIDING 16m USED {used} HOLD {id}")
+    };
+    let (status, _, each): Replies = c.ask(&settle(10, "id"));
+    assert_eq!((status, each[0][0]), (1, -20));
+    let counters = |bytes: &[u8]| -> Vec<u64> {
+        let words = bytes[17..].chunks(8);
+        words
+            .map(|word| u64::from_le_bytes(word.try_into().expect("a word")))
+            .collect()
+    };
+    assert_eq!(counters(&before)[..3], [11, 30, 7]);
+    assert_eq!(counters(&c.ask::<Vec<u8>>("GET w"))[..3], [11, 10, 7]);
+
+    // Once a take has converted the window to another length, nothing comes back.
+    c.ask::<Replies>(&format!("{call} other"));
+    server.set_clock(sub_window(5));
+    c.ask::<()>("RL.WTAKE w 100 SLIDING 8m COST 1");
+    let (status, _, each): Replies = c.ask(&settle(0, "other"));
+    assert_eq!((status, each[0][0]), (1, 0));
+}
+
+/// A bucket that became full would have lost what flowed in since. Settled then, a hold does not
+/// bring it back: otherwise held tokens could be saved up beyond the burst.
+#[test]
+fn bucket_never_gets_more_back_than_if_less_had_been_taken() {
+    let (server, mut c) = start();
+    for n in 0..5 {
+        server.set_clock(n * 100);
+        let call = format!("RL.ALL 2 b h BUCKET 1 10 COST 10 HOLD 1h {n}");
+        assert_eq!(c.ask::<Replies>(&call).0, 1);
+    }
+    server.set_clock(600);
+    assert_eq!(c.take("b 1 10 COST 10")[0], 10);
+    for n in 0..5 {
+        let (status, _, each): Replies =
+            c.ask(&format!("RL.SETTLE 2 b h BUCKET 1 10 USED 0 HOLD {n}"));
+        assert_eq!((status, each[0][0]), (1, 0), "{n}");
+    }
+    assert!(c.take("b 1 10 COST 10")[0] == 0, "no more than the burst");
+
+    // In part: five seconds after the charge, a bucket that lost nothing gets all of it.
+    server.set_clock(1_000);
+    c.ask::<()>("FLUSHALL");
+    c.ask::<Replies>("RL.ALL 2 b h BUCKET 1/m 10 COST 10 HOLD 1h id");
+    let (_, _, each): Replies = c.ask("RL.SETTLE 2 b h BUCKET 1/m 10 USED 4 HOLD id");
+    assert_eq!((each[0][0], each[0][2]), (-6, 6));
+}
+
+/// The window stays in force, and the charge counts as made at its start.
+#[test]
+fn refund_after_a_small_step_back_reaches_the_window_that_was_charged() {
+    let (server, mut c) = start();
+    for window in ["1h", "SLIDING 16h"] {
+        server.set_clock(0);
+        c.ask::<()>("FLUSHALL");
+        c.ask::<()>(&format!("RL.WTAKE w 1000 {window} COST 1"));
+        server.set_clock(-600);
+        let call = format!("RL.ALL 2 w h WINDOW 1000 {window} COST 300 HOLD 1h id");
+        assert_eq!(c.ask::<Replies>(&call).0, 1, "{window}");
+        let settle = format!("RL.SETTLE 2 w h WINDOW 1000 {window} USED 120 HOLD id");
+        let (status, _, each): Replies = c.ask(&settle);
+        assert_eq!((status, each[0][0]), (1, -180), "{window}");
+        assert_eq!(c.ask::<Reply>(&format!("RL.WPEEK w 1000 {window}"))[2], 879);
+    }
+}

@@ -1,0 +1,131 @@
+//! Holds keys with many records: walks, and a table that is full.
+
+use std::ops::Range;
+
+use redis::Connection;
+
+use super::clock::with_clock;
+use crate::common::Server;
+use crate::support::holds::{count, reserve, settle, settle_words, used, Replies};
+use crate::support::Ask;
+
+const MOST: i64 = 10_000;
+
+/// Makes calls without waiting for each reply.
+fn send(c: &mut Connection, calls: impl Iterator<Item = String>) {
+    let calls: Vec<_> = calls.collect();
+    for some in calls.chunks(1000) {
+        let mut pipe = redis::pipe();
+        for call in some {
+            let words: Vec<_> = call.split(' ').collect();
+            pipe.cmd(words[0]).arg(&words[1..]).ignore();
+        }
+        pipe.exec(c).expect("no errors");
+    }
+}
+
+/// Holds of one each on a window of their own.
+fn others(ids: Range<i64>, hold: &'static str) -> impl Iterator<Item = String> {
+    ids.map(move |id| {
+        let hold = hold.replace("ID", &id.to_string());
+        format!("RL.ALL 2 v h WINDOW 100000 30d HOLD {hold}")
+    })
+}
+
+#[test]
+fn full_table_of_settled_ids_makes_room_for_a_new_hold() {
+    let server = Server::start();
+    let mut c = server.connection();
+    send(&mut c, (0..MOST).map(|n| settle_words(1, &n.to_string())));
+    assert_eq!(count(&mut c, "h"), [0, 0, MOST]);
+    // A settlement needs no place: it does not close the id.
+    let (status, _, each) = settle(&mut c, 1, "other");
+    assert_eq!((status, each[2]), (-1, [0, MOST, 0, 0, 0]));
+    assert_eq!(server.count("rl_holds_walks"), 0);
+
+    let (taken, _, each) = reserve(&mut c, 3, "1h other");
+    assert_eq!((taken, each[2][..3].to_vec()), (1, vec![1, MOST, 999]));
+    assert_eq!(count(&mut c, "h"), [1, 0, MOST - 1000]);
+    assert_eq!(server.count("rl_holds_dropped"), 1000);
+    // Those that were nearest to their end.
+    let forgotten = (0..MOST).filter(|n| {
+        let known: bool = c.ask(&format!("HEXISTS h {n}"));
+        !known
+    });
+    let forgotten: Vec<_> = forgotten.collect();
+    assert_eq!(forgotten.len(), 1000);
+    assert!(forgotten.iter().sum::<i64>() < 1000 * 1500, "the oldest");
+}
+
+#[test]
+fn full_table_of_open_holds_denies_until_a_walk_drops_overdue_ones() {
+    let server = with_clock();
+    let mut c = server.connection();
+    send(&mut c, others(0..MOST, "100s ID ELSE CHARGE"));
+    let (taken, wait_ms, each) = reserve(&mut c, 3, "1h new");
+    assert_eq!((taken, each[2]), (0, [0, MOST, 0, 0, 0]));
+    assert!((1..=MOST).contains(&wait_ms), "{wait_ms}");
+    assert_eq!(used(&mut c), [0, 0]);
+    // What is open is repeated and settled as ever.
+    let repeat = "RL.ALL 2 v h WINDOW 100000 30d HOLD 100s 7 ELSE CHARGE";
+    assert_eq!(c.ask::<Replies>(repeat).0, 1);
+
+    server.set_clock(150);
+    let (taken, _, each) = reserve(&mut c, 3, "1h new");
+    assert_eq!((taken, each[2][2]), (1, 999), "{each:?}");
+    assert_eq!(server.count("rl_holds_dropped"), 1000);
+    // Their estimates stay charged.
+    assert_eq!(c.ask::<Vec<i64>>("RL.WPEEK v 100000 30d")[2], 90_000);
+}
+
+#[test]
+fn many_overdue_holds_are_refunded_within_25_seconds() {
+    let server = with_clock();
+    let mut c = server.connection();
+    send(&mut c, others(0..5000, "5s ID"));
+    assert_eq!(c.ask::<Vec<i64>>("RL.WPEEK v 100000 30d")[2], 95_000);
+    let mut seconds = 10;
+    let mut refunded = 0;
+    while refunded < 5000 {
+        server.set_clock(seconds);
+        let first = MOST + 3 * seconds;
+        send(&mut c, others(first..first + 3, "1h ID"));
+        refunded = server.count("rl_holds_returned");
+        assert!(
+            refunded % 1000 == 0 && seconds <= 10 + 25,
+            "{refunded} after {seconds} s"
+        );
+        seconds += 1;
+    }
+    let calls = 3 * (seconds - 10);
+    assert_eq!(
+        c.ask::<Vec<i64>>("RL.WPEEK v 100000 30d")[2],
+        100_000 - calls
+    );
+    assert_eq!(server.count("rl_holds_walks"), 5);
+}
+
+/// A walk takes time, so calls pay for one only when something is due, and at most once a second.
+#[test]
+fn calls_walk_the_records_only_when_something_is_due() {
+    let server = with_clock();
+    let mut c = server.connection();
+    send(&mut c, others(0..500, "5s ID"));
+    assert_eq!(server.count("rl_holds_walks"), 0);
+    server.set_clock(10);
+    // Overdue holds of others stay due, since nobody names their window.
+    let made = (0..100).map(|n| format!("RL.ALL 2 w h WINDOW 1000 30d HOLD 1h new{n}"));
+    send(&mut c, made);
+    let walks = server.count("rl_holds_walks");
+    assert!((1..=3).contains(&walks), "{walks} walks");
+    send(
+        &mut c,
+        (0..100).map(|n| format!("RL.SETTLE 2 w h WINDOW 1000 30d USED 0 HOLD new{n}")),
+    );
+    send(
+        &mut c,
+        (0..100).map(|_| "RL.ALL 1 w WINDOW 1000 30d".to_owned()),
+    );
+    assert!(server.count("rl_holds_walks") <= walks + 1);
+    assert_eq!(server.count("rl_holds_returned"), 0);
+}
