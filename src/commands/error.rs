@@ -96,7 +96,7 @@ impl fmt::Display for Error<'_> {
             ),
             Self::LimitForEachKey { keys } => write!(
                 f,
-                "ERR numkeys says {keys}: as many keys must follow, and then as many limits"
+                "ERR numkeys is {keys}, so {keys} keys and then {keys} limits must follow"
             ),
             Self::RepeatedKey(key) => write!(f, "ERR key '{}' is given twice", Shown(key)),
             Self::WrongType(key) => write!(
@@ -109,7 +109,7 @@ impl fmt::Display for Error<'_> {
             }
             Self::ForeignSet(key) => write!(
                 f,
-                "ERR key '{}' holds a sorted set that is not leases",
+                "ERR key '{}' holds a sorted set that was not created by RL.ACQUIRE",
                 Shown(key)
             ),
             Self::NoMemoryForLease(key) => write!(

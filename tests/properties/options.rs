@@ -51,19 +51,25 @@ fn repeated_and_conflicting_options_are_rejected() {
         ("ATMOST atmost", "option 'atmost' is given twice"),
         ("FORCE COST 2 FORCE", "option 'FORCE' is given twice"),
         ("MAXWAIT 1 MAXWAIT 2", "option 'MAXWAIT' is given twice"),
-        ("ATMOST FORCE", "option 'FORCE' does not go with the others"),
+        (
+            "ATMOST FORCE",
+            "option 'FORCE' conflicts with another option",
+        ),
         (
             "FORCE MAXWAIT 5",
-            "option 'MAXWAIT' does not go with the others",
+            "option 'MAXWAIT' conflicts with another option",
         ),
         (
             "MAXWAIT 5 ATMOST",
-            "option 'ATMOST' does not go with the others",
+            "option 'ATMOST' conflicts with another option",
         ),
-        ("KEEP 1 FORCE", "option 'KEEP' does not go with the others"),
+        (
+            "KEEP 1 FORCE",
+            "option 'KEEP' conflicts with another option",
+        ),
         (
             "MAXWAIT 5 KEEP 1",
-            "option 'KEEP' does not go with the others",
+            "option 'KEEP' conflicts with another option",
         ),
         ("COST", "option 'COST' needs a value"),
         ("MAXWAIT", "option 'MAXWAIT' needs a value"),

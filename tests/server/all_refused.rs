@@ -11,7 +11,7 @@ fn invalid_calls_change_no_key() {
     all(&mut c, "3 a w l BUCKET 1/d 5 WINDOW 5 1h LEASE 5 1h other");
     let usage = "ERR usage: RL.ALL numkeys key [key ...] spec";
     let numkeys = "ERR numkeys must be a whole number from 1 to 128";
-    let each = "ERR numkeys says ";
+    let each = "ERR numkeys is ";
     let long = "x".repeat(129);
     let long = format!("1 l LEASE 5 1h {long}");
     let wrong: [(&str, &str); 66] = [

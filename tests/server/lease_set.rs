@@ -31,7 +31,7 @@ fn assert_left_alone(c: &mut Connection, error: &str) {
 fn foreign_sorted_set_is_left_unchanged() {
     let server = Server::start();
     let mut c = server.connection();
-    let error = "ERR key 'k' holds a sorted set that is not leases";
+    let error = "ERR key 'k' holds a sorted set that was not created by RL.ACQUIRE";
     // Scores below now, as of a queue of jobs, which a trim would take for ended leases.
     c.ask::<i64>("ZADD k 1 job:1 2 job:2 9e15 t");
     assert_left_alone(&mut c, error);
@@ -51,7 +51,10 @@ fn set_without_its_marker_counts_as_foreign() {
     let mut c = server.connection();
     acquire(&mut c, "k", 5, LONG, "t");
     c.ask::<i64>("ZREM k rl:leases");
-    assert_left_alone(&mut c, "ERR key 'k' holds a sorted set that is not leases");
+    assert_left_alone(
+        &mut c,
+        "ERR key 'k' holds a sorted set that was not created by RL.ACQUIRE",
+    );
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn unknown_repeated_and_conflicting_options_are_rejected() {
     refuse("RL.WGIVE", "AT", "AT");
     refuse("RL.WGIVE", "AT 1795659137062 at 1795659137062", "twice");
     for wrong in NO_NUMBERS {
-        let expected = "ERR AT must be a whole number from 100000000000 to ";
+        let expected = "ERR AT must be a whole number from 10^11 to ";
         refused(&mut c, "RL.WGIVE", &[b"5", b"1h", b"AT", wrong], expected);
     }
     assert!(server.alive());
@@ -320,7 +320,7 @@ fn usage_above_the_bound_is_rejected_and_charges_nothing() {
         let value: Vec<u8> = c.ask("GET owes");
         for more in [&force, &format!("RL.WTAKE owes 1 {window} FORCE")] {
             let error = c.error(more);
-            let expected = "ERR COST would bring what is used of the window above 2*10^11";
+            let expected = "ERR COST would raise the window's usage above 2*10^11";
             assert_eq!(error, expected);
         }
         assert_eq!(c.ask::<Vec<u8>>("GET owes"), value);
@@ -366,7 +366,7 @@ fn at_in_another_unit_is_rejected() {
         "1795659137062000",
     ] {
         let text = format!("5 1h AT {at}");
-        let expected = "ERR AT must be a whole number from 100000000000 to 10^14, in milliseconds";
+        let expected = "ERR AT must be a whole number from 10^11 to 10^14, in milliseconds";
         refused(&mut c, "RL.WGIVE", &words(&text), expected);
     }
     for at in ["100000000000", "100000000000000"] {

@@ -101,7 +101,7 @@ impl fmt::Display for Window<'_> {
             }
             None => match nearest(text, window_words()) {
                 Some(word) => write!(f, "did you mean {word}?"),
-                None => f.write_str("it is none of them"),
+                None => f.write_str("it is not a known window"),
             },
         }
     }
@@ -120,8 +120,8 @@ fn number(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if text.first().is_some_and(u8::is_ascii_digit) {
         return write!(
             f,
-            "a number has {MAX_DIGITS} digits at most, some behind a decimal point if there is \
-             one, and an exponent from -{MAX_EXPONENT} to {MAX_EXPONENT}"
+            "a number has at most {MAX_DIGITS} digits, at least one after a decimal point, \
+             and an exponent from -{MAX_EXPONENT} to {MAX_EXPONENT}"
         );
     }
     f.write_str("it must begin with a digit")
@@ -139,7 +139,7 @@ fn bounds(count: Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if unit == b"M" || unit.eq_ignore_ascii_case(b"ms") {
-        return f.write_str("m (minute) and ms are written in small letters");
+        return f.write_str("m (minute) and ms must be lower case");
     }
     if unit.iter().any(u8::is_ascii_whitespace) {
         return f.write_str("count and unit are written together, without a space: 15m");
@@ -154,7 +154,7 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         b"us" | b"ns" => f.write_str("the shortest period is 1ms"),
         lower => {
-            f.write_str("the unit is none of ms, s, m, h, d and w")?;
+            f.write_str("unknown unit; use ms, s, m, h, d or w")?;
             match nearest(lower, LONG_UNITS.iter().map(|&(name, ..)| name)) {
                 Some(name) => write!(f, ": did you mean {name}?"),
                 None => Ok(()),

@@ -261,8 +261,9 @@ impl fmt::Display for Error<'_> {
             }
             Self::Excluded(got) => write!(
                 f,
-                "syntax error: option '{}' does not go with the others: a call has one of \
-                 ATMOST, MAXWAIT and FORCE, and KEEP goes with ATMOST alone",
+                "syntax error: option '{}' conflicts with another option: ATMOST, \
+                 MAXWAIT and FORCE are mutually exclusive, and KEEP cannot be combined with MAXWAIT \
+                 or FORCE",
                 Shown(got)
             ),
             Self::Else(got) => write!(

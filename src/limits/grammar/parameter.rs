@@ -97,7 +97,7 @@ impl fmt::Display for Error<'_> {
             f,
             "{} must be a whole number from {} to {}{}; got '{}'",
             parameter.name,
-            parameter.least,
+            Bound(parameter.least),
             Bound(parameter.most),
             parameter.unit,
             Shown(self.got)

@@ -31,7 +31,7 @@ impl fmt::Display for Error {
             ),
             Self::Used => write!(
                 f,
-                "COST would bring what is used of the window above {}",
+                "COST would raise the window's usage above {}",
                 Bound(MAX_USED)
             ),
             Self::Until { end, now } => {
