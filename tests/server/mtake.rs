@@ -186,29 +186,3 @@ fn bucket_deleted_while_another_expires_is_harmless() {
     }
     assert!(server.alive());
 }
-
-/// The search for a repeated key must not compare all pairs.
-#[test]
-fn keys_alike_at_the_beginning_cost_no_more() {
-    let server = launch().start();
-    let mut c = server.connection();
-    let same = "x".repeat(250_000);
-    let mut micros = |key: &dyn Fn(usize) -> String| {
-        c.ask::<()>("FLUSHALL");
-        let mut take = call("RL.MTAKE", &[128]);
-        for n in 0..128 {
-            take.arg(key(n)).arg(&["1/d", "5"]);
-        }
-        c.ask::<()>("CONFIG RESETSTAT");
-        let (taken, ..): Replies = take.query(&mut c).expect("a reply");
-        assert_eq!(taken, 1);
-        server.micros("rl.mtake") as f64
-    };
-    // Taken in turn, and the least of each, since other work on the machine only adds to it.
-    let (mut ends, mut begins) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..7 {
-        ends = ends.min(micros(&|n| format!("{same}{n:03}")));
-        begins = begins.min(micros(&|n| format!("{n:03}{same}")));
-    }
-    assert!(ends <= 1.5 * begins, "{ends} µs, {begins} µs");
-}

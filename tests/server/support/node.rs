@@ -63,21 +63,6 @@ impl Server {
             .unwrap_or_else(|_| panic!("INFO says {field}:{text}"))
     }
 
-    /// Microseconds that the calls of a command have taken.
-    pub fn micros(&self, command: &str) -> u64 {
-        let stats: String = self.ask("INFO commandstats");
-        let start = format!("cmdstat_{command}:");
-        let line = stats.to_lowercase();
-        let line = line.lines().find_map(|line| line.strip_prefix(&start));
-        let line = line.unwrap_or_default();
-        let micros = line
-            .split(',')
-            .find_map(|field| field.strip_prefix("usec="));
-        micros
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| panic!("{command}: {line}"))
-    }
-
     /// Returns the replication offset.
     pub fn offset(&self) -> i64 {
         self.count("master_repl_offset")
