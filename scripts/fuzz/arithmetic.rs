@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
     decide(real, &exact, &bytes, [word(2), word(3), word(4), word(5)]);
 });
 
-/// Both readings of a limit, which are one.
+/// Parses a limit with the crate and the oracle, which must agree.
 fn limits(rate: &[u8], burst: &[u8]) -> Option<(Limit, oracle::Limit)> {
     let real = bucket::limit(rate, burst);
     if let Err(error) = real {

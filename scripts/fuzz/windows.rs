@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let word = |n: usize| u64::from_le_bytes(std::array::from_fn(|byte| numbers[8 * n + byte]));
-    // What follows is what the key holds, or a text that may be a limit and a window.
+    // The rest is the content of the key, or a text that may be a limit and a window.
     let verb = word(0);
     if verb & 1 == 0 {
         read(rest);
@@ -43,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = world.call(pair, call);
 });
 
-/// A text is a limit and a window, or an error that says so.
+/// Parses a text as a limit and a window, or checks its error.
 fn read(text: &[u8]) {
     let words: Vec<&[u8]> = text.split(|&byte| byte == b' ').collect();
     if let Err(error) = redis_rl_limits::grammar::window::Quota::parse(&words) {
@@ -90,7 +90,7 @@ fn call(verb: u64, cost: u64, keep: u64, at: u64, now: u64) -> Call {
     match verb / 32 % 4 {
         0 => Call::Give(ask.cost, Some(at)),
         1 => Call::Give(ask.cost, None),
-        // The commands look for all or nothing.
+        // Peeks request all or nothing.
         2 => Call::Look(Ask {
             mode: Mode::Whole,
             ..ask
