@@ -112,7 +112,7 @@ pub static LEASES: LeaseCounts = LeaseCounts {
     trimmed: Counter::new(),
 };
 
-/// What happened to holds.
+/// The type of the counters of holds.
 pub struct HoldCounts {
     /// Reservations.
     pub made: Counter,
@@ -120,7 +120,7 @@ pub struct HoldCounts {
     pub repeated: Counter,
     /// Settlements of open holds.
     pub settled: Counter,
-    /// Those of overdue holds.
+    /// Settlements of overdue holds.
     pub settled_late: Counter,
     /// Settlements of unknown or closed ids.
     pub unknown: Counter,
@@ -132,7 +132,7 @@ pub struct HoldCounts {
     pub walks: Counter,
 }
 
-/// Of holds.
+/// The counters of holds.
 pub static HOLDS: HoldCounts = HoldCounts {
     made: Counter::new(),
     repeated: Counter::new(),

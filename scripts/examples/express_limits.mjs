@@ -6,7 +6,7 @@ import { rateLimit } from "redis-rl/express";
 
 const client = createClient({
   url: process.env.REDIS_URL,
-  // A connection on which nothing comes back, not even to a ping, is made anew.
+  // A connection on which nothing comes back, not even to a ping, is replaced.
   pingInterval: 500,
   socket: { connectTimeout: 1000, socketTimeout: 2000, reconnectStrategy: 100 },
 });

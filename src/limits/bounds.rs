@@ -75,9 +75,10 @@ pub const MAX_HOLD_TTL_MS: u64 = MAX_HOLD_TTL_HOURS * MILLIS_PER_HOUR;
 pub const MAX_HELD_LIMITS: usize = 16;
 /// Maximum length of their keys' names together, in bytes.
 pub const MAX_HELD_NAMES: usize = 1024;
-/// How long a settled or a closed id is remembered, and an overdue hold at least, in milliseconds.
+/// Time for which a settled or closed id is remembered, and an overdue hold at least, in
+/// milliseconds.
 pub const HOLD_MINUTE_MS: i64 = MILLIS_PER_MINUTE as i64;
-/// How long an overdue hold is remembered once everything was refunded, in milliseconds.
+/// Time for which an overdue hold is remembered once everything was refunded, in milliseconds.
 pub const REFUNDED_HOLD_MS: i64 = MILLIS_PER_HOUR as i64;
 /// The shortest time between two walks over the records of a holds key, in milliseconds.
 pub const WALK_INTERVAL_MS: i64 = MILLIS_PER_SECOND as i64;

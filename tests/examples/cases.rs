@@ -15,7 +15,7 @@ use crate::example::{Answer, Example};
 const LIMIT: &str = "100/m 20";
 const POLICY: &str = "\"default\";q=20;w=12";
 
-/// What at most passes in this time. 2 % are for the clocks.
+/// Returns the most that may pass in this time. 2 % are for the clocks.
 fn limit(time: Duration) -> f64 {
     (20.0 + 100.0 / 60.0 * time.as_secs_f64()) * 1.02
 }

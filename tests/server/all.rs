@@ -212,7 +212,7 @@ fn each_limit_honours_its_keep() {
                 (_, 2) => 0..=0,
                 (false, 3) | (true, 3) => 1..=72 * HOUR_MS,
                 (false, _) => 1..=72 * HOUR_MS,
-                // Four slots, of which KEEP leaves four free.
+                // KEEP leaves all four slots free.
                 (true, _) => -1..=-1,
             };
             assert!(waits.contains(&wait_ms), "{limit} {keep}: {wait_ms}");

@@ -162,7 +162,7 @@ fn rl_settle_releases_the_leases_it_names_whatever_it_replies() {
     );
 }
 
-/// A bucket owes at most 10^11, and of a window at most twice that is used.
+/// A bucket owes at most 10^11; a window's usage is at most twice that.
 #[test]
 fn rl_settle_cuts_an_amount_at_the_bounds() {
     let server = Server::start();

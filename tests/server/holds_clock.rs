@@ -7,7 +7,7 @@ use crate::common::{wait_until, Server};
 use crate::support::holds::{count, holds, reserve, reserve_words, settle, used, Replies};
 use crate::support::{Ask, Reply, HOUR_MS};
 
-/// A server whose clock was moved by so many seconds, and a connection to it.
+/// Starts a server with a movable clock, and connects to it.
 fn start() -> (Server, Connection) {
     let server = with_clock();
     let connection = server.connection();
@@ -127,8 +127,8 @@ fn holds_key_lives_until_its_last_id_is_forgotten() {
     assert_eq!(c.ask::<i64>("EXISTS h"), 0);
 }
 
-/// Settled after the window has ended: what was held stays in the old one, and only what exceeds
-/// it is charged to the new one.
+/// After the window has ended, the held amount stays in the old one, and only the excess is charged
+/// to the new one.
 #[test]
 fn settlement_after_midnight_charges_the_new_window_only_the_difference() {
     let (server, mut c) = start();
@@ -175,7 +175,7 @@ fn until_that_has_passed_is_no_error_for_what_is_held() {
     assert_eq!(c.ask::<i64>("EXISTS w"), 0, "no window was opened");
 }
 
-/// Only the sub-window of the charge gives back, whoever else used the window.
+/// Only the sub-window of the charge is refunded, whoever else used the window.
 #[test]
 fn sliding_window_is_refunded_from_the_sub_window_of_the_charge() {
     let (server, mut c) = start();
@@ -211,8 +211,8 @@ fn sliding_window_is_refunded_from_the_sub_window_of_the_charge() {
     assert_eq!((status, each[0][0]), (1, 0));
 }
 
-/// A bucket that became full would have lost what flowed in since. Settled then, a hold does not
-/// bring it back: otherwise held tokens could be saved up beyond the burst.
+/// A bucket that became full would have lost its refill. A late settlement does not restore it:
+/// otherwise held tokens could be saved up beyond the burst.
 #[test]
 fn bucket_never_gets_more_back_than_if_less_had_been_taken() {
     let (server, mut c) = start();

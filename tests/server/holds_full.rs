@@ -47,7 +47,7 @@ fn full_table_of_settled_ids_makes_room_for_a_new_hold() {
     assert_eq!((taken, each[2][..3].to_vec()), (1, vec![1, MOST, 999]));
     assert_eq!(count(&mut c, "h"), [1, 0, MOST - 1000]);
     assert_eq!(server.count("rl_holds_dropped"), 1000);
-    // Those that were nearest to their end.
+    // The records nearest to their end.
     let forgotten = (0..MOST).filter(|n| {
         let known: bool = c.ask(&format!("HEXISTS h {n}"));
         !known
@@ -66,7 +66,7 @@ fn full_table_of_open_holds_denies_until_a_walk_drops_overdue_ones() {
     assert_eq!((taken, each[2]), (0, [0, MOST, 0, 0, 0]));
     assert!((1..=MOST).contains(&wait_ms), "{wait_ms}");
     assert_eq!(used(&mut c), [0, 0]);
-    // What is open is repeated and settled as ever.
+    // Open holds are repeated and settled as always.
     let repeat = "RL.ALL 2 v h WINDOW 100000 30d HOLD 100s 7 ELSE CHARGE";
     assert_eq!(c.ask::<Replies>(repeat).0, 1);
 

@@ -24,7 +24,7 @@ pub struct HoldPart<'a> {
 }
 
 impl<'a> HoldPart<'a> {
-    /// A hold of which nothing is known yet.
+    /// Creates a part whose hold has not been read yet.
     pub fn undecided(name: KeyName<'a>) -> Self {
         Self {
             name,

@@ -16,10 +16,10 @@ use crate::stats::HOLDS;
 /// The field by which a hash is known to be ours, as the server keeps it.
 pub static MARKER: Name = Name::new(hold::MARKER);
 
-/// Whether the server has what the records are replicated by.
+/// Whether the server has the commands that replicate the records.
 pub static AVAILABLE: Feature = Feature::new();
 
-/// What a call read of a holds key.
+/// The state of a holds key, as read by a call.
 pub struct HoldsKey<'a> {
     /// The key.
     pub name: KeyName<'a>,
@@ -61,7 +61,7 @@ impl<'a> HoldsKey<'a> {
         })
     }
 
-    /// The record of the id; `None` if the id is unknown.
+    /// Returns the record of the id; `None` if the id is unknown.
     ///
     /// # Errors
     /// The record does not parse.
@@ -73,12 +73,12 @@ impl<'a> HoldsKey<'a> {
         Ok((!record.is_forgotten(self.now_ms)).then_some(record))
     }
 
-    /// Whether there is a place for the record of the id.
+    /// Returns whether there is a place for the record of the id.
     pub fn has_place(&self) -> bool {
         self.stored.is_some() || free_places(self.records) > 0
     }
 
-    /// Number of records once the id has one.
+    /// Returns the number of records once the id has one.
     pub fn records_with_own(&self) -> u64 {
         self.records
             .saturating_add(u64::from(self.stored.is_none()))
@@ -250,18 +250,18 @@ pub fn read_marker<'a>(hash: &Hash<'_>, name: &'a [u8]) -> Result<Option<Marker>
     marker.map(Some).ok_or(Fault::ForeignHash(name).into())
 }
 
-/// Number of records in a hash.
+/// Returns the number of records in a hash.
 fn records(hash: &Hash<'_>) -> u64 {
     // Without the marker.
     (hash.len() as u64).saturating_sub(1)
 }
 
-/// The time of a call in Unix milliseconds.
+/// Returns the time of a call in Unix milliseconds.
 pub fn millis(call: &Call<'_>) -> i64 {
     saturating_i64(call.now() / NANOS_PER_MILLI)
 }
 
-/// A refusal of the server's, in the words of a command on holds.
+/// Converts a refusal to the error of a command on holds.
 #[cold]
 pub fn refused(refusal: Refusal, key: &[u8]) -> Error<'_> {
     match refusal {

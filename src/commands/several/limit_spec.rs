@@ -30,7 +30,7 @@ pub enum StringLimit {
     Bucket(bucket::Limit),
     /// `limit window`
     Window(window::Limit),
-    /// The same with a window that slides.
+    /// `WINDOW limit SLIDING duration …`
     Sliding(sliding::Limit),
 }
 
@@ -41,7 +41,7 @@ pub struct HoldSpec<'a> {
     pub ttl_ms: i64,
     /// Its id.
     pub id: &'a Argument<'a>,
-    /// Whether it is refunded when it is overdue.
+    /// Whether it is refunded when overdue.
     pub else_free: bool,
 }
 
@@ -132,7 +132,7 @@ impl StringLimit {
         }
     }
 
-    /// The limit at a key, as a record names it.
+    /// Returns the limit at a key, as a record names it.
     pub fn at(self, name: &[u8]) -> Limited<'_> {
         match self {
             Self::Bucket(_) => Limited::bucket(name),

@@ -55,12 +55,13 @@ impl<'a> Mixed<'a> {
         }
     }
 
-    /// Whether it is a bucket or a window.
+    /// Returns whether it is a bucket or a window.
     pub fn is_string(&self) -> bool {
         matches!(self, Self::Bucket(_) | Self::Window(_) | Self::Sliding(_))
     }
 
-    /// The time that a record stores if the call takes something of a bucket or a window now.
+    /// Returns the time that a record stores if the call takes something from a bucket or a window
+    /// now.
     pub fn charged_at(&self) -> Option<i64> {
         match self {
             Self::Bucket(on) => on.charged_at(),

@@ -61,13 +61,13 @@ pub fn reserve<'a>(
     Ok(replies)
 }
 
-/// What a call asks for.
+/// The request of a call.
 struct Asked<'a> {
     name: KeyName<'a>,
     hold: HoldSpec<'a>,
     /// The buckets and windows, in the order of the call.
     limits: Vec<Limited<'a>>,
-    /// What each is to hold.
+    /// The amount that each limit must hold.
     costs: Vec<u64>,
 }
 
@@ -119,7 +119,7 @@ pub fn check_limits<'a>(limits: &[Limited<'_>]) -> Result<(), Error<'a>> {
 struct Before<'a> {
     deadline: i64,
     forget_at: i64,
-    /// What it charged, in the order of the call.
+    /// The charges, in the order of the call.
     charges: Vec<Charge<'a>>,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Before<'a> {
         })
     }
 
-    /// What a call wants of the `nth` limit: nothing if the amount is still held.
+    /// Returns the request to the `nth` limit: nothing if the amount is still held.
     fn wish(&self, nth: usize) -> Option<Wish> {
         let charge = self.charges.get(nth)?;
         (!charge.refunded).then_some(Wish::NOTHING)

@@ -64,7 +64,7 @@ impl Command for Settle {
     }
 }
 
-/// What a settlement found under the id.
+/// The record that a settlement found under the id.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     Open { is_late: bool },

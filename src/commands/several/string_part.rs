@@ -10,12 +10,12 @@ use crate::commands::string_key::{report, Counted, Open};
 use crate::server::{Call, KeyName};
 use crate::stats::Takes;
 
-/// What a call wants of a limit.
+/// The request of a call to a limit.
 #[derive(Clone, Copy)]
 pub enum Wish {
     /// To take this, or to be denied.
     Take(Ask),
-    /// That it holds `amount` instead of the `held` that was charged at `charged_at`.
+    /// Hold `amount` instead of the `held` that was charged at `charged_at`.
     Hold {
         held: u64,
         amount: u64,
@@ -24,7 +24,7 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// That nothing changes.
+    /// Change nothing.
     pub const NOTHING: Self = Self::Hold {
         held: 0,
         amount: 0,
@@ -66,7 +66,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
         })
     }
 
-    /// Whether the call takes something, or is denied.
+    /// Returns whether the call takes something or is denied.
     pub fn takes(&self) -> bool {
         matches!(self.wish, Wish::Take(_))
     }
@@ -82,7 +82,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
     /// It is an UNTIL window whose end has passed.
     pub fn check(&self) -> Result<(), Error<'a>> {
         match (self.standing.check(), self.wish) {
-            // What is held is not taken from the window that the call names.
+            // A held amount is not taken from the window that the call names.
             (Err(kinds::error::Error::Until { end, now }), Wish::Hold { .. }) if end <= now => {
                 Ok(())
             }
@@ -107,7 +107,8 @@ impl<'a, L: Counted> StringPart<'a, L> {
         })
     }
 
-    /// The time that a record stores if the call takes something now; `None` if it takes nothing.
+    /// Returns the time that a record stores if the call takes something now; `None` if it takes
+    /// nothing.
     pub fn charged_at(&self) -> Option<i64> {
         match self.wish {
             Wish::Take(ask) => Some(self.standing.charged_at(ask.cost)),

@@ -194,12 +194,12 @@ impl Options {
         }
     }
 
-    /// The amount that a settlement leaves charged, if given.
+    /// Returns USED, the amount that a settlement leaves charged, if given.
     pub fn used(&self) -> Option<u64> {
         self.used
     }
 
-    /// Whether a hold that nobody settles is refunded: unless the call says CHARGE.
+    /// Returns whether an overdue hold is refunded: the default, unless the call has ELSE CHARGE.
     pub fn else_free(&self) -> bool {
         self.else_free.unwrap_or(true)
     }

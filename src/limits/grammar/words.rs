@@ -35,7 +35,7 @@ pub enum OptionName {
     Nx,
     /// The amount that a settlement leaves charged.
     Used,
-    /// What happens to a hold that nobody settles.
+    /// The fate of an overdue hold.
     Else,
 }
 

@@ -17,7 +17,7 @@ pub use write::{closed, settled, Terms};
 use crate::bounds::{saturating_i64, MAX_HOLDS};
 use crate::kinds::decision::{Decision, Reply, Standing};
 
-/// How a limit stands that a hold can hold an amount of.
+/// The standing of a limit that a hold can charge.
 pub trait Holdable: Standing {
     /// Bucket or window.
     const KIND: Kind;
@@ -25,9 +25,9 @@ pub trait Holdable: Standing {
     /// Returns the time that a record stores for a charge of `cost` made now.
     /// [`refund`](Self::refund) decides by it how much comes back.
     ///
-    /// Of a window it is the time of the charge in Unix milliseconds, or the window's start if the
-    /// clock is behind it. Of a bucket it is the time when the bucket will be full again, in Unix
-    /// nanoseconds.
+    /// For a window this is the time of the charge in Unix milliseconds, or the window's start if
+    /// the clock is behind it. For a bucket it is the time at which the bucket will be full again,
+    /// in Unix nanoseconds.
     fn charged_at(&self, cost: u64) -> i64;
 
     /// Refunds at most `tokens` of a charge that was made at `charged_at`.
@@ -51,8 +51,8 @@ pub trait Holdable: Standing {
     }
 }
 
-/// The five integers of a holds key, with `records` records. `millis_left` is the time until the
-/// id's deadline, `None` if the id is not open.
+/// Returns the five integers of a holds key with `records` records. `millis_left` is the time until
+/// the id's deadline; `None` if the id is not open.
 pub fn reply(millis_left: Option<i64>, records: u64) -> Reply {
     Reply::new(
         i64::from(millis_left.is_some()),

@@ -1,4 +1,4 @@
-//! What a call has changed of a hash, to be replicated as HDEL, HSET, PEXPIREAT or DEL.
+//! The changes of one call to a hash, replicated as HDEL, HSET, PEXPIREAT or DEL.
 
 use redis_module::raw;
 
@@ -16,37 +16,37 @@ pub(super) struct Changes {
     removed: Vec<Member>,
     /// Fields that were set, each followed by its value.
     set: Vec<*mut raw::RedisModuleString>,
-    /// Those strings of `set` that are ours.
+    /// The strings of `set` that this module owns.
     owned: Vec<Member>,
-    /// When the key expires from now on, if that was changed.
+    /// The key's new expiry, if it was changed.
     pub(super) expiry: Option<Expiry>,
 }
 
 impl Changes {
-    /// The key was removed.
+    /// Records that the key was removed.
     pub(super) fn cleared(&mut self) {
         self.cleared = true;
     }
 
-    /// A field was removed.
+    /// Records that a field was removed.
     pub(super) fn removed(&mut self, field: Member) {
         self.removed.push(field);
     }
 
-    /// A field was set. Its string must live until the changes are replicated.
+    /// Records that a field was set. Its string must live until the changes are replicated.
     pub(super) fn set(&mut self, field: *mut raw::RedisModuleString, value: Member) {
         self.set.push(field);
         self.set.push(value.name().string);
         self.owned.push(value);
     }
 
-    /// A field was set whose string is ours.
+    /// Records that a field was set whose string this module owns.
     pub(super) fn set_owned(&mut self, field: Member, value: Member) {
         self.set(field.name().string, value);
         self.owned.push(field);
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no changes.
     pub(super) fn is_empty(&self) -> bool {
         !self.cleared && self.removed.is_empty() && self.set.is_empty() && self.expiry.is_none()
     }

@@ -20,7 +20,7 @@ use super::replication::Expiry;
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
 const NO_FLAGS: c_int = raw::REDISMODULE_HASH_NONE as c_int;
 
-/// As a field's value it removes the field. The crate's header does not have it.
+/// The value that removes a field. The crate's header lacks it.
 const REMOVED: *mut raw::RedisModuleString = ptr::without_provenance_mut(1);
 /// Ends a list of fields.
 const END: *mut raw::RedisModuleString = ptr::null_mut();
@@ -74,7 +74,7 @@ impl<'a> Call<'a> {
 }
 
 impl<'k> Hash<'k> {
-    /// Number of fields; 0 if there is no key.
+    /// Returns the number of fields; 0 if the key does not exist.
     pub fn len(&self) -> usize {
         match self.key.is_null() {
             true => 0,
@@ -83,14 +83,14 @@ impl<'k> Hash<'k> {
         }
     }
 
-    /// Whether the key has expired as of the call, though the server still has it: as a replica
-    /// does until its master removes it.
+    /// Returns whether the key has expired at the time of the call. The server may still have it: a
+    /// replica keeps it until its master removes it.
     pub fn has_expired(&self) -> bool {
         // SAFETY: the key is open and holds something.
         self.len() > 0 && unsafe { expiry::has_passed(self.key, self.now) }
     }
 
-    /// When the key expires, in Unix milliseconds; `None` if never, or if there is no key.
+    /// Returns the key's expiry in Unix milliseconds; `None` if it has none or does not exist.
     pub fn expires_at(&self) -> Option<i64> {
         match self.key.is_null() {
             true => None,

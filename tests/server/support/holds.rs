@@ -7,7 +7,7 @@ use crate::support::{Ask, Reply};
 /// `[taken, wait_ms, [five integers for each key]]`.
 pub type Replies = (i64, i64, Vec<Reply>);
 
-/// A call on a bucket `b`, a window `w` and the holds key `h`.
+/// Reserves from a bucket `b` and a window `w` with the holds key `h`.
 pub fn reserve(c: &mut Connection, cost: u64, hold: &str) -> Replies {
     c.ask(&reserve_words(cost, hold))
 }
@@ -16,7 +16,7 @@ pub fn reserve_words(cost: u64, hold: &str) -> String {
     format!("RL.ALL 3 b w h BUCKET 1/d 1000 COST {cost} WINDOW 1000 30d COST {cost} HOLD {hold}")
 }
 
-/// The settlement of such a call.
+/// Settles such a call.
 pub fn settle(c: &mut Connection, used: u64, id: &str) -> Replies {
     c.ask(&settle_words(used, id))
 }
@@ -25,7 +25,7 @@ pub fn settle_words(used: u64, id: &str) -> String {
     format!("RL.SETTLE 3 b w h BUCKET 1/d 1000 USED {used} WINDOW 1000 30d USED {used} HOLD {id}")
 }
 
-/// What is used of the bucket and of the window.
+/// Returns the usage of the bucket and of the window.
 pub fn used(c: &mut Connection) -> [i64; 2] {
     let bucket: Reply = c.ask("RL.PEEK b 1/d 1000");
     let window: Reply = c.ask("RL.WPEEK w 1000 30d");
@@ -40,7 +40,7 @@ pub fn holds(c: &mut Connection, key: &str) -> (i64, i64, i64, i64, Vec<Listed>)
     c.call(&["RL.HOLDS", key])
 }
 
-/// The number of open, overdue and remembered records.
+/// Returns the number of open, overdue and remembered records.
 pub fn count(c: &mut Connection, key: &str) -> [i64; 3] {
     let (open, _, overdue, remembered, _) = holds(c, key);
     [open, overdue, remembered]

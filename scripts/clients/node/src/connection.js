@@ -2,7 +2,7 @@
 
 import { Outage } from "./failure.js";
 
-// Returns a function that sends the words of a command, of which `key` routes it, and one that closes
+// Returns a function that sends the words of a command, routed by `key`, and one that closes
 // what was opened for it. `givenUpMs` is the time after which nobody waits for the reply.
 export function connection(client, givenUpMs) {
   if (typeof client.call === "function") return ofIoredis(client);

@@ -1,4 +1,4 @@
-"""What is decided without the server: remembered denials, the bucket in the process, errors."""
+"""Decisions without the server: remembered denials, the bucket in the process, errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def is_outage(error: BaseException) -> bool:
 
 @dataclass
 class Counts:
-    """What a limiter has done so far."""
+    """The counters of a limiter."""
 
     answered: int = 0
     from_memory: int = 0
@@ -73,7 +73,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a take asks for. `need` tokens must be there, or it is denied."""
+    """The request of a take. `need` tokens must be available, or it is denied."""
 
     key: str | bytes
     rate: Rate

@@ -71,7 +71,7 @@ class _Base:
 
     @property
     def counts(self) -> Counts:
-        """What was answered, decided without the server, and failed so far."""
+        """Returns the counters of replies, decisions without the server, and failures."""
         return self._policy.counts
 
     def _all_stuck(self) -> Outage:

@@ -148,5 +148,5 @@ def until(condition, seconds: float = 60) -> None:
     """Waits until `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {condition}"
+        assert time.monotonic() < deadline, f"timed out waiting: {condition}"
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""What happens when the server does not answer, or refuses."""
+"""The behaviour when the server does not answer, or refuses."""
 
 from __future__ import annotations
 

@@ -73,13 +73,13 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A bucket.
+    /// Creates a bucket limit.
     pub fn bucket(key: impl Into<String>, rate: &Rate, burst: u64, cost: u64) -> Self {
         Self::new(key, ["BUCKET".into(), rate.to_string(), burst.to_string()])
             .and("COST", cost.to_string())
     }
 
-    /// A window: `15m`, `SLIDING 1m`, `DAY OFFSET +02:00`.
+    /// Creates a window limit: `15m`, `SLIDING 1m`, `DAY OFFSET +02:00`.
     pub fn window(key: impl Into<String>, limit: u64, window: &str, cost: u64) -> Self {
         let words = ["WINDOW".into(), limit.to_string()].into_iter();
         Self::new(
@@ -89,7 +89,8 @@ impl Limit {
         .and("COST", cost.to_string())
     }
 
-    /// A lease. All leases of a call have ONCE: the call may be repeated after a lost reply.
+    /// Creates a lease. All leases of a call have ONCE: the call may be repeated after a lost
+    /// reply.
     pub fn lease(key: impl Into<String>, limit: u64, ttl: Duration, token: &str) -> Self {
         let words = [
             "LEASE".into(),
@@ -102,7 +103,7 @@ impl Limit {
         lease
     }
 
-    /// What must be left afterwards.
+    /// Sets the amount that must remain afterwards.
     pub fn keep(self, keep: u64) -> Self {
         self.and("KEEP", keep.to_string())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Who decided.
+/// The source of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The server.
@@ -15,14 +15,14 @@ pub enum Source {
     Policy,
 }
 
-/// Whether a caller may go on.
+/// The decision about a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether it may.
+    /// Whether the caller may proceed.
     pub allowed: bool,
     /// The burst, the quota or the number of slots.
     pub limit: u64,
-    /// What is left.
+    /// The remaining amount.
     pub remaining: u64,
     /// Denied: retry after this time; `None` means never. Allowed: wait this long, then go on (zero
     /// except with [`Options::max_wait`](crate::Options)).
@@ -31,14 +31,14 @@ pub struct Decision {
     pub reset_after: Duration,
     /// Tokens, units or slots that this call charged.
     pub taken: u64,
-    /// Who decided.
+    /// The source of the decision.
     pub source: Source,
 }
 
 /// The reply of a call on several limits: all were charged, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decisions {
-    /// Whether all were.
+    /// Whether all limits admitted the call.
     pub allowed: bool,
     /// As in [`Decision`], for all of them.
     pub retry_after: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What is decided without the server: remembered denials, the bucket in the process, errors.
+//! Decisions without the server: remembered denials, the bucket in the process, errors.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,7 +14,7 @@ const MEMORY: Duration = Duration::from_secs(1);
 const MOST_KEYS: usize = 10_000;
 const EPSILON: f64 = 1e-9;
 
-/// What an outage means for a take.
+/// The effect of an outage on a take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
     /// A bucket in this process decides.
@@ -85,7 +85,7 @@ pub fn is_outage(error: &RedisError) -> bool {
     }
 }
 
-/// What a limiter has done so far.
+/// The counters of a limiter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -105,7 +105,7 @@ pub struct Counts {
     pub local_denied: u64,
 }
 
-/// What a take asks for.
+/// The request of a take.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub key: String,

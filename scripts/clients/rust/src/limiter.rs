@@ -26,10 +26,10 @@ const QUEUE: u32 = 10;
 pub struct Settings {
     /// For a call. Time in which the process was busy with other things does not count.
     pub timeout: Duration,
-    /// What an outage means for a take. Every other call returns [`Error::Outage`].
+    /// The effect of an outage on a take. Every other call returns [`Error::Outage`].
     pub on_error: OnError,
-    /// Of the limit, what the bucket in this process admits: with four processes, 0.25. At least one token
-    /// of burst.
+    /// The part of the limit that the bucket in this process admits: 0.25 with four processes. At
+    /// least one token of burst.
     pub share: f64,
     /// Calls that wait for the server at once; more wait for their turn.
     pub in_flight: usize,

@@ -64,7 +64,7 @@ async fn until<F: std::future::Future<Output = bool>>(
 ) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition().await {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -6,12 +6,12 @@ use crate::kinds::tagged::{read_words, write_words, HOLDS_TAG};
 /// Name of the field.
 pub const MARKER: &[u8] = HOLDS_MARKER;
 
-/// What the field holds.
+/// The content of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marker {
-    /// When the records were last walked, in Unix milliseconds.
+    /// The time of the last walk, in Unix milliseconds.
     pub walked_at: i64,
-    /// From this time on a walk may have something to do, in Unix milliseconds.
+    /// The time from which a walk may have something to do, in Unix milliseconds.
     pub due: i64,
     /// Records that are neither settled nor closed. May be too high after an edit by hand; the
     /// next walk corrects it.
@@ -19,7 +19,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// The marker of a key that is created at `now_ms`.
+    /// Creates the marker of a key that is created at `now_ms`.
     pub fn new(now_ms: i64) -> Self {
         Self {
             walked_at: now_ms,
@@ -60,8 +60,8 @@ impl Marker {
         }
     }
 
-    /// Whether a call at `now_ms` should walk `records` records: something may be due, and a walk
-    /// is allowed.
+    /// Returns whether a call at `now_ms` should walk `records` records: something may be due, and
+    /// a walk is allowed.
     pub fn should_walk(&self, now_ms: i64, records: u64) -> bool {
         now_ms >= self.due && self.wait_for_walk(now_ms, records) == 0
     }

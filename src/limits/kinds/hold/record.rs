@@ -1,5 +1,5 @@
-//! What the holds key stores under an id: how much an open hold holds of each limit, or that the
-//! id was settled or closed.
+//! The record under an id: the amounts that an open hold holds, or that the id was settled or
+//! closed.
 
 use super::write::Terms;
 use crate::bounds::{MAX_HELD_LIMITS, MAX_HELD_NAMES, MAX_TOKENS, REFUNDED_HOLD_MS};
@@ -31,21 +31,21 @@ pub struct Limited<'a> {
     pub name: &'a [u8],
 }
 
-/// What a hold charged to one limit.
+/// The charge of a hold to one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge<'a> {
     /// The limit.
     pub limit: Limited<'a>,
     /// The estimate.
     pub cost: u64,
-    /// When it was charged, as [`Holdable::charged_at`](super::Holdable::charged_at) returns it.
+    /// The time of the charge, as [`Holdable::charged_at`](super::Holdable::charged_at) returns it.
     pub at: i64,
     /// Whether the amount was refunded when the hold was overdue.
     pub refunded: bool,
 }
 
 impl Charge<'_> {
-    /// The amount that the limit still holds.
+    /// Returns the amount that the limit still holds.
     pub fn held(&self) -> u64 {
         match self.refunded {
             true => 0,
@@ -59,15 +59,15 @@ impl Charge<'_> {
 pub struct Open<'a> {
     /// Whether an overdue hold is refunded.
     pub else_free: bool,
-    /// From this time on the hold is overdue, in Unix milliseconds.
+    /// The time from which the hold is overdue, in Unix milliseconds.
     pub deadline: i64,
-    /// From this time on the id is unknown, in Unix milliseconds.
+    /// The time from which the id is unknown, in Unix milliseconds.
     pub forget_at: i64,
     /// The stored charges; [`Record::parse`] checked them.
     charges: &'a [u8],
 }
 
-/// What is stored under an id.
+/// The record under an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// The hold waits for its settlement.
@@ -95,7 +95,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// From this time on the id is unknown, in Unix milliseconds.
+    /// Returns the time from which the id is unknown, in Unix milliseconds.
     pub fn forget_at(&self) -> i64 {
         match *self {
             Self::Open(open) => open.forget_at,
@@ -103,7 +103,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Whether the id is unknown at `now_ms` again.
+    /// Returns whether the id is forgotten at `now_ms`.
     pub fn is_forgotten(&self, now_ms: i64) -> bool {
         self.forget_at() <= now_ms
     }
@@ -134,7 +134,7 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// The charges, in the order of the reservation.
+    /// Returns the charges, in the order of the reservation.
     pub fn charges(&self) -> impl Iterator<Item = Charge<'a>> + Clone {
         let mut left = self.charges;
         std::iter::from_fn(move || {
@@ -144,18 +144,18 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// The charge to a limit, if the hold has one.
+    /// Returns the charge to a limit, if the hold has one.
     pub fn charge_to(&self, limit: Limited<'_>) -> Option<Charge<'a>> {
         self.charges().find(|charge| charge.limit == limit)
     }
 
-    /// Whether the hold was made for exactly these limits, in any order.
+    /// Returns whether the hold was made for exactly these limits, in any order.
     pub fn is_for<'l>(&self, limits: impl ExactSizeIterator<Item = Limited<'l>>) -> bool {
         let mut limits = limits;
         limits.len() == self.charges().count() && limits.all(|l| self.charge_to(l).is_some())
     }
 
-    /// Whether its deadline has passed.
+    /// Returns whether its deadline has passed.
     pub fn is_overdue(&self, now_ms: i64) -> bool {
         self.deadline <= now_ms
     }
@@ -165,12 +165,12 @@ impl<'a> Open<'a> {
         self.deadline.saturating_sub(now_ms)
     }
 
-    /// Whether an amount will be refunded if nobody settles the hold.
+    /// Returns whether an amount will be refunded if nobody settles the hold.
     pub fn is_refundable(&self) -> bool {
         self.else_free && self.charges().any(|charge| charge.held() > 0)
     }
 
-    /// When a walk may have something to do for it, in Unix milliseconds.
+    /// Returns the time from which a walk may have something to do for it, in Unix milliseconds.
     pub fn due(&self) -> i64 {
         match self.is_refundable() {
             true => self.deadline.min(self.forget_at),
@@ -198,7 +198,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// The first stored charge, and the bytes after it.
+/// Splits off the first stored charge; returns it with the remaining bytes.
 fn split_charge(bytes: &[u8]) -> Option<(Charge<'_>, &[u8])> {
     let (&[kind], rest) = bytes.split_first_chunk()?;
     let (&cost, rest) = rest.split_first_chunk()?;

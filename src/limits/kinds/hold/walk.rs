@@ -9,7 +9,7 @@ use crate::bounds::{MAX_HOLDS, MAX_WALKED};
 /// A record with its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
-    /// What the records are ordered by: the deadline, or the time when the id is forgotten.
+    /// The sort key of the records: the deadline, or the time at which the id is forgotten.
     at_ms: i64,
     /// The id.
     pub id: Vec<u8>,
@@ -34,14 +34,14 @@ pub struct Walk<'a> {
     pub open: u64,
     /// Records that are settled or closed.
     pub kept: u64,
-    /// When something may be due after the walk, in Unix milliseconds.
+    /// The time from which something may be due after the walk, in Unix milliseconds.
     pub due: i64,
     /// The greatest time at which a record is forgotten, in Unix milliseconds.
     pub last: i64,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk at `now_ms` by a call that names `limits` and the id `own`.
+    /// Creates a walk at `now_ms` by a call that names `limits` and the id `own`.
     pub fn new(now_ms: i64, own: &'a [u8], limits: &'a [Limited<'a>]) -> Self {
         Self {
             now_ms,
@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The same for a new id in a full table: the walk also collects records to drop.
+    /// Creates a walk for a new id in a full table: it also collects records to drop.
     pub fn making_room(now_ms: i64, own: &'a [u8], limits: &'a [Limited<'a>]) -> Self {
         Self {
             droppable: Some(Droppable::default()),
@@ -102,7 +102,7 @@ impl<'a> Walk<'a> {
             charge.is_some_and(|charge| charge.held() > 0)
         };
         if is_overdue && open.else_free && self.limits.iter().any(is_held) {
-            // One that this walk has no time for is still due.
+            // A hold beyond this walk's bound is still due.
             if let Some(left_out) = self.overdue.push(open.deadline, id, bytes) {
                 self.note_stored(&left_out.record);
             }
@@ -158,7 +158,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a walk that makes room may drop.
+/// The records that a walk may drop to make room.
 #[derive(Debug, Default)]
 struct Droppable {
     remembered: Earliest,
@@ -192,13 +192,13 @@ impl Earliest {
 }
 
 impl Limited<'_> {
-    /// A bucket's key.
+    /// Returns the name of a bucket's key.
     pub fn bucket(name: &[u8]) -> Limited<'_> {
         let kind = Kind::Bucket;
         Limited { kind, name }
     }
 
-    /// A window's key.
+    /// Returns the name of a window's key.
     pub fn window(name: &[u8]) -> Limited<'_> {
         let kind = Kind::Window;
         Limited { kind, name }

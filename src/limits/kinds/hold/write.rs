@@ -8,16 +8,16 @@ use crate::bounds::HOLD_MINUTE_MS;
 pub struct Terms {
     /// Whether an overdue hold is refunded.
     pub else_free: bool,
-    /// From this time on the hold is overdue, in Unix milliseconds.
+    /// The time from which the hold is overdue, in Unix milliseconds.
     pub deadline: i64,
-    /// From this time on the id is unknown, in Unix milliseconds.
+    /// The time from which the id is unknown, in Unix milliseconds.
     pub forget_at: i64,
 }
 
 impl Terms {
-    /// The terms of a hold that is made or repeated at `now_ms`. `used_until` is the time from
-    /// which nothing of what this call charged can be refunded. `before` are the deadline and
-    /// `forget_at` of the hold if it is repeated, the latter only if something was still held.
+    /// Returns the terms of a hold that is made or repeated at `now_ms`. `used_until` is the time
+    /// from which nothing of this call's charges can be refunded. `before` has the deadline and
+    /// `forget_at` of a repeated hold, the latter only if something was still held.
     pub fn new(
         now_ms: i64,
         ttl_ms: i64,
