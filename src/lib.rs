@@ -18,6 +18,8 @@ mod commands;
 mod server;
 mod stats;
 
+use commands::waiting;
+use redis_rl_limits::bounds::MAX_WAITERS;
 use redis_rl_limits::sketch::top::MAX_KEYS;
 use server::{Module, Section, Setting};
 
@@ -27,14 +29,27 @@ static MODULE: Module = Module {
     commands: commands::STANDARD,
     groups: commands::GROUPS,
     optional_commands: commands::OPTIONAL,
-    arguments: c"CL.THROTTLE, and TOP-KEYS followed by a number from 0 to 4096",
-    settings: &[Setting {
-        name: c"top-keys",
-        default: 128,
-        accepted: 0..=MAX_KEYS as i64,
-        get: stats::top_keys,
-        set: stats::keep_top_keys,
-    }],
+    arguments:
+        c"CL.THROTTLE, TOP-KEYS followed by a number from 0 to 4096, and MAX-WAITERS followed \
+                 by a number from 0 to 100000",
+    settings: &[
+        Setting {
+            name: c"top-keys",
+            default: 128,
+            accepted: 0..=MAX_KEYS as i64,
+            get: stats::top_keys,
+            set: stats::keep_top_keys,
+            apply: None,
+        },
+        Setting {
+            name: c"max-waiters",
+            default: waiting::DEFAULT_MOST,
+            accepted: 0..=MAX_WAITERS as i64,
+            get: waiting::most,
+            set: waiting::keep_most,
+            apply: Some(waiting::apply_most),
+        },
+    ],
     info: Section {
         version: server::c_str(concat!(env!("CARGO_PKG_VERSION"), "\0")),
         write: |section| {
@@ -44,7 +59,11 @@ static MODULE: Module = Module {
         },
     },
     names: &[&commands::LEASES_MARKER, &commands::HOLDS_MARKER],
-    unload: || stats::keep_top_keys(0),
+    hooks: waiting::HOOKS,
+    unload: || {
+        stats::keep_top_keys(0);
+        waiting::unload();
+    },
 };
 
 server::entry_points!(MODULE);

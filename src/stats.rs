@@ -24,6 +24,11 @@ impl Counter {
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Sets the number, for one that also falls.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -101,6 +106,16 @@ pub struct LeaseCounts {
     pub released: Counter,
     /// Expired leases removed.
     pub trimmed: Counter,
+    /// Callers that wait now.
+    pub waiting: Counter,
+    /// Calls that had to wait.
+    pub waits: Counter,
+    /// Of these, calls that ended with a slot.
+    pub waits_granted: Counter,
+    /// Calls that ended with a denial.
+    pub waits_timed_out: Counter,
+    /// Calls that ended in any other way.
+    pub waits_left: Counter,
 }
 
 /// The counters of leases.
@@ -110,6 +125,11 @@ pub static LEASES: LeaseCounts = LeaseCounts {
     renewed: Counter::new(),
     released: Counter::new(),
     trimmed: Counter::new(),
+    waiting: Counter::new(),
+    waits: Counter::new(),
+    waits_granted: Counter::new(),
+    waits_timed_out: Counter::new(),
+    waits_left: Counter::new(),
 };
 
 /// The type of the counters of holds.
@@ -187,6 +207,11 @@ pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
         (c"lease_renewed", &LEASES.renewed),
         (c"lease_released", &LEASES.released),
         (c"lease_trimmed", &LEASES.trimmed),
+        (c"lease_waiting", &LEASES.waiting),
+        (c"lease_waits", &LEASES.waits),
+        (c"lease_waits_granted", &LEASES.waits_granted),
+        (c"lease_waits_timed_out", &LEASES.waits_timed_out),
+        (c"lease_waits_left", &LEASES.waits_left),
         (c"holds_made", &HOLDS.made),
         (c"holds_repeated", &HOLDS.repeated),
         (c"holds_settled", &HOLDS.settled),

@@ -6,6 +6,7 @@ use redis_rl_limits::kinds::stored::Stored;
 use super::command::{Answer, Command, KEY, LEASES_VERSION};
 use super::error::Error;
 use super::lease::look::Look;
+use super::lease::waiting;
 use crate::server::{Access, Argument, Call, Description, Keys, Refusal, Type};
 
 /// The command.
@@ -115,6 +116,7 @@ fn string(bytes: &[u8], now: u64) -> Option<(&'static str, Fields)> {
 
 /// Returns the fields of a sorted set of leases; `None` if it is another sorted set.
 fn leases(call: &mut Call<'_>, key: &Argument<'_>) -> Option<(&'static str, Fields)> {
+    let waiting = waiting::queue_length(call.db(), key.bytes());
     let mut look = Look::at(call, key).ok()?;
     let [first_end_ms, last_end_ms] = look.ends_ms();
     // The marker is one of the members that do not count.
@@ -125,7 +127,7 @@ fn leases(call: &mut Call<'_>, key: &Argument<'_>) -> Option<(&'static str, Fiel
         vec![
             ("held", count(look.held.live)),
             ("dead", count(dead)),
-            ("waiting", 0),
+            ("waiting", count(waiting)),
             ("first_end_ms", first_end_ms),
             ("last_end_ms", last_end_ms),
         ],

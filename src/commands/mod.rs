@@ -17,6 +17,7 @@ use crate::server::{Command, Group, HASH_AND_SET_COMMANDS, PEEK_COMMANDS, SET_CO
 use command::served;
 
 pub use lease::occupancy::MARKER as LEASES_MARKER;
+pub use lease::waiting;
 pub use several::holds_key::MARKER as HOLDS_MARKER;
 
 /// The commands for every server.

@@ -30,6 +30,8 @@ macro_rules! list {
 }
 
 list! {
+    RedisModule_AvoidReplicaTraffic
+    RedisModule_BlockClient
     RedisModule_Call
     RedisModule_CallReplyArrayElement
     RedisModule_CallReplyInteger
@@ -40,17 +42,20 @@ list! {
     RedisModule_CreateString
     RedisModule_CreateStringFromCallReply
     RedisModule_CreateStringFromLongLong
+    RedisModule_CreateTimer
     RedisModule_DbSize
     RedisModule_DeleteKey
     RedisModule_FreeCallReply
     RedisModule_FreeServerInfo
     RedisModule_FreeString
+    RedisModule_GetBlockedClientHandle
     RedisModule_GetContextFlags
     RedisModule_GetExpire
     RedisModule_GetLFU
     RedisModule_GetLRU
     RedisModule_GetSelectedDb
     RedisModule_GetServerInfo
+    RedisModule_GetTimerInfo
     RedisModule_HashGet
     RedisModule_HashSet
     RedisModule_InfoAddFieldCString
@@ -76,15 +81,18 @@ list! {
     RedisModule_SelectDb
     RedisModule_ServerInfoGetFieldC
     RedisModule_ServerInfoGetFieldUnsigned
+    RedisModule_SetDisconnectCallback
     RedisModule_SetExpire
     RedisModule_SetLFU
     RedisModule_SetLRU
     RedisModule_SetModuleOptions
     RedisModule_SignalModifiedKey
+    RedisModule_StopTimer
     RedisModule_StringDMA
     RedisModule_StringPtrLen
     RedisModule_StringTruncate
     RedisModule_SubscribeToServerEvent
+    RedisModule_UnblockClient
     RedisModule_UnlinkKey
     RedisModule_ValueLength
     RedisModule_ZsetAdd

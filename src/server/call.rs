@@ -16,6 +16,8 @@ pub struct Call<'a> {
     pub(super) ctx: *mut raw::RedisModuleCtx,
     arguments: &'a [Argument<'a>],
     now: u64,
+    /// Whether a client has called a command, which can then be replicated as it came.
+    pub(super) is_command: bool,
 }
 
 impl<'a> Call<'a> {
@@ -32,7 +34,39 @@ impl<'a> Call<'a> {
             ctx,
             arguments: words.get(1..).unwrap_or_default(),
             now: clock::now(),
+            is_command: true,
         }
+    }
+
+    /// A call of the server's own: an event, a timer, or the end of a blocked client.
+    ///
+    /// # Safety
+    /// `ctx` must be that of a callback that has not returned yet.
+    pub(super) unsafe fn of_server(ctx: *mut raw::RedisModuleCtx) -> Self {
+        Self {
+            ctx,
+            arguments: &[],
+            now: clock::now(),
+            is_command: false,
+        }
+    }
+
+    /// Returns the server's flags for this call.
+    pub(super) fn flags(&self) -> u32 {
+        // SAFETY: ctx is this call's.
+        (unsafe { api!(RedisModule_GetContextFlags(self.ctx)) }) as u32
+    }
+
+    /// Returns the database of this call.
+    pub fn db(&self) -> i32 {
+        // SAFETY: ctx is this call's.
+        unsafe { api!(RedisModule_GetSelectedDb(self.ctx)) }
+    }
+
+    /// Selects a database, for a call of the server's own.
+    pub fn select(&mut self, db: i32) {
+        // SAFETY: ctx is this call's.
+        unsafe { api!(RedisModule_SelectDb(self.ctx, db)) };
     }
 
     /// Returns the arguments that follow the command's name.

@@ -27,10 +27,20 @@ pub(super) fn find() {
     SERVERS.store(found, Ordering::Relaxed);
 }
 
+/// Returns the milliseconds of a clock that never steps back.
+pub(super) fn monotonic_ms() -> u64 {
+    read(libc::CLOCK_MONOTONIC) / 1_000_000
+}
+
 /// Returns the nanoseconds since 1970. It calls the system directly, because the standard library's
 /// way to the same number costs four times as much.
 #[inline(always)]
 pub(super) fn now() -> u64 {
+    read(libc::CLOCK_REALTIME)
+}
+
+#[inline(always)]
+fn read(clock: libc::clockid_t) -> u64 {
     let found = SERVERS.load(Ordering::Relaxed);
     let clock_gettime = if found.is_null() {
         libc::clock_gettime as ClockGettime
@@ -43,7 +53,7 @@ pub(super) fn now() -> u64 {
         tv_nsec: 0,
     };
     // SAFETY: writes one timespec.
-    unsafe { clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    unsafe { clock_gettime(clock, &mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)

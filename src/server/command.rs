@@ -49,6 +49,9 @@ impl Command {
         let flags = match (access, keys) {
             (Access::Write, Keys::Counted { .. }) => c"write getkeys-api",
             (Access::Write, _) => c"write fast",
+            (Access::Wait, _) if docs::is_known() => c"write fast blocking",
+            // Redis 6.2 rejects the flag.
+            (Access::Wait, _) => c"write fast",
             (Access::Read, _) => c"readonly fast",
             (Access::List, _) => c"readonly",
             (Access::Admin, _) => c"readonly admin",

@@ -33,6 +33,8 @@ pub enum Access {
     List,
     /// It reads and updates them.
     Write,
+    /// It reads and updates them, and may block its client.
+    Wait,
     /// It has no keys and is for administrators.
     Admin,
 }

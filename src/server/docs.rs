@@ -59,11 +59,19 @@ pub(super) unsafe fn describe(ctx: *mut raw::RedisModuleCtx, description: &Descr
     }
 }
 
+/// Returns whether the server keeps documentation of commands, as it does from 7.0 on.
+pub(super) fn is_known() -> bool {
+    // SAFETY: a read of a function pointer that the load has filled in.
+    let set = unsafe { raw::RedisModule_SetCommandInfo };
+    set.is_some()
+}
+
 impl Description {
     fn categories(&self) -> &'static CStr {
         match (self.access, self.keys) {
             (Access::Write, Keys::Counted { .. }) => c"write slow",
             (Access::Write, _) => c"write fast",
+            (Access::Wait, _) => c"write fast blocking",
             (Access::Read, _) => c"read fast",
             (Access::List, _) => c"read slow",
             (Access::Admin, _) => c"admin dangerous slow",
@@ -80,7 +88,7 @@ impl Description {
             Access::Read | Access::List | Access::Admin => {
                 raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS
             }
-            Access::Write => {
+            Access::Write | Access::Wait => {
                 raw::REDISMODULE_CMD_KEY_RW
                     | raw::REDISMODULE_CMD_KEY_ACCESS
                     | raw::REDISMODULE_CMD_KEY_UPDATE

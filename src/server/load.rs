@@ -9,11 +9,12 @@ use redis_module::raw;
 use super::api::{api, missing, OK};
 use super::argument::Argument;
 use super::command::Command;
+use super::hooks::{self, Hooks};
 use super::info::{self, Section};
 use super::log::{log, NOTICE, WARNING};
 use super::member::Name;
 use super::settings::{self, Setting};
-use super::{clock, replication, replication_needed};
+use super::{clock, replication, replication_needed, timer};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
@@ -65,6 +66,8 @@ pub struct Module {
     pub info: Section,
     /// Names that commands keep as server strings.
     pub names: &'static [&'static Name],
+    /// What it does outside its commands.
+    pub hooks: Hooks,
     /// Frees all state.
     pub unload: fn(),
 }
@@ -95,10 +98,10 @@ macro_rules! entry_points {
         #[no_mangle]
         #[allow(non_snake_case)] // The name is the server's.
         pub unsafe extern "C" fn RedisModule_OnUnload(
-            _ctx: *mut redis_module::raw::RedisModuleCtx,
+            ctx: *mut redis_module::raw::RedisModuleCtx,
         ) -> std::os::raw::c_int {
             // SAFETY: the server unloads no module while one of its calls is in progress.
-            unsafe { $crate::server::Module::free(&$module) };
+            unsafe { $crate::server::Module::end(&$module, ctx) };
             redis_module::raw::REDISMODULE_OK as std::os::raw::c_int
         }
     };
@@ -144,11 +147,24 @@ impl Module {
         }
     }
 
+    /// Stops the timer and frees all state.
+    ///
+    /// # Safety
+    /// No call may be in progress, and `ctx` must be that of the module's unload.
+    pub(crate) unsafe fn end(&self, ctx: *mut raw::RedisModuleCtx) {
+        // SAFETY: guaranteed by the caller. Redis 6.2 unloads a module with an armed timer; later
+        // servers refuse to.
+        unsafe {
+            timer::stop(ctx);
+            self.free();
+        }
+    }
+
     /// Frees all state.
     ///
     /// # Safety
     /// No call may be in progress.
-    pub(crate) unsafe fn free(&self) {
+    unsafe fn free(&self) {
         (self.unload)();
         for name in self.names.iter().chain(&[&replication::PXAT]) {
             // SAFETY: guaranteed by the caller.
@@ -215,6 +231,7 @@ impl Module {
             // This comes last, when nothing can fail any more: up to Redis 7.0 a failed load leaves
             // its subscriptions behind, and the server would call into a library that is gone.
             replication_needed::watch(ctx);
+            hooks::watch(ctx, &self.hooks);
         }
         true
     }

@@ -1,5 +1,6 @@
 //! Server strings that are not arguments of a call: members of a set, and names that never change.
 
+use std::cell::RefCell;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -39,6 +40,26 @@ impl Drop for Member {
     fn drop(&mut self) {
         // SAFETY: the string is ours, and there is no other reference to it.
         unsafe { api!(RedisModule_FreeString(self.ctx, self.string)) };
+    }
+}
+
+/// Strings that the module creates during a call, such as the tokens of blocked clients. Freed when
+/// dropped.
+#[derive(Default)]
+pub struct Names(RefCell<Vec<Member>>);
+
+impl Names {
+    /// Returns these bytes as an argument.
+    pub fn argument(&self, bytes: &[u8]) -> Argument<'_> {
+        let null = ptr::null_mut();
+        let start = bytes.as_ptr().cast();
+        // SAFETY: the server copies the bytes. A string that is created without a call's ctx lives
+        // until it is freed, which is when this value is dropped: it only grows until then.
+        unsafe {
+            let string = api!(RedisModule_CreateString(null, start, bytes.len()));
+            self.0.borrow_mut().extend(Member::own(null, string));
+            Argument::new(string)
+        }
     }
 }
 

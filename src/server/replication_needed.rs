@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use redis_module::raw;
 
 use super::api::api;
-use super::memory;
+use super::{memory, timer};
 
 const UNKNOWN: u8 = 0;
 const READ: u8 = 1;
@@ -62,7 +62,7 @@ pub(super) unsafe fn watch(ctx: *mut raw::RedisModuleCtx) {
 }
 
 unsafe extern "C" fn forget(
-    _ctx: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     event: raw::RedisModuleEvent,
     _subevent: u64,
     _data: *mut c_void,
@@ -70,6 +70,8 @@ unsafe extern "C" fn forget(
     if event.id == raw::REDISMODULE_EVENT_CRON_LOOP {
         // The server keeps one callback per event and module.
         memory::tick();
+        // SAFETY: ctx is that of the event.
+        unsafe { timer::correct(ctx) };
     }
     READERS.store(UNKNOWN, Ordering::Relaxed);
 }

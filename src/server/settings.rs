@@ -8,6 +8,7 @@ use redis_module::raw;
 use super::api::OK;
 
 use super::argument::Argument;
+use super::call::Call;
 
 /// A numeric setting.
 pub struct Setting {
@@ -21,6 +22,8 @@ pub struct Setting {
     pub get: fn() -> i64,
     /// Applies a value.
     pub set: fn(i64),
+    /// Acts on a new value, where that needs the server.
+    pub apply: Option<fn(&mut Call<'_>)>,
 }
 
 impl Setting {
@@ -56,7 +59,7 @@ impl Setting {
                 *self.accepted.end(),
                 Some(get),
                 Some(set),
-                None,
+                self.apply.map(|_| apply as Apply),
                 this.cast_mut().cast(),
             )
         };
@@ -95,6 +98,25 @@ pub(super) fn choose(
 pub(super) unsafe fn load(ctx: *mut raw::RedisModuleCtx) -> bool {
     // SAFETY: a read of a function pointer that the load has filled in, and the load's ctx.
     unsafe { raw::RedisModule_LoadConfigs.is_none_or(|load| load(ctx) == OK) }
+}
+
+type Apply = unsafe extern "C" fn(
+    *mut raw::RedisModuleCtx,
+    *mut c_void,
+    *mut *mut raw::RedisModuleString,
+) -> c_int;
+
+unsafe extern "C" fn apply(
+    ctx: *mut raw::RedisModuleCtx,
+    setting: *mut c_void,
+    _error: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    // SAFETY: the server passes what it was registered with, a static setting, and a context.
+    let (setting, mut call) = unsafe { (&*setting.cast::<Setting>(), Call::of_server(ctx)) };
+    if let Some(apply) = setting.apply {
+        apply(&mut call);
+    }
+    OK
 }
 
 unsafe extern "C" fn get(_name: *const c_char, setting: *mut c_void) -> c_longlong {

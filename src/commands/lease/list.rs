@@ -7,6 +7,7 @@ use redis_rl_limits::grammar::lease;
 use redis_rl_limits::grammar::options::{OptionName, Options};
 
 use super::look::Look;
+use super::waiting;
 use crate::commands::command::{Answer, Command, KEY, LEASES_VERSION, LIMIT};
 use crate::server::{Access, Call, Description, Doc, Keys};
 
@@ -19,6 +20,8 @@ pub struct Told {
     numbers: [i64; 5],
     /// Each token with the milliseconds until its lease ends.
     leases: Vec<(Vec<u8>, i64)>,
+    /// The number of callers that wait for a slot.
+    waiting: i64,
 }
 
 impl Command for List {
@@ -47,6 +50,7 @@ impl Command for List {
         let limit = lease::limit(limit.bytes(), 0)?;
         let most = options.count().unwrap_or(LEASES_TOLD);
 
+        let waiting = waiting::queue_length(call.db(), key.bytes());
         let mut look = Look::at(call, key)?;
         let live = look.held.live as u64;
         let wait_ms = look.wait_ms(limit);
@@ -62,13 +66,14 @@ impl Command for List {
         Ok(Told {
             numbers: reply.fields(),
             leases,
+            waiting: i64::try_from(waiting).unwrap_or(i64::MAX),
         })
     }
 }
 
 impl Answer for Told {
     fn send(&self, call: &Call<'_>) {
-        call.reply_array(self.numbers.len().saturating_add(1));
+        call.reply_array(self.numbers.len().saturating_add(2));
         for &number in &self.numbers {
             call.reply_integer(number);
         }
@@ -78,5 +83,6 @@ impl Answer for Told {
             call.reply_bytes(token);
             call.reply_integer(*left);
         }
+        call.reply_integer(self.waiting);
     }
 }

@@ -8,3 +8,4 @@ pub mod release;
 pub mod renew;
 pub mod set;
 pub mod slot;
+pub mod waiting;

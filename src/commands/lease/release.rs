@@ -2,10 +2,12 @@
 
 use crate::commands::error::Error;
 use redis_rl_limits::grammar::lease::check_tokens;
+use redis_rl_limits::waiting::queue::MAX_GRANTS;
 
 use super::set::LeaseSet;
+use super::waiting;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN};
-use crate::server::{Access, Argument, Call, Description, Keys};
+use crate::server::{Access, Argument, Call, Description, Keys, Names};
 use crate::stats::LEASES;
 
 /// The command.
@@ -39,7 +41,8 @@ impl Command for Release {
     }
 }
 
-/// Frees the slots of those of the tokens that have a live lease. Returns how many had.
+/// Frees the slots of those of the tokens that have a live lease, and grants them to waiters. Returns
+/// how many had.
 ///
 /// # Errors
 /// The key holds something else than leases.
@@ -48,13 +51,17 @@ pub fn release<'a>(
     key: &'a Argument<'a>,
     tokens: &[Argument<'a>],
 ) -> Result<u64, Error<'a>> {
+    let names = Names::default();
     let mut set = LeaseSet::open(call, key)?;
-    let released = set.release_all(tokens);
+    let (released, _) = waiting::release(&mut set, tokens, &names, MAX_GRANTS);
     drop(set);
 
     if released > 0 {
         LEASES.released.add(released);
         call.notify(c"rl.release", key);
+        if waiting::is_busy() {
+            waiting::report(call, key);
+        }
     }
     Ok(released)
 }

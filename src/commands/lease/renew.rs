@@ -5,8 +5,9 @@ use redis_rl_limits::grammar::lease::{check_tokens, parse_ttl};
 
 use super::occupancy::refused;
 use super::set::LeaseSet;
+use super::waiting;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN, TTL};
-use crate::server::{Access, Call, Description, Keys};
+use crate::server::{Access, Argument, Call, Description, Keys};
 use crate::stats::LEASES;
 
 /// The command.
@@ -44,6 +45,11 @@ impl Command for Renew {
             .map_err(|refusal| refused(refusal, key))?;
         drop(set);
 
+        if renewed > 0 && waiting::is_busy() {
+            let db = call.db();
+            let confirm = |token: &Argument<'_>| waiting::confirm(db, key.bytes(), token.bytes());
+            tokens.iter().for_each(confirm);
+        }
         if renewed > 0 {
             LEASES.renewed.add(renewed);
             call.notify(c"rl.acquire", key);

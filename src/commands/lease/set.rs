@@ -52,6 +52,16 @@ impl<'k> LeaseSet<'k> {
         }
     }
 
+    /// Returns the database of the key.
+    pub fn db(&self) -> i32 {
+        self.set.db()
+    }
+
+    /// Returns the name of the key.
+    pub fn key(&self) -> &[u8] {
+        self.set.key()
+    }
+
     /// Returns the end of a token's lease, if it is live.
     #[inline(always)]
     pub fn own(&self, token: &Argument<'_>) -> Option<End> {
@@ -158,8 +168,9 @@ impl<'k> LeaseSet<'k> {
         Ok(renewed)
     }
 
-    /// Releases the live leases of these tokens. Returns the number released.
-    pub fn release_all(&mut self, tokens: &[Argument<'k>]) -> u64 {
+    /// Frees the slots of these tokens' live leases. Returns the number freed and the end of the last
+    /// of them. The caller must then grant a slot, or [`shrink`](Self::shrink) the key.
+    pub fn free(&mut self, tokens: &[Argument<'k>]) -> (u64, Option<End>) {
         let mut released: u64 = 0;
         let mut latest: Option<End> = None;
         for token in tokens {
@@ -169,10 +180,7 @@ impl<'k> LeaseSet<'k> {
                 latest = Some(latest.map_or(end, |latest| latest.max(end)));
             }
         }
-        if let Some(latest) = latest {
-            self.shrink(latest);
-        }
-        released
+        (released, latest)
     }
 
     /// Removes expired leases, if there are any.
@@ -201,7 +209,7 @@ impl<'k> LeaseSet<'k> {
 
     /// Adjusts the key's expiry to the last live lease after slots were freed; the last freed one
     /// would have ended at `freed`. Removes the key if no lease is live.
-    fn shrink(&mut self, freed: End) {
+    pub fn shrink(&mut self, freed: End) {
         match self.set.last().map(End) {
             // The key already expires at that time.
             Some(last) if last.is_live(self.now_ms) && last >= freed => {}

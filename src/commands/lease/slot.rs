@@ -6,10 +6,12 @@ use redis_rl_limits::grammar::lease::{self, check_token, parse_ttl};
 use redis_rl_limits::grammar::options::Options;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::lease::{End, IfHeld, Limit, Room, Verdict};
+use redis_rl_limits::waiting::queue::MAX_GRANTS;
 
 use super::occupancy::Occupancy;
 use super::set::LeaseSet;
-use crate::server::{Argument, Call, Raised, Refusal};
+use super::waiting::{self, Ahead, Terms};
+use crate::server::{Argument, Call, Names, Raised, Refusal};
 use crate::stats::{self, LEASES};
 
 /// A request for a slot: `limit ttl token [KEEP n] [NX]`.
@@ -23,7 +25,7 @@ pub struct SlotRequest<'a> {
 }
 
 /// The outcome of a request for a slot.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The token got a slot.
     Granted,
@@ -31,6 +33,8 @@ pub enum Outcome {
     Renewed,
     /// The token got no slot.
     Denied,
+    /// The token got no new slot, because it has one (NX).
+    Held,
 }
 
 impl<'a> SlotRequest<'a> {
@@ -60,11 +64,18 @@ impl<'a> SlotRequest<'a> {
     /// # Errors
     /// There is no memory for a new lease, or the server refuses the write.
     #[inline(always)]
-    pub fn acquire<'k>(&self, set: &mut LeaseSet<'k>) -> Result<(Outcome, Reply), Refusal>
+    pub fn acquire<'k>(
+        &self,
+        set: &mut LeaseSet<'k>,
+        names: &'k Names,
+    ) -> Result<(Outcome, Reply), Refusal>
     where
         'a: 'k,
     {
         let held = set.occupancy();
+        if waiting::is_busy() {
+            return self.acquire_behind(set, held, names);
+        }
         let has_room = self.limit.room(held.live as u64) == Room::Now;
         let renews = self.if_held == IfHeld::Renew;
         if has_room && renews && held.none_has_ended() && set.check_memory().is_ok() {
@@ -72,13 +83,74 @@ impl<'a> SlotRequest<'a> {
         }
         let own = set.own(self.token);
         match self.verdict(held, own) {
-            Verdict::Deny | Verdict::Held(_) => {
-                return Ok((Outcome::Denied, self.denied(set, held, own)));
-            }
+            Verdict::Deny => return Ok((Outcome::Denied, self.denied(set, held, own))),
+            Verdict::Held(_) => return Ok((Outcome::Held, self.denied(set, held, own))),
             Verdict::Renew(_) => {}
             Verdict::Grant => set.check_memory()?,
         }
         self.take(set, held, own)
+    }
+
+    /// Decides where callers may wait for the key: those that could have a slot now come first.
+    #[cold]
+    fn acquire_behind<'k>(
+        &self,
+        set: &mut LeaseSet<'k>,
+        held: Occupancy,
+        names: &'k Names,
+    ) -> Result<(Outcome, Reply), Refusal>
+    where
+        'a: 'k,
+    {
+        let own = set.own(self.token);
+        let ahead = waiting::ahead(set, self.token.bytes());
+        if !self.passes(held, own, ahead) {
+            let reply = self.denied(set, held, own);
+            let is_held = own.is_some() || ahead.is_some_and(|ahead| ahead.has_own);
+            let outcome = match is_held {
+                true => Outcome::Held,
+                false => Outcome::Denied,
+            };
+            return Ok((outcome, reply));
+        }
+        if own.is_none() {
+            set.check_memory()?;
+        }
+        self.take_behind(set, own, names)
+    }
+
+    /// Serves those who come first, then grants a slot or renews the token's own lease, as the
+    /// caller has decided, and answers those who wait with the same token.
+    ///
+    /// # Errors
+    /// The server refuses the write.
+    #[cold]
+    pub fn take_behind<'k>(
+        &self,
+        set: &mut LeaseSet<'k>,
+        own: Option<End>,
+        names: &'k Names,
+    ) -> Result<(Outcome, Reply), Refusal>
+    where
+        'a: 'k,
+    {
+        if own.is_none() {
+            waiting::serve(set, names, MAX_GRANTS)?;
+        }
+        let held = set.occupancy();
+        let own = set.own(self.token);
+        let taken = self.take(set, held, own)?;
+        waiting::tell(set, self.token)?;
+        Ok(taken)
+    }
+
+    /// Returns the terms under which the caller waits.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            limit: self.limit,
+            ttl_ms: self.ttl_ms,
+            if_held: self.if_held,
+        }
     }
 
     /// Returns whether the token gets a slot, given how many are held and its own lease if it has
@@ -87,9 +159,15 @@ impl<'a> SlotRequest<'a> {
         self.limit.acquire(held.live as u64, own, self.if_held)
     }
 
-    /// Returns whether the token has a slot after the call.
-    pub fn passes(&self, held: Occupancy, own: Option<End>) -> bool {
-        matches!(self.verdict(held, own), Verdict::Grant | Verdict::Renew(_))
+    /// Returns whether the token has a slot after the call. Slots for the waiters ahead count as
+    /// held, unless one of them goes to the token itself.
+    pub fn passes(&self, held: Occupancy, own: Option<End>, ahead: Option<Ahead>) -> bool {
+        let renews = self.if_held == IfHeld::Renew;
+        match ahead.filter(|_| own.is_none()) {
+            None => matches!(self.verdict(held, own), Verdict::Grant | Verdict::Renew(_)),
+            Some(ahead) if ahead.has_own => renews,
+            Some(ahead) => !ahead.is_cut && self.limit.room(ahead.live) == Room::Now,
+        }
     }
 
     /// Grants or renews without reading the token's own lease first, which is cheaper: allowed if
@@ -142,7 +220,7 @@ impl<'a> SlotRequest<'a> {
     fn taken(&self, set: &LeaseSet<'_>, held: Occupancy, outcome: Outcome, last: End) -> Reply {
         let live = match outcome {
             Outcome::Granted => held.live.saturating_add(1),
-            Outcome::Renewed | Outcome::Denied => held.live,
+            Outcome::Renewed | Outcome::Denied | Outcome::Held => held.live,
         };
         let reset_ms = last.millis_left(set.now_ms());
         self.limit.reply(1, live as u64, 0, reset_ms)
@@ -153,7 +231,11 @@ impl<'a> SlotRequest<'a> {
     pub fn denied(&self, set: &mut LeaseSet<'_>, held: Occupancy, own: Option<End>) -> Reply {
         let wait_ms = match own {
             Some(own) => own.millis_left(set.now_ms()),
-            None => set.wait_ms(held, self.limit),
+            // If a slot is free, it is a waiter's.
+            None => match set.wait_ms(held, self.limit) {
+                0 => 1,
+                wait_ms => wait_ms,
+            },
         };
         self.limit
             .reply(0, held.live as u64, wait_ms, set.reset_ms())
@@ -168,10 +250,13 @@ impl<'a> SlotRequest<'a> {
 
 /// Counts the outcome of a request for a slot of `key`, and notifies subscribers.
 pub fn report(call: &Call<'_>, key: &Argument<'_>, outcome: Outcome) {
+    if waiting::is_busy() {
+        waiting::report(call, key);
+    }
     let counter = match outcome {
         Outcome::Granted => &LEASES.acquired,
         Outcome::Renewed => &LEASES.renewed,
-        Outcome::Denied => {
+        Outcome::Denied | Outcome::Held => {
             LEASES.denied.add(1);
             stats::denied(key.bytes(), call.now());
             return call.notify(c"rl.deny", key);

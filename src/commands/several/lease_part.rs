@@ -9,7 +9,8 @@ use super::take_all::Part;
 use crate::commands::lease::occupancy::{refused, Occupancy};
 use crate::commands::lease::set::LeaseSet;
 use crate::commands::lease::slot::{report, Outcome};
-use crate::server::{Call, KeyName};
+use crate::commands::lease::waiting::{self, Ahead};
+use crate::server::{Call, KeyName, Names};
 
 /// The lease.
 pub struct LeasePart<'a> {
@@ -17,6 +18,7 @@ pub struct LeasePart<'a> {
     spec: LeaseSpec<'a>,
     held: Occupancy,
     own: Option<End>,
+    ahead: Option<Ahead>,
 }
 
 impl<'a> LeasePart<'a> {
@@ -30,11 +32,17 @@ impl<'a> LeasePart<'a> {
         spec: LeaseSpec<'a>,
     ) -> Result<Self, Error<'a>> {
         let mut set = LeaseSet::open(call, name.argument)?;
+        let token = spec.request.token;
+        let ahead = match waiting::is_busy() {
+            true => waiting::ahead(&mut set, token.bytes()),
+            false => None,
+        };
         Ok(Self {
             name,
             spec,
             held: set.occupancy(),
-            own: set.own(spec.request.token),
+            own: set.own(token),
+            ahead,
         })
     }
 
@@ -46,7 +54,7 @@ impl<'a> LeasePart<'a> {
 
 impl<'a> Part<'a> for LeasePart<'a> {
     fn has_room(&self) -> bool {
-        self.spec.request.passes(self.held, self.own)
+        self.spec.request.passes(self.held, self.own, self.ahead)
     }
 
     fn out_of_memory(&self) -> Option<Error<'a>> {
@@ -56,12 +64,15 @@ impl<'a> Part<'a> for LeasePart<'a> {
 
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let request = self.spec.request;
+        let names = Names::default();
         let mut set = LeaseSet::open(call, self.name.argument)?;
         let held = set.occupancy_again(self.held);
         let own = set.own(request.token);
-        let (outcome, reply) = request
-            .take(&mut set, held, own)
-            .map_err(|refusal| refused(refusal, self.name.argument))?;
+        let taken = match waiting::is_busy() {
+            true => request.take_behind(&mut set, own, &names),
+            false => request.take(&mut set, held, own),
+        };
+        let (outcome, reply) = taken.map_err(|refusal| refused(refusal, self.name.argument))?;
         drop(set);
         report(call, self.name.argument, outcome);
         Ok(reply)

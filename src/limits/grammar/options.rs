@@ -18,6 +18,8 @@ pub enum Error<'a> {
     MissingValue(&'a [u8]),
     /// An option is given twice.
     Repeated(&'a [u8]),
+    /// The first option requires the second.
+    Needs(&'static str, &'static str),
     /// An option conflicts with another.
     Excluded(&'a [u8]),
     /// Neither FREE nor CHARGE.
@@ -38,6 +40,8 @@ pub struct Options {
     nx: bool,
     used: Option<u64>,
     else_free: Option<bool>,
+    wait_ms: Option<u64>,
+    queue: Option<u64>,
 }
 
 impl Options {
@@ -76,7 +80,7 @@ impl Options {
             };
             words = options.read(name, word, rest)?;
         }
-        options.check_keep()?;
+        options.check()?;
         Ok((options, words))
     }
 
@@ -137,6 +141,16 @@ impl Options {
                     Some(_) => Err(Error::Repeated(word)),
                 }
             }
+            OptionName::Wait => {
+                let (ms, rest) = number(Parameter::WAIT)?;
+                set(&mut self.wait_ms, ms, word)?;
+                Ok(rest)
+            }
+            OptionName::Queue => {
+                let (n, rest) = number(Parameter::QUEUE)?;
+                set(&mut self.queue, n, word)?;
+                Ok(rest)
+            }
             OptionName::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
             OptionName::Force => self.set_mode(Mode::Force, word).map(|()| rest),
         }
@@ -150,7 +164,10 @@ impl Options {
         }
     }
 
-    fn check_keep(&self) -> Result<(), Error<'static>> {
+    fn check(&self) -> Result<(), Error<'static>> {
+        if self.queue.is_some() && self.wait_ms.is_none() {
+            return Err(Error::Needs("QUEUE", "WAIT"));
+        }
         match (self.keep, self.mode) {
             (Some(_), Some(Mode::MaxWait(_) | Mode::Force)) => Err(Error::Excluded(b"KEEP")),
             _ => Ok(()),
@@ -184,6 +201,16 @@ impl Options {
     /// Returns whether ONCE is given.
     pub fn once(&self) -> bool {
         self.once
+    }
+
+    /// Returns WAIT, the milliseconds for which the caller waits for a slot.
+    pub fn wait_ms(&self) -> Option<u64> {
+        self.wait_ms
+    }
+
+    /// Returns QUEUE, the number of other waiters at which the caller does not wait.
+    pub fn queue(&self) -> Option<u64> {
+        self.queue
     }
 
     /// Returns what becomes of a token that already holds a slot.
@@ -258,6 +285,9 @@ impl fmt::Display for Error<'_> {
             }
             Self::Repeated(got) => {
                 write!(f, "syntax error: option '{}' is given twice", Shown(got))
+            }
+            Self::Needs(got, needed) => {
+                write!(f, "syntax error: option '{got}' requires {needed}")
             }
             Self::Excluded(got) => write!(
                 f,

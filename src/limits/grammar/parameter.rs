@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::bounds::{MAX_AT_MS, MAX_SLOTS, MAX_TOKENS, MAX_WAIT_MS, MIN_AT_MS};
+use crate::bounds::{
+    MAX_AT_MS, MAX_SLOTS, MAX_SLOT_WAIT_MS, MAX_TOKENS, MAX_WAITERS, MAX_WAIT_MS, MIN_AT_MS,
+};
 use crate::grammar::number::{integer, plain_integer};
 use crate::show::{Bound, Shown};
 
@@ -40,6 +42,11 @@ impl Parameter {
     pub const USED: &'static Self = &Self::new("USED", 0..=MAX_TOKENS);
     /// The number of leases or holds to return.
     pub const COUNT: &'static Self = &Self::new("COUNT", 1..=MAX_SLOTS);
+    /// Milliseconds for which a caller waits for a slot.
+    pub const WAIT: &'static Self =
+        &Self::new("WAIT", 1..=MAX_SLOT_WAIT_MS).with_unit(" milliseconds");
+    /// The number of other waiters at which a caller does not wait.
+    pub const QUEUE: &'static Self = &Self::new("QUEUE", 1..=MAX_WAITERS);
 
     /// Creates a parameter with its name in errors.
     pub const fn new(name: &'static str, accepted: RangeInclusive<u64>) -> Self {

@@ -37,6 +37,10 @@ pub enum OptionName {
     Used,
     /// The fate of an overdue hold.
     Else,
+    /// Wait for a slot for at most this many milliseconds.
+    Wait,
+    /// Wait only if fewer callers than this wait already.
+    Queue,
 }
 
 impl OptionName {
@@ -54,6 +58,8 @@ impl OptionName {
             Self::Nx => "NX",
             Self::Used => "USED",
             Self::Else => "ELSE",
+            Self::Wait => "WAIT",
+            Self::Queue => "QUEUE",
         }
     }
 
@@ -63,6 +69,8 @@ impl OptionName {
             Self::Cost => "COST n",
             Self::Keep => "KEEP n",
             Self::MaxWait => "MAXWAIT ms",
+            Self::Wait => "WAIT ms",
+            Self::Queue => "QUEUE n",
             Self::At => "AT unix-ms",
             Self::Count => "COUNT n",
             Self::Used => "USED n",

@@ -93,6 +93,11 @@ impl Limit {
         Self { slots, keep }
     }
 
+    /// Returns the number of held slots below which a call gets one.
+    pub fn most(self) -> u64 {
+        self.slots.saturating_sub(self.keep)
+    }
+
     /// Returns whether, or when, one lease more than `live` is within the limit.
     pub fn room(self, live: u64) -> Room {
         // The most leases that may be held so that one more leaves enough slots free.

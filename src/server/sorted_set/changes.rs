@@ -24,10 +24,11 @@ impl SetChanges {
     ///
     /// # Safety
     /// `ctx` must be that of the call in progress.
-    pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx) -> Self {
+    pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx, is_command: bool) -> Self {
         Self {
+            // Outside a command there is none that could be flagged instead of its effects.
             // SAFETY: guaranteed by the caller.
-            unread: unsafe { is_unread(ctx) },
+            unread: is_command && unsafe { is_unread(ctx) },
             any: false,
             cleared: false,
             removed: Vec::new(),

@@ -57,6 +57,17 @@ impl<'a> Call<'a> {
 }
 
 impl Scores<'_> {
+    /// Returns the database of the key.
+    pub fn db(&self) -> i32 {
+        // SAFETY: ctx is that of the call in progress.
+        unsafe { api!(RedisModule_GetSelectedDb(self.ctx)) }
+    }
+
+    /// Returns the name of the key.
+    pub fn key(&self) -> &[u8] {
+        self.name.bytes()
+    }
+
     #[inline(always)]
     pub(in crate::server) fn open(&mut self) {
         // SAFETY: ctx and name belong to the call in progress.

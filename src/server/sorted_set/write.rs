@@ -44,7 +44,7 @@ impl<'a> Call<'a> {
         let scores = self.scores(name, READ_WRITE)?;
         Ok(SortedSet {
             // SAFETY: ctx is that of the call in progress.
-            changes: unsafe { SetChanges::new(self.ctx) },
+            changes: unsafe { SetChanges::new(self.ctx, self.is_command) },
             scores,
             removed: Vec::new(),
         })

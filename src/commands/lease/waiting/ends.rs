@@ -1,0 +1,92 @@
+//! How the wait of a caller ends. Nothing here writes to a key.
+
+use redis_rl_limits::kinds::decision::NEVER;
+use redis_rl_limits::waiting::queue::Ticket;
+
+use super::hall::{with, Answer, News};
+use super::tick;
+use super::Terms;
+use crate::commands::lease::look::Look;
+use crate::server::{Call, Names};
+
+/// Hands over the answer of a caller that was unblocked.
+pub fn answer(call: &mut Call<'_>, number: u64) {
+    if let Some(answer) = with(|hall| hall.hand_over(number)) {
+        send(call, &answer);
+    }
+}
+
+/// Ends the wait of a caller at once (CLIENT UNBLOCK), with the answer that it has, or a denial.
+pub fn interrupt(call: &mut Call<'_>, number: u64) {
+    deny(call, Ticket(number));
+    let answer = with(|hall| {
+        hall.forget_ready(number);
+        hall.hand_over(number)
+    });
+    if let Some(answer) = answer {
+        send(call, &answer);
+    }
+    tick::arm(call);
+}
+
+/// Forgets a caller that is gone.
+pub fn lost(call: &mut Call<'_>, number: u64) {
+    let is_paused = call.is_paused();
+    with(|hall| {
+        hall.lose(number);
+        if is_paused {
+            // Nothing may be written: these slots expire with their ttl.
+            hall.losses.clear();
+        }
+    });
+    tick::arm(call);
+}
+
+fn send(call: &Call<'_>, answer: &Answer) {
+    match answer {
+        Answer::Slot(reply) | Answer::Denied(reply) => call.reply_integers(&reply.fields()),
+        Answer::Error(text) => call.reply_error(text),
+    }
+}
+
+/// Ends the wait of a caller with an ordinary denial as of now, if it still waits.
+pub fn deny(call: &mut Call<'_>, ticket: Ticket) {
+    let waits = with(|hall| {
+        let place = hall.queues.place(hall.queues.queue_of(ticket)?)?;
+        let terms = place.queue.waiter(ticket)?.call;
+        Some((place.db, std::sync::Arc::clone(&place.key), terms))
+    });
+    let Some((db, key, terms)) = waits else {
+        return;
+    };
+    call.select(db);
+    let names = Names::default();
+    let name = names.argument(&key);
+    let answer = denial(call, &name, terms);
+    let is_denial = matches!(answer, Answer::Denied(_));
+    with(|hall| hall.decide(ticket, answer, None));
+    if is_denial {
+        let news = News {
+            acquired: 0,
+            denied: 1,
+        };
+        super::serve::notify(call, &name, news);
+    }
+}
+
+fn denial(call: &mut Call<'_>, name: &crate::server::Argument<'_>, terms: Terms) -> Answer {
+    match Look::at(call, name) {
+        Ok(mut look) => {
+            let wait_ms = match look.wait_ms(terms.limit) {
+                NEVER => NEVER,
+                wait_ms => wait_ms.max(1),
+            };
+            let live = look.held.live as u64;
+            Answer::Denied(terms.limit.reply(0, live, wait_ms, look.reset_ms()))
+        }
+        Err(error) => {
+            error.count();
+            Answer::Error(error.to_string().into())
+        }
+    }
+}

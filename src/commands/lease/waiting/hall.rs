@@ -1,0 +1,303 @@
+//! The state of all waiting callers. The lock is never held while the server runs code of others.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redis_rl_limits::kinds::decision::Reply;
+use redis_rl_limits::kinds::lease::End;
+use redis_rl_limits::waiting::queue::{Ticket, Waiter};
+use redis_rl_limits::waiting::queues::{Bounds, Full, QueueId, Queues};
+
+use super::Terms;
+use crate::stats::LEASES;
+
+/// The default of `rl.max-waiters`.
+pub const DEFAULT_MOST: i64 = 1_000;
+
+/// `rl.max-waiters`.
+static MOST: AtomicI64 = AtomicI64::new(0);
+
+/// Whether there is anything in the hall that a command must know of.
+static IS_BUSY: AtomicBool = AtomicBool::new(false);
+
+static HALL: Mutex<Option<Hall>> = Mutex::new(None);
+
+/// A token of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The database.
+    pub db: i32,
+    /// The key's name.
+    pub key: Arc<[u8]>,
+    /// The token.
+    pub token: Arc<[u8]>,
+}
+
+/// The answer to a caller whose wait has ended.
+#[derive(Debug)]
+pub enum Answer {
+    /// Its token holds a slot.
+    Slot(Reply),
+    /// It is denied.
+    Denied(Reply),
+    /// The error's text.
+    Error(Box<str>),
+}
+
+/// A slot that was granted to waiters who have not all been told yet.
+#[derive(Debug)]
+struct Promise {
+    /// Waiters whose answer was not handed over yet.
+    open: usize,
+    /// Whether any caller was told that the token holds the slot.
+    is_told: bool,
+    end: End,
+}
+
+/// What subscribers are to be notified of once the key is closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct News {
+    /// Tokens that got a slot or keep it.
+    pub acquired: u64,
+    /// Waiters that were denied.
+    pub denied: u64,
+}
+
+/// All waiting callers, and those whose answer was not handed over yet.
+#[derive(Debug, Default)]
+pub struct Hall {
+    /// The callers that wait.
+    pub queues: Queues<Terms>,
+    answers: HashMap<u64, (Answer, Option<Slot>)>,
+    /// Those with an answer that were not unblocked yet.
+    pub ready: Vec<u64>,
+    promises: HashMap<Slot, Promise>,
+    /// Slots of callers that were gone before their answer was handed over.
+    pub losses: Vec<(Slot, End)>,
+    /// What subscribers were not notified of yet.
+    pub news: News,
+    /// Number of keys that are to be checked at once.
+    pub sweep: usize,
+    /// When the next keys in turn are to be checked.
+    pub next_check_ms: u64,
+}
+
+/// Returns what `f` makes of the hall.
+pub fn with<T>(f: impl FnOnce(&mut Hall) -> T) -> T {
+    let mut guard = HALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let hall = guard.get_or_insert_with(Hall::default);
+    let result = f(hall);
+    LEASES.waiting.set(hall.queues.len() as u64);
+    IS_BUSY.store(hall.is_busy(), Ordering::Relaxed);
+    if hall.is_empty() {
+        hall.shrink();
+    }
+    result
+}
+
+/// Returns whether a command must look into the hall.
+#[inline(always)]
+pub fn is_busy() -> bool {
+    IS_BUSY.load(Ordering::Relaxed)
+}
+
+/// Returns `rl.max-waiters`.
+pub fn most() -> i64 {
+    MOST.load(Ordering::Relaxed)
+}
+
+/// Sets `rl.max-waiters`.
+pub fn keep_most(most: i64) {
+    MOST.store(most, Ordering::Relaxed);
+}
+
+/// Forgets everything: nobody waits when the module is unloaded.
+pub fn unload() {
+    with(|hall| *hall = Hall::default());
+}
+
+/// Returns the number of callers that wait for a key.
+pub fn queue_length(db: i32, key: &[u8]) -> usize {
+    if !is_busy() {
+        return 0;
+    }
+    with(|hall| {
+        let id = hall.queues.find(db, key)?;
+        Some(hall.queues.place(id)?.queue.len())
+    })
+    .unwrap_or(0)
+}
+
+/// Where a caller is to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The database.
+    pub db: i32,
+    /// The key's name.
+    pub key: &'a [u8],
+    /// QUEUE.
+    pub queue: Option<u64>,
+}
+
+impl Place<'_> {
+    /// Returns whether a caller with these terms can wait.
+    ///
+    /// # Errors
+    /// Too many callers wait already.
+    pub fn check(&self, terms: Terms) -> Result<(), Full> {
+        let bounds = Bounds {
+            queue: self.queue,
+            server: usize::try_from(most()).unwrap_or(0),
+        };
+        let room = terms.limit.most();
+        with(|hall| hall.queues.check(self.db, self.key, room, bounds))
+    }
+}
+
+/// Adds a caller, which waits until `until_ms` by the monotonic clock. The next in line of its key
+/// could be served at `due_ms` by the wall clock. Returns its number.
+pub fn join(
+    place: &Place<'_>,
+    token: &[u8],
+    terms: Terms,
+    until_ms: u64,
+    due_ms: Option<i64>,
+) -> u64 {
+    LEASES.waits.add(1);
+    with(|hall| {
+        let waiter = Waiter {
+            token: token.into(),
+            room: terms.limit.most(),
+            until: until_ms,
+            call: terms,
+        };
+        let ticket = hall.queues.join(place.db, place.key, waiter);
+        if let Some(id) = hall.queues.queue_of(ticket) {
+            hall.queues.set_due(id, due_ms);
+        }
+        ticket.0
+    })
+}
+
+/// Notes that a caller was told that a token holds its slot.
+pub fn confirm(db: i32, key: &[u8], token: &[u8]) {
+    with(|hall| {
+        if hall.promises.is_empty() {
+            return;
+        }
+        let slot = Slot {
+            db,
+            key: key.into(),
+            token: token.into(),
+        };
+        if let Some(promise) = hall.promises.get_mut(&slot) {
+            promise.is_told = true;
+        }
+    });
+}
+
+impl Hall {
+    fn is_busy(&self) -> bool {
+        !self.queues.is_empty() || !self.promises.is_empty() || self.has_news()
+    }
+
+    fn has_news(&self) -> bool {
+        self.news.acquired > 0 || self.news.denied > 0
+    }
+
+    /// Returns whether the timer has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.queues.is_empty() && self.ready.is_empty() && self.losses.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_idle() && self.answers.is_empty() && !self.is_busy()
+    }
+
+    /// Returns the memory of a crowd that has gone. Numbers are never given out again.
+    fn shrink(&mut self) {
+        self.answers = HashMap::new();
+        self.promises = HashMap::new();
+        self.ready = Vec::new();
+        self.losses = Vec::new();
+    }
+
+    /// Ends the wait of a caller with an answer, which the timer will let the server ask for.
+    pub fn decide(&mut self, ticket: Ticket, answer: Answer, slot: Option<Slot>) {
+        if self.queues.leave(ticket).is_none() {
+            return;
+        }
+        let counter = match answer {
+            Answer::Slot(_) => &LEASES.waits_granted,
+            Answer::Denied(_) => &LEASES.waits_timed_out,
+            Answer::Error(_) => &LEASES.waits_left,
+        };
+        counter.add(1);
+        self.answers.insert(ticket.0, (answer, slot));
+        self.ready.push(ticket.0);
+    }
+
+    /// Promises a slot that ends at `end` to one more waiter.
+    pub fn promise(&mut self, slot: &Slot, end: End) {
+        let promise = self.promises.entry(slot.clone()).or_insert(Promise {
+            open: 0,
+            is_told: false,
+            end,
+        });
+        promise.open = promise.open.saturating_add(1);
+        promise.end = end;
+    }
+
+    /// Keeps the timer from unblocking a caller that the server has unblocked.
+    pub fn forget_ready(&mut self, number: u64) {
+        self.ready.retain(|&ready| ready != number);
+    }
+
+    /// Returns the answer of a caller that is being told.
+    pub fn hand_over(&mut self, number: u64) -> Option<Answer> {
+        let (answer, slot) = self.answers.remove(&number)?;
+        if let Some(slot) = slot {
+            self.close(slot, |promise| promise.is_told = true);
+        }
+        Some(answer)
+    }
+
+    /// Forgets a caller that is gone: one that waits, or one that was not told its answer.
+    pub fn lose(&mut self, number: u64) {
+        self.forget_ready(number);
+        if self.queues.leave(Ticket(number)).is_some() {
+            LEASES.waits_left.add(1);
+        }
+        if let Some((_, Some(slot))) = self.answers.remove(&number) {
+            self.close(slot, |_| ());
+        }
+    }
+
+    /// Ends one waiter's part in a promise. The last one decides whether the slot is taken back.
+    fn close(&mut self, slot: Slot, note: impl FnOnce(&mut Promise)) {
+        let Some(promise) = self.promises.get_mut(&slot) else {
+            return;
+        };
+        note(promise);
+        promise.open = promise.open.saturating_sub(1);
+        if promise.open > 0 {
+            return;
+        }
+        let (is_told, end) = (promise.is_told, promise.end);
+        self.promises.remove(&slot);
+        if !is_told {
+            self.losses.push((slot, end));
+        }
+    }
+
+    /// Returns the waiters of a token with their terms, earliest first.
+    pub fn callers(&self, id: QueueId, token: &[u8]) -> Vec<(Ticket, Terms)> {
+        let Some(place) = self.queues.place(id) else {
+            return Vec::new();
+        };
+        let tickets = place.queue.of(token).into_iter();
+        let callers = tickets.map(|ticket| Some((ticket, place.queue.waiter(ticket)?.call)));
+        callers.flatten().collect()
+    }
+}
