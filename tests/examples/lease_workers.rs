@@ -48,7 +48,7 @@ impl Drop for Worker {
 /// Returns the number of held slots.
 fn held(redis: &Server) -> i64 {
     let mut ask = redis::cmd("RL.LEASES");
-    type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>);
+    type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>, i64);
     let told: Leases = ask
         .arg("slots:reports")
         .arg(5)

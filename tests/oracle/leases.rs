@@ -116,6 +116,7 @@ impl Model {
                     (limit - held).max(0),
                     wait(limit - 1),
                     reset(&after),
+                    0,
                 ]
             }
         };

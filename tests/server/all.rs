@@ -133,8 +133,8 @@ fn denial_replies_for_each_limit_as_a_peek() {
     ];
     let limits: Vec<_> = KINDS.iter().map(|kind| kind.key).zip(specs).collect();
     let (_, _, each) = all(&mut c, &words(&limits));
-    type Leases = (i64, i64, i64, i64, i64, redis::Value);
-    let (_, limit, remaining, wait, reset, _): Leases = c.ask("RL.LEASES lease 1");
+    type Leases = (i64, i64, i64, i64, i64, redis::Value, i64);
+    let (_, limit, remaining, wait, reset, _, _): Leases = c.ask("RL.LEASES lease 1");
     let looks: [Reply; 4] = [
         c.ask("RL.PEEK bucket 1/h 5 COST 4"),
         c.ask("RL.WPEEK window 6 1h COST 3"),

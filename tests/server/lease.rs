@@ -5,8 +5,8 @@ use redis::{Connection, Value};
 use crate::common::{wait_until, Server};
 use crate::support::{call, expires_at, now, Ask, Reply};
 
-/// The six elements of RL.LEASES.
-pub type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>);
+/// The seven elements of RL.LEASES.
+pub type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>, i64);
 
 /// Longer than a test runs.
 pub const LONG: &str = "1h";
@@ -200,7 +200,7 @@ fn zero_limit_denies_for_ever() {
     let server = Server::start();
     let mut c = server.connection();
     assert_eq!(acquire(&mut c, "k", 0, LONG, "a"), [0, 0, 0, -1, 0]);
-    assert_eq!(leases(&mut c, "k", 0), (0, 0, 0, -1, 0, vec![]));
+    assert_eq!(leases(&mut c, "k", 0), (0, 0, 0, -1, 0, vec![], 0));
     assert!(!c.ask::<bool>("EXISTS k"));
 }
 
@@ -297,11 +297,11 @@ fn acquire_aborts_a_watch() {
 fn rl_leases_lists_soonest_to_end_first() {
     let server = Server::start();
     let mut c = server.connection();
-    assert_eq!(leases(&mut c, "k", 5), (0, 5, 5, 0, 0, vec![]));
+    assert_eq!(leases(&mut c, "k", 5), (0, 5, 5, 0, 0, vec![], 0));
     for (token, ttl) in [("c", "3h"), ("a", "1h"), ("b", "2h")] {
         acquire(&mut c, "k", 5, ttl, token);
     }
-    let (held, limit, remaining, wait_ms, reset_ms, told) = leases(&mut c, "k", 5);
+    let (held, limit, remaining, wait_ms, reset_ms, told, _) = leases(&mut c, "k", 5);
     assert_eq!((held, limit, remaining, wait_ms), (3, 5, 2, 0));
     assert_about(reset_ms, 3 * LONG_MS);
     let names: Vec<_> = told.iter().map(|(token, _)| token.as_str()).collect();
@@ -364,7 +364,7 @@ fn lease_errors_name_the_accepted_values() {
         (
             "RL.ACQUIRE",
             vec![],
-            "ERR usage: RL.ACQUIRE key limit ttl token [KEEP n] [NX]",
+            "ERR usage: RL.ACQUIRE key limit ttl token [KEEP n] [NX] [WAIT ms [QUEUE n]]",
         ),
         ("RL.ACQUIRE", vec!["k", "1", "1m"], "ERR usage: RL.ACQUIRE"),
         (
@@ -419,7 +419,7 @@ fn lease_errors_name_the_accepted_values() {
         (
             "RL.ACQUIRE",
             vec!["k", "1", "1m", "t", "COST", "1"],
-            "ERR syntax error: unknown option 'COST'; accepted: KEEP n, NX",
+            "ERR syntax error: unknown option 'COST'; accepted: KEEP n, NX, WAIT ms, QUEUE n",
         ),
         (
             "RL.ACQUIRE",
@@ -430,6 +430,21 @@ fn lease_errors_name_the_accepted_values() {
             "RL.ACQUIRE",
             vec!["k", "1", "1m", "t", "NX", "KEEP", "1", "nx"],
             "ERR syntax error: option 'nx' is given twice",
+        ),
+        (
+            "RL.ACQUIRE",
+            vec!["k", "1", "1m", "t", "QUEUE", "1"],
+            "ERR syntax error: option 'QUEUE' requires WAIT",
+        ),
+        (
+            "RL.ACQUIRE",
+            vec!["k", "1", "1m", "t", "WAIT", "3600001"],
+            "ERR WAIT must be a whole number from 1 to 3600000 milliseconds; got '3600001'",
+        ),
+        (
+            "RL.ACQUIRE",
+            vec!["k", "1", "1m", "t", "WAIT", "1", "QUEUE", "0"],
+            "ERR QUEUE must be a whole number from 1 to 100000; got '0'",
         ),
         (
             "RL.RENEW",
@@ -491,7 +506,7 @@ fn tokens_are_any_bytes() {
     }
     let denied = acquire(&mut c, "k", 5, LONG, "one more");
     assert_eq!(denied[0], 0);
-    type Told = (i64, i64, i64, i64, i64, Vec<(Vec<u8>, i64)>);
+    type Told = (i64, i64, i64, i64, i64, Vec<(Vec<u8>, i64)>, i64);
     let told: Told = c.ask("RL.LEASES k 5");
     for token in tokens {
         assert!(told.5.iter().any(|(held, _)| held == token), "{token:?}");

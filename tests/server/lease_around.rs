@@ -379,9 +379,11 @@ fn lease_commands_have_key_specs_flags_and_documentation() {
     let commands: [Known; 4] = [
         (
             "RL.ACQUIRE",
-            &["k", "5", "1m", "t", "KEEP", "1", "NX"],
+            &["k", "5", "1m", "t", "KEEP", "1", "NX", "WAIT", "1"],
             &["write", "fast"],
-            &["key", "limit", "ttl", "token", "KEEP", "NX"],
+            &[
+                "key", "limit", "ttl", "token", "KEEP", "NX", "WAIT", "QUEUE",
+            ],
         ),
         (
             "RL.RENEW",

@@ -89,7 +89,7 @@ fn send(c: &mut Connection, key: &str, call: &Call) -> Said {
         }
         Call::Look { .. } => {
             let (from, told, to): (Time, Leases, Time) = pipe.query(c).expect("replies");
-            let says = vec![told.0, told.1, told.2, told.3, told.4];
+            let says = vec![told.0, told.1, told.2, told.3, told.4, told.6];
             ((millis(from), millis(to)), says, told.5)
         }
         _ => {

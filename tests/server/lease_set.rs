@@ -89,7 +89,7 @@ fn slots_are_freed_by_hand() {
     assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "a", "c"]), 1);
     c.ask::<i64>("ZREM k c");
     // Nothing but the marker is left.
-    assert_eq!(leases(&mut c, "k", 3), (0, 3, 3, 0, 0, vec![]));
+    assert_eq!(leases(&mut c, "k", 3), (0, 3, 3, 0, 0, vec![], 0));
     assert_eq!(c.ask::<i64>("RL.RELEASE k c"), 0);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "d")[..4], [1, 1, 0, 0]);
 }
@@ -137,7 +137,7 @@ fn odd_scores_neither_crash_nor_over_admit() {
     }
     // Five are above now, and "a"; the last acquires have trimmed some of the others.
     assert!(ended > 0);
-    let (held, _, _, wait_ms, reset_ms, told) = leases(&mut c, "k", 6);
+    let (held, _, _, wait_ms, reset_ms, told, _) = leases(&mut c, "k", 6);
     assert_eq!((held, reset_ms, told.len()), (6, -1, 6));
     assert_about(wait_ms, LONG_MS);
     for (token, left) in &told {
@@ -171,7 +171,7 @@ fn a_key_that_was_made_persistent_expires_again_after_the_next_write() {
     acquire(&mut c, "k", 2, "10ms", "a");
     c.ask::<i64>("PERSIST k");
     wait_until_ended(&mut c, "k", &["a"]);
-    assert_eq!(leases(&mut c, "k", 2), (0, 2, 2, 0, 0, vec![]));
+    assert_eq!(leases(&mut c, "k", 2), (0, 2, 2, 0, 0, vec![], 0));
     assert_eq!(acquire(&mut c, "k", 1, LONG, "c")[0], 1);
 }
 
@@ -292,7 +292,7 @@ fn expired_lease_set_counts_as_absent() {
     let mut c = server.connection();
     acquire(&mut c, "k", 1, "20ms", "a");
     wait_until("the key is gone", || !c.ask::<bool>("EXISTS k"));
-    assert_eq!(leases(&mut c, "k", 1), (0, 1, 1, 0, 0, vec![]));
+    assert_eq!(leases(&mut c, "k", 1), (0, 1, 1, 0, 0, vec![], 0));
     assert_eq!(c.ask::<i64>("RL.RELEASE k a"), 0);
     assert_eq!(c.call::<i64>(&["RL.RENEW", "k", LONG, "a"]), 0);
     assert_eq!(acquire(&mut c, "k", 1, LONG, "b")[0], 1);

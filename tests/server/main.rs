@@ -66,5 +66,6 @@ mod replication;
 mod scripts;
 mod traces;
 mod upgrade;
+mod wait;
 mod window_clock;
 mod window_errors;

@@ -1,0 +1,110 @@
+//! RL.ACQUIRE … WAIT: who is served and when, how a wait ends, and what is written meanwhile.
+
+mod around;
+mod ends;
+mod order;
+
+use redis::{Cmd, Connection, Value};
+
+use crate::common::{wait_until, Server};
+use crate::lease::leases;
+use crate::support::{Ask, Reply};
+
+/// A client that has sent a call and waits for its reply.
+pub struct Waiting {
+    connection: Connection,
+    /// Its CLIENT ID.
+    pub id: i64,
+}
+
+impl Waiting {
+    /// Sends `RL.ACQUIRE` with these words, in database 0.
+    pub fn send(server: &Server, words: &str) -> Self {
+        Self::send_in(server, 0, words)
+    }
+
+    /// Sends `RL.ACQUIRE` with these words.
+    pub fn send_in(server: &Server, db: i64, words: &str) -> Self {
+        let mut connection = server.connection();
+        connection.call::<()>(&["SELECT", &db.to_string()]);
+        let id = connection.ask("CLIENT ID");
+        let mut command = Cmd::new();
+        command.arg("RL.ACQUIRE");
+        words.split(' ').for_each(|word| drop(command.arg(word)));
+        let packed = command.get_packed_command();
+        connection.send_packed_command(&packed).expect("sent");
+        Self { connection, id }
+    }
+
+    /// Returns the reply.
+    pub fn value(&mut self) -> Result<Reply, String> {
+        match self.connection.recv_response() {
+            Ok(Value::ServerError(error)) => Err(format!(
+                "{} {}",
+                error.code(),
+                error.details().unwrap_or_default()
+            )),
+            Ok(value) => redis::from_redis_value(value).map_err(|error| error.to_string()),
+            Err(error) => Err(format!(
+                "{} {}",
+                error.code().unwrap_or_default(),
+                error.detail().unwrap_or_default()
+            )),
+        }
+    }
+
+    /// Returns the five integers.
+    pub fn reply(&mut self) -> Reply {
+        self.value().expect("five integers")
+    }
+
+    /// Returns whether the token got a slot.
+    pub fn taken(&mut self) -> bool {
+        self.reply()[0] == 1
+    }
+
+    /// Returns the error.
+    pub fn error(&mut self) -> String {
+        self.value().expect_err("an error")
+    }
+}
+
+/// Waits until this number of callers wait.
+pub fn wait_until_waiting(server: &Server, n: i64) {
+    wait_until("the callers wait", || server.count("rl_lease_waiting") == n);
+}
+
+/// Has a caller wait behind those that wait already.
+pub fn waiting(server: &Server, words: &str) -> Waiting {
+    let before = server.count("rl_lease_waiting");
+    let waiter = Waiting::send(server, words);
+    wait_until_waiting(server, before + 1);
+    waiter
+}
+
+/// Returns the tokens that hold slots.
+pub fn holders(c: &mut Connection, key: &str) -> Vec<String> {
+    let held = leases(c, key, 9).5;
+    let mut tokens: Vec<_> = held.into_iter().map(|(token, _)| token).collect();
+    tokens.sort();
+    tokens
+}
+
+/// Checks that the counters add up, and that the module can be unloaded: no handle was lost.
+pub fn assert_unloads(server: &Server) {
+    let [waits, granted, timed_out, left, waiting] = [
+        "waits",
+        "waits_granted",
+        "waits_timed_out",
+        "waits_left",
+        "waiting",
+    ]
+    .map(|name| server.count(&format!("rl_lease_{name}")));
+    assert_eq!(waits, granted + timed_out + left + waiting);
+    assert_eq!(waiting, 0);
+    wait_until("the module can be unloaded", || {
+        let mut command = redis::cmd("MODULE");
+        command.arg("UNLOAD").arg("rl");
+        command.query::<()>(&mut server.connection()).is_ok()
+    });
+}

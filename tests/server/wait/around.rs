@@ -1,0 +1,167 @@
+//! Waiting callers and what a server builds around its commands: replicas, files, pauses, other
+//! databases.
+
+use redis::Value;
+
+use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
+use crate::common::{wait_until, Server};
+use crate::support::node::{assert_equal, launch};
+use crate::support::{knows, Ask, Reply};
+
+/// Grants by a plain command, in MULTI, by a script, by RL.ALL and by the timer, in two databases.
+fn grant_in_every_way(server: &Server) {
+    for db in ["0", "3"] {
+        let mut c = server.connection();
+        c.call::<()>(&["SELECT", db]);
+        for (n, way) in ["plain", "multi", "lua", "all", "timer", "hand"]
+            .iter()
+            .enumerate()
+        {
+            let key = format!("{way}{n}");
+            let ttl = if *way == "timer" { "60ms" } else { "1h" };
+            c.call::<Reply>(&["RL.ACQUIRE", &key, "1", ttl, "a"]);
+            let db = db.parse().expect("a number");
+            let mut waiter = Waiting::send_in(server, db, &format!("{key} 1 2h b WAIT 60000"));
+            wait_until("the caller waits or has a slot", || {
+                server.count("rl_lease_waiting") == 1 || holders(&mut c, &key) == ["b"]
+            });
+            match *way {
+                "plain" => drop(c.call::<i64>(&["RL.RELEASE", &key, "a"])),
+                "multi" => {
+                    let mut together = redis::pipe();
+                    together.atomic().cmd("SET").arg(&["other", "1"]).ignore();
+                    together.cmd("RL.RELEASE").arg(&[&key, "a"]).ignore();
+                    let () = together.query(&mut c).expect("replies");
+                }
+                "lua" => {
+                    let script = "return redis.call('RL.RELEASE', KEYS[1], 'a')";
+                    drop(c.call::<i64>(&["EVAL", script, "1", &key]));
+                }
+                "all" => {
+                    let mut together = redis::pipe();
+                    together.atomic().cmd("ZREM").arg(&[&key, "a"]).ignore();
+                    together
+                        .cmd("RL.ALL")
+                        .arg(&["1", &key, "LEASE", "2", "1h", "c"])
+                        .ignore();
+                    let () = together.query(&mut c).expect("replies");
+                }
+                "hand" => drop(c.call::<i64>(&["DEL", &key])),
+                _ => {}
+            }
+            assert!(waiter.taken(), "{way}");
+        }
+    }
+}
+
+#[test]
+fn replica_and_aof_equal_the_master_after_grants_in_every_way() {
+    let replica = launch().start();
+    let mut master = launch().with(&["--appendonly", "yes"]).start();
+    replica.replicate(&master);
+    wait_until("the replica is in step", || {
+        replica.is_in_step_with(&master)
+    });
+    grant_in_every_way(&master);
+    wait_until("the replica is in step", || {
+        replica.is_in_step_with(&master)
+    });
+    let contents = |server: &Server, db: &str| {
+        let mut c = server.connection();
+        c.call::<()>(&["SELECT", db]);
+        let mut keys: Vec<String> = c.ask("KEYS *");
+        keys.sort();
+        let mut found = Vec::new();
+        for key in keys.iter().filter(|key| *key != "other") {
+            found.push((key.clone(), crate::lease::members(&mut c, key)));
+            assert!(crate::support::expires_at(&mut c, key) > 0);
+        }
+        assert_eq!(found.len(), 6);
+        found
+    };
+    for db in ["0", "3"] {
+        assert_eq!(contents(&replica, db), contents(&master, db));
+    }
+    let before = ["0", "3"].map(|db| contents(&master, db));
+    master.restart();
+    assert_eq!(["0", "3"].map(|db| contents(&master, db)), before);
+    assert_equal(&replica.contents(), &master.contents());
+    assert_unloads(&replica);
+}
+
+/// The timer writes nothing while a client's write would be held back or refused; waits end on
+/// time all the same.
+#[test]
+fn timer_grants_nothing_while_writes_are_paused_or_refused() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let (pause, resume): (&[&str], &[&str]) = (
+        &["CLIENT", "PAUSE", "60000", "WRITE"],
+        &["CLIENT", "UNPAUSE"],
+    );
+    let good: (&[&str], &[&str]) = (
+        &["CONFIG", "SET", "min-replicas-to-write", "1"],
+        &["CONFIG", "SET", "min-replicas-to-write", "0"],
+    );
+    for (stop, go) in [(pause, resume), good] {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 100ms a");
+        let mut short = waiting(&server, "k 1 1h s WAIT 300");
+        let mut long = waiting(&server, "k 1 1h l WAIT 60000");
+        c.call::<()>(stop);
+        assert_eq!(short.reply()[0], 0, "{stop:?}");
+        let held: Vec<String> = c.ask("ZRANGE k 0 -1");
+        assert!(
+            !held.contains(&"s".into()) && !held.contains(&"l".into()),
+            "{stop:?}"
+        );
+        assert_eq!(server.count("rl_lease_waiting"), 1);
+        c.call::<()>(go);
+        assert!(long.taken(), "{stop:?}");
+    }
+    assert_unloads(&server);
+}
+
+#[test]
+fn waiters_of_a_master_that_becomes_a_replica_are_unblocked() {
+    let master = launch().start();
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 100ms a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    server.replicate(&master);
+    let error = waiter.error();
+    assert!(error.starts_with("UNBLOCKED "), "{error}");
+    wait_until_waiting(&server, 0);
+    wait_until("the replica is in step", || server.is_in_step_with(&master));
+    // Even a writable replica lets nobody wait.
+    c.ask::<()>("CONFIG SET replica-read-only no");
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 60000")[0], 0);
+    assert_unloads(&server);
+}
+
+#[test]
+fn waiters_are_served_above_maxmemory() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a"), 1);
+    assert!(waiter.taken());
+    c.ask::<()>("CONFIG SET maxmemory 0");
+    assert_unloads(&server);
+}
+
+#[test]
+fn acquire_is_known_as_a_command_that_blocks() {
+    let server = launch().start();
+    let mut c = server.connection();
+    if !knows(&mut c, &["COMMAND", "DOCS", "GET"]) {
+        return;
+    }
+    let about: Vec<Value> = c.ask("COMMAND INFO RL.ACQUIRE");
+    let texts = crate::support::texts(&about[0]);
+    assert!(texts.iter().any(|text| text == "blocking"), "{texts:?}");
+}

@@ -1,0 +1,241 @@
+//! How a wait ends.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
+use crate::common::wait_until;
+use crate::support::node::launch;
+use crate::support::{knows, Ask, Reply};
+
+#[test]
+fn wait_ends_with_a_denial_when_its_time_is_up() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let denied: Reply = c.ask("RL.ACQUIRE k 1 1h b WAIT 30");
+    assert_eq!(denied[..3], [0, 1, 0]);
+    assert!(denied[3] > 3_500_000);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 1")[0], 0);
+    assert_eq!(server.count("rl_lease_waits_timed_out"), 2);
+    assert_eq!(server.count("rl_lease_denied"), 2);
+    assert_unloads(&server);
+}
+
+#[test]
+fn wait_ends_when_a_slot_becomes_free_in_any_way() {
+    let server = launch().start();
+    let mut c = server.connection();
+    // By itself: 40 ms after it was acquired.
+    c.ask::<Reply>("RL.ACQUIRE k 1 40ms a");
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 60000")[0], 1);
+    for freed in [
+        "ZREM k b",
+        "DEL k",
+        "RENAME k other",
+        "FLUSHALL",
+        "FLUSHDB ASYNC",
+        "SWAPDB 0 1",
+    ] {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h b");
+        let mut waiter = waiting(&server, "k 1 1h c WAIT 60000");
+        c.ask::<Value>(freed);
+        assert!(waiter.taken(), "{freed}");
+        assert_eq!(holders(&mut c, "k"), ["c"], "{freed}");
+    }
+    assert_unloads(&server);
+}
+
+#[test]
+fn wait_ends_with_the_error_of_a_key_that_holds_something_else() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for (set, error) in [
+        ("SET k text", "WRONGTYPE "),
+        ("ZADD k 1 a", "ERR key 'k' holds a sorted set"),
+    ] {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+        let mut together = redis::pipe();
+        let words: Vec<_> = set.split(' ').collect();
+        together
+            .atomic()
+            .cmd("DEL")
+            .arg("k")
+            .cmd(words[0])
+            .arg(&words[1..]);
+        let _: Value = together.query(&mut c).expect("replies");
+        let ended = waiter.error();
+        assert!(ended.starts_with(error), "{set}: {ended}");
+        // The connection stays open.
+        assert!(waiter.connection.ask::<String>("PING") == "PONG");
+    }
+    assert_unloads(&server);
+}
+
+#[test]
+fn wait_ends_by_client_unblock_or_with_its_connection() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    assert_eq!(
+        c.call::<i64>(&["CLIENT", "UNBLOCK", &waiter.id.to_string()]),
+        1
+    );
+    assert_eq!(waiter.reply()[..3], [0, 1, 0]);
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    let id = waiter.id.to_string();
+    assert_eq!(c.call::<i64>(&["CLIENT", "UNBLOCK", &id, "ERROR"]), 1);
+    let error = waiter.error();
+    assert!(error.starts_with("UNBLOCKED "), "{error}");
+    assert!(waiter.connection.ask::<String>("PING") == "PONG");
+    drop(waiting(&server, "k 1 1h b WAIT 60000"));
+    wait_until_waiting(&server, 0);
+    assert_eq!(server.count("rl_lease_waits_left"), 2);
+    assert_eq!(holders(&mut c, "k"), ["a"]);
+    assert_unloads(&server);
+}
+
+/// A slot and the end of its waiter in one transaction: the waiter is answered once, and a slot of
+/// which nobody was told is free again.
+#[test]
+fn grant_and_client_unblock_in_one_transaction_answer_once() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for (end, kept) in [("UNBLOCK", true), ("UNBLOCK ERROR", false), ("KILL", false)] {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+        let mut behind = waiting(&server, "k 1 1h c WAIT 60000");
+        let id = waiter.id.to_string();
+        let words: &[&str] = match end {
+            "UNBLOCK" => &["UNBLOCK", &id],
+            "UNBLOCK ERROR" => &["UNBLOCK", &id, "ERROR"],
+            _ => &["KILL", "ID", &id],
+        };
+        let mut together = redis::pipe();
+        together.atomic().cmd("RL.RELEASE").arg(&["k", "a"]);
+        together.cmd("CLIENT").arg(words);
+        let replies: (i64, i64) = together.query(&mut c).expect("replies");
+        assert_eq!(replies, (1, 1), "{end}");
+        if kept {
+            assert!(waiter.taken(), "{end}");
+            assert_eq!(waiter.connection.ask::<String>("PING"), "PONG");
+            assert_eq!(c.ask::<i64>("RL.RELEASE k b"), 1, "{end}");
+        }
+        assert!(behind.taken(), "{end}");
+        assert_eq!(holders(&mut c, "k"), ["c"], "{end}");
+    }
+    assert_unloads(&server);
+}
+
+/// A slot that another caller was told of meanwhile is not taken back.
+#[test]
+fn slot_of_a_vanished_waiter_stays_if_another_caller_was_told_of_it() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for told in [
+        &["RL.RENEW", "k", "1h", "b"][..],
+        &["RL.ACQUIRE", "k", "1", "1h", "b"],
+        &["RL.ALL", "1", "k", "LEASE", "1", "1h", "b"],
+    ] {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let waiter = waiting(&server, "k 1 1h b WAIT 60000");
+        let mut together = redis::pipe();
+        together
+            .atomic()
+            .cmd("RL.RELEASE")
+            .arg(&["k", "a"])
+            .ignore();
+        together.cmd(told[0]).arg(&told[1..]).ignore();
+        together
+            .cmd("CLIENT")
+            .arg("KILL")
+            .arg("ID")
+            .arg(waiter.id)
+            .ignore();
+        let () = together.query(&mut c).expect("replies");
+        // Another round of checks has passed once a later waiter has timed out.
+        assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 80")[0], 0);
+        assert_eq!(holders(&mut c, "k"), ["b"], "{told:?}");
+    }
+    assert_unloads(&server);
+}
+
+/// The wait's time is up while the server is busy, and its slot becomes free in the same turn of
+/// the event loop.
+#[test]
+fn grant_and_timeout_in_one_turn_of_the_event_loop_answer_once() {
+    let server = launch().start();
+    let mut c = server.connection();
+    if !knows(&mut c, &["DEBUG", "SLEEP", "0"]) {
+        return;
+    }
+    for _ in 0..3 {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let mut waiter = Waiting::send(&server, "k 1 1h b WAIT 100");
+        wait_until_waiting(&server, 1);
+        let mut together = redis::pipe();
+        together.cmd("DEBUG").arg("SLEEP").arg("0.15").ignore();
+        together.cmd("RL.RELEASE").arg(&["k", "a"]);
+        let (released,): (i64,) = together.query(&mut c).expect("replies");
+        assert_eq!(released, 1);
+        let taken = waiter.taken();
+        assert_eq!(waiter.connection.ask::<String>("PING"), "PONG");
+        assert_eq!(!holders(&mut c, "k").is_empty(), taken);
+    }
+    assert_unloads(&server);
+}
+
+#[test]
+fn max_waiters_bounds_the_callers_and_0_ends_all_waits() {
+    let server = launch().module_arguments(&["MAX-WAITERS", "1"]).start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE other 1 1h b")[0], 1);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 60000")[0], 0);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE other 1 1h c WAIT 60000")[0], 0);
+    if knows(&mut c, &["CONFIG", "HELP"])
+        && server.ask::<Vec<String>>("CONFIG GET rl.max-waiters").len() == 2
+    {
+        c.ask::<()>("CONFIG SET rl.max-waiters 0");
+        assert_eq!(waiter.reply()[0], 0);
+        assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 60000")[0], 0);
+    } else {
+        c.ask::<i64>("RL.RELEASE k a");
+        assert!(waiter.taken());
+    }
+    assert_unloads(&server);
+    let off = launch().module_arguments(&["max-waiters", "0"]).start();
+    off.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    assert_eq!(off.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 60000")[0], 0);
+}
+
+/// Without waiters no timer is armed; with one, or one that is still blocked, the unload is refused.
+#[test]
+fn module_unload_is_refused_while_a_caller_waits() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    let refused = c.error("MODULE UNLOAD rl");
+    assert!(refused.starts_with("ERR "), "{refused}");
+    drop(waiter);
+    wait_until_waiting(&server, 0);
+    wait_until("the module is unloaded", || {
+        std::thread::sleep(Duration::from_millis(1));
+        redis::cmd("MODULE")
+            .arg("UNLOAD")
+            .arg("rl")
+            .query::<()>(&mut c)
+            .is_ok()
+    });
+    assert!(c.ask::<bool>("EXISTS k"));
+}

@@ -1,0 +1,166 @@
+//! Who gets a slot first.
+
+use super::{assert_unloads, holders, waiting};
+use crate::lease::leases;
+use crate::support::node::launch;
+use crate::support::{Ask, Reply};
+
+#[test]
+fn acquire_with_wait_is_served_in_order_of_arrival_by_the_release() {
+    let server = launch().start();
+    let mut c = server.connection();
+    assert_eq!(
+        c.ask::<Reply>("RL.ACQUIRE k 2 1h a WAIT 1000")[..4],
+        [1, 2, 1, 0]
+    );
+    c.ask::<Reply>("RL.ACQUIRE k 2 1h b");
+    let mut waiters: Vec<_> = ["c", "d", "e"]
+        .map(|token| waiting(&server, &format!("k 2 1h {token} WAIT 60000")))
+        .into();
+    assert_eq!(leases(&mut c, "k", 2).6, 3);
+    // Both slots pass on in the same command, and a look after it in the same transaction sees that.
+    let mut together = redis::pipe();
+    together.atomic().cmd("RL.RELEASE").arg(&["k", "a", "b"]);
+    together.cmd("RL.ACQUIRE").arg(&["k", "2", "1h", "late"]);
+    let (released, late): (i64, Reply) = together.query(&mut c).expect("replies");
+    assert_eq!((released, late[0]), (2, 0));
+    assert_eq!(holders(&mut c, "k"), ["c", "d"]);
+    assert!(waiters[0].taken() && waiters[1].taken());
+    assert_eq!(leases(&mut c, "k", 2).6, 1);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k d"), 1);
+    let [taken, limit, remaining, wait_ms, reset_ms] = waiters[2].reply();
+    assert_eq!([taken, limit, remaining, wait_ms], [1, 2, 0, 0]);
+    assert!(reset_ms > 3_590_000);
+    // A release that frees nothing grants nothing.
+    assert_eq!(c.ask::<i64>("RL.RELEASE k d none"), 0);
+    assert_unloads(&server);
+}
+
+#[test]
+fn waiter_with_a_small_room_is_passed_over_and_keeps_its_place() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for token in ["a", "b", "c"] {
+        c.call::<Reply>(&["RL.ACQUIRE", "k", "3", "1h", token]);
+    }
+    let mut polite = waiting(&server, "k 3 1h polite KEEP 2 WAIT 60000");
+    let mut next = waiting(&server, "k 3 1h next WAIT 60000");
+    c.ask::<i64>("RL.RELEASE k a");
+    assert!(next.taken());
+    c.ask::<i64>("RL.RELEASE k next");
+    // A slot is free that the waiter cannot use, so a newcomer with more room may.
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 3 1h new")[0], 1);
+    assert_eq!(c.ask::<i64>("RL.RELEASE k b c new"), 3);
+    assert!(polite.taken());
+    assert_eq!(holders(&mut c, "k"), ["polite"]);
+    assert_unloads(&server);
+}
+
+/// With a waiter of room 3 and two slots held, a newcomer of room 5 gets its slot after the
+/// waiter's, in one transaction; one of room 3 does not.
+#[test]
+fn newcomer_comes_after_the_waiters_that_could_have_a_slot() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for (newcomer, holders_after) in [
+        ("RL.ACQUIRE k 5 1h new", &["a", "b", "new", "w"][..]),
+        ("RL.ALL 1 k LEASE 5 1h new", &["a", "b", "new", "w"]),
+        ("RL.ACQUIRE k 3 1h new", &["a", "b", "w"]),
+        ("RL.ALL 1 k LEASE 3 1h new", &["a", "b", "w"]),
+        // Its own token is the waiter's: it is a renewal.
+        ("RL.ACQUIRE k 1 1h w", &["a", "b", "w"]),
+        ("RL.ALL 1 k LEASE 1 1h w", &["a", "b", "w"]),
+        ("RL.ACQUIRE k 9 1h w NX", &["a", "b", "w"]),
+    ] {
+        c.ask::<()>("DEL k");
+        for token in ["a", "b", "c"] {
+            c.call::<Reply>(&["RL.ACQUIRE", "k", "3", "1h", token]);
+        }
+        let mut waiter = waiting(&server, "k 3 1h w WAIT 60000");
+        let words: Vec<_> = newcomer.split(' ').collect();
+        let mut together = redis::pipe();
+        together.atomic().cmd("ZREM").arg(&["k", "c"]).ignore();
+        together.cmd(words[0]).arg(&words[1..]);
+        let (reply,): (redis::Value,) = together.query(&mut c).expect("a reply");
+        let redis::Value::Array(reply) = reply else {
+            panic!("{reply:?}");
+        };
+        let succeeds = holders_after.contains(&"new") || newcomer.ends_with(" w");
+        assert_eq!(reply[0], redis::Value::Int(succeeds.into()), "{newcomer}");
+        if newcomer.starts_with("RL.ACQUIRE") && !succeeds {
+            let redis::Value::Int(wait_ms) = reply[3] else {
+                panic!("{reply:?}");
+            };
+            assert!(wait_ms >= 1, "{newcomer}");
+        }
+        assert!(waiter.taken(), "{newcomer}");
+        assert_eq!(holders(&mut c, "k"), holders_after, "{newcomer}");
+    }
+    assert_unloads(&server);
+}
+
+#[test]
+fn token_that_gets_a_slot_answers_all_its_waiters() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut first = waiting(&server, "k 1 1h t WAIT 60000");
+    let mut again = waiting(&server, "k 1 2h t WAIT 60000");
+    let mut fresh = waiting(&server, "k 1 1h t NX WAIT 60000");
+    c.ask::<i64>("RL.RELEASE k a");
+    assert!(first.taken() && again.taken());
+    let [taken, _, _, wait_ms, _] = fresh.reply();
+    assert_eq!(taken, 0);
+    // The longest of their times counts.
+    assert!(wait_ms > 7_100_000, "{wait_ms}");
+    assert_eq!(holders(&mut c, "k"), ["t"]);
+    // Another command of ours gives the token its slot: its waiters are answered too.
+    let mut by_other_way = waiting(&server, "k 1 1h v WAIT 60000");
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 2 1h v")[0], 1);
+    assert!(by_other_way.taken());
+    // A token that was added by hand takes no second slot.
+    let mut other = waiting(&server, "k 2 1h u WAIT 60000");
+    c.ask::<()>("ZADD k 99999999999999 u");
+    c.ask::<i64>("RL.RELEASE k t v");
+    assert!(other.taken());
+    assert_eq!(holders(&mut c, "k"), ["u"]);
+    assert_unloads(&server);
+}
+
+#[test]
+fn acquire_with_wait_is_answered_at_once_if_it_cannot_or_may_not_wait() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    for (words, taken, wait) in [
+        ("k 1 1h a WAIT 60000", 1, 0),
+        ("k 0 1h b WAIT 60000", 0, -1),
+        ("k 2 1h b KEEP 2 WAIT 60000", 0, -1),
+    ] {
+        let reply: Reply = c.ask(&format!("RL.ACQUIRE {words}"));
+        assert_eq!((reply[0], reply[3]), (taken, wait), "{words}");
+    }
+    let held: Reply = c.ask("RL.ACQUIRE k 9 1h a NX WAIT 60000");
+    assert!(held[0] == 0 && held[3] > 0);
+    let mut one = waiting(&server, "k 1 1h b WAIT 60000 QUEUE 1");
+    assert_eq!(
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 60000 QUEUE 1")[0],
+        0
+    );
+    let mut together = redis::pipe();
+    together
+        .atomic()
+        .cmd("RL.ACQUIRE")
+        .arg(&["k", "1", "1h", "c", "WAIT", "60000"]);
+    let (reply,): (Reply,) = together.query(&mut c).expect("a reply");
+    assert_eq!(reply[0], 0);
+    let script = "return redis.call('RL.ACQUIRE', KEYS[1], 1, '1h', 'c', 'WAIT', 60000)";
+    assert_eq!(c.call::<Reply>(&["EVAL", script, "1", "k"])[0], 0);
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    let refused = c.error("RL.ACQUIRE k 1 1h c WAIT 60000");
+    assert!(refused.starts_with("OOM "), "{refused}");
+    c.ask::<()>("CONFIG SET maxmemory 0");
+    c.ask::<()>("DEL k");
+    assert!(one.taken());
+    assert_unloads(&server);
+}
