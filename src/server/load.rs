@@ -14,7 +14,7 @@ use super::info::{self, Section};
 use super::log::{log, NOTICE, WARNING};
 use super::member::Name;
 use super::settings::{self, Setting};
-use super::{clock, replication, replication_needed, timer};
+use super::{clock, options, replication, replication_needed, timer};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
@@ -223,7 +223,7 @@ impl Module {
         };
         // SAFETY: ctx is the load's.
         unsafe {
-            api!(RedisModule_SetModuleOptions(ctx, options()));
+            api!(RedisModule_SetModuleOptions(ctx, options::options()));
             if !self.register_commands(ctx, arguments) || !self.register_settings(ctx, &chosen) {
                 return false;
             }
@@ -320,22 +320,4 @@ unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
         log(ctx, WARNING, format, text);
     }
     false
-}
-
-/// Valkey 9 uses atomic slot migration only if every module declares support for it. This module
-/// stores only built-in types, so no further handling is needed. The crate's header lacks the
-/// constant.
-const HANDLES_ATOMIC_SLOT_MIGRATION: c_int = 1 << 5;
-
-/// Returns the module's options.
-fn options() -> c_int {
-    // SAFETY: a function pointer that the load has filled in; the function has no preconditions.
-    let known = unsafe { raw::RedisModule_GetModuleOptionsAll.map_or(0, |known| known()) };
-    // Without the first option, opening a key for writing would count as changing it, even if the
-    // call is denied. The second lets a replica load its master's data while it serves its own
-    // (diskless, `swapdb`). The server does so only if every module declares support; this module
-    // keeps no state of either data set.
-    raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED as c_int
-        | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD as c_int
-        | HANDLES_ATOMIC_SLOT_MIGRATION & known
 }

@@ -19,6 +19,7 @@ mod load;
 mod log;
 mod member;
 mod memory;
+mod options;
 mod peek;
 mod refusal;
 mod replication;

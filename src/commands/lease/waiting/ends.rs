@@ -1,13 +1,16 @@
 //! How the wait of a caller ends. Nothing here writes to a key.
 
+use std::sync::Arc;
+
 use redis_rl_limits::kinds::decision::NEVER;
 use redis_rl_limits::waiting::queue::Ticket;
 
+use super::alarm;
 use super::hall::{with, Answer, News};
-use super::tick;
-use super::Terms;
+use super::serve;
+use super::terms::Terms;
 use crate::commands::lease::look::Look;
-use crate::server::{Call, Names};
+use crate::server::{Argument, Call, Names};
 
 /// Hands over the answer of a caller that was unblocked.
 pub fn answer(call: &mut Call<'_>, number: u64) {
@@ -26,7 +29,7 @@ pub fn interrupt(call: &mut Call<'_>, number: u64) {
     if let Some(answer) = answer {
         send(call, &answer);
     }
-    tick::arm(call);
+    alarm::arm(call);
 }
 
 /// Forgets a caller that is gone.
@@ -39,7 +42,7 @@ pub fn lost(call: &mut Call<'_>, number: u64) {
             hall.losses.clear();
         }
     });
-    tick::arm(call);
+    alarm::arm(call);
 }
 
 fn send(call: &Call<'_>, answer: &Answer) {
@@ -54,7 +57,7 @@ pub fn deny(call: &mut Call<'_>, ticket: Ticket) {
     let waits = with(|hall| {
         let place = hall.queues.place(hall.queues.queue_of(ticket)?)?;
         let terms = place.queue.waiter(ticket)?.call;
-        Some((place.db, std::sync::Arc::clone(&place.key), terms))
+        Some((place.db, Arc::clone(&place.key), terms))
     });
     let Some((db, key, terms)) = waits else {
         return;
@@ -70,11 +73,11 @@ pub fn deny(call: &mut Call<'_>, ticket: Ticket) {
             acquired: 0,
             denied: 1,
         };
-        super::serve::notify(call, &name, news);
+        serve::notify(call, &name, news);
     }
 }
 
-fn denial(call: &mut Call<'_>, name: &crate::server::Argument<'_>, terms: Terms) -> Answer {
+fn denial(call: &mut Call<'_>, name: &Argument<'_>, terms: Terms) -> Answer {
     match Look::at(call, name) {
         Ok(mut look) => {
             let wait_ms = match look.wait_ms(terms.limit) {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::lease::End;
-use redis_rl_limits::waiting::queue::{Ticket, Waiter};
-use redis_rl_limits::waiting::queues::{Bounds, Full, QueueId, Queues};
+use redis_rl_limits::waiting::queue::Ticket;
+use redis_rl_limits::waiting::queues::{QueueId, Queues};
 
-use super::Terms;
+use super::terms::Terms;
 use crate::stats::LEASES;
 
 /// The default of `rl.max-waiters`.
@@ -127,57 +127,6 @@ pub fn queue_length(db: i32, key: &[u8]) -> usize {
         Some(hall.queues.place(id)?.queue.len())
     })
     .unwrap_or(0)
-}
-
-/// Where a caller is to wait.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The database.
-    pub db: i32,
-    /// The key's name.
-    pub key: &'a [u8],
-    /// QUEUE.
-    pub queue: Option<u64>,
-}
-
-impl Place<'_> {
-    /// Returns whether a caller with these terms can wait.
-    ///
-    /// # Errors
-    /// Too many callers wait already.
-    pub fn check(&self, terms: Terms) -> Result<(), Full> {
-        let bounds = Bounds {
-            queue: self.queue,
-            server: usize::try_from(most()).unwrap_or(0),
-        };
-        let room = terms.limit.most();
-        with(|hall| hall.queues.check(self.db, self.key, room, bounds))
-    }
-}
-
-/// Adds a caller, which waits until `until_ms` by the monotonic clock. The next in line of its key
-/// could be served at `due_ms` by the wall clock. Returns its number.
-pub fn join(
-    place: &Place<'_>,
-    token: &[u8],
-    terms: Terms,
-    until_ms: u64,
-    due_ms: Option<i64>,
-) -> u64 {
-    LEASES.waits.add(1);
-    with(|hall| {
-        let waiter = Waiter {
-            token: token.into(),
-            room: terms.limit.most(),
-            until: until_ms,
-            call: terms,
-        };
-        let ticket = hall.queues.join(place.db, place.key, waiter);
-        if let Some(id) = hall.queues.queue_of(ticket) {
-            hall.queues.set_due(id, due_ms);
-        }
-        ticket.0
-    })
 }
 
 /// Notes that a caller was told that a token holds its slot.

@@ -1,12 +1,13 @@
 //! Grants slots to waiters, in a key that is open for writing.
 
+use std::sync::Arc;
+
 use redis_rl_limits::kinds::lease::{End, IfHeld, Limit};
 use redis_rl_limits::waiting::queue::{Ticket, Turn, MAX_GRANTS};
 use redis_rl_limits::waiting::queues::QueueId;
-use std::sync::Arc;
 
 use super::hall::{self, with, Answer, News, Slot};
-use super::Terms;
+use super::terms::Terms;
 use crate::commands::lease::set::LeaseSet;
 use crate::server::{Argument, Call, Names, Refusal};
 use crate::stats::{self, LEASES};

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use redis_rl_limits::bounds::NANOS_PER_MILLI;
 use redis_rl_limits::kinds::lease::{End, Limit};
 use redis_rl_limits::waiting::queue::{Ticket, MAX_GRANTS};
 use redis_rl_limits::waiting::queues::QueueId;
 
+use super::alarm::{arm, now_ms, ROUND_MS};
 use super::ends;
 use super::hall::{self, with, Answer, Slot};
 use super::serve::{release, report, serve};
@@ -16,8 +16,6 @@ use crate::commands::lease::set::LeaseSet;
 use crate::server::{Argument, Call, Names, Served};
 use crate::stats::LEASES;
 
-/// Time between two rounds of checks, in milliseconds.
-const ROUND_MS: u64 = 50;
 /// Maximum number of keys that one run checks in turn, and of those that are due.
 const KEYS_A_RUN: usize = 256;
 /// Maximum number of waits that one run ends.
@@ -72,39 +70,6 @@ pub fn apply_most(call: &mut Call<'_>) {
 fn hand_over(call: &Call<'_>) {
     for number in with(|hall| std::mem::take(&mut hall.ready)) {
         call.unblock(number);
-    }
-}
-
-fn now_ms(call: &Call<'_>) -> i64 {
-    i64::try_from(call.now() / NANOS_PER_MILLI).unwrap_or(i64::MAX)
-}
-
-/// Sets the timer to when there is something to do next, or stops it.
-pub fn arm(call: &Call<'_>) {
-    let (mono_ms, wall_ms) = (call.monotonic_ms(), now_ms(call));
-    let wait_ms = with(|hall| {
-        if hall.is_idle() {
-            return None;
-        }
-        if !hall.ready.is_empty() || !hall.losses.is_empty() {
-            return Some(0);
-        }
-        if hall.sweep > 0 || hall::most() == 0 {
-            return Some(1);
-        }
-        let check = hall
-            .next_check_ms
-            .saturating_sub(mono_ms)
-            .clamp(1, ROUND_MS);
-        let timeout = hall.queues.first_timeout();
-        let timeout = timeout.map(|(at, _)| at.saturating_sub(mono_ms).max(1));
-        let due = hall.queues.first_due();
-        let due = due.map(|(at, _)| at.saturating_sub(wall_ms).max(1).unsigned_abs());
-        [Some(check), timeout, due].into_iter().flatten().min()
-    });
-    match wait_ms {
-        Some(ms) => call.wake_in(ms),
-        None => call.sleep(),
     }
 }
 
