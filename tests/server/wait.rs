@@ -30,7 +30,7 @@ impl Waiting {
         let id = connection.ask("CLIENT ID");
         let mut command = Cmd::new();
         command.arg("RL.ACQUIRE");
-        words.split(' ').for_each(|word| drop(command.arg(word)));
+        command.arg(words.split(' ').collect::<Vec<_>>());
         let packed = command.get_packed_command();
         connection.send_packed_command(&packed).expect("sent");
         Self { connection, id }

@@ -26,7 +26,7 @@ fn grant_in_every_way(server: &Server) {
                 server.count("rl_lease_waiting") == 1 || holders(&mut c, &key) == ["b"]
             });
             match *way {
-                "plain" => drop(c.call::<i64>(&["RL.RELEASE", &key, "a"])),
+                "plain" => assert_eq!(c.call::<i64>(&["RL.RELEASE", &key, "a"]), 1),
                 "multi" => {
                     let mut together = redis::pipe();
                     together.atomic().cmd("SET").arg(&["other", "1"]).ignore();
@@ -35,7 +35,7 @@ fn grant_in_every_way(server: &Server) {
                 }
                 "lua" => {
                     let script = "return redis.call('RL.RELEASE', KEYS[1], 'a')";
-                    drop(c.call::<i64>(&["EVAL", script, "1", &key]));
+                    assert_eq!(c.call::<i64>(&["EVAL", script, "1", &key]), 1);
                 }
                 "all" => {
                     let mut together = redis::pipe();
@@ -46,7 +46,7 @@ fn grant_in_every_way(server: &Server) {
                         .ignore();
                     let () = together.query(&mut c).expect("replies");
                 }
-                "hand" => drop(c.call::<i64>(&["DEL", &key])),
+                "hand" => assert_eq!(c.call::<i64>(&["DEL", &key]), 1),
                 _ => {}
             }
             assert!(waiter.taken(), "{way}");
