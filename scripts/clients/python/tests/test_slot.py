@@ -1,0 +1,142 @@
+"""A slot that is held while a body runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis
+import redis.asyncio
+
+from redis_rl import AsyncLimiter, Limiter, NoSlot, SlotLost
+from server import Server, until
+
+
+def held(server: Server) -> int:
+    return server.client.execute_command("RL.LEASES", "jobs", 5)[0]
+
+
+def run_async(server: Server, test) -> None:
+    async def run() -> None:
+        client = redis.asyncio.Redis(port=server.port)
+        await test(AsyncLimiter(client, timeout=5))
+        await client.aclose()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+@pytest.fixture
+def limiter(server):
+    client = redis.Redis(port=server.port)
+    yield Limiter(client, timeout=5)
+    client.close()
+
+
+def test_async_slot_is_renewed_while_the_body_runs_and_released(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        async with limiter.slot("jobs", 1, 0.6) as slot:
+            first = slot.ends
+            while slot.ends < first + 1.2:  # Twice the ttl has passed.
+                assert held(server) == 1
+                await asyncio.sleep(0.02)
+            with pytest.raises(NoSlot):
+                async with limiter.slot("jobs", 1, 0.6):
+                    raise AssertionError("the only slot is held")
+        assert held(server) == 0
+
+    run_async(server, test)
+
+
+def test_async_body_is_cancelled_when_a_renewal_returns_0(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(SlotLost):
+            async with limiter.slot("jobs", 1, 0.6):
+                server.client.delete("jobs")
+                await asyncio.sleep(50)
+        # The cancellation is over: the task goes on.
+        await asyncio.sleep(0)
+        assert not asyncio.current_task().cancelling()
+
+    run_async(server, test)
+
+
+def test_async_body_is_cancelled_when_no_renewal_comes_through() -> None:
+    own = Server()
+
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(SlotLost):
+            async with limiter.slot("jobs", 1, 0.6):
+                own.hang()
+                await asyncio.sleep(50)
+
+    async def run() -> None:
+        client = redis.asyncio.Redis(port=own.port)
+        await test(AsyncLimiter(client, timeout=0.05))
+        await client.aclose()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    own.go_on()
+    own.stop()
+
+
+def test_async_error_and_cancellation_of_the_body_release_the_slot(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(KeyError):
+            async with limiter.slot("jobs", 1, 30):
+                raise KeyError
+        assert held(server) == 0
+
+        async def body() -> None:
+            async with limiter.slot("jobs", 1, 30):
+                await asyncio.sleep(50)
+
+        task = asyncio.create_task(body())
+        while held(server) == 0:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert held(server) == 0
+
+    run_async(server, test)
+
+
+def test_slot_is_renewed_while_the_body_runs_and_released(server, limiter) -> None:
+    with limiter.slot("jobs", 1, 0.6) as slot:
+        first = slot.ends
+        until(lambda: slot.ends >= first + 1.2)
+        assert held(server) == 1 and not slot.lost
+        with pytest.raises(NoSlot):
+            limiter.slot("jobs", 1, 0.6).__enter__()
+    assert held(server) == 0
+
+
+def test_body_sees_that_its_slot_is_lost(server, limiter) -> None:
+    with pytest.raises(SlotLost):
+        with limiter.slot("jobs", 1, 0.6) as slot:
+            server.client.delete("jobs")
+            until(lambda: slot.lost)
+            slot.check()
+
+
+def test_slot_waits_in_the_server(server, limiter) -> None:
+    events = []
+
+    def second() -> None:
+        with limiter.slot("jobs", 1, 30, wait=30):
+            events.append("second")
+
+    with limiter.slot("jobs", 1, 30):
+        thread = threading.Thread(target=second)
+        thread.start()
+        until(lambda: server.client.execute_command("RL.LEASES", "jobs", 1)[6] == 1)
+        events.append("first")
+    thread.join()
+    assert events == ["first", "second"]
+    with limiter.slot("jobs", 1, 30):
+        start = time.monotonic()
+        with pytest.raises(NoSlot):
+            limiter.slot("jobs", 1, 30, wait=0.2).__enter__()
+        assert time.monotonic() - start >= 0.2
