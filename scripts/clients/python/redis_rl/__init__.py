@@ -1,11 +1,12 @@
 """Rate limits, quotas and leases by redis-rl, a module of Redis and Valkey."""
 
 from .caller import Caller
-from .commands import Leases, Limit, bucket, lease, window
+from .commands import Holds, Leases, Limit, Settlement, bucket, hold, lease, window
 from .decision import Decision, Decisions
 from .failure import Counts, Outage
 from .limiter import AsyncLimiter, Limiter
 from .rate import Rate
+from .reserve import Denied, HoldEnded, Reservation
 from .slot import NoSlot, SlotLost
 
 __version__ = "0.2.0"
@@ -15,14 +16,20 @@ __all__ = [
     "Counts",
     "Decision",
     "Decisions",
+    "Denied",
+    "HoldEnded",
+    "Holds",
     "Leases",
     "Limit",
     "Limiter",
     "NoSlot",
     "Outage",
     "Rate",
+    "Reservation",
+    "Settlement",
     "SlotLost",
     "bucket",
+    "hold",
     "lease",
     "window",
 ]

@@ -143,26 +143,44 @@ def leases(key: Key, limit: int, *, count: int = 100) -> Call[Leases]:
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of RL.ALL: see `bucket`, `window` and `lease`."""
+    """One limit of RL.ALL: see `bucket`, `window`, `lease` and `hold`.
+
+    `named` are the words that RL.SETTLE repeats; `cost` is None for a lease and a hold.
+    """
 
     key: Key
+    named: tuple[Word, ...]
     words: tuple[Word, ...]
+    cost: int | None = None
+
+    def settled(self, used: int) -> tuple[Word, ...]:
+        """Returns the words for RL.SETTLE."""
+        return self.named if self.cost is None else (*self.named, "USED", used)
 
 
 def bucket(key: Key, rate: str | int | float | Rate, burst: int, *, cost: int = 1, keep: int = 0) -> Limit:
     """A bucket for `all`."""
-    return Limit(key, ("BUCKET", _rate(rate), burst, *_cost(cost), *_keep(keep)))
+    named: tuple[Word, ...] = ("BUCKET", _rate(rate), burst)
+    return Limit(key, named, (*named, *_cost(cost), *_keep(keep)), cost)
 
 
 def window(key: Key, limit: int, window: str, *, cost: int = 1, keep: int = 0) -> Limit:
     """A window for `all`."""
-    return Limit(key, ("WINDOW", limit, *window.split(), *_cost(cost), *_keep(keep)))
+    named: tuple[Word, ...] = ("WINDOW", limit, *window.split())
+    return Limit(key, named, (*named, *_cost(cost), *_keep(keep)), cost)
 
 
 def lease(key: Key, limit: int, ttl: float, token: str, *, keep: int = 0, once: bool = False) -> Limit:
     """A lease for `all`. With `once` the call may be repeated."""
-    words = ("LEASE", limit, duration(ttl), token, *_keep(keep))
-    return Limit(key, (*words, "ONCE") if once else words)
+    words: tuple[Word, ...] = ("LEASE", limit, duration(ttl), token, *_keep(keep))
+    return Limit(key, ("LEASE", token), (*words, "ONCE") if once else words)
+
+
+def hold(key: Key, ttl: float, id: str, *, charge: bool = False) -> Limit:
+    """Records what `all` charges as hold `id`, until `settle`. One that nobody settles is refunded after
+    `ttl` seconds, or with `charge` stays charged."""
+    words: tuple[Word, ...] = ("HOLD", duration(ttl), id)
+    return Limit(key, ("HOLD", id), (*words, "ELSE", "CHARGE") if charge else words)
 
 
 def all(*limits: Limit) -> Call[Decisions]:
@@ -170,6 +188,53 @@ def all(*limits: Limit) -> Call[Decisions]:
     keys = [limit.key for limit in limits]
     words = [word for limit in limits for word in limit.words]
     return Call(("RL.ALL", len(keys), *keys, *words), keys[0], decisions)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """The reply of RL.SETTLE.
+
+    state  1: settled by this call. 0: settled before. -1: nothing is known about the id; if the work was
+           done and the settlement was first sent less than a minute ago, charge it with `force`, once
+    each   for each limit what was charged, negative if it was refunded
+    """
+
+    state: int
+    each: tuple[int, ...]
+
+
+def settle(*limits: tuple[Limit, int]) -> Call[Settlement]:
+    """Replaces each estimate by the amount used, and releases the leases (RL.SETTLE)."""
+    keys = [limit.key for limit, _ in limits]
+    words = [word for limit, used in limits for word in limit.settled(used)]
+
+    def read(reply: Sequence[Any]) -> Settlement:
+        return Settlement(int(reply[0]), tuple(int(one[0]) for one in reply[2]))
+
+    return Call(("RL.SETTLE", len(keys), *keys, *words), keys[0], read)
+
+
+@dataclass(frozen=True)
+class Holds:
+    """The open holds: each id, the seconds left (negative if overdue), whether it stays charged, and what it
+    holds of each key."""
+
+    open: int
+    overdue: int
+    holds: tuple[tuple[str, float, bool, dict[str, int]], ...]
+
+
+def holds(key: Key, *, count: int = 100) -> Call[Holds]:
+    """Returns the open holds, soonest deadline first (RL.HOLDS)."""
+
+    def read(reply: Sequence[Any]) -> Holds:
+        each = tuple(
+            (_text(id), left / 1000, _text(other) == "CHARGE", {_text(name): int(held) for name, held in kept})
+            for id, left, other, kept in reply[4]
+        )
+        return Holds(reply[0], reply[2], each)
+
+    return Call(("RL.HOLDS", key, "COUNT", count), key, read)
 
 
 def duration(seconds: float) -> str:

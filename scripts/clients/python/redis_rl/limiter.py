@@ -16,10 +16,11 @@ import redis
 import redis.asyncio
 
 from . import commands
-from .commands import Call, Key
+from .commands import Call, Key, Limit
 from .decision import Decision
 from .failure import Ask, Counts, OnError, Outage, Policy
 from .rate import Rate, rate as parse_rate
+from .reserve import Reservation
 from .slot import AsyncSlot, Slot
 
 T = TypeVar("T")
@@ -143,6 +144,8 @@ class AsyncLimiter(_Base):
     release = _async_method(commands.release)
     leases = _async_method(commands.leases)
     all = _async_method(commands.all)
+    settle = _async_method(commands.settle)
+    holds = _async_method(commands.holds)
 
     async def check(self, key: Key = "limit:check") -> None:
         """Raises if the server lacks the module or the permission. An outage is only logged."""
@@ -160,6 +163,20 @@ class AsyncLimiter(_Base):
         it at a third of the ttl, cancels the body and raises SlotLost if it is lost, and releases it.
         """
         return AsyncSlot(self, key, limit, ttl, token, keep, wait)
+
+    def reserve(
+        self, *limits: Limit, holds: Key, ttl: float, id: str | None = None, charge: bool = False
+    ) -> Reservation:
+        """Charges an estimate while a body runs, and settles what was used:
+
+            async with limiter.reserve(bucket(key, "10000/m", 20000, cost=1500), holds="{u}:holds", ttl=60) as r:
+                r.used[key] = await work()
+
+        Raises Denied if a limit denies. Repeats the call at a third of the ttl. A body that raises or is
+        cancelled is settled with 0; a limit without an entry in `used`, with its cost. `charge`: if this
+        process dies the estimate stays charged, instead of being refunded after `ttl` seconds.
+        """
+        return Reservation(self, limits, holds, ttl, id, charge)
 
     async def _run_waiting(self, call: Call[T], wait: float) -> T:
         """Sends a call that the server answers late, on a connection of its own."""
@@ -327,6 +344,8 @@ class Limiter(_Base):
     release = _method(commands.release)
     leases = _method(commands.leases)
     all = _method(commands.all)
+    settle = _method(commands.settle)
+    holds = _method(commands.holds)
 
     def check(self, key: Key = "limit:check") -> None:
         """Raises if the server lacks the module or the permission. An outage is only logged."""

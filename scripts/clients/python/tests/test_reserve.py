@@ -1,0 +1,155 @@
+"""An estimate that is charged while a body runs, and settled once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import redis.asyncio
+
+from redis_rl import AsyncLimiter, Denied, HoldEnded, Limiter, bucket, hold, lease, window
+from server import Server, Wire
+
+TPM, MONTH, RUN, HOLDS = "{u}:tpm", "{u}:month", "{u}:run", "{u}:holds"
+
+
+def limits(cost: int = 1500):
+    return (
+        bucket(TPM, "1/d", 20000, cost=cost),
+        window(MONTH, 2_000_000, "MONTH", cost=cost),
+        lease(RUN, 5, 30, "req"),
+    )
+
+
+def state(server: Server) -> tuple[int, int, int, int]:
+    """Returns the tokens missing, the month's use, the slots held and the open holds."""
+    ask = server.client.execute_command
+    return (
+        20000 - ask("RL.PEEK", TPM, "1/d", 20000)[2],
+        2_000_000 - ask("RL.WPEEK", MONTH, 2_000_000, "MONTH")[2],
+        ask("RL.LEASES", RUN, 5)[0],
+        ask("RL.HOLDS", HOLDS)[0],
+    )
+
+
+async def until_state(server: Server, expected) -> None:
+    async with asyncio.timeout(60):
+        while state(server) != expected:
+            await asyncio.sleep(0.01)
+
+
+def run(server: Server, test, port: int = 0, timeout: float = 5) -> None:
+    async def connected() -> None:
+        client = redis.asyncio.Redis(port=port or server.port)
+        await test(AsyncLimiter(client, timeout=timeout))
+        await client.aclose()
+
+    asyncio.run(asyncio.wait_for(connected(), 60))
+
+
+def test_estimate_is_settled_by_what_was_used(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+            assert state(server) == (1500, 1500, 1, 1)
+            reservation.used = {TPM: 1120, MONTH: 1700}
+        assert state(server) == (1120, 1700, 0, 0)
+        async with limiter.reserve(*limits(), holds=HOLDS, ttl=60):
+            pass  # Without an amount it is the estimate.
+        assert state(server) == (2620, 3200, 0, 0)
+
+    run(server, test)
+
+
+def test_error_and_cancellation_of_the_body_are_settled_with_0(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(KeyError):
+            async with limiter.reserve(*limits(), holds=HOLDS, ttl=60):
+                raise KeyError
+        assert state(server) == (0, 0, 0, 0)
+
+        async def body() -> None:
+            async with limiter.reserve(*limits(), holds=HOLDS, ttl=60):
+                await asyncio.sleep(50)
+
+        task = asyncio.create_task(body())
+        await until_state(server, (1500, 1500, 1, 1))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until_state(server, (0, 0, 0, 0))
+
+    run(server, test)
+
+
+def test_denial_charges_nothing_and_leaves_no_hold(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(Denied) as denied:
+            async with limiter.reserve(*limits(20001), holds=HOLDS, ttl=60):
+                raise AssertionError("it is denied")
+        assert [one.allowed for one in denied.value.decisions.each[:3]] == [False, True, True]
+        assert state(server) == (0, 0, 0, 0)
+
+    run(server, test)
+
+
+def test_lost_replies_charge_once_and_settle_once(server) -> None:
+    wire = Wire(server.port)
+
+    async def test(limiter: AsyncLimiter) -> None:
+        assert await limiter.take("connects", 1, 1)
+        wire.lose = 1  # The reply of RL.ALL.
+        async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+            assert wire.lose == 0 and state(server) == (1500, 1500, 1, 1)
+            reservation.used = {TPM: 1000, MONTH: 1000}
+            wire.lose = 1  # The reply of RL.SETTLE.
+        await until_state(server, (1000, 1000, 0, 0))
+
+    run(server, test, wire.port)
+    wire.stop()
+
+
+def test_work_longer_than_its_ttl_keeps_its_hold(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        async with limiter.reserve(bucket(TPM, "1/d", 20000, cost=5), holds=HOLDS, ttl=1):
+            left = []
+            while len(left) < 2 or left[-1] <= left[-2]:  # Until a repeat moves the deadline.
+                left.append((await limiter.holds(HOLDS)).holds[0][1])
+                await asyncio.sleep(0.02)
+
+    run(server, test)
+
+
+def test_body_is_cancelled_when_its_hold_was_settled(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        taken = bucket(TPM, "1/d", 20000, cost=5)
+        with pytest.raises(HoldEnded):
+            async with limiter.reserve(taken, holds=HOLDS, ttl=1, id="mine"):
+                settled = await limiter.settle((taken, 7), (hold(HOLDS, 1, "mine"), 0))
+                assert (settled.state, settled.each[0]) == (1, 2)
+                await asyncio.sleep(50)
+        assert state(server)[0] == 7
+        assert (await limiter.settle((taken, 7), (hold(HOLDS, 1, "mine"), 0))).state == 0
+
+    run(server, test)
+
+
+def test_hold_that_is_not_known_any_more_is_charged_by_force(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+            server.client.flushall()
+            reservation.used = {TPM: 10, MONTH: 20}
+        await until_state(server, (10, 20, 0, 0))
+
+    run(server, test)
+
+
+def test_calls_of_threads(server) -> None:
+    client = redis.Redis(port=server.port)
+    limiter = Limiter(client, timeout=30)
+    held = hold(HOLDS, 60, "a", charge=True)
+    assert limiter.all(*limits(), held)
+    told = limiter.holds(HOLDS)
+    assert (told.open, told.holds[0][0], told.holds[0][2:]) == (1, "a", (True, {TPM: 1500, MONTH: 1500}))
+    settled = limiter.settle(*((one, 1000) for one in limits()), (held, 0))
+    assert (settled.state, settled.each[:3]) == (1, (-500, -500, 1))
+    client.close()
