@@ -16,5 +16,8 @@ mod keys;
 mod numbers;
 mod options;
 mod rates;
+mod rejected;
 mod waits;
 mod world;
+#[path = "../common/wrong.rs"]
+mod wrong;

@@ -68,4 +68,3 @@ mod traces;
 mod upgrade;
 mod wait;
 mod window_clock;
-mod window_errors;
