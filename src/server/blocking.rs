@@ -129,7 +129,7 @@ impl Call<'_> {
     }
 }
 
-/// The server asks for the answer of a client that was unblocked.
+/// Replies to an unblocked client, when the server asks for it.
 unsafe extern "C" fn on_reply(
     ctx: *mut raw::RedisModuleCtx,
     _argv: *mut *mut raw::RedisModuleString,
@@ -145,7 +145,7 @@ unsafe extern "C" fn on_reply(
     OK
 }
 
-/// CLIENT UNBLOCK: the server asks for the answer of a client that is still blocked.
+/// Replies to a client that is still blocked, after CLIENT UNBLOCK.
 unsafe extern "C" fn on_timeout(
     ctx: *mut raw::RedisModuleCtx,
     _argv: *mut *mut raw::RedisModuleString,
@@ -164,7 +164,7 @@ unsafe extern "C" fn on_timeout(
     OK
 }
 
-/// The client is gone, or the server has answered it with an error.
+/// Handles a client that is gone, or that the server has answered with an error.
 unsafe extern "C" fn on_disconnect(ctx: *mut raw::RedisModuleCtx, handle: Handle) {
     // SAFETY: the server calls this with a context and the handle of a blocked client.
     unsafe {
@@ -177,8 +177,8 @@ unsafe extern "C" fn on_disconnect(ctx: *mut raw::RedisModuleCtx, handle: Handle
     }
 }
 
-/// The server is done with a client that was unblocked. If it has not asked for the answer, the
-/// client was gone by then.
+/// Frees an unblocked client. If the server has not asked for its reply, the client was already
+/// gone.
 unsafe extern "C" fn on_free(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     let number = data as usize as u64;
     let handle = blocked().as_ref().and_then(|blocked| {

@@ -38,7 +38,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A call of the server's own: an event, a timer, or the end of a blocked client.
+    /// Creates a call for a callback of the server: an event, a timer, or the end of a blocked
+    /// client.
     ///
     /// # Safety
     /// `ctx` must be that of a callback that has not returned yet.

@@ -9,8 +9,8 @@ use redis_module::raw;
 use super::api::api;
 use super::call::Call;
 
-/// What the module does outside its commands. A client is known by the number under which it was
-/// [blocked](Call::block).
+/// The module's callbacks outside its commands. A client is identified by the number under which it
+/// was [blocked](Call::block).
 pub struct Hooks {
     /// Replies to a client that was [unblocked](Call::unblock). Must not write to any key.
     pub answer: fn(&mut Call<'_>, u64),

@@ -35,12 +35,12 @@ pub struct Group {
 pub struct Feature(AtomicBool);
 
 impl Feature {
-    /// Not available, until the load finds out.
+    /// Creates a feature that is not available until the load finds it.
     pub const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
-    /// Whether it is available.
+    /// Returns whether it is available.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -66,7 +66,7 @@ pub struct Module {
     pub info: Section,
     /// Names that commands keep as server strings.
     pub names: &'static [&'static Name],
-    /// What it does outside its commands.
+    /// Its callbacks outside the commands.
     pub hooks: Hooks,
     /// Frees all state.
     pub unload: fn(),

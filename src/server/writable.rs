@@ -1,4 +1,4 @@
-//! Whether the module may write outside a command, as the server would let a client.
+//! Checks whether the module may write outside a command, under the server's rules for clients.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;

@@ -24,7 +24,7 @@ impl Example {
         Self::with(program, arguments, &[])
     }
 
-    /// The same, with these in its environment.
+    /// Does the same with these variables in its environment.
     pub fn with(
         program: impl AsRef<OsStr>,
         arguments: &[&str],
@@ -117,7 +117,7 @@ impl Example {
     }
 
     #[cfg(any(feature = "go", feature = "java"))]
-    /// The same, until Redis has answered in time: a busy machine may let requests through.
+    /// Does the same until Redis has answered in time: a busy machine may let requests through.
     pub fn ask_redis(&self, key: &str) -> Answer {
         until("Redis is asked", || {
             Some(self.ask(key)).filter(Answer::is_decided)
@@ -173,7 +173,7 @@ impl Answer {
         self.field("RateLimit").is_some()
     }
 
-    /// `r` and `t` of the field RateLimit.
+    /// Returns `r` and `t` of the field RateLimit.
     pub fn left_and_seconds(&self) -> (u64, u64) {
         let field = self.field("RateLimit").expect("a RateLimit");
         let numbers = field

@@ -124,7 +124,7 @@ struct Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    /// `None` if the hold was made with other keys, costs or ELSE.
+    /// Compares the hold with the call; `None` if it was made with other keys, costs or ELSE.
     fn of(open: &Open<'_>, asked: &Asked<'a>) -> Option<Self> {
         let charges = asked
             .limits

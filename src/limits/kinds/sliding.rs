@@ -123,8 +123,8 @@ impl Holdable for Standing {
         saturating_i64(newest.max(self.now))
     }
 
-    /// Only from the sub-window of the charge. A time later than now means now, unless the clock
-    /// stepped back behind the newest sub-window.
+    /// Refunds only from the sub-window of the charge. A time later than now means now, unless the
+    /// clock stepped back behind the newest sub-window.
     fn refund(&self, tokens: u64, charged_at: i64) -> Decision<Sliding> {
         let latest = self.seen.newest_begins_at().max(self.now);
         let mut next = self.seen;

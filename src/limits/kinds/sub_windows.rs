@@ -180,7 +180,7 @@ impl Sliding {
         counter.map_or(0, |counter| withdraw(counter, tokens))
     }
 
-    /// The first millisecond of the newest sub-window.
+    /// Returns the first millisecond of the newest sub-window.
     pub(crate) fn newest_begins_at(&self) -> u64 {
         begin(self.newest, self.length)
     }

@@ -211,8 +211,8 @@ impl Holdable for Standing {
         self.now.max(self.window.start)
     }
 
-    /// Only to the window that contains the time of the charge. A time later than now means now,
-    /// unless the clock stepped back behind the window.
+    /// Refunds only to the window that contains the time of the charge. A time later than now means
+    /// now, unless the clock stepped back behind the window.
     fn refund(&self, tokens: u64, charged_at: i64) -> Decision<Window> {
         let Window { start, end, used } = self.window;
         let at = charged_at.min(self.now.max(start));
@@ -224,7 +224,8 @@ impl Holdable for Standing {
         }
     }
 
-    /// If the call names an end that has passed and no window is in force, nothing is charged.
+    /// Charges even if too little is left. If the call names an end that has passed and no window
+    /// is in force, nothing is charged.
     fn force(&self, tokens: u64) -> Decision<Window> {
         let used = self.window.used;
         match tokens.min(MAX_USED.saturating_sub(used)) {

@@ -1,4 +1,4 @@
-//! How a wait ends.
+//! The ways in which a wait ends.
 
 use std::time::Duration;
 

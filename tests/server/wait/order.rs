@@ -1,4 +1,4 @@
-//! Who gets a slot first.
+//! The order in which waiters get slots.
 
 use super::{assert_unloads, holders, waiting};
 use crate::lease::leases;

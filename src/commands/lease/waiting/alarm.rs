@@ -1,4 +1,4 @@
-//! When the timer must run next.
+//! The time at which the timer must run next.
 
 use redis_rl_limits::bounds::NANOS_PER_MILLI;
 

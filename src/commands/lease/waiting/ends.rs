@@ -1,4 +1,4 @@
-//! How the wait of a caller ends. Nothing here writes to a key.
+//! The end of a caller's wait. Nothing here writes to a key.
 
 use std::sync::Arc;
 

@@ -55,7 +55,7 @@ struct Promise {
     end: End,
 }
 
-/// What subscribers are to be notified of once the key is closed.
+/// Events to send to subscribers once the key is closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct News {
     /// Tokens that got a slot or keep it.
@@ -75,7 +75,7 @@ pub struct Hall {
     promises: HashMap<Slot, Promise>,
     /// Slots of callers that were gone before their answer was handed over.
     pub losses: Vec<(Slot, End)>,
-    /// What subscribers were not notified of yet.
+    /// Events not sent yet.
     pub news: News,
     /// Number of keys that are to be checked at once.
     pub sweep: usize,

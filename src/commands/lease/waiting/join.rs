@@ -1,4 +1,4 @@
-//! How a caller begins to wait.
+//! The beginning of a caller's wait.
 
 use redis_rl_limits::waiting::queue::Waiter;
 use redis_rl_limits::waiting::queues::{Bounds, Full};

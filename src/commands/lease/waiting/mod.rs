@@ -20,7 +20,7 @@ pub use serve::{ahead, next_end, release, report, serve, tell, Ahead};
 pub use terms::Terms;
 pub use tick::apply_most;
 
-/// What the server calls outside the commands.
+/// The functions that the server calls outside the commands.
 pub const HOOKS: Hooks = Hooks {
     answer: ends::answer,
     interrupt: ends::interrupt,

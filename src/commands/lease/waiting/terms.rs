@@ -1,14 +1,14 @@
-//! What a waiting caller asked for.
+//! The request of a waiting caller.
 
 use redis_rl_limits::kinds::lease::{IfHeld, Limit};
 
-/// What a waiting caller asked for.
+/// The request of a waiting caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Its limit.
     pub limit: Limit,
     /// How long it would hold the slot.
     pub ttl_ms: u64,
-    /// What becomes of its token if that holds a slot already.
+    /// The behaviour if its token already holds a slot.
     pub if_held: IfHeld,
 }

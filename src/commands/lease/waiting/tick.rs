@@ -21,7 +21,7 @@ const KEYS_A_RUN: usize = 256;
 /// Maximum number of waits that one run ends.
 const ENDS_A_RUN: usize = 512;
 
-/// What one run may still do.
+/// The remaining work that one run may do.
 struct Budget {
     grants: usize,
     ends: usize,
@@ -51,7 +51,7 @@ pub fn tick(call: &mut Call<'_>) {
     arm(call);
 }
 
-/// The server has emptied or swapped databases: all keys are to be checked.
+/// Schedules a check of all keys, after the server has emptied or swapped databases.
 pub fn swept(call: &mut Call<'_>) {
     if hall::is_busy() {
         with(|hall| hall.sweep = hall.queues.keys());

@@ -118,14 +118,16 @@ impl decision::Standing for Standing {
 impl Holdable for Standing {
     const KIND: Kind = Kind::Bucket;
 
-    /// When the bucket will be full again if nobody else takes from it, in Unix nanoseconds.
+    /// Returns the time at which the bucket will be full again if nobody else takes from it, in
+    /// Unix nanoseconds.
     fn charged_at(&self, cost: u64) -> i64 {
         let missing = deficit(self.limit.burst_units(), self.level - units(cost));
         let fill = self.limit.rate.nanos_to_gain(missing);
         saturating_i64(self.now.saturating_add(fill))
     }
 
-    /// At most as much as flows in until the bucket would have been full again without others.
+    /// Refunds at most the refill until the bucket would have been full again without other
+    /// callers.
     ///
     /// A refund must not leave more than there would be if the amount had never been charged. In
     /// such a bucket, inflow is lost from the time when it is full. So what a full bucket would
