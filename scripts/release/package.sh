@@ -19,6 +19,7 @@ archive() {
   local name=redis-rl-$version-$target
   local folder=$work/$name
   install -D -m 755 "$library" "$folder/libredis_rl.so"
+  install -m 755 "$here/upgrade.sh" "$folder"
   install -m 644 "$here/redis-rl.conf" LICENSE README.md CHANGELOG.md "$folder"
   stamp "$folder"
   tar --create --format=gnu --sort=name --owner=0 --group=0 --numeric-owner --mode=go-w \
@@ -32,6 +33,7 @@ debian_package() {
   install -D -m 644 "$library" "$folder/usr/lib/redis/modules/libredis_rl.so"
   chmod 755 "$folder/usr/lib/redis/modules/libredis_rl.so"
   install -D -m 644 "$here/redis-rl.conf" "$folder/etc/redis/redis-rl.conf"
+  install -D -m 755 "$here/upgrade.sh" "$folder/usr/lib/redis-rl/upgrade.sh"
   install -D -m 644 LICENSE "$docs/copyright"
   gzip -9n <CHANGELOG.md >"$docs/changelog.gz"
   gzip -9n <README.md >"$docs/README.md.gz"

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use redis::Value;
@@ -27,7 +28,7 @@ fn at_rest(server: &Server) -> Contents {
 }
 
 /// Copies the library, so that the server sees another build.
-fn other_build(server: &Server) -> PathBuf {
+pub fn other_build(server: &Server) -> PathBuf {
     let path = server.dir().join("other_build.so");
     fs::copy(module(), &path).expect("a copy of the library");
     path
@@ -43,29 +44,23 @@ fn assert_runs(server: &Server, build: &Path) {
 
 /// Runs the README's recipe, word by word, for one user. Clients notice only that their connection
 /// is closed.
-fn exchange(server: &Server, build: &Path) {
-    let build = build.to_str().expect("UTF-8");
-    let give_back = format!("ACL SETUSER app {RULES}");
-    let recipe = [
-        "CLIENT KILL TYPE normal",
-        "CLIENT KILL TYPE pubsub",
-        "ACL SETUSER app nocommands",
-        "MODULE UNLOAD rl",
-        "MODULE LOAD <build> CL.THROTTLE",
-        &give_back,
-    ];
-    let mut together = redis::pipe();
-    together.atomic();
-    for line in recipe {
-        let words = line.split(' ');
-        // The path of the library may contain spaces.
-        let mut words = words.map(|word| if word == "<build>" { build } else { word });
-        together
-            .cmd(words.next().expect("a command"))
-            .arg(words.collect::<Vec<_>>());
-        together.ignore();
-    }
-    let () = together.query(&mut server.connection()).expect("no error");
+/// Replaces the module by the release's script. Its clients notice nothing but cut connections.
+pub fn exchange(server: &Server, build: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/release/upgrade.sh");
+    let old = module();
+    let output = Command::new(script)
+        .arg(build)
+        .args([Path::new("--old"), &old])
+        .args([
+            "--arguments",
+            "CL.THROTTLE",
+            "-p",
+            &server.port().to_string(),
+        ])
+        .output()
+        .expect("bash");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }
 
 /// Starts a server with a writable configuration and the application's user.

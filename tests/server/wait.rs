@@ -3,6 +3,7 @@
 mod around;
 mod ends;
 mod order;
+mod upgrade;
 
 use redis::{Cmd, Connection, Value};
 

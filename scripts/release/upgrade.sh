@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# upgrade.sh NEW.so [--old OLD.so] [--arguments "A B"] [options of redis-cli]
+#
+# Replaces the loaded module by the library NEW.so without losing a bucket, a window or a lease. Clients are
+# disconnected once and writes pause for well under a second. The users' rules are kept. If NEW.so cannot be
+# loaded, the old library is loaded again.
+#
+# The old library's path and the module's arguments are read from the server. Redis 6.2 does not know them: there,
+# --old is required, and --arguments if the module was loaded with any. REDISCLI names another client, such as
+# valkey-cli. The lines below are sent one by one, because a client that waits for a slot keeps the module from being
+# unloaded until the event loop has completed its turn.
+set -euo pipefail
+
+usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+say() { echo "upgrade: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+[ $# -ge 1 ] || usage
+new=$1 old='' arguments='' has_arguments='' options=()
+shift
+while [ $# -gt 0 ]; do
+  case $1 in
+    --old) old=${2?}; shift 2 ;;
+    --arguments) arguments=${2?}; has_arguments=1; shift 2 ;;
+    *) options+=("$1"); shift ;;
+  esac
+done
+
+# One connection for everything: a transaction needs it, and CLIENT KILL spares it.
+coproc CLI { exec "${REDISCLI:-redis-cli}" "${options[@]}" 2>&1; }
+trap 'kill "$CLI_PID" 2>/dev/null || true' EXIT
+end="end-of-reply-$$-$RANDOM"
+
+# Sends a line and prints its reply, however many lines that has.
+ask() {
+  local line
+  printf '%s\nECHO %s\n' "$1" "$end" >&"${CLI[1]}"
+  while IFS= read -r -t 30 line <&"${CLI[0]}"; do
+    [ "$line" != "$end" ] || return 0
+    [ -z "$line" ] || printf '%s\n' "$line"
+  done
+  fail "no reply to: $1"
+}
+
+# Sends a line of a transaction, which must be queued.
+queue() {
+  local line
+  printf '%s\n' "$1" >&"${CLI[1]}"
+  IFS= read -r -t 30 line <&"${CLI[0]}" || fail "no reply to: $1"
+  [ -n "$line" ] || IFS= read -r -t 30 line <&"${CLI[0]}"
+  [ "$line" = QUEUED ] || { ask DISCARD >/dev/null; ask 'CLIENT UNPAUSE' >/dev/null; fail "$1: $line"; }
+}
+
+# Begins a transaction; an ECHO after it would be queued.
+multi() {
+  local line
+  printf 'MULTI\n' >&"${CLI[1]}"
+  IFS= read -r -t 30 line <&"${CLI[0]}" || fail 'no reply to MULTI'
+  echo "$line"
+}
+
+quoted() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
+
+# Prints a user's rules as arguments; a selector in parentheses is one.
+rules() {
+  local rest=$1 word
+  while [ -n "$rest" ]; do
+    if [ "${rest:0:1}" = '(' ]; then word=${rest%%)*}')'; else word=${rest%% *}; fi
+    rest=${rest:${#word}}
+    rest=${rest# }
+    printf ' %s' "$(quoted "$word")"
+  done
+}
+
+pong=$(ask PING)
+[ "$pong" = PONG ] || fail "$pong"
+
+# The module, its library and its arguments.
+found='' field='' is_ours=''
+while IFS= read -r line; do
+  case $field in
+    name) is_ours=''; [ "$line" != rl ] || { is_ours=1; found=1; } ;;
+    path) [ -z "$is_ours" ] || old=${old:-$line} ;;
+  esac
+  if [ "$field" = args ] && [ "$line" != name ]; then
+    [ -z "$is_ours" ] || [ -n "$has_arguments" ] || arguments="$arguments${arguments:+ }$line"
+    continue
+  fi
+  case $field:$line in
+    name:*|path:*|ver:*) field='' ;;
+    *) field=$line ;;
+  esac
+done < <(ask 'MODULE LIST')
+[ -n "$found" ] || fail 'the module rl is not loaded'
+[ -n "$old" ] || fail 'this server does not know the library that it has loaded: give --old'
+[ -n "$arguments" ] && [ -z "$has_arguments" ] && say "arguments: $arguments"
+
+# The users whose rules name a command of the module.
+names=() all_rules=()
+while IFS= read -r line; do
+  [[ $line == user\ * ]] || continue
+  if [[ ${line,,} =~ [+-](rl\.|cl\.throttle) ]]; then
+    line=${line#user }
+    names+=("${line%% *}")
+    all_rules+=("$(rules "${line#* }")")
+  fi
+done < <(ask 'ACL LIST')
+
+restore_users() {
+  local n
+  for n in "${!names[@]}"; do
+    echo "ACL SETUSER $(quoted "${names[$n]}")${all_rules[$n]}"
+  done
+}
+
+for try in 1 2 3 4 5; do
+  paused=$(ask 'CLIENT PAUSE 10000 WRITE')
+  [ "$paused" = OK ] || fail "CLIENT PAUSE: $paused"
+  ask 'CLIENT KILL TYPE normal' >/dev/null
+  begun=$(multi)
+  [ "$begun" = OK ] || fail "MULTI: $begun"
+  lines=('CLIENT KILL TYPE normal' 'CLIENT KILL TYPE pubsub')
+  for n in "${!names[@]}"; do
+    cleared=nocommands
+    [[ ${all_rules[$n]} != *'"('* ]] || cleared='nocommands clearselectors'
+    lines+=("ACL SETUSER $(quoted "${names[$n]}") $cleared")
+  done
+  unload=${#lines[@]}
+  lines+=('MODULE UNLOAD rl' "MODULE LOAD $(quoted "$new") $arguments")
+  while IFS= read -r line; do lines+=("$line"); done < <(restore_users)
+
+  for line in "${lines[@]}"; do queue "$line"; done
+  mapfile -t replies < <(ask EXEC)
+  unloaded=${replies[$unload]:-} loaded=${replies[$unload + 1]:-}
+  if [ "$unloaded" = OK ] && [ "$loaded" != OK ]; then
+    again=$(ask "MODULE LOAD $(quoted "$old") $arguments")
+    while IFS= read -r line; do ask "$line" >/dev/null; done < <(restore_users)
+    ask 'CLIENT UNPAUSE' >/dev/null
+    [ "$again" = OK ] || fail "$new: $loaded; and the old library: $again"
+    fail "$new: $loaded; the old library is loaded again"
+  fi
+  ask 'CLIENT UNPAUSE' >/dev/null
+  if [ "$unloaded" = OK ]; then
+    for n in "${!names[@]}"; do
+      restored=${replies[$unload + 2 + n]:-}
+      [ "$restored" = OK ] || fail "the rules of user ${names[$n]}: $restored"
+    done
+    say "loaded $new"
+    exit 0
+  fi
+  say "try $try: $unloaded"
+done
+fail 'the module was not unloaded; it keeps working'
