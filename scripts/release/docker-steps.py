@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Does in a folder what the Dockerfile does in an image, where no images can be built:
 
-    docker-steps.py FOLDER CONTEXT [PATH]
+    docker-steps.py FOLDER CONTEXT [PATH [DOCKERFILE]]
 
-FOLDER stands for the official image, CONTEXT is what `docker build` would be given, and PATH where
-the folder's programs are. Runs each RUN, and prints the CMD, a word a line. Knows the few
-instructions that our Dockerfile uses and stops at any other.
+FOLDER stands for the base image, CONTEXT is what `docker build` would be given, and PATH where the
+folder's programs are. Runs each RUN, and prints each ENV and the CMD, a word a line. Knows the
+instructions that our Dockerfiles use and stops at any other.
 """
 
 import json
@@ -26,12 +26,16 @@ def instructions(text):
     return [line.split(None, 1) for line in joined.splitlines() if line.strip()]
 
 
-def main(folder, context, path="/usr/local/bin:/usr/bin:/bin"):
+def main(folder, context, path="/usr/local/bin:/usr/bin:/bin", dockerfile=None):
     folder, context = pathlib.Path(folder), pathlib.Path(context)
+    dockerfile = pathlib.Path(dockerfile or context / "Dockerfile")
     release = folder / "release"
     shell = ["/bin/sh", "-c"]
-    for name, rest in instructions((context / "Dockerfile").read_text()):
-        if name in ("ARG", "FROM"):
+    for name, rest in instructions(dockerfile.read_text()):
+        if name in ("ARG", "FROM", "USER"):
+            continue
+        if name == "ENV":
+            print("ENV", rest)
             continue
         if name == "SHELL":
             shell = json.loads(rest)
