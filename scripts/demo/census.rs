@@ -38,7 +38,21 @@ rl_lease_acquired Leases acquired.
 rl_lease_denied Acquires that got none.
 rl_lease_renewed Leases renewed.
 rl_lease_released Leases released.
-rl_lease_trimmed Leases that expired and were removed.";
+rl_lease_trimmed Leases that expired and were removed.
+rl_lease_waits Calls that had to wait for a slot.
+rl_lease_waits_granted Waits that ended with a slot.
+rl_lease_waits_timed_out Waits that ended in a denial.
+rl_lease_waits_left Waits that ended otherwise.
+rl_holds_made Holds made.
+rl_holds_repeated Holds made again by a repeat.
+rl_holds_settled Holds settled.
+rl_holds_settled_late Holds settled after their deadline.
+rl_holds_unknown Settlements of a hold that is not known.
+rl_holds_returned Overdue holds that were refunded.
+rl_holds_dropped Records dropped from a full table.
+rl_holds_walks Walks over the records of a holds key.";
+/// The same for what is no counter.
+const GAUGES: &str = "rl_lease_waiting Callers that wait for a slot now.";
 /// The fields that count errors begin so and go on with the kind.
 const ERRORS: &str = "rl_errors_";
 
@@ -124,9 +138,12 @@ fn number(line: &str) -> Option<(&str, u64)> {
 
 /// Writes the counters of stores, each with its name, as metrics.
 pub fn expose(stores: &[(&str, &Census)], to: &mut Exposition) {
-    for (field, help) in COUNTERS.lines().filter_map(|line| line.split_once(' ')) {
-        let name = format!("{field}_total");
-        to.metric(&name, "counter", help);
+    let counters = COUNTERS.lines().map(|line| (line, "counter", "_total"));
+    let gauges = GAUGES.lines().map(|line| (line, "gauge", ""));
+    for (line, kind, suffix) in counters.chain(gauges) {
+        let (field, help) = line.split_once(' ').unwrap_or((line, ""));
+        let name = format!("{field}{suffix}");
+        to.metric(&name, kind, help);
         for (store, census) in stores {
             to.of(store);
             for (node, counters) in &census.counters {

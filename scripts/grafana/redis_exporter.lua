@@ -15,6 +15,8 @@ for field, value in redis.call('INFO', 'rl'):gmatch('rl_([%w_]+):(%d+)\r?\n') do
   local kind = field:match('^errors_(.+)')
   if kind then
     add('rl_errors_total_' .. kind, value)
+  elseif field == 'lease_waiting' then
+    add('rl_lease_waiting', value)
   elseif not field:match('^top_') then
     add('rl_' .. field .. '_total', value)
   end

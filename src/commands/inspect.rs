@@ -7,6 +7,7 @@ use super::command::{Answer, Command, KEY, LEASES_VERSION};
 use super::error::Error;
 use super::lease::look::Look;
 use super::lease::waiting;
+use super::several::holds::Listed;
 use crate::server::{Access, Argument, Call, Description, Keys, Refusal, Type};
 
 /// The command.
@@ -43,11 +44,11 @@ impl Command for Inspect {
     const DESCRIPTION: Description = Description {
         name: c"RL.INSPECT",
         since: LEASES_VERSION,
-        access: Access::Read,
+        access: Access::List,
         keys: Keys::First,
         summary:
             c"Returns what a key holds, without needing its limit and without changing anything.",
-        complexity: c"O(1); for leases O(log(N)) where N is the number of members",
+        complexity: c"O(1), for leases O(log(N)) and for holds O(N) where N is the number of members or records",
         arguments: &[KEY],
         tips: Some(c"nondeterministic_output"),
     };
@@ -72,7 +73,8 @@ impl Command for Inspect {
                 }
             }
             Type::SortedSet => leases(call, key),
-            Type::String | Type::Hash | Type::Other => None,
+            Type::Hash => holds(call, key),
+            Type::String | Type::Other => None,
         };
         let (kind, fields) = found.unwrap_or(("other", Fields::new()));
         let now_ms = i64::try_from(call.now() / NANOS_PER_MILLI).unwrap_or(i64::MAX);
@@ -130,6 +132,20 @@ fn leases(call: &mut Call<'_>, key: &Argument<'_>) -> Option<(&'static str, Fiel
             ("waiting", count(waiting)),
             ("first_end_ms", first_end_ms),
             ("last_end_ms", last_end_ms),
+        ],
+    ))
+}
+
+/// Returns the fields of a hash of holds; `None` if it is another hash.
+fn holds<'a>(call: &mut Call<'a>, key: &Argument<'a>) -> Option<(&'static str, Fields)> {
+    let holds = Listed::of(call, key, 1).ok()?;
+    Some((
+        "holds",
+        vec![
+            ("open", holds.open),
+            ("overdue", holds.overdue),
+            ("remembered", holds.remembered),
+            ("first_deadline_ms", holds.first_deadline().unwrap_or(0)),
         ],
     ))
 }

@@ -47,7 +47,7 @@ const COMMANDS: [Known; 13] = [
     },
     Known {
         name: "RL.INSPECT",
-        flags: &["readonly", "fast"],
+        flags: &["readonly"],
         words: 2,
         call: &["user:42"],
         keys: &["user:42"],

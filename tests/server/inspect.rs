@@ -121,10 +121,36 @@ fn rl_inspect_counts_leases_and_names_the_first_and_last_end() {
 }
 
 #[test]
+fn rl_inspect_counts_holds_and_names_the_first_deadline() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let hold = |id: &str, ttl: &str| format!("RL.ALL 2 w h WINDOW 99 1d HOLD {ttl} {id}");
+    let start = now_ms();
+    for (id, ttl) in [("a", "2h"), ("b", "1h"), ("c", "3h")] {
+        c.ask::<()>(&hold(id, ttl));
+    }
+    c.ask::<()>("RL.SETTLE 2 w h WINDOW 99 1d USED 1 HOLD c");
+    let (_, told) = inspect(&mut c, "h");
+    let first = told["first_deadline_ms"];
+    assert!(
+        (start + HOUR_MS..=now_ms() + HOUR_MS).contains(&first),
+        "{first}"
+    );
+    let counts = [("bytes", 4), ("open", 2), ("overdue", 0), ("remembered", 1)];
+    let fields = [&counts[..], &[("first_deadline_ms", first)]].concat();
+    assert_holds(&mut c, "h", "holds", &fields);
+
+    c.ask::<()>("HDEL h a b");
+    let counts = [("bytes", 2), ("open", 0), ("overdue", 0), ("remembered", 1)];
+    let fields = [&counts[..], &[("first_deadline_ms", 0)]].concat();
+    assert_holds(&mut c, "h", "holds", &fields);
+}
+
+#[test]
 fn rl_inspect_calls_every_other_value_other() {
     let server = Server::start();
     let mut c = server.connection();
-    let values: [(&str, &[&[u8]], i64); 13] = [
+    let values: [(&str, &[&[u8]], i64); 14] = [
         ("SET", &[b""], 0),
         ("SET", &[b"42"], 2),
         ("SET", &[b"abcdefghijklmnop"], 16),
@@ -134,6 +160,7 @@ fn rl_inspect_calls_every_other_value_other() {
         ("SETRANGE", &[b"99999", b"x"], 100_000),
         ("RPUSH", &[b"a", b"b"], 2),
         ("HSET", &[b"a", b"b"], 1),
+        ("HSET", &[b"rl:holds", b"b"], 1),
         ("SADD", &[b"a", b"b", b"c"], 3),
         ("ZADD", &[b"1", b"rl:leases", b"2", b"b"], 2),
         ("ZADD", &[b"1", b"a"], 1),

@@ -9,7 +9,7 @@ use redis_rl_limits::kinds::hold::{self, Open, Record};
 
 use super::holds_key::{millis, read_marker, refused};
 use crate::commands::command::{Answer, Command, HOLDS_VERSION, KEY};
-use crate::server::{Access, Call, Description, Doc, Keys};
+use crate::server::{Access, Argument, Call, Description, Doc, Keys};
 
 /// The command.
 pub struct Holds;
@@ -17,9 +17,12 @@ pub struct Holds;
 /// The reply.
 pub struct Listed {
     now_ms: i64,
-    open: i64,
-    overdue: i64,
-    remembered: i64,
+    /// Holds that are neither settled nor closed.
+    pub open: i64,
+    /// Open holds whose deadline has passed.
+    pub overdue: i64,
+    /// Settled and closed records.
+    pub remembered: i64,
     /// Deadline, id and record of the open holds with the soonest deadlines.
     holds: Vec<(i64, Vec<u8>, Vec<u8>)>,
 }
@@ -44,8 +47,16 @@ impl Command for Holds {
         };
         let options = Options::parse(options, &[OptionName::Count])?;
         let most = options.count().unwrap_or(DEFAULT_LISTED_HOLDS);
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Listed::of(call, key, usize::try_from(most).unwrap_or(usize::MAX))
+    }
+}
 
+impl Listed {
+    /// Lists at most `most` of the open holds of a key, soonest deadline first.
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub fn of<'a>(call: &mut Call<'a>, key: &Argument<'a>, most: usize) -> Result<Self, Error<'a>> {
         let mut listed = Listed {
             now_ms: millis(call),
             open: 0,
@@ -71,9 +82,12 @@ impl Command for Holds {
         listed.holds = soonest.into_sorted_vec();
         Ok(listed)
     }
-}
 
-impl Listed {
+    /// Returns the deadline of the first open hold, in Unix milliseconds; `None` without one.
+    pub fn first_deadline(&self) -> Option<i64> {
+        self.holds.first().map(|(deadline, ..)| *deadline)
+    }
+
     /// Counts a record. Returns the deadline of an open hold.
     fn see(&mut self, id: &[u8], bytes: &[u8]) -> Option<i64> {
         let record = Record::parse(bytes).filter(|_| id != hold::MARKER)?;
