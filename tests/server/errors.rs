@@ -187,7 +187,7 @@ fn usage_above_the_bound_is_rejected_and_charges_nothing() {
         }
         let value: Vec<u8> = c.ask("GET owes");
         for more in [&force, &format!("RL.WTAKE owes 1 {window} FORCE")] {
-            let expected = "ERR COST would bring what is used of the window above 2*10^11";
+            let expected = "ERR COST would raise the window's usage above 2*10^11";
             assert_eq!(c.error(more), expected);
         }
         assert_eq!(c.ask::<Vec<u8>>("GET owes"), value);
