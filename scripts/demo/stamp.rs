@@ -42,7 +42,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn each_day_of_four_centuries_is_the_one_that_another_library_says() {
+    fn every_day_of_four_centuries_matches_another_library() {
         for day in 0..=146_097 {
             let seconds = day * super::DAY + day % super::DAY;
             let told = jiff::Timestamp::from_second(seconds.cast_signed());

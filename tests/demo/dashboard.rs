@@ -43,7 +43,7 @@ fn dashboard_shows_denied_callers_and_survives_every_fault() {
 }
 
 #[test]
-fn the_page_shows_every_kind_of_limit_and_resets_them() {
+fn dashboard_shows_and_resets_every_kind_of_limit() {
     let redis = Server::start();
     let demo = Demo::connected(
         &redis,

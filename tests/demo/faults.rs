@@ -120,7 +120,7 @@ fn timeout_option_bounds_the_wait_for_redis() {
 }
 
 #[test]
-fn failing_closed_refuses_with_503() {
+fn fail_closed_refuses_with_503() {
     let mut redis = Server::start();
     let demo = Demo::with(&redis, "--fail closed");
     demo.wait_for_log("Connected");

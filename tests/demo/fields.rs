@@ -77,7 +77,7 @@ fn retry_after_is_the_time_of_the_whole_cost_and_t_of_its_first_unit() {
 }
 
 #[test]
-fn each_limit_has_a_t_that_is_no_later_than_retry_after() {
+fn t_field_is_never_later_than_retry_after() {
     let redis = Server::start();
     let demo = demo(&redis, "--limit 1/m:1 --limit 3/d:9");
     let allowed = demo.get();
@@ -137,7 +137,7 @@ fn header_fields_are_exposed_to_other_origins() {
 }
 
 #[test]
-fn the_help_names_the_drafts_revision() {
+fn help_names_the_revision_of_the_draft() {
     let output = command(&["--help"]).output().expect("the demo starts");
     let help = String::from_utf8(output.stdout).expect("text");
     assert!(

@@ -157,7 +157,7 @@ fn next_event(page: &mut BufReader<TcpStream>) {
 }
 
 #[test]
-fn open_pages_ask_redis_once_a_second_however_many_they_are() {
+fn open_pages_query_redis_once_a_second_in_all() {
     let redis = Server::start();
     let demo = Demo::with(&redis, "");
     demo.wait_for_log("Connected");

@@ -6,7 +6,7 @@ use crate::common::{until, wait_until, Server};
 use crate::driver::{call, keys, refusal, Demo};
 
 #[test]
-fn two_requests_are_allowed_and_the_third_is_not() {
+fn third_request_is_denied() {
     let demo = Demo::start("");
     let allowed = demo.get();
     assert_eq!(allowed.status(), 200);

@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(config(150_000))]
 
     #[test]
-    fn every_bit_is_the_oracles(
+    fn every_reply_and_stored_bit_matches_the_oracle(
         limit in limits(),
         (now, stored) in moments(),
         call in calls(),
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn a_denied_take_changes_nothing(
+    fn denied_take_changes_nothing(
         limit in limits(),
         (now, stored) in moments(),
         cost in costs(),
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_of_limit_keeps_the_tokens(
+    fn changed_limit_keeps_the_tokens_of_a_bucket(
         before in limits(),
         after in limits(),
         cost in costs(),
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bucket_at_its_expiry_is_just_full(limit in limits(), costs in prop::collection::vec(costs(), 1..4)) {
+    fn bucket_is_just_full_at_its_expiry(limit in limits(), costs in prop::collection::vec(costs(), 1..4)) {
         let mut world = World::new(TODAY);
         for cost in costs {
             let cost = cost.min(limit.exact.burst);
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn an_arrival_time_is_taken_over_at_its_level(
+    fn arrival_time_is_migrated_at_its_level(
         limit in limits(),
         ahead in any_size(0..=u64::MAX - TODAY),
         behind in any::<bool>(),

@@ -211,12 +211,12 @@ proptest! {
     #![proptest_config(config(10_000))]
 
     #[test]
-    fn no_interval_admits_too_much(limit in limits(), steps in steps(ticks())) {
+    fn bucket_never_over_admits_in_any_interval(limit in limits(), steps in steps(ticks())) {
         never_over_admits(&limit, steps)?;
     }
 
     #[test]
-    fn no_interval_admits_too_much_on_a_bad_clock(
+    fn bucket_never_over_admits_on_a_bad_clock(
         limit in limits(),
         steps in steps(ticks_of_a_bad_clock()),
     ) {
@@ -224,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn every_call_of_a_history_is_the_oracles(
+    fn every_call_of_a_history_matches_the_oracle(
         limits in prop::collection::vec(limits(), 1..4),
         steps in steps(ticks_of_a_bad_clock()),
     ) {
@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn a_clock_that_steps_back_keeps_nobody_out(
+    fn clock_step_back_locks_nobody_out(
         limit in limits(),
         debt in costs(),
         owes in any::<bool>(),
@@ -305,12 +305,12 @@ proptest! {
     #![proptest_config(config(6_000))]
 
     #[test]
-    fn rounding_costs_a_millionth_at_most(limit in limits(), steps in steps(ticks())) {
+    fn rounding_costs_at_most_a_millionth(limit in limits(), steps in steps(ticks())) {
         rounding_costs_little(&limit, steps)?;
     }
 
     #[test]
-    fn rounding_costs_a_millionth_at_most_on_a_bad_clock(
+    fn rounding_costs_at_most_a_millionth_on_a_bad_clock(
         limit in limits(),
         steps in steps(ticks_of_a_bad_clock()),
     ) {
@@ -324,7 +324,7 @@ proptest! {
     /// A caller that comes often and takes everything, for a thousand times as long as the worst
     /// rounding could hide.
     #[test]
-    fn whoever_takes_all_gets_the_rate(
+    fn greedy_caller_gets_the_rate(
         limit in limits(),
         pauses in prop::collection::vec(16..64_u64, 1..8),
         calls in 500..1500_usize,

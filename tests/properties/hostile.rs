@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn count_and_period_are_accepted_as_the_oracle_does(count in words(), seconds in words(), burst in 1..=MAX_TOKENS) {
+    fn count_and_period_are_accepted_as_by_the_oracle(count in words(), seconds in words(), burst in 1..=MAX_TOKENS) {
         let nanos = seconds.checked_mul(crate::oracle::SECOND);
         let rate = nanos.and_then(|nanos| Rate::new(count.into(), nanos));
         let limit = rate.and_then(|rate| Limit::new(rate, burst));

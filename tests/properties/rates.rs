@@ -52,7 +52,7 @@ proptest! {
     #![proptest_config(config(200_000))]
 
     #[test]
-    fn the_oracle_accepts_what_is_accepted(rate in rate_texts(), burst in burst_texts()) {
+    fn rates_are_accepted_as_by_the_oracle(rate in rate_texts(), burst in burst_texts()) {
         let real = bucket::limit(&rate, &burst);
         let exact = oracle::Limit::parse(&rate, &burst);
         let shown = (rate.escape_ascii().to_string(), burst.escape_ascii().to_string());
@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(config(60_000))]
 
     #[test]
-    fn a_rate_is_exactly_what_it_says(limit in limits(), nanos in any_size(0..=u64::MAX)) {
+    fn rate_is_exact(limit in limits(), nanos in any_size(0..=u64::MAX)) {
         let longest = limit.exact.nanos_for(&((MAX_TOKENS - 2) * UNIT).into());
         let longest = u64::try_from(longest).unwrap_or(u64::MAX);
         for nanos in [nanos.min(longest), longest, longest / 3] {
@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(config(60_000))]
 
     #[test]
-    fn many_digits_are_rounded_down_by_less_than_a_millionth(limit in limits()) {
+    fn precise_rates_are_rounded_down_by_less_than_a_millionth(limit in limits()) {
         let (tokens, nanos) = oracle::parse_rate(limit.rate.as_bytes()).expect("a rate");
         let whole = |n: u64| BigRational::from_integer(n.into());
         let written = tokens * whole(UNIT) / whole(nanos);
@@ -123,7 +123,7 @@ proptest! {
 
 /// More than 64 bits of tokens, in an equally long period.
 #[test]
-fn many_tokens_in_a_long_period_are_exactly_that() {
+fn many_tokens_in_a_long_period_are_exact() {
     for rate in [
         "1e20/36500d",
         "1234567890123456789e3/30000d",

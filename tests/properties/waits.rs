@@ -28,7 +28,7 @@ proptest! {
     #![proptest_config(config(100_000))]
 
     #[test]
-    fn a_denied_caller_is_told_when(
+    fn denied_caller_gets_an_exact_wait(
         limit in limits(),
         (now, stored) in moments(),
         cost in costs(),
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reset_is_when_the_bucket_is_full(
+    fn reset_ms_is_the_time_until_full(
         limit in limits(),
         (now, stored) in moments(),
         call in crate::calls::calls(),
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reservation_waits_for_its_own_tokens(
+    fn reservation_waits_for_its_own_tokens(
         limit in limits(),
         (now, stored) in moments(),
         cost in costs(),
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_is_denied_a_wait_may_have_it_later(
+    fn denied_maxwait_succeeds_after_its_wait(
         limit in limits(),
         cost in costs(),
         debt in costs(),
@@ -136,7 +136,7 @@ proptest! {
     #![proptest_config(config(10_000))]
 
     #[test]
-    fn reservations_are_served_in_their_order(
+    fn reservations_are_served_in_order(
         limit in limits(),
         queue in prop::collection::vec((costs(), any_size(0..=10_000_000_000), any_size(0..=10_000_000)), 2..20),
         tick in prop_oneof![Just(MILLI), Just(997)],

@@ -64,7 +64,7 @@ fn retry_needs_no_room() {
 
 /// Its window may have ended, and its other keys may hold anything by now.
 #[test]
-fn a_retry_never_fails_on_account_of_the_other_keys() {
+fn retry_never_fails_because_of_the_other_keys() {
     let server = Server::start();
     let mut c = server.connection();
     let (seconds, micros): (i64, i64) = c.ask("TIME");

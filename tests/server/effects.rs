@@ -242,7 +242,7 @@ fn denied_call_under_a_lower_rate_extends_the_expiry_until_full() {
 
 /// However many other keys are remembered.
 #[test]
-fn among_very_many_keys_a_denied_call_keeps_its_bucket_all_the_same() {
+fn denied_call_keeps_its_bucket_among_very_many_keys() {
     let server = launch().start();
     let mut c = server.connection();
     let script = "for n = 1, 300000 do redis.call('RL.TAKE', 'other:' .. n, '1/h', '1') end";
@@ -270,7 +270,7 @@ fn denied_call_under_a_higher_rate_keeps_the_expiry() {
 
 /// All of a transaction, or of a script, is at one time, and so is what is stored.
 #[test]
-fn a_denied_call_keeps_a_bucket_that_two_limits_wrote_in_one_transaction() {
+fn denied_call_keeps_a_bucket_written_by_two_limits_in_one_transaction() {
     let server = launch().start();
     let mut c = server.connection();
     let mut transaction = redis::pipe();
@@ -289,7 +289,7 @@ fn a_denied_call_keeps_a_bucket_that_two_limits_wrote_in_one_transaction() {
 
 /// The same key may be in several databases.
 #[test]
-fn a_denied_call_keeps_a_bucket_that_is_also_in_another_database() {
+fn denied_call_keeps_a_bucket_that_is_also_in_another_database() {
     let server = launch().start();
     let mut c = server.connection();
     let mut transaction = redis::pipe();

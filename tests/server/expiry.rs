@@ -39,7 +39,7 @@ fn assert_lives(c: &mut Connection, key: &str, asked_at: u64, reset_ms: i64, con
 }
 
 #[test]
-fn a_denied_bucket_lives_until_it_is_full_although_another_was_written_with_it() {
+fn denied_bucket_lives_until_full_although_another_was_written_with_it() {
     let server = Server::start();
     let mut c = server.connection();
     let [a, b, ..] = KEYS;
@@ -59,7 +59,7 @@ fn a_denied_bucket_lives_until_it_is_full_although_another_was_written_with_it()
 }
 
 #[test]
-fn a_denied_bucket_lives_until_it_is_full_after_a_copy_and_an_expiry_by_hand() {
+fn denied_bucket_lives_until_full_after_a_copy_and_an_expiry_by_hand() {
     let server = Server::start();
     let mut c = server.connection();
     c.take("k 5/s 10 COST 10");
@@ -195,7 +195,7 @@ impl World {
 }
 
 #[test]
-fn a_denied_bucket_lives_until_it_is_full_whatever_happened_to_its_key() {
+fn denied_bucket_lives_until_full_whatever_happened_to_its_key() {
     let server = launch().start();
     let mut c = server.connection();
     let mut world = World {
@@ -215,7 +215,7 @@ fn a_denied_bucket_lives_until_it_is_full_whatever_happened_to_its_key() {
 }
 
 #[test]
-fn a_denied_bucket_lives_until_it_is_full_on_a_master_that_was_a_replica() {
+fn denied_bucket_lives_until_full_on_a_master_that_was_a_replica() {
     let mut servers = [launch().start(), launch().start()];
     let mut world = World {
         dice: Dice::new(10),

@@ -78,7 +78,7 @@ fn key_of_another_type_is_left_unchanged() {
 }
 
 #[test]
-fn slots_are_freed_by_hand() {
+fn slots_can_be_freed_by_hand() {
     let server = Server::start();
     let mut c = server.connection();
     for token in ["a", "b", "c"] {
@@ -95,7 +95,7 @@ fn slots_are_freed_by_hand() {
 }
 
 #[test]
-fn a_member_added_by_hand_holds_a_slot_until_its_score() {
+fn member_added_by_hand_holds_a_slot_until_its_score() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 2, LONG, "a");
@@ -158,7 +158,7 @@ fn odd_scores_neither_crash_nor_over_admit() {
 }
 
 #[test]
-fn a_key_that_was_made_persistent_expires_again_after_the_next_write() {
+fn persisted_lease_key_expires_again_after_the_next_write() {
     let server = Server::start();
     let mut c = server.connection();
     acquire(&mut c, "k", 2, LONG, "a");

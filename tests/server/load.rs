@@ -101,7 +101,7 @@ fn failed_load_leaves_no_callback() {
 
 /// A peek that took a missing GET for a missing key would reply that every bucket is full.
 #[test]
-fn without_get_there_are_no_peeks_and_the_log_says_so() {
+fn renamed_get_disables_peeks_and_is_logged() {
     let server = Launch::default()
         .with(&["--rename-command", "GET", ""])
         .start();
@@ -123,7 +123,7 @@ fn without_get_there_are_no_peeks_and_the_log_says_so() {
 
 /// The command that GET's name was given to is not taken for it.
 #[test]
-fn a_peek_where_get_is_another_command_is_an_error() {
+fn peek_with_another_command_named_get_is_an_error() {
     let server = Launch::default()
         .with(&["--rename-command", "GET", "PLAINGET"])
         .with(&["--rename-command", "STRLEN", "GET"])

@@ -224,7 +224,7 @@ fn scripts_need_allow_oom_at_maxmemory() {
 
 /// INFO may be renamed away, and costs as much as three takes.
 #[test]
-fn a_new_bucket_that_evicts_another_is_not_refused_and_asks_no_info() {
+fn new_bucket_that_evicts_another_is_admitted_without_info() {
     for policy in ["allkeys-lru", "volatile-ttl"] {
         let server = launch().start();
         limit_memory(&server, policy);

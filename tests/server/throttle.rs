@@ -112,7 +112,7 @@ fn invalid_cl_throttle_names_the_argument_and_changes_nothing() {
 }
 
 #[test]
-fn a_key_of_any_bytes_is_a_key() {
+fn cl_throttle_accepts_keys_of_any_bytes() {
     let (_server, mut c) = start();
     let arguments: [&[u8]; 4] = [b"\xff\xfe\0\r\n", b"4", b"1", b"90000"];
     for remaining in [4, 3] {

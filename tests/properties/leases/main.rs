@@ -83,7 +83,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn no_history_holds_more_than_its_limit_and_every_wait_is_honest(
+    fn leases_never_exceed_their_limit_and_waits_are_exact(
         steps in prop::collection::vec(step(), 1..80)
     ) {
         let mut world = World { now: TODAY, ..World::default() };
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn an_end_is_live_until_it_is_there_whatever_its_score(
+    fn lease_is_live_until_its_end_whatever_its_score(
         score in any::<f64>(), now in -10_000_000_000_000..10_000_000_000_000i64
     ) {
         prop_assume!(!score.is_nan());
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn close_ends_are_told_to_the_millisecond(now in 0..TODAY * 2, part in -2_000..2_000i32) {
+    fn close_lease_ends_are_exact_to_the_millisecond(now in 0..TODAY * 2, part in -2_000..2_000i32) {
         let end = End(now as f64 + f64::from(part) / 1_000.0);
         let left = end.millis_left(now);
         prop_assert!((0..=2).contains(&left));
@@ -150,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn a_ttl_is_accepted_from_10_ms_to_30_days(ms in prop_oneof![0..20u64, 2_591_999_990..2_592_000_010u64, any::<u64>()]) {
+    fn ttl_is_accepted_from_10_ms_to_30_days(ms in prop_oneof![0..20u64, 2_591_999_990..2_592_000_010u64, any::<u64>()]) {
         let accepted = (10..=2_592_000_000).contains(&ms).then_some(ms);
         let text = format!("{ms}ms");
         prop_assert_eq!(parse_ttl(text.as_bytes()).ok(), accepted);

@@ -221,7 +221,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn queues_serve_and_forget_as_a_list_in_order_of_arrival_does(
+    fn queues_behave_as_a_list_in_order_of_arrival(
         steps in (1..100u64).prop_flat_map(|rooms| proptest::collection::vec(step(rooms), 1..400)),
         server in prop_oneof![Just(100_000usize), 0..100usize],
     ) {

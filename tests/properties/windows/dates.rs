@@ -122,7 +122,7 @@ proptest! {
     #![proptest_config(config(20_000))]
 
     #[test]
-    fn any_window_is_that_of_the_calendar_on_paper(
+    fn calendar_windows_match_the_listed_days(
         unit in units(),
         offset in offsets(),
         instant in instants(),
@@ -136,7 +136,7 @@ proptest! {
 
     /// The calendar repeats after 400 years, also outside the listed days.
     #[test]
-    fn any_instant_of_a_million_years_lies_in_one_window(
+    fn every_instant_of_a_million_years_is_in_one_window(
         unit in units(),
         offset in offsets(),
         instant in -30_000_000_000_000_000..30_000_000_000_000_000_i64,

@@ -25,7 +25,7 @@ proptest! {
     #![proptest_config(config(50_000))]
 
     #[test]
-    fn any_call_on_any_string_is_what_the_oracle_says(
+    fn any_call_on_any_string_matches_the_oracle(
         (now, key, named) in moments(),
         limit in limits(),
         last in (0..=30_i64).prop_map(|left| [0, 0, left, 0, 0]),
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn a_string_is_read_as_what_the_oracle_reads(bytes in strings(0)) {
+    fn strings_are_parsed_as_by_the_oracle(bytes in strings(0)) {
         let held = Stored::read(&bytes);
         let fixed = Window::from_bytes(&bytes);
         let sliding = Sliding::from_bytes(&bytes);

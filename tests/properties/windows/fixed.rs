@@ -112,7 +112,7 @@ proptest! {
     /// Time passes, and the clock steps back at times. No interval of a window's length contains
     /// more than two windows.
     #[test]
-    fn a_clock_that_steps_back_opens_no_third_window(
+    fn clock_step_back_opens_no_third_window(
         length in lengths(),
         limit in 1..=20_u64,
         steps in prop::collection::vec((ticks(), steps_back(), takes()), 1..60),
@@ -140,7 +140,7 @@ proptest! {
 
     /// W6, as a caller sees it: a take in the previous window is not refunded to this one.
     #[test]
-    fn what_was_taken_before_the_window_does_not_come_back(
+    fn take_of_the_previous_window_is_not_refunded(
         named in fixed(),
         (first, second) in (1..=20_u64, 1..=20_u64),
         pause in 0..MAX_LENGTH,
@@ -162,7 +162,7 @@ proptest! {
 
     /// The end of an UNTIL counts for one that opens; a bad one is refused whatever is stored.
     #[test]
-    fn an_end_that_has_passed_is_refused_whatever_is_stored(
+    fn passed_until_is_rejected_whatever_is_stored(
         used in 0..=5_u64,
         late in 0..=MAX_LENGTH,
         aim in aims(),

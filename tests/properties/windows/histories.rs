@@ -154,7 +154,7 @@ proptest! {
 
     /// W7: after the wait the same call takes, and a millisecond before it does not.
     #[test]
-    fn a_wait_that_was_told_is_honest_to_the_millisecond(history in histories()) {
+    fn window_wait_is_exact_to_the_millisecond(history in histories()) {
         history.play(|made| {
             let (Call::Take(ask) | Call::Look(ask)) = made.call else {
                 return;
@@ -180,7 +180,7 @@ proptest! {
 
     /// The same for the time until nothing is used; also the key is then gone, and not before.
     #[test]
-    fn nothing_is_used_after_the_reset_that_was_told(history in histories()) {
+    fn window_is_unused_after_reset_ms(history in histories()) {
         history.play(|made| {
             let reset = made.reply[4];
             let expected = made.after.used(made.pair);
@@ -202,7 +202,7 @@ proptest! {
 
     /// W8: wherever the clock was before, nobody who writes waits longer than that.
     #[test]
-    fn nobody_is_out_for_longer_than_two_windows(history in histories()) {
+    fn nobody_waits_longer_than_two_windows(history in histories()) {
         history.play(|made| {
             // A string that nobody's clock wrote may be a window of any length.
             let window = u128::from(length(made.pair, &made.after));
@@ -215,7 +215,7 @@ proptest! {
 
     /// W9: a denied call or a peek is not written, except after a clock step back.
     #[test]
-    fn what_is_denied_is_not_written(history in histories()) {
+    fn denied_call_on_a_window_writes_nothing(history in histories()) {
         history.play(|made| {
             let changes = made.written != After::Kept;
             if made.reply[0] > 0 && !matches!(made.call, Call::Look(_)) {

@@ -75,7 +75,7 @@ fn a_wait_while_others_name_other_windows_ends() {
 /// Ten were taken in the window that begins now; a clock that steps back over its start must not
 /// open the window before as well.
 #[test]
-fn a_clock_that_steps_back_over_an_edge_admits_no_second_limit() {
+fn clock_step_back_over_an_edge_grants_no_second_quota() {
     for named in [Named::For(MINUTE), Named::Sliding(MINUTE)] {
         let pair = Pair::new(10, named);
         let mut world = World::new(TODAY);
@@ -96,7 +96,7 @@ fn a_clock_that_steps_back_over_an_edge_admits_no_second_limit() {
 }
 
 #[test]
-fn a_window_of_the_future_is_in_force_if_it_begins_within_its_length() {
+fn future_window_is_in_force_if_it_begins_within_its_length() {
     for named in [Named::For(MINUTE), Named::Sliding(MINUTE)] {
         let pair = Pair::new(10, named);
         // The start of a minute and of a sub-window.
@@ -113,7 +113,7 @@ fn a_window_of_the_future_is_in_force_if_it_begins_within_its_length() {
 }
 
 #[test]
-fn a_calendar_day_is_not_begun_twice_by_a_clock_that_steps_back() {
+fn clock_step_back_begins_no_calendar_day_twice() {
     let day = Pair::new(10, Named::Calendar(crate::calendar::Unit::Day, 0));
     let mut world = World::new(TODAY / 86_400_000 / MILLI * 86_400_000 * MILLI);
     world.take(day, 10);

@@ -86,7 +86,7 @@ proptest! {
     /// W4: no interval of the window's length exceeds the limit, and everything that an exact log
     /// would have freed one sixteenth ago, rounded up, is free. W6: no refund makes that worse.
     #[test]
-    fn any_interval_holds_at_most_the_limit_and_no_token_is_a_sixteenth_late(
+    fn sliding_window_never_over_admits_and_frees_within_a_sixteenth(
         length in lengths(),
         limit in 0..=30_u64,
         events in prop::collection::vec((ticks(), events()), 1..80),
@@ -137,7 +137,7 @@ proptest! {
 
     /// W4 with clock steps back, with time counted as it passed.
     #[test]
-    fn a_clock_that_steps_back_lets_no_interval_hold_more(
+    fn sliding_window_never_over_admits_after_a_clock_step_back(
         length in lengths(),
         limit in 1..=20_u64,
         steps in prop::collection::vec((ticks(), steps_back(), takes()), 1..60),
@@ -162,7 +162,7 @@ proptest! {
     /// After a successful take with another length, all usage counts as used then, and W4 holds
     /// from then on.
     #[test]
-    fn another_length_counts_all_that_is_used_as_used_now(
+    fn another_length_counts_all_usage_as_used_now(
         lengths in prop::collection::vec(lengths(), 2..=3),
         limit in 1..=20_u64,
         steps in prop::collection::vec((ticks(), any::<usize>(), takes()), 1..60),
@@ -190,7 +190,7 @@ proptest! {
 
     /// W6: at most the usage of the sub-window of that time is refunded from it.
     #[test]
-    fn of_an_instant_comes_back_at_most_what_was_taken_around_it(
+    fn refund_with_at_is_capped_at_the_usage_of_that_time(
         length in 16..=1_000_000_u64,
         takes in prop::collection::vec((0..=20_u64, 1..=9_u64), 1..20),
         of in any::<usize>(),
@@ -215,7 +215,7 @@ proptest! {
 
     /// W7: it is the first end of a sub-window that frees enough.
     #[test]
-    fn a_wait_ends_where_a_sub_window_does(
+    fn sliding_wait_ends_with_a_sub_window(
         length in lengths(),
         takes in prop::collection::vec((ticks(), 1..=5_u64), 1..20),
         cost in 1..=10_u64,

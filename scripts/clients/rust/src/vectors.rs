@@ -33,7 +33,7 @@ fn borrowed(lines: &[Vec<u8>]) -> Vec<&[u8]> {
 }
 
 #[test]
-fn an_address_has_one_text() {
+fn address_has_one_spelling() {
     for row in rows("addresses") {
         let got = parse_address(text(&row[0])).map(|address| canonical(address, 64));
         assert_eq!(got.as_deref(), row[1].as_str(), "{row}");
@@ -82,7 +82,7 @@ fn a_rate_fills_its_burst() {
 }
 
 #[test]
-fn what_is_no_rate_is_an_error() {
+fn invalid_rates_are_errors() {
     for row in rows("not_rates") {
         assert!(text(&row).parse::<Rate>().is_err(), "{row}");
     }
@@ -112,7 +112,7 @@ fn fields_follow_the_reply() {
 }
 
 #[test]
-fn the_bucket_in_the_process_takes_as_everywhere() {
+fn bucket_in_the_process_matches_the_vectors() {
     let local = &vectors()["local"];
     let mut buckets = LocalBuckets::new(local["share"].as_f64().expect("a share"));
     let start = Instant::now();

@@ -116,7 +116,7 @@ async fn skip_cost_and_key_are_functions_and_a_preflight_is_not_charged() {
 }
 
 #[tokio::test]
-async fn callers_are_told_apart_and_one_without_an_address_is_limited() {
+async fn callers_are_identified_and_one_without_an_address_is_limited() {
     let server = Server::start();
     let caller = Caller::default()
         .header("X-Api-Key")

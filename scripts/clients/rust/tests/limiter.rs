@@ -353,7 +353,7 @@ async fn a_server_that_is_gone_is_decided_by_the_policy_and_asked_again_when_it_
 }
 
 #[tokio::test]
-async fn with_every_place_taken_by_a_late_call_it_is_decided_at_once() {
+async fn full_of_late_calls_decides_at_once() {
     let server = Server::start();
     let wire = Wire::to(server.port());
     let settings = Settings {
