@@ -68,13 +68,12 @@ impl Takes {
         }
     }
 
-    /// Counts a call that took `taken` tokens.
+    /// Counts a call.
     #[inline(always)]
-    pub fn count_call(&self, taken: i64) {
-        if taken > 0 {
-            self.allowed.add(1);
-        } else {
-            self.denied.add(1);
+    pub fn count_call(&self, is_denied: bool) {
+        match is_denied {
+            true => self.denied.add(1),
+            false => self.allowed.add(1),
         }
     }
 

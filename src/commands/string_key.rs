@@ -9,6 +9,7 @@ use redis_rl_limits::kinds::decision::{
     Ask, Change, Decision, Limit, Mode, Reply, Standing, State,
 };
 use redis_rl_limits::kinds::hold::Holdable;
+use redis_rl_limits::kinds::stored::Stored;
 
 use crate::server::{Argument, Call, Key, KeyName, Refusal};
 use crate::stats::{self, Takes};
@@ -50,7 +51,7 @@ pub fn take<'a, L: Counted>(
     drop(open);
 
     let reply = decision.reply;
-    L::COUNTS.count_call(reply.taken);
+    L::COUNTS.count_call(reply.is_denied());
     if ask.mode == Mode::Force && !standing.has(ask) {
         L::COUNTS.forced.add(reply.taken.unsigned_abs());
     }
@@ -65,19 +66,36 @@ pub fn look<'a, L: Counted>(
     limit: L,
     ask: &Ask,
 ) -> Result<Reply, Error<'a>> {
+    let now = call.now();
     let held = call
-        .peek(name.argument, |len| len == L::State::SIZE)
+        .peek(name.argument, Stored::is_size)
         .map_err(|refusal| refused::<L>(refusal, name))?;
     let stored = match &held {
-        Some(copy) => {
-            let state = L::State::from_bytes(copy.bytes());
-            Some(state.ok_or_else(|| refused::<L>(Refusal::OtherLength, name))?)
-        }
+        Some(copy) => match L::State::from_bytes(copy.bytes()) {
+            Some(state) => Some(state),
+            None if is_ended_window(copy.bytes(), now) => None,
+            None => return Err(refused::<L>(Refusal::OtherLength, name)),
+        },
         None => None,
     };
     let reply = limit.stand(stored, call.now()).look(ask)?.reply;
     L::COUNTS.peeks.add(1);
     Ok(reply)
+}
+
+/// Whether a key that does not hold the limit asked for counts as if there were none: it has expired,
+/// or holds a window that has ended.
+#[cold]
+fn counts_as_nothing(key: &mut Key<'_>, now: u64) -> bool {
+    let has_ended = match key.read(Stored::is_size) {
+        Ok(Some(bytes)) => is_ended_window(bytes, now),
+        _ => false,
+    };
+    has_ended || key.has_expired()
+}
+
+fn is_ended_window(bytes: &[u8], now: u64) -> bool {
+    Stored::from_bytes(bytes).is_some_and(|stored| stored.has_ended(now))
 }
 
 /// Refunds; `give` decides, given the standing of the limit.
@@ -127,9 +145,10 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     /// # Errors
     /// It no longer holds such a limit.
     pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>) -> Result<Self, Error<'a>> {
+        let now = call.now();
         let mut key = call.open(name.argument);
         match key.read(|len| len == L::State::SIZE).map(drop) {
-            Err(Refusal::OtherLength) if key.has_expired() => {}
+            Err(Refusal::OtherLength) if counts_as_nothing(&mut key, now) => {}
             read => read.map_err(|refusal| refused::<L>(refusal, name))?,
         }
         Ok(Self::of(key, name))
@@ -153,7 +172,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         let mut stored = match key.read(accepted).map(|held| held.map(decode)) {
             Ok(None) => None,
             Ok(Some(Some(state))) => Some(state),
-            Ok(Some(None)) | Err(Refusal::OtherLength) if key.has_expired() => None,
+            Ok(Some(None)) | Err(Refusal::OtherLength) if counts_as_nothing(&mut key, now) => None,
             Ok(Some(None)) => return Err(refused::<L>(Refusal::OtherLength, name)),
             Err(refusal) => return Err(refused::<L>(refusal, name)),
         };
@@ -211,7 +230,7 @@ pub fn report(call: &Call<'_>, name: KeyName<'_>, reply: &Reply, counts: &Takes)
     if reply.taken > 0 {
         counts.count_taken(reply);
         call.notify(c"rl.take", name.argument);
-    } else {
+    } else if reply.is_denied() {
         stats::denied(name.bytes, call.now());
         call.notify(c"rl.deny", name.argument);
     }

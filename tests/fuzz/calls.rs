@@ -124,6 +124,7 @@ fn cost(random: &mut Random, model: &Model, key: usize) -> u64 {
     let burst = LIMITS[key][1].parse().unwrap_or(1);
     let any = random.of_any_size().min(MAX_TOKENS);
     let costs = [
+        0,
         1,
         1,
         2,
@@ -135,7 +136,7 @@ fn cost(random: &mut Random, model: &Model, key: usize) -> u64 {
         any,
         MAX_TOKENS - 1,
     ];
-    random.one_of(&costs).clamp(1, MAX_TOKENS)
+    random.one_of(&costs).min(MAX_TOKENS)
 }
 
 /// Returns the name in random case.

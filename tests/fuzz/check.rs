@@ -4,6 +4,7 @@ use num_bigint::BigInt;
 
 use crate::oracle::{After, Limit, Mode, Outcome, State, MILLI};
 use crate::syntax::{Ask, Verb};
+use crate::windows;
 use crate::wire::{Content, Found};
 
 /// Between which instants a call was carried out.
@@ -50,6 +51,13 @@ pub fn bucket(
     match content {
         Content::Nothing => Some(None),
         Content::Leases(_) | Content::Other(_) => None,
+        // A window that has ended counts as nothing.
+        Content::Text(bytes)
+            if windows::Stored::read(bytes)
+                .is_some_and(|window| window.has_ended((now / MILLI).into())) =>
+        {
+            Some(None)
+        }
         Content::Text(bytes) => match (State::read(bytes), verb) {
             (Some(state), _) => Some(Some(state)),
             (None, Verb::Throttle(_))
@@ -205,6 +213,7 @@ impl Check<'_> {
             // A limit that has enough is left unchanged; one that has too little is denied.
             Verb::Each(ask) => match take(limit, stored, now, ask)? {
                 passes if passes.reply[0] > 0 => Some(limit.look(stored, now, ask.cost)),
+                granted if granted.reply[3] == 0 => Some(granted),
                 denied => Some(denied),
             },
             Verb::Again(ask) => {
@@ -214,7 +223,7 @@ impl Check<'_> {
             }
             Verb::Throttle(quantity) => {
                 let mut outcome = match quantity {
-                    0 => limit.look(stored, now, 0),
+                    0 => limit.untouched(stored, now),
                     cost => limit.take(stored, now, cost, Mode::Whole)?,
                 };
                 outcome.reply = in_seconds(outcome.reply, quantity);

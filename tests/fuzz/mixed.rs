@@ -276,7 +276,7 @@ impl Options {
                     std::mem::replace(&mut options.once, true)
                 }
                 name @ (b"COST" | b"KEEP") if name == b"KEEP" || !of_lease => {
-                    let n = integer(rest.first()?, 1, MAX_TOKENS)?;
+                    let n = integer(rest.first()?, 0, MAX_TOKENS)?;
                     words = &rest[1..];
                     let slot = match name {
                         b"COST" => &mut options.cost,

@@ -169,14 +169,14 @@ impl Call {
             let value = rest.first();
             let found = match (name.as_slice(), value) {
                 (b"COST", Some(value)) => {
-                    let n = integer(value, 1, MAX_TOKENS);
+                    let n = integer(value, 0, MAX_TOKENS);
                     if n.is_none() {
                         self.wrong.push("ERR COST must be");
                     }
                     cost.replace(n.unwrap_or(1)).is_none()
                 }
                 (b"KEEP", Some(value)) if modes => {
-                    let n = integer(value, 1, MAX_TOKENS);
+                    let n = integer(value, 0, MAX_TOKENS);
                     if n.is_none() {
                         self.wrong.push("ERR KEEP must be");
                     }

@@ -102,8 +102,8 @@ impl WindowCall {
         while let [name, rest @ ..] = options {
             let name = name.to_ascii_uppercase();
             let (slot, wrong, low, high) = match (name.as_slice(), verb) {
-                (b"COST", _) => (&mut cost, "ERR COST must be", 1, MAX_TOKENS),
-                (b"KEEP", Verb::Take) => (&mut keep, "ERR KEEP must be", 1, MAX_TOKENS),
+                (b"COST", _) => (&mut cost, "ERR COST must be", 0, MAX_TOKENS),
+                (b"KEEP", Verb::Take) => (&mut keep, "ERR KEEP must be", 0, MAX_TOKENS),
                 (b"AT", Verb::Give) => (
                     &mut at,
                     "ERR AT must be",

@@ -105,8 +105,8 @@ fn options(random: &mut Random, name: &str, limit: u64, used: u64) -> Words {
     let left = limit.saturating_sub(used);
     let any = random.of_any_size();
     let amount = |random: &mut Random| {
-        let of = random.one_of(&[1, 1, 2, left, left + 1, limit, limit + 1, used, any]);
-        let n = of.clamp(1, MAX_TOKENS);
+        let of = random.one_of(&[0, 1, 1, 2, left, left + 1, limit, limit + 1, used, any]);
+        let n = of.min(MAX_TOKENS);
         spelled(random, n)
     };
     let mut options = Vec::new();

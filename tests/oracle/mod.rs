@@ -174,6 +174,13 @@ impl Limit {
     ) -> Option<Outcome> {
         let level = self.level(stored, now);
         let units = |tokens: u64| BigInt::from(tokens) * UNIT;
+        if cost == 0 {
+            let passes = level >= units(keep) || matches!(mode, Mode::Force);
+            return Some(match passes {
+                true => self.untouched(stored, now),
+                false => self.denied(stored, now, self.wait(stored, now, &units(keep))),
+            });
+        }
         if level >= units(cost) + units(keep) {
             return self.taken(now, level, cost, 0);
         }
@@ -199,7 +206,7 @@ impl Limit {
         let level = self.level(stored, now);
         let given = (BigInt::from(tokens) * UNIT).min(self.burst_units() - &level);
         if given == BigInt::ZERO || self.burst == 0 {
-            return self.unchanged(stored, now, 0);
+            return self.untouched(stored, now);
         }
         let counted = ceil_div(&given, &BigInt::from(UNIT));
         self.left(now, level + given, small(&counted), 0)
@@ -211,8 +218,19 @@ impl Limit {
         let mut outcome = self.unchanged(stored, now, self.wait(stored, now, &wanted));
         if self.level(stored, now) >= wanted {
             outcome.reply[0] = small(&BigInt::from(cost));
+            if cost == 0 {
+                return self.untouched(stored, now);
+            }
         }
         outcome
+    }
+
+    /// Returns the state, of which nothing changes.
+    pub fn untouched(&self, stored: Option<State>, now: u64) -> Outcome {
+        Outcome {
+            after: After::Kept,
+            ..self.unchanged(stored, now, 0)
+        }
     }
 
     /// Returns the state for GCRA's arrival time, the time at which the bucket is full.

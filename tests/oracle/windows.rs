@@ -45,11 +45,15 @@ pub struct Ask {
 impl Ask {
     fn needed(&self) -> i128 {
         let least = if self.mode == Mode::AtMost {
-            1
+            self.cost.min(1)
         } else {
             self.cost
         };
         i128::from(least) + i128::from(self.keep)
+    }
+
+    fn takes_nothing(&self) -> bool {
+        self.cost == 0
     }
 }
 
@@ -131,6 +135,25 @@ impl Stored {
         }
     }
 
+    /// Whether it counts as nothing at this millisecond.
+    pub fn has_ended(&self, now: i128) -> bool {
+        match self.clone() {
+            Self::Fixed { end, .. } => i128::from(end) <= now,
+            Self::Sliding {
+                length,
+                newest,
+                taken,
+            } => {
+                let log = Log {
+                    length: length.into(),
+                    newest: newest.into(),
+                    taken,
+                };
+                !log.lies_ahead(now) && log.used_at(now) == 0
+            }
+        }
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Fixed { start, end, used } => {
@@ -166,6 +189,7 @@ pub fn decide(
         Some(bytes) => Some(Stored::read(bytes).ok_or(Refusal::Held)?),
         None => None,
     };
+    let stored = stored.filter(|stored| !stored.has_ended(now));
     match (named, stored) {
         (Named::Sliding(_), Some(Stored::Fixed { .. })) => Err(Refusal::Held),
         (Named::Sliding(length), stored) => sliding(limit, length, stored, now, call),
@@ -191,6 +215,11 @@ fn charged(limit: u64, used: i128, ask: Ask) -> Result<i128, Refusal> {
 
 fn small(n: i128) -> i64 {
     i64::try_from(n).expect("a number of a reply")
+}
+
+/// By how many milliseconds AT may be too early for a window of this length.
+fn tolerance(length: i128) -> i128 {
+    (length / 16).min(1_000)
 }
 
 fn fixed(
@@ -251,25 +280,44 @@ fn fixed(
         true => -1,
         false => end - now,
     };
+    let passes = |ask: Ask| used + ask.needed() <= limit.into();
+    let untouched = || Outcome {
+        after: After::Kept,
+        ..outcome(0, used, 0)
+    };
     Ok(match call {
+        Call::Take(ask) if ask.takes_nothing() && (passes(ask) || ask.mode == Mode::Force) => {
+            untouched()
+        }
+        Call::Look(ask) if ask.takes_nothing() && passes(ask) => untouched(),
         Call::Take(ask) => match charged(limit, used, ask)? {
             0 => outcome(0, used, wait(ask)),
             taken => outcome(taken, used + taken, 0),
         },
         Call::Look(ask) => {
-            if used + ask.needed() <= limit.into() {
+            if passes(ask) {
                 outcome(ask.cost.into(), used, 0)
             } else {
                 outcome(0, used, wait(ask))
             }
         }
         Call::Give(tokens, at) => {
-            let in_it = at.is_none_or(|at| i128::from(at).min(now) >= start);
+            let tolerance = tolerance(end - start);
+            let exact = matches!(named, Named::Calendar(..));
+            let in_it = at.is_none_or(|at| {
+                let at = i128::from(at).min(now);
+                at >= start
+                    || !exact && at >= start - tolerance
+                    || start > now && at >= now - tolerance
+            });
             let given = match in_it && !bad_end {
                 true => i128::from(tokens).min(used),
                 false => 0,
             };
-            outcome(given, used - given, 0)
+            match tokens {
+                0 => untouched(),
+                _ => outcome(given, used - given, 0),
+            }
         }
     })
 }
@@ -283,6 +331,13 @@ struct Log {
 }
 
 impl Log {
+    /// Whether its newest sub-window begins later than now by more than its length.
+    fn lies_ahead(&self, now: i128) -> bool {
+        // Ceiling.
+        let begins = (self.newest * self.length + 15) / 16;
+        begins > now && begins - now > self.length
+    }
+
     fn number(&self, instant: i128) -> i128 {
         16 * instant / self.length
     }
@@ -355,9 +410,7 @@ fn sliding(
                 newest,
                 taken,
             };
-            // Ceiling.
-            let begins = (newest * length + 15) / 16;
-            if begins > now && begins - now > length {
+            if log.lies_ahead(now) {
                 let used = log.taken.values().sum();
                 moved = used > 0;
                 Log::used_now(length, now, used)
@@ -387,7 +440,16 @@ fn sliding(
         true => log.written(now),
         false => After::Kept,
     };
+    let passes = |ask: Ask| used + ask.needed() <= limit.into();
+    let untouched = |own: &Log| Outcome {
+        reply: reply(0, own, 0),
+        after: After::Kept,
+    };
     Ok(match call {
+        Call::Take(ask) if ask.takes_nothing() && (passes(ask) || ask.mode == Mode::Force) => {
+            untouched(&own)
+        }
+        Call::Look(ask) if ask.takes_nothing() && passes(ask) => untouched(&own),
         Call::Take(ask) => match charged(limit, used, ask)? {
             0 => Outcome {
                 reply: reply(0, &own, wait(ask, &own)),
@@ -406,25 +468,29 @@ fn sliding(
                 }
             }
         },
-        Call::Look(ask) => {
-            let passes = used + ask.needed() <= limit.into();
-            Outcome {
-                reply: match passes {
-                    true => reply(ask.cost.into(), &own, 0),
-                    false => reply(0, &own, wait(ask, &own)),
-                },
-                after: kept(&own),
-            }
-        }
+        Call::Look(ask) => Outcome {
+            reply: match passes(ask) {
+                true => reply(ask.cost.into(), &own, 0),
+                false => reply(0, &own, wait(ask, &own)),
+            },
+            after: kept(&own),
+        },
         Call::Give(tokens, at) => {
             let mut log = own.clone();
             let counted = log.newest_at(now) - 16;
-            let of = at.map(|at| log.number(i128::from(at).min(now)));
+            let of = at.map(|at| {
+                let at = i128::from(at).min(now);
+                let stepped_back = log.newest > log.number(now);
+                match stepped_back && at >= now - tolerance(log.length) {
+                    true => log.newest..log.newest + 1,
+                    false => log.number(at)..log.number(at) + 2,
+                }
+            });
             let mut left = i128::from(tokens);
             for (_, n) in log
                 .taken
                 .range_mut(counted..)
-                .filter(|(number, _)| of.is_none_or(|of| of == **number))
+                .filter(|(number, _)| of.as_ref().is_none_or(|of| of.contains(*number)))
             {
                 let given = left.min(*n);
                 *n -= given;
@@ -434,6 +500,7 @@ fn sliding(
             Outcome {
                 reply: reply(given, &log, 0),
                 after: match given {
+                    0 if tokens == 0 => After::Kept,
                     0 => kept(&own),
                     _ if log.used_at(now) == 0 => After::Removed,
                     _ => log.written(now),

@@ -22,7 +22,10 @@ pub fn calls() -> impl Strategy<Value = Call> {
 }
 
 fn with_cost(call: Call, cost: u64) -> Call {
-    let cost = cost.clamp(1, MAX_TOKENS);
+    with_exact_cost(call, cost.clamp(1, MAX_TOKENS))
+}
+
+fn with_exact_cost(call: Call, cost: u64) -> Call {
     match call {
         Call::Take(_, mode) => Call::Take(cost, mode),
         Call::TakeKeeping(_, keep, mode) => Call::TakeKeeping(cost, keep, mode),
@@ -53,8 +56,12 @@ proptest! {
         (now, stored) in moments(),
         call in calls(),
         aim in 0..8_u8,
+        free in 0..8_u8,
     ) {
-        let call = aimed(call, aim, &limit, stored, now);
+        let call = match free {
+            0 => with_exact_cost(call, 0),
+            _ => aimed(call, aim, &limit, stored, now),
+        };
         let decision = call.decide(stored, now, limit.real);
         let expected = call.expect(stored, now, &limit.exact);
         prop_assert_eq!(decision.as_ref().ok().map(outcome), expected, "{:?}", call);

@@ -90,15 +90,15 @@ fn rejected_numbers_name_the_accepted_range() {
         ),
         (
             Parameter::COST,
-            1,
+            0,
             MAX,
-            "COST must be a whole number from 1 to 10^11",
+            "COST must be a whole number from 0 to 10^11",
         ),
         (
             Parameter::KEEP,
-            1,
+            0,
             MAX,
-            "KEEP must be a whole number from 1 to 10^11",
+            "KEEP must be a whole number from 0 to 10^11",
         ),
         (
             Parameter::MAX_WAIT,

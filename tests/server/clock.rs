@@ -115,3 +115,30 @@ fn promoted_replica_with_another_clock_keeps_the_limit() {
         assert_eq!(taken, 2);
     }
 }
+
+#[test]
+fn after_a_step_back_what_takes_nothing_writes_nothing() {
+    let server = launch_with_clock()
+        .module_arguments(&["CL.THROTTLE"])
+        .start();
+    let mut c = server.connection();
+    c.take("k 1/h 5 COST 5");
+    c.take("full 1/h 5 COST 5");
+    server.set_clock(-600);
+    for (words, key) in [
+        ("CL.THROTTLE k 4 1 3600 0", "k"),
+        ("RL.GIVE k 1/h 0", "k"),
+        ("RL.GIVE k 1/h 5 COST 0", "k"),
+        ("RL.TAKE full 1/h 0 COST 0", "full"),
+    ] {
+        let before = stored(&mut c, key);
+        let _: redis::Value = c.ask(words);
+        assert_eq!(stored(&mut c, key), before, "{words}");
+    }
+    c.take("k 1/h 5");
+    let (updated_at, _) = stored(&mut c, "k");
+    assert!(
+        updated_at < stored(&mut c, "full").0,
+        "a denied take still does"
+    );
+}

@@ -67,9 +67,9 @@ fn rejected_call_changes_nothing() {
             "1/36525d 2",
             "rate and burst make a bucket that takes over 100 years",
         ),
-        (&COMMANDS, "1 5 COST 0", "COST must be "),
+        (&COMMANDS, "1 5 COST x", "COST must be "),
         (&COMMANDS, "1 5 FOO", "syntax error: unknown option 'FOO'"),
-        (&COMMANDS[..1], "1 5 KEEP 0", "KEEP must be "),
+        (&COMMANDS[..1], "1 5 KEEP x", "KEEP must be "),
         (
             &COMMANDS[..1],
             "1 5 MAXWAIT 1000000000001",
@@ -104,7 +104,7 @@ fn rejected_call_changes_nothing() {
             "5 UNTIL x",
             "UNTIL must be a whole number",
         ),
-        (&WINDOW_COMMANDS, "5 DAY COST 0", "COST must be "),
+        (&WINDOW_COMMANDS, "5 DAY COST x", "COST must be "),
         (
             &WINDOW_COMMANDS,
             "5 1h FOO",
@@ -115,7 +115,7 @@ fn rejected_call_changes_nothing() {
             "5 1h MAXWAIT 1",
             "syntax error: unknown option 'MAXWAIT'",
         ),
-        (&WINDOW_COMMANDS[..1], "5 1h KEEP 0", "KEEP must be "),
+        (&WINDOW_COMMANDS[..1], "5 1h KEEP x", "KEEP must be "),
         (
             &WINDOW_COMMANDS[..1],
             "5 1h ATMOST FORCE",

@@ -17,12 +17,16 @@ fn takes_denials_and_refunds_send_one_event_per_key() {
         .psubscribe("__keyevent@0__:*")
         .expect("a subscription");
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)]);
-    let calls: [Case; 17] = [
+    let calls: [Case; 21] = [
         ("RL.TAKE k 1/d 2", &[("rl.take", "k")]),
         ("RL.PEEK k 1/d 2 COST 2", &[]),
         ("RL.TAKE k 1/d 2 COST 2", &[("rl.deny", "k")]),
         ("RL.TAKE new 1/d 2 COST 3", &[("rl.deny", "new")]),
         ("RL.GIVE none 1/d 2", &[]),
+        ("RL.TAKE new 1/d 2 COST 0", &[]),
+        ("RL.TAKE new 1/d 2 COST 0 KEEP 3", &[("rl.deny", "new")]),
+        ("RL.WTAKE new 2 1h COST 0", &[]),
+        ("RL.MTAKE 2 a 1 5 b 1 5 COST 0", &[]),
         ("RL.GIVE k 1/d 2", &[("rl.give", "k")]),
         (
             "RL.MTAKE 2 a 1 5 b 1 5",

@@ -271,3 +271,48 @@ fn random_bytes_are_not_taken_for_a_window() {
         }
     }
 }
+
+/// Its key may have been made persistent, or expires in this very millisecond.
+#[test]
+fn a_window_that_has_ended_counts_as_nothing_for_every_command() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let now = now_ms();
+    let ended = [
+        fixed(now - 2 * HOUR_MS, now - HOUR_MS, 5),
+        sliding(HOUR_MS, now - 3 * HOUR_MS, 5),
+    ];
+    let calls = [
+        ("RL.TAKE k 1/d 5 COST 2", [2, 5, 3]),
+        ("RL.PEEK k 1/d 5 COST 2", [2, 5, 5]),
+        ("RL.GIVE k 1/d 5", [0, 5, 5]),
+        ("RL.WTAKE k 5 1h COST 2", [2, 5, 3]),
+        ("RL.WPEEK k 5 DAY COST 2", [2, 5, 5]),
+        ("RL.WGIVE k 5 1h", [0, 5, 5]),
+        ("RL.WTAKE k 5 SLIDING 1h COST 2", [2, 5, 3]),
+        ("RL.WPEEK k 5 SLIDING 1h COST 2", [2, 5, 5]),
+        ("RL.WGIVE k 5 SLIDING 1h", [0, 5, 5]),
+        ("RL.TAKE k 1/d 5 COST 6", [0, 5, 5]),
+    ];
+    for value in &ended {
+        for (words, expected) in calls {
+            put(&mut c, "k", value, now + HOUR_MS);
+            let reply: [i64; 5] = c.ask(words);
+            assert_eq!(reply[..3], expected, "{words}");
+            // What was taken is stored, in its own form.
+            if words.contains("TAKE") && reply[0] > 0 {
+                let again: [i64; 5] = c.ask(words);
+                assert_eq!(again[..3], [2, 5, 1], "{words}");
+            }
+        }
+        for kinds in [
+            "RL.ALL 1 k BUCKET 1/d 5 COST 2",
+            "RL.ALL 1 k WINDOW 5 SLIDING 1h COST 2",
+            "RL.ALL 1 k WINDOW 5 1h COST 2",
+        ] {
+            put(&mut c, "k", value, now + HOUR_MS);
+            let (taken, _, each): (i64, i64, Vec<[i64; 5]>) = c.ask(kinds);
+            assert_eq!((taken, each[0][2]), (1, 3), "{kinds}");
+        }
+    }
+}

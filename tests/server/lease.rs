@@ -413,7 +413,7 @@ fn lease_errors_name_the_accepted_values() {
         ),
         (
             "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "KEEP", "0"],
+            vec!["k", "1", "1m", "t", "KEEP", "x"],
             "ERR KEEP must be",
         ),
         (

@@ -68,3 +68,4 @@ mod traces;
 mod upgrade;
 mod wait;
 mod window_clock;
+mod zero;

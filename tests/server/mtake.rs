@@ -125,7 +125,7 @@ fn invalid_rl_mtake_changes_no_bucket() {
         ("2 a 1/d 5 a 1/d 5", "ERR key 'a' is given twice"),
         ("2 a 1/d 5 b nan 5", "ERR rate must be"),
         ("2 a 1/d 5 b 1/d -1", "ERR burst must be"),
-        ("1 a 1/d 5 COST 0", "ERR COST must be"),
+        ("1 a 1/d 5 COST x", "ERR COST must be"),
         ("1 a 1/d 5 COST", "ERR syntax error"),
         (
             "1 a 1/d 5 ATMOST",

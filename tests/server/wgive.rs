@@ -1,5 +1,6 @@
 //! RL.WGIVE refunds a window.
 
+use crate::clock::launch_with_clock;
 use crate::common::{until, Server};
 use crate::support::windows::{now_ms, put, put_five_used, sliding, used};
 use crate::support::{Ask, Reply, HOUR_MS};
@@ -107,5 +108,111 @@ fn refund_with_an_invalid_end_is_zero() {
             c.ask::<Reply>(&format!("RL.WGIVE none 10 UNTIL {end}")),
             [0, 10, 10, 0, 0]
         );
+    }
+}
+
+/// Returns when the fixed window at `k` began.
+fn start(c: &mut redis::Connection) -> i64 {
+    let value: Vec<u8> = c.ask("GET k");
+    i64::from_le_bytes(value[1..9].try_into().expect("8 bytes"))
+}
+
+fn time_ms(c: &mut redis::Connection) -> i64 {
+    let (seconds, micros): (i64, i64) = c.ask("TIME");
+    seconds * 1_000 + micros / 1_000
+}
+
+/// A caller reads its clock before the take, and a window that opens with the take begins later.
+#[test]
+fn a_refund_of_the_take_that_opened_its_window_may_be_a_sixteenth_early() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for window in ["5h", "SLIDING 5h", "UNTIL"] {
+        c.ask::<()>("FLUSHALL");
+        let at = time_ms(&mut c);
+        let window = match window {
+            "UNTIL" => format!("UNTIL {}", at + 5 * HOUR_MS),
+            window => window.to_owned(),
+        };
+        until("the clock goes on", || {
+            (time_ms(&mut c) > at + 2).then_some(())
+        });
+        c.ask::<Reply>(&format!("RL.WTAKE k 100 {window} COST 50"));
+        let reply: Reply = c.ask(&format!("RL.WGIVE k 100 {window} COST 20 AT {at}"));
+        assert_eq!(reply[..3], [20, 100, 70], "{window}");
+        // A second, and no more.
+        if window.starts_with("SLIDING") {
+            continue;
+        }
+        let start = start(&mut c);
+        for (ago, given) in [(1_000, 1), (1_001, 0)] {
+            let give = format!("RL.WGIVE k 100 {window} AT {}", start - ago);
+            assert_eq!(c.ask::<Reply>(&give)[0], given, "{give}");
+        }
+    }
+    // Of a short window it is a sixteenth.
+    for (ago, given) in [(600, 1), (601, 0)] {
+        c.ask::<()>("FLUSHALL");
+        c.ask::<Reply>("RL.WTAKE k 100 9600ms COST 50");
+        let give = format!("RL.WGIVE k 100 9600ms AT {}", start(&mut c) - ago);
+        assert_eq!(c.ask::<Reply>(&give)[0], given, "{give}");
+    }
+    // The edges of the calendar are exact.
+    c.ask::<()>("FLUSHALL");
+    c.ask::<Reply>("RL.WTAKE k 100 YEAR COST 50");
+    let start = start(&mut c);
+    for (at, given) in [(start, 1), (start - 1, 0)] {
+        let give = format!("RL.WGIVE k 100 YEAR AT {at}");
+        assert_eq!(c.ask::<Reply>(&give)[0], given, "{give}");
+    }
+}
+
+/// TIME in a transaction is that of its beginning from Redis 7.2 on, also where it follows the take.
+#[test]
+fn a_refund_at_the_time_of_a_transaction_finds_its_take() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for window in ["5h", "SLIDING 16ms"] {
+        let take = format!("RL.WTAKE {{k}} 100 {window} COST 50");
+        let (_, (seconds, micros)): (Reply, (i64, i64)) = redis::pipe()
+            .atomic()
+            .add_command(words(&take))
+            .cmd("TIME")
+            .query(&mut c)
+            .expect("replies");
+        let at = seconds * 1_000 + micros / 1_000;
+        let give = format!("RL.WGIVE {{k}} 100 {window} COST 20 AT {at}");
+        // The window of 16 ms may have ended by now.
+        let given = c.ask::<Reply>(&give)[0];
+        assert!(given == 20 || window != "5h", "{give}: {given}");
+        c.ask::<()>("FLUSHALL");
+    }
+}
+
+fn words(call: &str) -> redis::Cmd {
+    let mut command = redis::Cmd::new();
+    command.arg(call.split(' ').collect::<Vec<_>>());
+    command
+}
+
+/// The window in force is the one that the clock was in before it stepped back.
+#[test]
+fn after_a_step_back_a_refund_at_now_is_of_the_window_in_force() {
+    let server = launch_with_clock().start();
+    let mut c = server.connection();
+    for window in ["5h", "SLIDING 16m", "UNTIL"] {
+        server.set_clock(0);
+        let window = match window {
+            "UNTIL" => format!("UNTIL {}", time_ms(&mut c) + 5 * HOUR_MS),
+            window => window.to_owned(),
+        };
+        c.ask::<Reply>(&format!("RL.WTAKE k 100 {window} COST 50"));
+        server.set_clock(-130);
+        for ago in [0, 500] {
+            let at = time_ms(&mut c) - ago;
+            let give = format!("RL.WGIVE k 100 {window} COST 20 AT {at}");
+            assert_eq!(c.ask::<Reply>(&give)[0], 20, "{give}");
+        }
+        c.ask::<()>("FLUSHALL");
     }
 }

@@ -1,4 +1,4 @@
-//! `RL.TAKE key rate burst [COST n] [KEEP n] [ATMOST | MAXWAIT ms | FORCE]`: takes `n` tokens (1)
+//! `RL.TAKE key rate burst [COST n] [[KEEP n] [ATMOST] | MAXWAIT ms | FORCE]`: takes `n` tokens (1)
 //! or none.
 
 use crate::commands::error::Error;
@@ -25,11 +25,13 @@ impl Command for Take {
             RATE,
             BURST,
             COST,
-            KEEP,
             Doc::one_of(
                 c"mode",
                 &[
-                    Doc::token(c"atmost", c"ATMOST"),
+                    Doc::block(
+                        c"reserve",
+                        &[KEEP, Doc::token(c"atmost", c"ATMOST").optional()],
+                    ),
                     Doc::integer(c"milliseconds").after(c"MAXWAIT"),
                     Doc::token(c"force", c"FORCE"),
                 ],
@@ -39,7 +41,7 @@ impl Command for Take {
         tips: None,
     };
     const SYNTAX: &'static str =
-        "RL.TAKE key rate burst [COST n] [KEEP n] [ATMOST | MAXWAIT ms | FORCE]";
+        "RL.TAKE key rate burst [COST n] [[KEEP n] [ATMOST] | MAXWAIT ms | FORCE]";
     type Answer = Reply;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {

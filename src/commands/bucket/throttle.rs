@@ -5,9 +5,9 @@ use redis_rl_limits::bounds::{MAX_TOKENS, MILLIS_PER_SECOND, NANOS_PER_SECOND};
 use redis_rl_limits::grammar::bucket;
 use redis_rl_limits::grammar::number::plain_integer;
 use redis_rl_limits::grammar::parameter::Parameter;
-use redis_rl_limits::kinds::bucket::{Bucket, Limit, Standing};
-use redis_rl_limits::kinds::decision::{Ask, Decision, Reply, Standing as _, State};
-use redis_rl_limits::kinds::{self, rate::Rate};
+use redis_rl_limits::kinds::bucket::{Bucket, Limit};
+use redis_rl_limits::kinds::decision::{Ask, Reply, Standing as _, State};
+use redis_rl_limits::kinds::rate::Rate;
 
 use crate::commands::command::{Answer, Command, FIRST_VERSION};
 use crate::commands::string_key::{refused, report, Open};
@@ -60,7 +60,7 @@ impl Command for Throttle {
         if quantity == 0 {
             BUCKETS.peeks.add(1);
         } else {
-            BUCKETS.count_call(reply.taken);
+            BUCKETS.count_call(reply.is_denied());
             report(call, name, &reply, &BUCKETS);
         }
         Ok(Answered(fields(&reply, limited)))
@@ -88,7 +88,11 @@ fn throttle<'a>(
     if open.key.len() == ARRIVAL_TIME_DIGITS && open.key.expires_at().is_none() {
         return Err(refused::<Limit>(Refusal::OtherLength, name));
     }
-    let decision = decide(&standing, quantity)?;
+    // As in redis-cell, a quantity of 0 peeks.
+    if quantity == 0 {
+        return Ok(standing.state());
+    }
+    let decision = standing.take(&Ask::whole(quantity))?;
     open.store(decision.change)?;
     Ok(decision.reply)
 }
@@ -125,14 +129,6 @@ fn taken_over(stored: &[u8], now: u64, limit: &Limit) -> Option<Bucket> {
         return Some(Bucket::from_arrival_time(arrival, now, limit));
     }
     Bucket::from_bytes(stored)
-}
-
-/// Decides a call. As in redis-cell, a quantity of 0 peeks.
-fn decide(standing: &Standing, quantity: u64) -> Result<Decision<Bucket>, kinds::error::Error> {
-    if quantity == 0 {
-        return standing.look(&Ask::whole(0));
-    }
-    standing.take(&Ask::whole(quantity))
 }
 
 /// Returns redis-cell's five integers, in seconds.

@@ -54,7 +54,7 @@ impl Command for MTake {
             parts.push(StringPart::read(call, name, limit, Wish::Take(ask))?);
         }
         let replies = take_all_or_none(call, &parts, ask.cost as i64)?;
-        BUCKETS.count_call(replies.taken);
+        BUCKETS.count_call(replies.is_denied());
         Ok(replies)
     }
 }

@@ -178,7 +178,7 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Unreadable(error, _) => return Err(*error),
         };
         if takes {
-            counts.count_call(reply.taken);
+            counts.count_call(reply.is_denied());
         }
         Ok(reply)
     }
@@ -194,8 +194,8 @@ impl<'a> Part<'a> for Mixed<'a> {
             Self::Unreadable(error, _) => return Err(*error),
         };
         // A limit that had room is not counted as a denial.
-        if reply.taken == 0 && takes {
-            counts.count_call(0);
+        if reply.is_denied() && takes {
+            counts.count_call(true);
         }
         Ok(reply)
     }

@@ -29,6 +29,11 @@ impl Answer for Replies {
 }
 
 impl Replies {
+    /// Whether the call was denied; see [`Reply::is_denied`].
+    pub fn is_denied(&self) -> bool {
+        self.taken == 0 && self.longest_wait() != 0
+    }
+
     /// Returns the longest wait. [`NEVER`] is longer than any other.
     fn longest_wait(&self) -> i64 {
         let waits = || self.each.iter().map(|reply| reply.wait_ms);

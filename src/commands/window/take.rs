@@ -1,4 +1,4 @@
-//! `RL.WTAKE key limit window [COST n] [KEEP n] [ATMOST | FORCE]`: charges
+//! `RL.WTAKE key limit window [COST n] [[KEEP n] [ATMOST] | FORCE]`: charges
 //! `n` (1) to a window, or nothing.
 
 use crate::commands::error::Error;
@@ -27,11 +27,13 @@ impl Command for WTake {
             LIMIT,
             WINDOW,
             COST,
-            KEEP,
             Doc::one_of(
                 c"mode",
                 &[
-                    Doc::token(c"atmost", c"ATMOST"),
+                    Doc::block(
+                        c"reserve",
+                        &[KEEP, Doc::token(c"atmost", c"ATMOST").optional()],
+                    ),
                     Doc::token(c"force", c"FORCE"),
                 ],
             )
@@ -39,7 +41,7 @@ impl Command for WTake {
         ],
         tips: None,
     };
-    const SYNTAX: &'static str = "RL.WTAKE key limit window [COST n] [KEEP n] [ATMOST | FORCE]";
+    const SYNTAX: &'static str = "RL.WTAKE key limit window [COST n] [[KEEP n] [ATMOST] | FORCE]";
     type Answer = Reply;
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Reply, Error<'a>> {

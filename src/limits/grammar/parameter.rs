@@ -24,9 +24,9 @@ impl Parameter {
     /// The limit of a window.
     pub const LIMIT: &'static Self = &Self::new("limit", 0..=MAX_TOKENS);
     /// Tokens to take or refund.
-    pub const COST: &'static Self = &Self::new("COST", 1..=MAX_TOKENS);
+    pub const COST: &'static Self = &Self::new("COST", 0..=MAX_TOKENS);
     /// Tokens that must remain.
-    pub const KEEP: &'static Self = &Self::new("KEEP", 1..=MAX_TOKENS);
+    pub const KEEP: &'static Self = &Self::new("KEEP", 0..=MAX_TOKENS);
     /// Milliseconds that the caller accepts to wait.
     pub const MAX_WAIT: &'static Self =
         &Self::new("MAXWAIT", 0..=MAX_WAIT_MS).with_unit(" milliseconds");

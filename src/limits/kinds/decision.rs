@@ -40,7 +40,7 @@ impl Ask {
     /// [`Mode::Force`].
     pub fn needed(&self) -> u64 {
         let least = match self.mode {
-            Mode::AtMost => 1,
+            Mode::AtMost => self.cost.min(1),
             Mode::Whole | Mode::MaxWait(_) | Mode::Force => self.cost,
         };
         least.saturating_add(self.keep)
@@ -77,6 +77,13 @@ impl Reply {
             wait_ms,
             reset_ms,
         }
+    }
+
+    /// Whether the call was denied. A take with a cost of 0 that succeeds takes nothing either, but has
+    /// no wait.
+    #[inline(always)]
+    pub fn is_denied(&self) -> bool {
+        self.taken == 0 && self.wait_ms != 0
     }
 
     /// Returns the integers in the order of the reply.

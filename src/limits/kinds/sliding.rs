@@ -76,6 +76,7 @@ impl decision::Standing for Standing {
     #[inline(always)]
     fn take(&self, ask: &Ask) -> Result<Decision<Sliding>, Error> {
         match self.usage().charge(ask)? {
+            0 if self.usage().grants_nothing(ask) => Ok(self.untouched()),
             0 => Ok(self.unchanged(0, self.wait(ask))),
             taken => {
                 let mut next = self.converted();
@@ -91,6 +92,7 @@ impl decision::Standing for Standing {
 
     fn look(&self, ask: &Ask) -> Result<Decision<Sliding>, Error> {
         Ok(match self.usage().charge(ask)? {
+            0 if self.usage().grants_nothing(ask) => self.untouched(),
             0 => self.unchanged(0, self.wait(ask)),
             taken => self.unchanged(taken, 0),
         })
@@ -103,12 +105,13 @@ impl decision::Standing for Standing {
 }
 
 impl WindowStanding for Standing {
-    /// Refunds from the sub-window of `taken_at`, at most what it holds. Without `taken_at` it
-    /// refunds from the oldest on: the youngest usage, which counts longest, stays, so nothing is
-    /// freed too early. The window keeps its stored length.
+    /// Refunds from the sub-window of `taken_at` and the one after it, at most what they hold. Without
+    /// `taken_at` it refunds from the oldest on: the youngest usage, which counts longest, stays, so
+    /// nothing is freed too early. The window keeps its stored length.
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Sliding> {
         let mut next = self.seen;
-        match next.give(tokens, taken_at.map(|at| at.min(self.now))) {
+        match next.give(tokens, taken_at, self.now) {
+            0 if tokens == 0 => self.untouched(),
             0 => self.unchanged(0, 0),
             given => self.changed(given, next, self.used.saturating_sub(given)),
         }
@@ -148,6 +151,14 @@ impl Holdable for Standing {
 }
 
 impl Standing {
+    /// Takes or refunds nothing, and writes nothing.
+    fn untouched(&self) -> Decision<Sliding> {
+        Decision {
+            reply: decision::Standing::state(self),
+            change: Change::Keep,
+        }
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             limit: self.limit.limit,

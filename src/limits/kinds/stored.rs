@@ -32,6 +32,15 @@ impl Stored {
             .or_else(|| Window::from_bytes(bytes).map(Self::Window))
             .or_else(|| Sliding::from_bytes(bytes).map(Self::Sliding))
     }
+
+    /// Whether it is a window that counts as nothing at `now`, in nanoseconds since 1970.
+    pub fn has_ended(self, now: u64) -> bool {
+        match self {
+            Self::Bucket(_) => false,
+            Self::Window(window) => window.has_ended(now),
+            Self::Sliding(sliding) => sliding.has_ended(now),
+        }
+    }
 }
 
 /// Returns the name of a string in errors: the kind of limit that it holds, or another name if it

@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use crate::bounds::{floor_millis, MAX_USED, MAX_YEARS_MS};
 use crate::kinds::decision::State;
 use crate::kinds::tagged::{read_words, write_words, SLIDING_TAG};
+use crate::kinds::usage::at_tolerance;
 
 /// Sub-windows in a window.
 const PARTS: u64 = 16;
@@ -157,17 +158,42 @@ impl Sliding {
         }
     }
 
-    /// Refunds `tokens` from the counter of `taken_at`, or from the oldest on. Returns the number
-    /// refunded.
-    pub(crate) fn give(&mut self, tokens: u64, taken_at: Option<u64>) -> u64 {
-        let Some(at) = taken_at else {
-            let mut left = tokens;
-            for counter in self.counters.iter_mut().rev() {
-                left = left.saturating_sub(withdraw(counter, left));
+    /// Whether nothing of it counts at `now`, in nanoseconds since 1970.
+    pub(crate) fn has_ended(self, now: u64) -> bool {
+        self.at(floor_millis(now))
+            .is_some_and(|seen| seen.used() == 0)
+    }
+
+    /// Refunds `tokens` from the counter of `taken_at` and the one after it, or from the oldest on.
+    /// Returns the number refunded.
+    pub(crate) fn give(&mut self, tokens: u64, taken_at: Option<u64>, now: u64) -> u64 {
+        // The older one first.
+        let places = match taken_at {
+            None => 0..COUNTERS,
+            Some(at) => {
+                let place = self.place(at.min(now), now);
+                place.saturating_sub(1)..place.saturating_add(1)
             }
-            return tokens.saturating_sub(left);
         };
-        self.give_at(tokens, at)
+        let mut left = tokens;
+        let counters = self.counters.iter_mut().enumerate().rev();
+        for (_, counter) in counters.filter(|(place, _)| places.contains(place)) {
+            left = left.saturating_sub(withdraw(counter, left));
+        }
+        tokens.saturating_sub(left)
+    }
+
+    /// Returns the place of the counter that a take at this time was charged to, at most
+    /// [`COUNTERS`] if none.
+    ///
+    /// If the clock stepped back before the newest sub-window, what is taken now is charged to it.
+    fn place(&self, at: u64, now: u64) -> usize {
+        let stepped_back = self.newest > sub_window(now, self.length);
+        if stepped_back && now.saturating_sub(at) <= at_tolerance(self.length.get()) {
+            return 0;
+        }
+        let place = self.newest.saturating_sub(sub_window(at, self.length));
+        usize::try_from(place).map_or(COUNTERS + 1, |place| place.min(COUNTERS + 1))
     }
 
     /// Takes at most `tokens` out of the counter of the instant `at`. Returns how many there were.

@@ -1,6 +1,6 @@
 //! The common part of both kinds of window: a limit and its usage.
 
-use crate::bounds::MAX_USED;
+use crate::bounds::{MAX_USED, MILLIS_PER_SECOND};
 use crate::kinds::decision::{Ask, Decision, Mode, Standing, NEVER};
 use crate::kinds::error::Error;
 
@@ -9,6 +9,12 @@ pub trait WindowStanding: Standing {
     /// Refunds `tokens` that were taken at `taken_at`, in milliseconds since 1970 (a later time
     /// means now). Never refunds more than is used.
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Self::State>;
+}
+
+/// Returns by how much the AT of a refund may be too early for a window of this length, both in
+/// milliseconds: a second or a sixteenth of the window, whichever is less.
+pub(crate) fn at_tolerance(length: u64) -> u64 {
+    (length / 16).min(MILLIS_PER_SECOND)
 }
 
 /// The limit of a window, and its usage.
@@ -26,7 +32,13 @@ impl Usage {
     /// Returns whether enough is left.
     #[inline(always)]
     pub(crate) fn has(self, ask: &Ask) -> bool {
-        self.remaining() >= ask.needed()
+        self.excess(ask) == Some(0)
+    }
+
+    /// Returns whether the cost is 0, and granted.
+    #[inline(always)]
+    pub(crate) fn grants_nothing(self, ask: &Ask) -> bool {
+        ask.cost == 0 && (self.has(ask) || ask.mode == Mode::Force)
     }
 
     /// Returns the amount taken; 0 if denied. A window has nothing to reserve, so [`Mode::MaxWait`]

@@ -10,7 +10,7 @@ use crate::kinds::decision::{self, Ask, Change, Decision, Reply, State};
 use crate::kinds::error::Error;
 use crate::kinds::hold::{Holdable, Kind};
 use crate::kinds::tagged::{read_words, write_words, WINDOW_TAG};
-use crate::kinds::usage::{Usage, WindowStanding};
+use crate::kinds::usage::{at_tolerance, Usage, WindowStanding};
 
 /// The limit of a window, and the window that opens if none is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,11 @@ impl State for Window {
 }
 
 impl Window {
+    /// Whether it has ended at `now`, in nanoseconds since 1970.
+    pub(crate) fn has_ended(self, now: u64) -> bool {
+        self.end <= saturating_i64(floor_millis(now))
+    }
+
     /// Returns the time at which it began, in milliseconds since 1970.
     pub fn start_ms(&self) -> i64 {
         self.start
@@ -163,6 +168,7 @@ impl decision::Standing for Standing {
     fn take(&self, ask: &Ask) -> Result<Decision<Window>, Error> {
         self.check()?;
         Ok(match self.usage().charge(ask)? {
+            0 if self.usage().grants_nothing(ask) => self.untouched(),
             0 => self.unchanged(0, self.wait(ask)),
             taken => self.changed(taken, self.window.used.saturating_add(taken)),
         })
@@ -175,6 +181,7 @@ impl decision::Standing for Standing {
     fn look(&self, ask: &Ask) -> Result<Decision<Window>, Error> {
         self.check()?;
         Ok(match self.usage().charge(ask)? {
+            0 if self.usage().grants_nothing(ask) => self.untouched(),
             0 => self.unchanged(0, self.wait(ask)),
             taken => self.unchanged(taken, 0),
         })
@@ -187,13 +194,12 @@ impl decision::Standing for Standing {
 }
 
 impl WindowStanding for Standing {
-    /// Refunds only what was taken in the window in force. Without `taken_at` everything was, also
-    /// after the clock stepped back to a time before the window.
+    /// Refunds only what was taken in the window in force; without `taken_at` everything was.
     fn give(&self, tokens: u64, taken_at: Option<u64>) -> Decision<Window> {
-        let of_it = match taken_at {
-            Some(at) => saturating_i64(at).min(self.now) >= self.window.start,
-            None => true,
-        };
+        if tokens == 0 {
+            return self.untouched();
+        }
+        let of_it = taken_at.is_none_or(|at| self.holds(saturating_i64(at)));
         if !of_it || decision::Standing::check(self).is_err() {
             return self.unchanged(0, 0);
         }
@@ -238,6 +244,30 @@ impl Holdable for Standing {
 }
 
 impl Standing {
+    /// Whether a take at this time (later than now is now) may be in the window in force.
+    ///
+    /// A caller reads its clock before the take, and the server freezes TIME in a transaction, so a
+    /// window that opens with a take also holds the time just before it. The edges of the calendar are
+    /// exact. If the clock stepped back before the window, what is taken now is in it.
+    fn holds(&self, at: i64) -> bool {
+        let Window { start, end, .. } = self.window;
+        let at = at.min(self.now);
+        let tolerance = at_tolerance(end.abs_diff(start));
+        let earliest = match self.limit.opens {
+            Opens::Calendar(_) if start <= self.now => start,
+            _ => start.min(self.now).saturating_sub_unsigned(tolerance),
+        };
+        at >= earliest
+    }
+
+    /// Takes or refunds nothing, and writes nothing.
+    fn untouched(&self) -> Decision<Window> {
+        Decision {
+            reply: decision::Standing::state(self),
+            change: Change::Keep,
+        }
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             limit: self.limit.limit,

@@ -10,7 +10,7 @@ use redis_rl_limits::kinds::window::Window;
 use crate::calls::aims;
 use crate::cases::{any_named, config, instants, limits, strings};
 use crate::named::Pair;
-use crate::oracle::{Named, Stored};
+use crate::oracle::{Ask, Call, Named, Stored};
 use crate::world::World;
 
 /// Generates a time, the key's content then, and a window of a call.
@@ -29,15 +29,21 @@ proptest! {
         (now, key, named) in moments(),
         limit in limits(),
         last in (0..=30_i64).prop_map(|left| [0, 0, left, 0, 0]),
-        aims in prop::collection::vec(aims(), 1..=3),
+        aims in prop::collection::vec((aims(), 0..6_u8), 1..=3),
     ) {
         let mut world = World::new(now);
         world.expires = false;
         world.stored = key.map(|bytes| (bytes, i64::MAX));
         let pair = Pair::new(limit, named);
         // The call is held to the oracle where it is made.
-        for aim in aims {
-            let _ = world.call(pair, aim.call(now, last));
+        for (aim, free) in aims {
+            let call = match (free, aim.call(now, last)) {
+                (0, Call::Take(ask)) => Call::Take(Ask { cost: 0, ..ask }),
+                (0, Call::Look(ask)) => Call::Look(Ask { cost: 0, ..ask }),
+                (0, Call::Give(_, at)) => Call::Give(0, at),
+                (_, call) => call,
+            };
+            let _ = world.call(pair, call);
         }
     }
 

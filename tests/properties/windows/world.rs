@@ -6,6 +6,7 @@
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::{self, Change, Decision, Limit, Standing, State};
 use redis_rl_limits::kinds::error::Error;
+use redis_rl_limits::kinds::stored::Stored;
 use redis_rl_limits::kinds::usage::WindowStanding;
 
 use crate::named::Pair;
@@ -30,7 +31,11 @@ where
     L::Standing: WindowStanding,
 {
     let stored = match stored {
-        Some(bytes) => Some(L::State::from_bytes(bytes).ok_or(Refusal::Held)?),
+        Some(bytes) => match (L::State::from_bytes(bytes), Stored::from_bytes(bytes)) {
+            (Some(state), _) => Some(state),
+            (None, Some(window)) if window.has_ended(now) => None,
+            _ => return Err(Refusal::Held),
+        },
         None => None,
     };
     let standing = limit.stand(stored, now);
@@ -38,7 +43,7 @@ where
         Call::Take(ask) => {
             let decision = standing.take(&same_ask(ask));
             if let (Ok(decision), Mode::Whole) = (&decision, ask.mode) {
-                let taken = decision.reply.taken > 0;
+                let taken = !decision.reply.is_denied();
                 assert_eq!(standing.has(&same_ask(ask)), taken);
             }
             decision

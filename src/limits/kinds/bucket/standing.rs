@@ -90,10 +90,14 @@ impl decision::Standing for Standing {
         if self.level - taken < -MAX_UNITS {
             return Err(Error::Debt);
         }
-        Ok(if taken > 0 {
-            self.moved(-taken, wait_ms)
-        } else {
-            self.denied(wait_ms)
+        Ok(match (taken, wait_ms) {
+            // A cost of 0 was granted.
+            (0, 0) => Decision {
+                reply: self.state(),
+                change: Change::Keep,
+            },
+            (0, _) => self.denied(wait_ms),
+            _ => self.moved(-taken, wait_ms),
         })
     }
 
@@ -105,7 +109,10 @@ impl decision::Standing for Standing {
         let (taken, wait_ms) = self.charge(ask);
         Ok(Decision {
             reply: self.reply(whole_tokens(taken), wait_ms),
-            change: self.rebased_change().unwrap_or(Change::Keep),
+            change: match (taken, wait_ms) {
+                (0, 0) => Change::Keep,
+                _ => self.rebased_change().unwrap_or(Change::Keep),
+            },
         })
     }
 
@@ -170,7 +177,8 @@ impl Standing {
                 0 => (0, wait),
                 tokens => (tokens << UNIT_BITS, 0),
             },
-            Mode::MaxWait(_) if wait == NEVER => (0, NEVER),
+            // There is nothing to reserve for a cost of 0.
+            Mode::MaxWait(_) if wait == NEVER || ask.cost == 0 => (0, wait),
             // After this delay, the remaining wait fits within MAXWAIT.
             Mode::MaxWait(most) if wait > saturating_i64(most) => (0, wait - saturating_i64(most)),
             Mode::MaxWait(_) => (units(ask.cost), wait),
@@ -190,7 +198,7 @@ impl Standing {
             given if given > 0 && self.limit.burst > 0 => self.moved(given, 0),
             _ => Decision {
                 reply: self.reply(0, 0),
-                change: self.rebased_change().unwrap_or(Change::Keep),
+                change: Change::Keep,
             },
         }
     }
@@ -306,7 +314,7 @@ impl Standing {
 #[inline(always)]
 fn needed(ask: &Ask) -> i64 {
     let least = match ask.mode {
-        Mode::AtMost => ONE_TOKEN,
+        Mode::AtMost => units(ask.cost.min(1)),
         Mode::Whole | Mode::MaxWait(_) | Mode::Force => units(ask.cost),
     };
     least + units(ask.keep)
