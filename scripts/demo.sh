@@ -1,44 +1,100 @@
 #!/usr/bin/env bash
-# Installs missing packages, builds, and runs the demo with the given options: try --help. With
-# --module FILE, --redis URL or --store memory the module is not built.
+# Installs what is missing, builds, and runs the demo, with a Redis of its own unless it is given one:
+#
+#   scripts/demo.sh [--module FILE] [--redis-server PROGRAM] [the demo's options]
+#
+# The demo's options are listed by --help. With --module FILE, --redis URL or --store memory no module
+# is built.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
-build() { cargo build --manifest-path "$root/Cargo.toml" "$@"; }
-
-# Needed by the module's build and the demo's own server, but not by the demo's build.
-needed=(server libclang) own_module=yes
-for argument in "$@"; do
-  case $argument in
-    --module | --module=*) needed=(server) own_module=no ;;
-    --redis | --redis=* | --store=memory | memory | --help | -h | --version | -V)
-      needed=() own_module=no
-      break
+module="" server=redis-server own=yes arguments=()
+while (($#)); do
+  case $1 in
+    --module=* | --redis-server=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+    --module | --redis-server)
+      [[ $1 == --module ]] && module=${2:?} || server=${2:?}
+      shift 2
+      ;;
+    *)
+      case $1 in
+        --redis | --redis=* | --store=memory | memory | --help | -h | --version | -V) own=no ;;
+      esac
+      arguments+=("$1")
+      shift
       ;;
   esac
 done
 if [[ -n ${REDIS_URL:-} ]]; then
-  needed=() own_module=no
+  own=no
 fi
 
+# One build of one profile, so that the module and the demo share the crates that both need.
+packages=(-p redis-rl-demo) needed=()
+if [[ $own == yes ]]; then
+  needed=(server)
+  if [[ -z $module ]]; then
+    packages+=(-p redis-rl) needed+=(libclang)
+  fi
+fi
+build() { cargo build --manifest-path "$root/Cargo.toml" "${packages[@]}" "$@"; }
+
 "$root/scripts/setup.sh" cc
-packages=
 if ((${#needed[@]})) && ! "$root/scripts/setup.sh" --check "${needed[@]}"; then
-  say "Fetching packages for: ${needed[*]} (about a minute the first time), while the demo is built"
+  say "Fetching packages for: ${needed[*]}; meanwhile, building what does not need them"
   "$root/scripts/setup.sh" "${needed[@]}" &
-  packages=$!
+  fetching=$!
+  # The module's bindings fail without libclang; --keep-going builds everything else.
+  build --keep-going --quiet 2>/dev/null || true
+  wait "$fetching"
 fi
-say "Building the demo (about half a minute the first time)"
-build --package redis-rl-demo
-if [[ -n $packages ]]; then
-  say "Waiting for the packages"
-  wait "$packages"
+say "Building (about a minute the first time)"
+build
+program=$root/target/debug/demo
+if [[ $own == no ]]; then
+  say "Starting; Ctrl-C ends it"
+  exec "$program" ${arguments[@]+"${arguments[@]}"}
 fi
-if [[ $own_module == yes ]]; then
-  say "Building the module (about half a minute the first time)"
-  build --release --package redis-rl
+
+folder=$(mktemp -d)
+if [[ -z $module ]]; then
+  module=$(compgen -G "$root/target/debug/libredis_rl.[ds]*[bo]" | head -1)
 fi
-say "Starting; Ctrl-C ends it"
-exec "$root/target/debug/demo" "$@"
+say "Starting $server and the demo; Ctrl-C ends both"
+# In a process group of its own, so that Ctrl-C reaches only the demo, which ends before its Redis.
+set -m
+"$server" --port 0 --unixsocket "$folder/redis.sock" --dir "$folder" --save "" --loadmodule \
+  "$(realpath "$module")" >"$folder/log" 2>&1 &
+redis=$!
+set +m
+demo=""
+finish() {
+  # shellcheck disable=SC2086 # There may be no demo.
+  kill -9 $demo "$redis" 2>/dev/null || true
+  rm -rf "$folder"
+}
+trap finish EXIT
+until [[ $(redis-cli -s "$folder/redis.sock" PING 2>/dev/null) == PONG ]]; do
+  kill -0 "$redis" 2>/dev/null || {
+    cat "$folder/log" >&2
+    exit 1
+  }
+  sleep 0.05
+done
+"$program" --redis "unix://$folder/redis.sock" ${arguments[@]+"${arguments[@]}"} &
+demo=$!
+# Finishes as well if this script is killed: then nobody writes to the pipe any more.
+exec 3> >(
+  trap "" INT TERM
+  cat >/dev/null
+  finish
+)
+trap 'kill -TERM "$demo"' TERM
+trap 'kill -INT "$demo"' INT
+status=0
+while kill -0 "$demo" 2>/dev/null; do
+  wait "$demo" && status=0 || status=$?
+done
+exit "$status"

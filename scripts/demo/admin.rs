@@ -8,28 +8,24 @@ mod admission;
 mod board;
 mod callers;
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::body::Bytes;
+use futures_util::stream::{unfold, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper::header::{
-    HeaderName, HeaderValue, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    X_CONTENT_TYPE_OPTIONS,
+    HeaderName, HeaderValue, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::watch::Receiver;
 use tokio::time::{interval, MissedTickBehavior};
 
 use crate::census::{self, SharedCensus};
-use crate::http::{read, text, typed, Body, Request, Response};
+use crate::http::{read, text, typed, Request, Response};
 use crate::limiter::Limiter;
 use crate::metrics::Exposition;
 use board::{Board, BEAT};
-
-/// Maximum length of a caller's name: that of all headers of a request.
-const MAX_ASKED: usize = 16 * 1024;
-/// A page that has not taken an event by then is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const PAGE: &str = include_str!("dashboard/page.html");
 const SCRIPT: &str = concat!(
@@ -108,15 +104,11 @@ impl Admin {
             "/dashboard/style.css" => typed("text/css; charset=utf-8", STYLE),
             "/dashboard/events" if request.method() == Method::HEAD => text(StatusCode::OK, ""),
             "/dashboard/events" => self.events(),
-            "/dashboard/look" | "/dashboard/reset" => {
-                match read(request.body_mut(), MAX_ASKED).await {
-                    Err((status, why)) => text(status, why),
-                    Ok(asked) if path.ends_with("look") => {
-                        callers::look(&self.limiter, &asked).await
-                    }
-                    Ok(asked) => callers::reset(&self.limiter, &asked).await,
-                }
-            }
+            "/dashboard/look" | "/dashboard/reset" => match read(request.body_mut()).await {
+                Err(refusal) => refusal,
+                Ok(asked) if path.ends_with("look") => callers::look(&self.limiter, &asked).await,
+                Ok(asked) => callers::reset(&self.limiter, &asked).await,
+            },
             "/metrics" => self.metrics().await,
             "/healthz" => text(StatusCode::OK, "The demo runs\n"),
             "/readyz" => self.readiness().await,
@@ -154,26 +146,27 @@ impl Admin {
     /// Server-sent events: the history, and then a snapshot each second for as long as the page is
     /// open.
     fn events(self: Arc<Self>) -> Response {
-        let (page, events) = mpsc::channel::<Bytes>(1);
-        tokio::spawn(async move {
-            let mut snapshots = self.board.snapshots();
-            let mut event = format!("event: history\ndata: {}\n\n", self.board.history());
-            while page.send_timeout(event.into(), PATIENCE).await.is_ok() {
-                let Ok(()) = snapshots.changed().await else {
-                    return;
+        let events = unfold(None, move |snapshots: Option<Receiver<_>>| {
+            let admin = self.clone();
+            async move {
+                let Some(mut snapshots) = snapshots else {
+                    let snapshots = admin.board.snapshots();
+                    let history = admin.board.history();
+                    return Some((
+                        format!("event: history\ndata: {history}\n\n"),
+                        Some(snapshots),
+                    ));
                 };
-                event = format!("data: {}\n\n", *snapshots.borrow_and_update());
+                snapshots.changed().await.ok()?;
+                let event = format!("data: {}\n\n", *snapshots.borrow_and_update());
+                Some((event, Some(snapshots)))
             }
         });
-        let mut response = Response::new(Body::Stream(events));
-        for (name, value) in [
-            (CONTENT_TYPE, "text/event-stream"),
-            (CACHE_CONTROL, "no-cache"),
-        ] {
-            response
-                .headers_mut()
-                .insert(name, HeaderValue::from_static(value));
-        }
+        let frames = events.map(|event| Ok::<_, Infallible>(Frame::data(Bytes::from(event))));
+        let mut response = typed("text/event-stream", "");
+        *response.body_mut() = StreamBody::new(frames).boxed_unsync();
+        let no_cache = HeaderValue::from_static("no-cache");
+        response.headers_mut().insert(CACHE_CONTROL, no_cache);
         response
     }
 

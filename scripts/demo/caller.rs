@@ -86,9 +86,7 @@ impl KeyBy {
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
             return Ok("ip:unknown".to_owned());
         };
-        let client = self
-            .proxies
-            .client(peer.to_canonical(), request.headers())?;
+        let client = self.proxies.client(peer, request.headers())?;
         Ok(self.network(client))
     }
 

@@ -66,9 +66,16 @@ fn policy(limit: &dyn Limit) -> String {
         Some(_) => ";qu=\"concurrent-requests\"",
         None => "",
     };
-    let window = limit.window().filter(|w| *w >= Duration::from_secs(1));
+    let window = limit
+        .about()
+        .window
+        .filter(|w| *w >= Duration::from_secs(1));
     let window = window.map_or(String::new(), |w| format!(";w={}", whole_seconds(w)));
-    format!("\"{}\";q={}{unit}{window}", limit.name(), limit.quota())
+    format!(
+        "\"{}\";q={}{unit}{window}",
+        limit.name(),
+        limit.about().quota
+    )
 }
 
 /// Converts to seconds, rounded up, so that nobody retries too early.

@@ -17,7 +17,7 @@ pub use demand::Demand;
 pub use lease::{Lease, Tokens};
 
 // The module's own bounds.
-pub use redis_rl_limits::bounds::{MAX_LIMITS, MAX_TOKENS, MAX_WAIT_MS};
+pub use redis_rl_limits::bounds::{MAX_LIMITS, MAX_TOKENS};
 
 /// Every kind of limit that may be asked for.
 pub const KINDS: &[Kind] = &[bucket::KIND, window::FIXED, window::SLIDING, lease::KIND];
@@ -43,15 +43,13 @@ pub struct Ask {
     pub caller: String,
     /// Tokens.
     pub cost: u64,
-    /// Rather than be refused, wait up to this long.
-    pub max_wait: Option<Duration>,
     /// What its leases are held by; no other request has it.
     pub token: String,
     /// When it was asked, in milliseconds since 1970.
     pub asked_at: u64,
 }
 
-/// How a caller stands with one limit.
+/// A caller's state in one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Whether this limit alone would let the request pass.
@@ -64,7 +62,21 @@ pub struct Standing {
     pub reset: Duration,
 }
 
-/// The limit as the module itself reads it, to be decided in this process.
+/// What there is to know of a limit.
+pub struct About {
+    /// What clients see of it, and its key's end.
+    pub name: String,
+    /// What it is called beside other kinds.
+    pub kind: &'static str,
+    /// The most that can be taken at once.
+    pub quota: u64,
+    /// The time in which as much as the quota comes back; `None` if there is none, or it varies.
+    pub window: Option<Duration>,
+    /// The limit as the module reads it, for a store that decides in this process.
+    pub exact: Exact,
+}
+
+/// A limit as the module reads it.
 pub enum Exact {
     Bucket(kinds::bucket::Limit),
     Fixed(kinds::window::Limit),
@@ -75,34 +87,15 @@ pub enum Exact {
 
 /// One limit: what the store is asked for it, and what its answers mean.
 pub trait Limit: Send + Sync {
-    /// What clients see of it, and its key's end.
-    fn name(&self) -> &str;
+    fn about(&self) -> &About;
 
-    /// What it is called beside other kinds.
-    fn kind(&self) -> &'static str;
-
-    /// The limit itself, for a store that decides in this process.
-    fn exact(&self) -> Exact;
-
-    /// The command that tells how `key` stands, and changes nothing.
-    fn look(&self, key: &str) -> Command;
-
-    /// The most that can be taken at once.
-    fn quota(&self) -> u64;
-
-    /// The highest cost that can ever pass; `None` if the cost does not matter.
-    fn max_cost(&self) -> Option<u64> {
-        Some(self.quota())
-    }
-
-    /// The time in which as much as the quota comes back; `None` if there is none, or it is not
-    /// always the same.
-    fn window(&self) -> Option<Duration>;
-
-    /// The limit in words, for the operators' page: what `cost` is a request's.
+    /// The limit in words, for the operators' page; `cost` is that of a request.
     fn words(&self, cost: u64) -> String;
 
-    /// What stands for this limit and `ask` in `RL.ALL`.
+    /// The command that returns the state of `key`, and changes nothing.
+    fn look(&self, key: &str) -> Command;
+
+    /// The arguments for this limit and `ask` in `RL.ALL`.
     fn spec(&self, ask: &Ask) -> Command;
 
     /// The command that gives back to `key` what `ask` took.
@@ -120,12 +113,6 @@ pub trait Limit: Send + Sync {
         standing.wait
     }
 
-    /// How somebody who stood so stands after `time`, if nobody took anything since. Only a bucket
-    /// is ever waited for.
-    fn later(&self, standing: Standing, _time: Duration) -> Standing {
-        standing
-    }
-
     /// The bucket that this is, if it is one.
     fn bucket(&self) -> Option<&Bucket> {
         None
@@ -137,7 +124,18 @@ pub trait Limit: Send + Sync {
     }
 }
 
-/// What a request of this cost takes, so many of them.
+impl dyn Limit + '_ {
+    pub fn name(&self) -> &str {
+        &self.about().name
+    }
+
+    /// The highest cost that can ever pass; `None` if the cost does not matter.
+    pub fn max_cost(&self) -> Option<u64> {
+        self.lease().is_none().then_some(self.about().quota)
+    }
+}
+
+/// What a request of this cost takes, `count` times.
 fn counted(count: &str, cost: u64) -> String {
     let noun = if cost == 1 { "request" } else { "token" };
     let plural = if count == "1" { "" } else { "s" };

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http_body_util::BodyExt;
 use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use tokio::time::{timeout, Instant};
 use crate::caller::KeyBy;
 use crate::cost::Costs;
 use crate::fields::{expose, tell};
-use crate::http::{empty, text, Body, Request, Response};
+use crate::http::{text, Request, Response};
 use crate::limit::{Ask, Demand, Tokens};
 use crate::log::{log, Warnings};
 use crate::metrics::{Metrics, Outcome};
@@ -55,7 +56,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Has `request` answered by `service`, delays it or refuses it.
+    /// Has `request` answered by `service`, or refuses it.
     pub async fn guard<F: Future<Output = Response>>(
         self: Arc<Self>,
         request: Request,
@@ -63,7 +64,7 @@ impl Limiter {
     ) -> Response {
         if is_preflight(&request) {
             self.metrics.count(Outcome::Exempt);
-            return empty(StatusCode::NO_CONTENT);
+            return text(StatusCode::NO_CONTENT, "");
         }
         let from_page = request.headers().contains_key(ORIGIN);
         let mut response = self.decide(request, service).await;
@@ -85,7 +86,7 @@ impl Limiter {
                 return text(StatusCode::BAD_REQUEST, why);
             }
         };
-        let (mut answer, grant, outcome) = match self.ask(&ask).await {
+        let (answer, grant, outcome) = match self.ask(&ask).await {
             Ok((answer, grant)) => (answer, grant, Outcome::Allowed),
             Err(failure) => match self.fall_back(&ask, failure).await {
                 Ok((answer, grant)) => (answer, grant, Outcome::FailedOpen),
@@ -95,27 +96,17 @@ impl Limiter {
         let Some(grant) = grant else {
             return self.refuse(&answer);
         };
-        let delayed = !answer.wait.is_zero();
-        if delayed {
-            if !grant.turn_comes_after(answer.wait).await {
-                self.metrics.count(Outcome::Stopped);
-                return unavailable("The server is stopping\n");
-            }
-            let limits = self.demand.limits.iter().zip(&mut answer.standings);
-            for (limit, standing) in limits {
-                *standing = limit.later(*standing, answer.wait);
-            }
-        }
-        self.metrics.count(match outcome {
-            Outcome::Allowed if delayed => Outcome::Delayed,
-            outcome => outcome,
-        });
+        self.metrics.count(outcome);
         let held = grant.spend();
         let mut response = service(request).await;
         if let Some(held) = held {
-            response = response.map(|body| Body::Keeping {
-                body: Box::new(body),
-                _kept: Box::new(held),
+            // Until the last of the body is sent.
+            response = response.map(|body| {
+                let body = body.map_frame(move |frame| {
+                    let _held = &held;
+                    frame
+                });
+                body.boxed_unsync()
             });
         }
         tell(response.headers_mut(), &self.demand.limits, &answer);
@@ -132,7 +123,6 @@ impl Limiter {
         Ok(Ask {
             caller: self.key_by.key(request)?,
             cost: self.costs.of(request)?,
-            max_wait: self.demand.max_wait,
             token: self.tokens.next(),
             asked_at: u64::try_from(now).unwrap_or(u64::MAX),
         })

@@ -15,20 +15,15 @@ mod log;
 mod metrics;
 mod options;
 mod proxy;
-mod server;
-mod stamp;
 mod stop;
 mod store;
 
-use std::env::consts::DLL_SUFFIX;
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use futures_util::future::{select, Either};
+use humantime::format_rfc3339_seconds;
 use hyper::StatusCode;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -42,9 +37,8 @@ use limiter::{Count, Limiter};
 use log::{log, Warnings};
 use metrics::Metrics;
 use options::{Options, Place};
-use server::OwnServer;
 use stop::Stopping;
-use store::{Memory, Remote, Store};
+use store::{packed, Memory, Remote, Store};
 
 fn main() -> ExitCode {
     let is_exporter = std::env::args()
@@ -77,11 +71,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     if options.admin_token.is_none() && !admin_ip.is_loopback() {
         return Err("--admin beyond this machine needs --admin-token".into());
     }
-    let opening = open(&options);
-    let (store, own_server) = match select(pin!(opening), pin!(stopping.asked())).await {
-        Either::Left((opened, _)) => opened?,
-        Either::Right(_) => return Ok(()),
-    };
+    let store = open(&options)?;
     let limiter = Arc::new(Limiter {
         store,
         fallback: Arc::new(Memory::default()),
@@ -110,7 +100,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     serve(listener, service, stopping.asked()).await;
     limiter.is_settled().await;
-    drop(own_server);
     Ok(())
 }
 
@@ -120,42 +109,19 @@ async fn listen(address: &str) -> Result<TcpListener, String> {
         .map_err(|error| format!("{address}: {error}"))
 }
 
-/// The store that is asked for, and the demo's own server if it had to start one.
-async fn open(options: &Options) -> Result<(Arc<dyn Store>, Option<OwnServer>), String> {
-    let (url, own) = match &options.store {
-        Place::Memory => return Ok((Arc::new(Memory::default()), None)),
-        Place::Redis(url) => (url.clone(), None),
-        Place::OwnRedis { program, module } => {
-            let own = start(program, module.as_deref()).await?;
-            log(&format!("Started {program} on port {}", own.port));
-            (format!("redis://127.0.0.1:{}", own.port), Some(own))
-        }
+/// The store that is asked for.
+fn open(options: &Options) -> Result<Arc<dyn Store>, String> {
+    let url = match &options.store {
+        Place::Memory => return Ok(Arc::new(Memory::default())),
+        Place::Redis(url) => url,
     };
-    let address = Address::parse(&url).map_err(|error| format!("--redis: {error}"))?;
-    let key = format!("{}probe", options.key_by.prefix);
-    let call = options.demand.probe(&key);
-    let key = options.demand.keys(&key).next().unwrap_or_default();
+    let address = Address::parse(url).map_err(|error| format!("--redis: {error}"))?;
     let name = address.to_string();
+    let key = format!("{}probe", options.key_by.prefix);
+    let call = packed(&options.demand.probe(&key));
+    let key = options.demand.keys(&key).next().unwrap_or_default();
     let link = Link::open(address, options.timeout, Probe { call, key });
-    Ok((Arc::new(Remote { link, name }), own))
-}
-
-async fn start(program: &str, module: Option<&Path>) -> Result<OwnServer, String> {
-    let module = match module {
-        Some(module) => module.to_owned(),
-        None => built_module().map_err(|error| error.to_string())?,
-    };
-    let module = module
-        .canonicalize()
-        .map_err(|error| format!("module {}: {error}", module.display()))?;
-    OwnServer::start(program, &module)
-        .await
-        .map_err(|error| format!("{program}: {error}"))
-}
-
-/// Where `cargo build --release` puts the module, seen from where it puts the demo.
-fn built_module() -> std::io::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name(format!("../release/libredis_rl{DLL_SUFFIX}")))
+    Ok(Arc::new(Remote { link, name }))
 }
 
 /// What the limiter guards.
@@ -163,7 +129,8 @@ async fn hello(_: Request, work: Duration) -> Response {
     if !work.is_zero() {
         sleep(work).await;
     }
-    let line = format!("Request allowed: {}", stamp::now());
+    let now = format_rfc3339_seconds(SystemTime::now()).to_string();
+    let line = format!("Request allowed: {}+00:00", now.trim_end_matches('Z'));
     log(&line);
     text(StatusCode::OK, line + "\n")
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crate::limit::Limit;
 
-/// The outcome of a request.
+/// What became of a request, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Allowed,
-    Delayed,
     Refused,
     FailedOpen,
     FailedClosed,
@@ -18,36 +17,17 @@ pub enum Outcome {
     Exempt,
     /// The caller is not identified clearly.
     Invalid,
-    /// The server stopped before its turn came.
-    Stopped,
 }
 
-impl Outcome {
-    const ALL: [Self; 8] = [
-        Self::Allowed,
-        Self::Delayed,
-        Self::Refused,
-        Self::FailedOpen,
-        Self::FailedClosed,
-        Self::Exempt,
-        Self::Invalid,
-        Self::Stopped,
-    ];
-
-    /// Returns the label in the metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Delayed => "delayed",
-            Self::Refused => "refused",
-            Self::FailedOpen => "failed_open",
-            Self::FailedClosed => "failed_closed",
-            Self::Exempt => "exempt",
-            Self::Invalid => "invalid",
-            Self::Stopped => "stopped",
-        }
-    }
-}
+/// The labels of outcomes in metrics, in their order.
+const NAMES: [&str; 6] = [
+    "allowed",
+    "refused",
+    "failed_open",
+    "failed_closed",
+    "exempt",
+    "invalid",
+];
 
 /// Upper bounds of the histogram, in seconds; what took longer is in one more.
 const BOUNDS: [f64; 13] = [
@@ -67,8 +47,8 @@ struct OfLimit {
 /// The demo's own counters.
 pub struct Metrics {
     limits: Vec<OfLimit>,
-    requests: [AtomicU64; Outcome::ALL.len()],
-    /// Takes between a bound and the one before.
+    requests: [AtomicU64; NAMES.len()],
+    /// How many takes lie between a bound and the one before.
     takes: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
 }
@@ -78,9 +58,9 @@ impl Metrics {
     pub fn of(limits: &[Box<dyn Limit>]) -> Self {
         let limits = limits.iter().map(|limit| OfLimit {
             name: limit.name().to_owned(),
-            kind: limit.kind(),
+            kind: limit.about().kind,
             denied: AtomicU64::new(0),
-            quota: limit.quota(),
+            quota: limit.about().quota,
             held: limit.lease().map(|_| AtomicU64::new(0)),
         });
         Self {
@@ -132,22 +112,9 @@ impl Metrics {
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Requests so far, by outcome.
-    pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let count = |o: Outcome| self.requests[o as usize].load(Ordering::Relaxed);
-        Outcome::ALL.into_iter().map(move |o| (o.name(), count(o)))
-    }
-
-    /// Requests so far: allowed, delayed, denied, failed open, failed closed.
-    pub fn outcomes(&self) -> [u64; 5] {
-        [
-            Outcome::Allowed,
-            Outcome::Delayed,
-            Outcome::Refused,
-            Outcome::FailedOpen,
-            Outcome::FailedClosed,
-        ]
-        .map(|outcome| self.requests[outcome as usize].load(Ordering::Relaxed))
+    /// Requests so far: allowed, denied, failed open, failed closed.
+    pub fn outcomes(&self) -> [u64; 4] {
+        std::array::from_fn(|outcome| self.requests[outcome].load(Ordering::Relaxed))
     }
 
     /// Returns the bounds in seconds, each with the number of takes up to it.
@@ -168,7 +135,8 @@ impl Metrics {
     pub fn expose(&self, to: &mut Exposition) {
         let requests = "demo_requests_total";
         to.metric(requests, "counter", "Requests by what became of them.");
-        for (outcome, count) in self.requests() {
+        for (outcome, count) in NAMES.iter().zip(&self.requests) {
+            let count = count.load(Ordering::Relaxed);
             to.sample(requests, &format!("outcome=\"{outcome}\""), count);
         }
         self.expose_limits(to);

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use crate::log::flush;
 
-/// Announces the time until which open requests may continue. Clones receive the same.
+/// Until when open requests may go on, once a signal has come. Clones hear the same.
 #[derive(Clone)]
 pub struct Stopping(watch::Receiver<Option<Instant>>);
 
 impl Stopping {
-    /// Listens from now on, so that no server is left behind however early the signal comes. Those
-    /// who are here then may stay for `grace`; a second signal ends the demo at once.
+    /// Listens from now on. Open requests may go on for `grace` after the first signal; a second one
+    /// ends the demo at once.
     pub fn on_signals(grace: Duration) -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -36,29 +36,20 @@ impl Stopping {
         Ok(Self(receiver))
     }
 
-    /// Waits for a shutdown signal; returns the time until which open requests may continue.
+    /// Waits for the first signal, then returns until when open requests may go on.
     pub fn asked(&self) -> impl Future<Output = Instant> {
-        self.until(|_| true)
-    }
-
-    /// Waits until it is certain that the demo ends before that time.
-    pub fn ends_before(&self, time: Instant) -> impl Future<Output = Instant> {
-        self.until(move |end| end < time)
-    }
-
-    /// Returns whether a shutdown was requested.
-    pub fn is_asked(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    fn until(&self, matters: impl Fn(Instant) -> bool) -> impl Future<Output = Instant> {
         let mut receiver = self.0.clone();
         async move {
-            let end = receiver.wait_for(|end| end.is_some_and(&matters)).await;
+            let end = receiver.wait_for(Option::is_some).await;
             match end.ok().and_then(|end| *end) {
                 Some(end) => end,
                 None => pending().await,
             }
         }
+    }
+
+    /// Whether a signal has come.
+    pub fn is_asked(&self) -> bool {
+        self.0.borrow().is_some()
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use crate::limit::{Ask, Demand, Standing};
 
@@ -18,9 +17,7 @@ pub use remote::{packed, Remote};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub allowed: bool,
-    /// If allowed, the wait before proceeding.
-    pub wait: Duration,
-    /// One per limit of the demand, in order.
+    /// One for each limit of the demand, in its order.
     pub standings: Vec<Standing>,
 }
 

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::common::{free_port, wait_until, Launch, Server};
-use crate::driver::{call, metrics, Demo, Exporter, Folder, Running};
+use crate::driver::{call, command, metrics, refusal_of, Demo, Exporter, Folder, Running};
 
 #[test]
 fn tls_works_and_certificates_are_checked() {
@@ -107,8 +107,12 @@ fn redis_url_is_read_from_the_environment() {
     let typed = format!("--redis {} {ONE_A_DAY}", other.url());
     wait_for_refusal(&Demo::start_in(&typed, &[("REDIS_URL", &url)]), "");
     assert_eq!(crate::driver::keys(&other), ["rate:limiter:test-client"]);
-    let own = Demo::start_in("", &[("REDIS_URL", "")]);
-    own.number_after("Started redis-server on port ", "\n");
+    let mut none = command(&[]);
+    let said = refusal_of(none.env("REDIS_URL", ""), &[]);
+    assert!(
+        said.contains("--redis URL or --store memory is needed"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ const follow = async () => {
 const following = follow().catch(() => null);
 
 const short = (n) => (n < 10 ? +n.toFixed(1) : Math.round(n)).toLocaleString("en");
-const SERIES = ["allowed", "delayed", "denied", "open", "closed"];
+const SERIES = ["allowed", "denied", "open", "closed"];
 // Every figure is that of one of the last snapshots, over the ten seconds before it.
 async function figuresAreTold(what) {
   await untilTrue(what, async () => {

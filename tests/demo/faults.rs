@@ -1,6 +1,5 @@
 //! The demo with its Redis dead, hanging, or talking nonsense.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::{until, wait_until, Server};
@@ -145,20 +144,4 @@ fn redis_error_is_not_a_denial() {
     demo.wait_for_log("Connected");
     assert_eq!(demo.get().status(), 200);
     demo.wait_for_log("not a rate-limit bucket");
-}
-
-#[test]
-fn demo_stops_its_own_redis() {
-    for name in ["INT", "TERM", "KILL"] {
-        let mut demo = Demo::start("");
-        let port = demo.number_after("Started redis-server on port ", "\n");
-        assert_eq!(demo.get().status(), 200);
-        demo.signal(name);
-        let status = demo.process.0.wait().expect("an end");
-        assert_eq!(status.success(), name != "KILL", "{name}: {status}");
-        let gone = || TcpStream::connect(("127.0.0.1", port)).is_err();
-        // Killed, it can only leave this to its guard.
-        assert!(name == "KILL" || gone(), "left behind after {name}");
-        wait_until("the server is gone", gone);
-    }
 }

@@ -93,23 +93,7 @@ fn t_field_is_never_later_than_retry_after() {
 }
 
 #[test]
-fn header_fields_are_computed_after_the_wait() {
-    let redis = Server::start();
-    let demo = demo(&redis, "--limit 1:1 --max-wait 4500");
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| demo.get())).collect();
-        asked
-            .into_iter()
-            .map(|a| a.join().expect("an answer"))
-            .collect()
-    });
-    for answer in answers {
-        assert_eq!((answer.status(), state(&answer)), (200, "\"1:1\";r=0;t=1"));
-    }
-}
-
-#[test]
-fn w_field_is_omitted_below_a_second() {
+fn a_window_below_a_second_is_left_out() {
     let redis = Server::start();
     let policy = |flags| {
         let answer = demo(&redis, flags).get();

@@ -283,13 +283,6 @@ fn limits_that_the_module_rejects_are_refused_at_startup() {
         let said = refusal(&flags);
         assert!(said.contains(reason), "{flags:?}: {said}");
     }
-    for flags in [
-        &["--sliding", "5/1m", "--max-wait", "9"][..],
-        &["--limit", "1:1", "--concurrent", "5", "--max-wait", "9"],
-    ] {
-        let said = refusal(flags);
-        assert!(said.contains("with one bucket only"), "{flags:?}: {said}");
-    }
     let said = refusal(&["--concurrent", "8", "--concurrent", "8/5s"]);
     assert!(said.contains("8 at once is given twice"), "{said}");
 }

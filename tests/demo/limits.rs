@@ -1,13 +1,12 @@
 //! Admission, responses and the names of callers.
 
-use std::time::{Duration, Instant};
-
 use crate::common::{until, wait_until, Server};
 use crate::driver::{call, keys, refusal, Demo};
 
 #[test]
 fn third_request_is_denied() {
-    let demo = Demo::start("");
+    let redis = Server::start();
+    let demo = Demo::with(&redis, "");
     let allowed = demo.get();
     assert_eq!(allowed.status(), 200);
     let time = allowed
@@ -17,8 +16,13 @@ fn third_request_is_denied() {
         .trim_end();
     let zoned = jiff::fmt::temporal::DateTimeParser::new().parse_timestamp(time);
     assert!(zoned.is_ok() && !time.ends_with('Z'), "{time}");
+    // All at once, or tokens would come back in between on a busy machine.
     let refused = until("a refusal", || {
-        Some(demo.get()).filter(|r| r.status() == 429)
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..9).map(|_| scope.spawn(|| demo.get())).collect();
+            let mut answers = asked.into_iter().map(|a| a.join().expect("an answer"));
+            answers.find(|answer| answer.status() == 429)
+        })
     });
     // Half a second, rounded up.
     assert_eq!(refused.header("retry-after"), Some("1"));
@@ -78,29 +82,15 @@ fn invalid_options_are_refused_at_startup() {
         (&["--redis", "redis-nothing://h"], "expected redis://"),
         (&["--trust-proxy", "10.0.0.0/33"], "no network"),
         (&["--trust-proxy", "10.0.0.1/8"], "bits beyond its prefix"),
-        (&["--trust-proxy", "::ffff:10.0.0.0/95"], "no network"),
         (&["--ipv6-prefix", "129"], "from 1 to 128"),
         (&["--prefix", ""], "--prefix must not be empty"),
         (&["--proxy-header", "a b"], "--proxy-header a b"),
-        // The module's own bounds.
-        (
-            &["--max-wait", "1000000000001"],
-            "--max-wait must be at most 1000000000000",
-        ),
-        (&["--max-wait", "soon"], "--max-wait must be a whole number"),
         (
             &["--store", "memory", "--redis", "redis://127.0.0.1"],
             "--store memory needs no --redis",
         ),
-        (
-            &["--redis-server", "/nowhere/redis-server"],
-            "/nowhere/redis-server",
-        ),
-        (&["--module", "/nowhere/rl.so"], "/nowhere/rl.so"),
-        (
-            &["--module", "/dev/null"],
-            "Module /dev/null failed to load",
-        ),
+        (&["--timeout", "soon"], "--timeout must be a whole number"),
+        (&[], "--redis URL or --store memory is needed"),
     ] {
         let said = refusal(flags);
         assert!(said.contains(reason), "{flags:?}: {said}");
@@ -158,30 +148,4 @@ fn several_limits_apply_at_once_and_all_or_nothing() {
     call::<()>(&redis, &["DEL", "{rate:limiter:test-client}:2/h:2"]);
     assert_eq!(demo.get().status(), 200, "a refused request was charged");
     assert_eq!(demo.get().status(), 429);
-}
-
-#[test]
-fn max_wait_delays_requests_instead_of_refusing() {
-    let redis = Server::start();
-    let flags = "--limit 2:1 --max-wait 1000";
-    let demo = Demo::with(&redis, flags);
-    demo.wait_for_log("Connected");
-    let start = Instant::now();
-    let statuses = std::thread::scope(|scope| {
-        let requests: Vec<_> = (0..20)
-            .map(|_| scope.spawn(|| demo.get().status()))
-            .collect();
-        requests
-            .into_iter()
-            .map(|r| r.join().expect("an answer"))
-            .collect::<Vec<_>>()
-    });
-    let allowed = statuses.iter().filter(|&&status| status == 200).count();
-    assert!(
-        statuses.iter().all(|s| [200, 429].contains(s)),
-        "{statuses:?}"
-    );
-    // One at once and two within a second; more only if the twenty took long to arrive.
-    assert!((3..20).contains(&allowed), "{statuses:?}");
-    assert!(start.elapsed() >= Duration::from_millis(500 * (allowed as u64 - 1)));
 }

@@ -22,5 +22,6 @@ mod operators;
 mod prometheus;
 mod protocol;
 mod ready;
+mod script;
 mod stop;
 mod stores;

@@ -31,9 +31,9 @@ pub struct Board {
 
 #[derive(Default)]
 struct State {
-    /// Each `[at, up, allowed, delayed, denied, failed open, failed closed]`; `at` is in milliseconds
+    /// Each `[at, up, allowed, denied, failed open, failed closed]`; `at` is in milliseconds
     /// since 1970, by a clock that never steps.
-    samples: VecDeque<[u64; 7]>,
+    samples: VecDeque<[u64; 6]>,
     /// Since when the store does not answer.
     down_since: Option<u64>,
     /// The censuses of one run of the store, within the last [`NOW_MS`].
@@ -84,8 +84,8 @@ impl Board {
         if state.samples.len() == SAMPLES {
             state.samples.pop_front();
         }
-        let [allowed, delayed, denied, open, closed] = limiter.metrics.outcomes();
-        let sample = [at, up.into(), allowed, delayed, denied, open, closed];
+        let [allowed, denied, open, closed] = limiter.metrics.outcomes();
+        let sample = [at, up.into(), allowed, denied, open, closed];
         state.samples.push_back(sample);
         if let Some(Ok(census)) = census {
             state.keep(at, census);

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::http::{empty, text, typed, Response};
+use crate::http::{text, typed, Response};
 use crate::limiter::Limiter;
 use crate::log::log;
 use crate::store::StoreError;
@@ -33,8 +33,8 @@ pub async fn look(limiter: &Limiter, asked: &[u8]) -> Response {
         .map(|(limit, look)| {
             json!({
                 "name": limit.name(),
-                "kind": limit.kind(),
-                "quota": limit.quota(),
+                "kind": limit.about().kind,
+                "quota": limit.about().quota,
                 "remaining": look.remaining,
                 "wait": look.wait_ms,
                 "reset": look.reset_ms,
@@ -56,7 +56,7 @@ pub async fn reset(limiter: &Limiter, caller: &[u8]) -> Response {
         Err(error) => failed(&error),
         Ok(()) => {
             log(&format!("Reset {}", caller.escape_default()));
-            empty(StatusCode::NO_CONTENT)
+            text(StatusCode::NO_CONTENT, "")
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One connection, shared by all requests, that reconnects by itself.
 //!
-//! A request never waits for a connection: without one, it gets an error at once.
+//! A request never waits for a connection to be made: while there is none, it gets an error at once.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,31 +12,27 @@ use tokio::time::{sleep, timeout};
 
 use super::{advised, is_about_server, Connection};
 use crate::address::Address;
-use crate::limit::Command;
 use crate::log::log;
-use crate::store::packed;
 
 /// The minimum timeout of one server.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The interval between two checks of the server.
+/// Between two checks of the server.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(100);
-/// The same for a server that answers but cannot help: an operator must act first.
+/// The same if somebody answers who cannot help: people have to see to that first.
 const RETRY_USELESS: Duration = Duration::from_secs(1);
 
 /// The shared end of the connection.
 pub struct Link {
     current: watch::Receiver<Result<Connection, String>>,
     suspect: Arc<Notify>,
-    /// The name of the command that is needed.
-    needed: String,
 }
 
 /// The call that must work before a connection is used.
 pub struct Probe {
-    /// A call that the module has to refuse.
-    pub call: Command,
+    /// A call that the module must refuse.
+    pub call: Cmd,
     pub key: String,
 }
 
@@ -44,7 +41,6 @@ impl Link {
     pub fn open(address: Address, timeout: Duration, probe: Probe) -> Self {
         let (sender, current) = watch::channel(Err("not connected yet".to_owned()));
         let suspect = Arc::new(Notify::new());
-        let needed = probe.call.first().cloned().unwrap_or_default();
         let keeper = Keeper {
             address,
             probe,
@@ -53,17 +49,13 @@ impl Link {
             suspect: suspect.clone(),
         };
         tokio::spawn(keeper.run());
-        Self {
-            current,
-            suspect,
-            needed,
-        }
+        Self { current, suspect }
     }
 
     /// Sends `command`, which is about `key`.
     ///
     /// # Errors
-    /// The server's error, or that there is no server.
+    /// The server's, or that there is no connection.
     pub async fn call(&self, command: Cmd, key: impl AsRef<[u8]>) -> RedisResult<Value> {
         let reply = self.connection()?.send(command, key).await;
         // A refusal too may mean that the server is not what it was: a replica, say.
@@ -73,12 +65,9 @@ impl Link {
         reply
     }
 
-    /// Asks whether the server is there and can do what is needed.
-    ///
-    /// # Errors
-    /// It is not ready.
+    /// Makes sure that the server is there and can do what is needed.
     pub async fn check(&self) -> RedisResult<()> {
-        self.connection()?.check(&self.needed).await
+        self.connection()?.check().await.map(drop)
     }
 
     /// Returns whether there is a connection.
@@ -115,9 +104,9 @@ impl Keeper {
                     last_failure.clear();
                     let version = version.map_or(String::new(), |v| format!(" (redis-rl {v})"));
                     log(&format!("Connected to Redis{version}"));
-                    self.tell(Ok(connection.clone()));
-                    let failure = self.until_lost(connection).await;
-                    self.tell(Err(failure.to_string()));
+                    drop(self.current.send_replace(Ok(connection.clone())));
+                    let failure = self.until_lost(connection).await.to_string();
+                    drop(self.current.send_replace(Err(failure.clone())));
                     log(&format!("warning: lost the connection to Redis: {failure}"));
                 }
                 Err(failure) => {
@@ -128,7 +117,7 @@ impl Keeper {
                     let failure = failure.to_string();
                     if failure != last_failure {
                         log(&format!("warning: no connection to Redis: {failure}"));
-                        self.tell(Err(failure.clone()));
+                        drop(self.current.send_replace(Err(failure.clone())));
                         last_failure = failure;
                     }
                     sleep(retry).await;
@@ -137,52 +126,38 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, state: Result<Connection, String>) {
-        drop(self.current.send_replace(state));
-    }
-
     async fn connect(&mut self) -> RedisResult<(Connection, Option<String>)> {
         // Sentinels and all.
         let patience = 3 * self.patience;
         let connection = Connection::open(&mut self.address, self.patience);
-        let mut connection = timeout(patience, connection)
-            .await
-            .unwrap_or_else(|_| late())?;
-        let version = timeout(patience, self.examine(&mut connection))
-            .await
-            .unwrap_or_else(|_| late())?;
+        let mut connection = in_time(patience, connection).await?;
+        let Probe { call, key } = &self.probe;
+        let version = in_time(patience, connection.examine(call.clone(), key)).await?;
         Ok((connection, version))
     }
 
-    async fn examine(&self, connection: &mut Connection) -> RedisResult<Option<String>> {
-        let Probe { call, key } = &self.probe;
-        connection
-            .check(call.first().map_or("", String::as_str))
-            .await?;
-        connection.examine(packed(call), key).await
-    }
-
     async fn until_lost(&self, mut connection: Connection) -> RedisError {
-        let needed = self.probe.call.first().map_or("", String::as_str);
+        let Probe { call, key } = &self.probe;
         loop {
             let suspected = timeout(HEARTBEAT, self.suspect.notified()).await.is_ok();
             let check = async {
                 match suspected {
-                    true => self.examine(&mut connection).await.map(|_| ()),
-                    false => connection.check(needed).await,
+                    true => connection.examine(call.clone(), key).await,
+                    false => connection.check().await,
                 }
             };
-            match timeout(self.patience, check)
-                .await
-                .unwrap_or_else(|_| late())
-            {
-                Ok(()) => sleep(RETRY).await,
+            match in_time(self.patience, check).await {
+                Ok(_) => sleep(RETRY).await,
                 Err(failure) => return advised(failure),
             }
         }
     }
 }
 
-fn late<T>() -> RedisResult<T> {
-    Err(RedisError::from((ErrorKind::Io, "no answer in time")))
+async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    let late = |_| Err((ErrorKind::Io, "no answer in time").into());
+    timeout(patience, answer).await.unwrap_or_else(late)
 }

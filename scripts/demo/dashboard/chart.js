@@ -1,8 +1,8 @@
 "use strict";
 
 // What became of requests, in the order in which the server lists it.
-const SERIES = ["allowed", "delayed", "denied", "open", "closed"];
-const NAMES = ["Allowed", "Delayed", "Denied", "Failed open", "Failed closed"];
+const SERIES = ["allowed", "denied", "open", "closed"];
+const NAMES = ["Allowed", "Denied", "Failed open", "Failed closed"];
 const MINUTE = 60_000;
 // The chart shows the shortest of these that holds all there is.
 const SPANS = [2 * MINUTE, 5 * MINUTE, 15 * MINUTE];

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::{command, counted, refusal, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS};
+use redis_rl_limits::{grammar, kinds};
+
+use super::{
+    command, counted, refusal, About, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS,
+};
 
 pub const KIND: Kind = Kind {
     option: "limit",
     value: "RATE:BURST",
-    help: "A limit as RATE:BURST, such as 100/m:20; given several times, all apply at once\n\n\
-           A request passes if every limit has room for it, and is charged to all or to none.",
+    help: "A limit as RATE:BURST, such as 100/m:20; of several, all apply at once",
     parse: |text| {
         let (rate, burst) = text.split_once(':').ok_or("expected RATE:BURST")?;
         Ok(Box::new(Bucket::new(text, rate, burst)?))
@@ -16,21 +19,26 @@ pub const KIND: Kind = Kind {
 };
 
 /// Tokens that come back at a rate, of which a burst is kept.
-#[derive(Clone)]
 pub struct Bucket {
-    name: String,
+    about: About,
     rate: String,
-    exact: redis_rl_limits::kinds::bucket::Limit,
+    exact: kinds::bucket::Limit,
 }
 
 impl Bucket {
     /// # Errors
-    /// The module would not accept it; then with the module's words.
+    /// The module would not accept it; in the module's words.
     pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
-        let exact = redis_rl_limits::grammar::bucket::limit(rate.as_bytes(), burst.as_bytes())
-            .map_err(refusal)?;
-        Ok(Self {
+        let exact = grammar::bucket::limit(rate.as_bytes(), burst.as_bytes()).map_err(refusal)?;
+        let about = About {
             name: name.to_owned(),
+            kind: "bucket",
+            quota: exact.burst(),
+            window: Some(exact.fill_time()),
+            exact: Exact::Bucket(exact),
+        };
+        Ok(Self {
+            about,
             rate: rate.to_owned(),
             exact,
         })
@@ -42,39 +50,11 @@ impl Bucket {
         let nanos = nanos.div_ceil(u128::from(self.exact.burst().max(1)));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
-
-    /// Tokens that come back in that time, a part of one counted as one.
-    fn tokens_in(&self, time: Duration) -> u64 {
-        let tokens = time.as_nanos() * u128::from(self.exact.burst());
-        let tokens = tokens.div_ceil(self.exact.fill_time().as_nanos().max(1));
-        u64::try_from(tokens).unwrap_or(u64::MAX)
-    }
 }
 
 impl Limit for Bucket {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "bucket"
-    }
-
-    fn exact(&self) -> Exact {
-        Exact::Bucket(self.exact)
-    }
-
-    fn look(&self, key: &str) -> Command {
-        let burst = self.exact.burst().to_string();
-        command(["RL.PEEK", key, &self.rate, &burst])
-    }
-
-    fn quota(&self) -> u64 {
-        self.exact.burst()
-    }
-
-    fn window(&self) -> Option<Duration> {
-        Some(self.exact.fill_time())
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn words(&self, cost: u64) -> String {
@@ -91,21 +71,21 @@ impl Limit for Bucket {
         format!("{count} per {period} on average, {burst} at once")
     }
 
+    fn look(&self, key: &str) -> Command {
+        let burst = self.exact.burst().to_string();
+        command(["RL.PEEK", key, &self.rate, &burst])
+    }
+
     fn spec(&self, ask: &Ask) -> Command {
-        let mut spec = command(["BUCKET"]);
-        spec.extend(self.limit_and_cost(ask));
-        spec
+        self.call(["BUCKET"], ask.cost)
     }
 
     fn give_back(&self, key: &str, ask: &Ask) -> Command {
-        let mut give = command(["RL.GIVE", key]);
-        give.extend(self.limit_and_cost(ask));
-        give
+        self.call(["RL.GIVE", key], ask.cost)
     }
 
     fn reset(&self, key: &str) -> Option<Command> {
-        let (burst, all) = (self.quota().to_string(), MAX_TOKENS.to_string());
-        Some(command(["RL.GIVE", key, &self.rate, &burst, "COST", &all]))
+        Some(self.call(["RL.GIVE", key], MAX_TOKENS))
     }
 
     /// `reset` is when the whole burst is there, so the next token is there earlier by the time
@@ -114,18 +94,8 @@ impl Limit for Bucket {
         if standing.reset.is_zero() {
             return None;
         }
-        let after = self.quota().saturating_sub(standing.remaining + 1);
+        let after = self.exact.burst().saturating_sub(standing.remaining + 1);
         Some(standing.reset.saturating_sub(self.time_for(after)))
-    }
-
-    fn later(&self, standing: Standing, time: Duration) -> Standing {
-        let reset = standing.reset.saturating_sub(time);
-        let there = self.quota().saturating_sub(self.tokens_in(reset));
-        Standing {
-            remaining: there.max(standing.remaining),
-            reset,
-            ..standing
-        }
     }
 
     fn bucket(&self) -> Option<&Bucket> {
@@ -136,16 +106,12 @@ impl Limit for Bucket {
 impl Bucket {
     /// The command that takes what `ask` says from `key`, where there is no other limit.
     pub fn take(&self, key: &str, ask: &Ask) -> Command {
-        let mut take = command(["RL.TAKE", key]);
-        take.extend(self.limit_and_cost(ask));
-        if let Some(wait) = ask.max_wait {
-            take.extend(command(["MAXWAIT", &wait.as_millis().to_string()]));
-        }
-        take
+        self.call(["RL.TAKE", key], ask.cost)
     }
 
-    fn limit_and_cost(&self, ask: &Ask) -> Command {
-        let (burst, cost) = (self.exact.burst().to_string(), ask.cost.to_string());
-        command([&self.rate, &burst, "COST", &cost])
+    fn call<const N: usize>(&self, first: [&str; N], cost: u64) -> Command {
+        let (burst, cost) = (self.exact.burst().to_string(), cost.to_string());
+        let limit = command([&self.rate, &burst, "COST", &cost]);
+        [command(first), limit].concat()
     }
 }

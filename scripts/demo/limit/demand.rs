@@ -7,8 +7,6 @@ use super::{command, Ask, Bucket, Command, Lease, Limit};
 /// The limits of every request.
 pub struct Demand {
     pub limits: Vec<Box<dyn Limit>>,
-    /// Rather than be refused, a request waits up to this long; with one bucket only.
-    pub max_wait: Option<Duration>,
 }
 
 impl Demand {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis_rl_limits::grammar::lease::parse_ttl;
 use redis_rl_limits::grammar::parameter::Parameter;
 
-use super::{command, refusal, Ask, Command, Exact, Kind, Limit, Standing};
+use super::{command, counted, refusal, About, Ask, Command, Exact, Kind, Limit, Standing};
 
 /// How long a slot outlives a demo that was killed, unless said otherwise.
 const TTL: &str = "10s";
@@ -19,16 +19,13 @@ const SOON: Duration = Duration::from_secs(1);
 pub const KIND: Kind = Kind {
     option: "concurrent",
     value: "LIMIT[/TTL]",
-    help: "So many requests are served at once, such as 8\n\n\
-           A request holds its slot until its answer is sent or its client has gone. The slots of \
-           a demo that was killed come back after TTL, 10s unless said otherwise as in 8/30s.",
+    help: "Requests that are served at once, such as 8; a slot of a demo that was killed is free after TTL",
     parse: |text| Ok(Box::new(Lease::new(text)?)),
 };
 
 /// A slot, held while a request is served.
 pub struct Lease {
-    name: String,
-    limit: u64,
+    about: About,
     ttl: String,
     ttl_ms: u64,
 }
@@ -41,9 +38,15 @@ impl Lease {
         if limit == 0 {
             return Err("limit must be at least 1".to_owned());
         }
-        Ok(Self {
+        let about = About {
             name: format!("{limit} at once"),
-            limit,
+            kind: "lease",
+            quota: limit,
+            window: None,
+            exact: Exact::Slots(limit),
+        };
+        Ok(Self {
+            about,
             ttl: ttl.to_owned(),
             ttl_ms: parse_ttl(ttl.as_bytes()).map_err(refusal)?,
         })
@@ -66,42 +69,21 @@ impl Lease {
 }
 
 impl Limit for Lease {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "lease"
-    }
-
-    fn exact(&self) -> Exact {
-        Exact::Slots(self.limit)
-    }
-
-    fn look(&self, key: &str) -> Command {
-        command(["RL.LEASES", key, &self.limit.to_string()])
-    }
-
-    fn quota(&self) -> u64 {
-        self.limit
-    }
-
-    fn max_cost(&self) -> Option<u64> {
-        None
-    }
-
-    fn window(&self) -> Option<Duration> {
-        None
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn words(&self, _: u64) -> String {
-        let plural = if self.limit == 1 { "" } else { "s" };
-        format!("{} request{plural} at once", self.limit)
+        format!("{} at once", counted(&self.about.quota.to_string(), 1))
+    }
+
+    fn look(&self, key: &str) -> Command {
+        command(["RL.LEASES", key, &self.about.quota.to_string()])
     }
 
     /// `ONCE`, so that a client library that sends the call again takes nothing twice.
     fn spec(&self, ask: &Ask) -> Command {
-        let limit = self.limit.to_string();
+        let limit = self.about.quota.to_string();
         command(["LEASE", &limit, &self.ttl, &ask.token, "ONCE"])
     }
 

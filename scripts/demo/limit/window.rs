@@ -7,15 +7,14 @@ use redis_rl_limits::grammar::duration;
 use redis_rl_limits::grammar::parameter::Parameter;
 use redis_rl_limits::grammar::window::Quota;
 
-use super::{command, counted, refusal, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS};
+use super::{
+    command, counted, refusal, About, Ask, Command, Exact, Kind, Limit, Standing, MAX_TOKENS,
+};
 
 pub const FIXED: Kind = Kind {
     option: "window",
     value: "LIMIT WINDOW",
-    help:
-        "A limit in each window, such as '1000 DAY OFFSET +02:00' or '5 15m'; several times\n\n\
-           A window is a duration, which begins with the first request after the last one ended, \
-           or HOUR, DAY, WEEK, MONTH or YEAR, with OFFSET ±hh:mm and ANCHOR n as RL.WTAKE has them.",
+    help: "A limit in each window of RL.WTAKE, such as '1000 DAY OFFSET +02:00' or '5 15m'; several times",
     parse: |text| {
         let words: Command = text.split_whitespace().map(str::to_owned).collect();
         match words
@@ -59,19 +58,16 @@ pub const SLIDING: Kind = Kind {
 
 /// So many in a window, or in any interval.
 pub struct Window {
-    name: String,
+    about: About,
     /// The limit and the window, as commands name them.
     words: Command,
-    exact: Quota,
-    limit: u64,
-    length: Option<Duration>,
     /// The window as people say it.
     period: String,
 }
 
 impl Window {
     /// # Errors
-    /// The module would not accept it; then with the module's words.
+    /// The module would not accept it; in the module's words.
     fn new(name: String, words: Command, period: String) -> Result<Self, String> {
         let bytes: Vec<_> = words.iter().map(String::as_bytes).collect();
         let (exact, rest) = Quota::parse(&bytes).map_err(refusal)?;
@@ -80,16 +76,27 @@ impl Window {
             return Err(format!("'{word}' is none of OFFSET and ANCHOR"));
         }
         let limit = bytes.first().copied().unwrap_or_default();
-        let limit = Parameter::LIMIT.integer(limit).map_err(refusal)?;
         let length = bytes.iter().skip(1).find_map(|word| length(word));
-        Ok(Self {
+        let (kind, exact) = match exact {
+            Quota::Fixed(limit) => ("window", Exact::Fixed(limit)),
+            Quota::Sliding(limit) => ("sliding", Exact::Sliding(limit)),
+        };
+        let about = About {
             name,
+            kind,
+            quota: Parameter::LIMIT.integer(limit).map_err(refusal)?,
+            window: length.map(Duration::from_millis),
             exact,
-            limit,
-            length: length.map(Duration::from_millis),
+        };
+        Ok(Self {
+            about,
             words,
             period,
         })
+    }
+
+    fn call<const N: usize>(&self, first: [&str; N], more: Command) -> Command {
+        [command(first), self.words.clone(), more].concat()
     }
 }
 
@@ -104,65 +111,33 @@ fn length(word: &[u8]) -> Option<u64> {
 }
 
 impl Limit for Window {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        match self.exact {
-            Quota::Sliding(_) => "sliding",
-            Quota::Fixed(_) => "window",
-        }
-    }
-
-    fn exact(&self) -> Exact {
-        match self.exact {
-            Quota::Fixed(limit) => Exact::Fixed(limit),
-            Quota::Sliding(limit) => Exact::Sliding(limit),
-        }
-    }
-
-    fn look(&self, key: &str) -> Command {
-        let mut look = command(["RL.WPEEK", key]);
-        look.extend(self.words.iter().cloned());
-        look
-    }
-
-    fn quota(&self) -> u64 {
-        self.limit
-    }
-
-    fn window(&self) -> Option<Duration> {
-        self.length
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn words(&self, cost: u64) -> String {
-        let count = counted(&self.limit.to_string(), cost);
+        let count = counted(&self.about.quota.to_string(), cost);
         format!("{count} {}", self.period)
     }
 
+    fn look(&self, key: &str) -> Command {
+        self.call(["RL.WPEEK", key], Vec::new())
+    }
+
     fn spec(&self, ask: &Ask) -> Command {
-        let mut spec = command(["WINDOW"]);
-        spec.extend(self.words.iter().cloned());
-        spec.extend(command(["COST", &ask.cost.to_string()]));
-        spec
+        self.call(["WINDOW"], command(["COST", &ask.cost.to_string()]))
     }
 
     /// It may come late, so it says when the take was asked for: a window that began later keeps
     /// what it was charged, since it might have been charged by others.
     fn give_back(&self, key: &str, ask: &Ask) -> Command {
-        let mut give = command(["RL.WGIVE", key]);
-        give.extend(self.words.iter().cloned());
         let (cost, at) = (ask.cost.to_string(), ask.asked_at.to_string());
-        give.extend(command(["COST", &cost, "AT", &at]));
-        give
+        self.call(["RL.WGIVE", key], command(["COST", &cost, "AT", &at]))
     }
 
     fn reset(&self, key: &str) -> Option<Command> {
-        let mut give = command(["RL.WGIVE", key]);
-        give.extend(self.words.iter().cloned());
-        give.extend(command(["COST", &MAX_TOKENS.to_string()]));
-        Some(give)
+        let all = command(["COST", &MAX_TOKENS.to_string()]);
+        Some(self.call(["RL.WGIVE", key], all))
     }
 
     /// When a window ends all is there again. Of a sliding one the answer tells only when the

@@ -1,13 +1,11 @@
 //! The grant of a request, and its refund.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{select, Either};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until, timeout, Instant};
+use tokio::time::{sleep, timeout, Instant};
 
 use super::Limiter;
 use crate::limit::Ask;
@@ -50,18 +48,8 @@ impl Grant {
         }
     }
 
-    /// Waits; returns `false` if the server stops before.
-    pub async fn turn_comes_after(&self, wait: Duration) -> bool {
-        let turn = Instant::now() + wait;
-        let stopped = pin!(self.limiter.stopping.ends_before(turn));
-        matches!(
-            select(pin!(sleep_until(turn)), stopped).await,
-            Either::Left(_)
-        )
-    }
-
-    /// Records that the request is served: its cost is spent. Leases are renewed, and released when
-    /// the response is sent.
+    /// The request is served: its cost is spent. What it holds until its answer is sent comes
+    /// back, and is renewed for as long as it is kept.
     pub fn spend(mut self) -> Option<Self> {
         self.owed = Owed::Leases;
         let every = self.limiter.demand.renew_every()?;

@@ -1,13 +1,14 @@
 //! Limits of every kind in this process, decided by the code that the module itself runs. No Redis is
 //! needed, and nobody else sees them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis_rl_limits::kinds::decision::{
-    self, Change, Decision, Mode, Reply, Standing as _, State as _, NEVER,
+    self, Change, Decision, Reply, Standing as _, State as _, NEVER,
 };
 use redis_rl_limits::kinds::usage::WindowStanding as _;
 use redis_rl_limits::sketch::top::Top;
@@ -38,7 +39,6 @@ struct State {
     sweep_at: usize,
     swept: Instant,
     top: Top,
-    counters: BTreeMap<String, u64>,
 }
 
 /// The state that Redis would store for a bucket or a window.
@@ -68,7 +68,6 @@ impl Default for Memory {
             sweep_at: FEW_KEYS,
             swept: began.1,
             top: Top::new(128, seed),
-            counters: BTreeMap::new(),
         };
         Self {
             began,
@@ -92,19 +91,12 @@ impl Memory {
         let now = self.now();
         let mut state = self.state();
         state.sweep(now)?;
-        let mode = match ask.max_wait {
-            Some(wait) => Mode::MaxWait(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            None => Mode::Whole,
-        };
-        let cost = decision::Ask {
-            mode,
-            ..decision::Ask::whole(ask.cost)
-        };
+        let cost = decision::Ask::whole(ask.cost);
         let keys: Vec<_> = demand.keys(&ask.caller).collect();
         let decide = |state: &State, take| {
             let limits = keys.iter().zip(&demand.limits);
-            let each =
-                limits.map(|(key, limit)| state.decide(key, &limit.exact(), now, &cost, take));
+            let each = limits
+                .map(|(key, limit)| state.decide(key, &limit.about().exact, now, &cost, take));
             each.collect::<Result<Vec<_>, _>>()
         };
         let mut decided = decide(&state, false)?;
@@ -113,10 +105,9 @@ impl Memory {
             decided = decide(&state, true)?;
         }
         let mut replies = Vec::with_capacity(keys.len());
-        for ((reply, new), (key, limit)) in decided.into_iter().zip(keys.iter().zip(&demand.limits))
-        {
-            if allowed || reply.taken == 0 {
-                state.count(key, &limit.exact(), allowed, now);
+        for ((reply, new), key) in decided.into_iter().zip(&keys) {
+            if reply.taken == 0 {
+                state.top.denied(key.as_bytes(), now);
             }
             state.store(key, new, &ask.token);
             replies.push(reply);
@@ -130,7 +121,7 @@ impl Memory {
         for (key, limit) in demand.keys(&ask.caller).zip(&demand.limits) {
             let held = state.held.get(&key);
             let (cost, at) = (ask.cost, Some(ask.asked_at));
-            let (_, new) = match limit.exact() {
+            let (_, new) = match limit.about().exact {
                 Exact::Bucket(limit) => outcome(stand(limit, held, now).give(cost)),
                 Exact::Fixed(limit) => outcome(stand(limit, held, now).give(cost, at)),
                 Exact::Sliding(limit) => outcome(stand(limit, held, now).give(cost, at)),
@@ -164,7 +155,6 @@ impl Memory {
             since: now.saturating_sub(entry.last) / 1_000_000,
         };
         Census {
-            counters: BTreeMap::from([(String::new(), state.counters.clone())]),
             top: state.top.entries().take(TOP).map(offender).collect(),
             ..Census::default()
         }
@@ -172,15 +162,15 @@ impl Memory {
 
     fn look_now(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
         let (now, one, state) = (self.now(), decision::Ask::whole(1), self.state());
-        let look = |(key, exact): (String, Exact)| {
-            let (reply, _) = state.decide(&key, &exact, now, &one, false)?;
+        let look = |(key, exact): (String, &Exact)| {
+            let (reply, _) = state.decide(&key, exact, now, &one, false)?;
             Ok(Look {
                 remaining: reply.remaining.unsigned_abs(),
                 wait_ms: u64::try_from(reply.wait_ms).ok(),
                 reset_ms: reply.reset_ms.unsigned_abs(),
             })
         };
-        let limits = demand.limits.iter().map(|limit| limit.exact());
+        let limits = demand.limits.iter().map(|limit| &limit.about().exact);
         demand.keys(caller).zip(limits).map(look).collect()
     }
 }
@@ -221,22 +211,6 @@ impl State {
                 tokens.insert(token.to_owned());
             }
         }
-    }
-
-    /// Counts as the module does, under the names of `INFO rl`.
-    fn count(&mut self, key: &str, limit: &Exact, allowed: bool, now: u64) {
-        if !allowed {
-            self.top.denied(key.as_bytes(), now);
-        }
-        let name = match (limit, allowed) {
-            (Exact::Bucket(_), true) => "rl_takes_allowed",
-            (Exact::Bucket(_), false) => "rl_takes_denied",
-            (Exact::Slots(_), true) => "rl_lease_acquired",
-            (Exact::Slots(_), false) => "rl_lease_denied",
-            (_, true) => "rl_window_takes_allowed",
-            (_, false) => "rl_window_takes_denied",
-        };
-        *self.counters.entry(name.to_owned()).or_default() += 1;
     }
 
     /// Removes expired keys.
@@ -307,36 +281,34 @@ fn answer(allowed: bool, replies: &[Reply]) -> Answer {
         wait: millis(reply.wait_ms),
         reset: millis(reply.reset_ms).unwrap_or_default(),
     };
-    let waits = replies.iter().filter_map(|reply| millis(reply.wait_ms));
     Answer {
         allowed,
-        wait: waits.max().unwrap_or_default(),
         standings: replies.iter().map(standing).collect(),
     }
 }
 
+fn at_once<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> Answering<'a, T> {
+    Box::pin(ready(answer))
+}
+
 impl Store for Memory {
     fn take<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, Answer> {
-        Box::pin(async move { self.take_now(demand, ask) })
+        at_once(self.take_now(demand, ask))
     }
 
     fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
-        Box::pin(async move {
-            self.give_now(demand, ask);
-            Ok(())
-        })
+        self.give_now(demand, ask);
+        at_once(Ok(()))
     }
 
     fn release<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
-        Box::pin(async move {
-            self.release_now(demand, ask);
-            Ok(())
-        })
+        self.release_now(demand, ask);
+        at_once(Ok(()))
     }
 
     /// Does nothing: a slot is held until it is released.
     fn renew<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, bool> {
-        Box::pin(async { Ok(true) })
+        at_once(Ok(true))
     }
 
     fn name(&self) -> &str {
@@ -348,26 +320,24 @@ impl Store for Memory {
     }
 
     fn ready(&self) -> Answering<'_, ()> {
-        Box::pin(async { Ok(()) })
+        at_once(Ok(()))
     }
 
     fn census(&self) -> Answering<'_, Census> {
-        Box::pin(async { Ok(self.count_all()) })
+        at_once(Ok(self.count_all()))
     }
 
     fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>> {
-        Box::pin(async move { self.look_now(demand, caller) })
+        at_once(self.look_now(demand, caller))
     }
 
     fn reset<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, ()> {
-        Box::pin(async move {
-            let mut state = self.state();
-            for key in demand.keys(caller) {
-                state.held.remove(&key);
-                state.slots.remove(&key);
-            }
-            Ok(())
-        })
+        let mut state = self.state();
+        for key in demand.keys(caller) {
+            state.held.remove(&key);
+            state.slots.remove(&key);
+        }
+        at_once(Ok(()))
     }
 }
 
@@ -381,14 +351,12 @@ mod tests {
         let bucket = Bucket::new("b", "1000000", "1").expect("a limit");
         let demand = Demand {
             limits: vec![Box::new(bucket)],
-            max_wait: None,
         };
         let memory = Memory::default();
         for i in 0..10 * FEW_KEYS {
             let ask = Ask {
                 caller: i.to_string(),
                 cost: 1,
-                max_wait: None,
                 token: String::new(),
                 asked_at: 0,
             };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value};
 use tokio::time::timeout;
 
 use super::{Answer, Answering, Census, Look, Store, StoreError};
@@ -57,10 +57,10 @@ impl Remote {
         let reply = self.link.call(packed(&demand.take(ask)), routed).await?;
         if demand.lone_bucket().is_some() {
             let five = Five::from_redis_value(reply)?;
-            return answer(five.0, five.3, &[five], demand);
+            return answer(five.0, &[five], demand);
         }
-        let (taken, wait_ms, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
-        answer(taken, wait_ms, &fives, demand)
+        let (taken, _, fives) = <(i64, i64, Vec<Five>)>::from_redis_value(reply)?;
+        answer(taken, &fives, demand)
     }
 
     /// Sends each command, even after a failure; returns the first error.
@@ -88,16 +88,11 @@ impl Remote {
         limit: &dyn Limit,
     ) -> Result<(Look, Holders), StoreError> {
         let reply = self.link.call(packed(&limit.look(key)), key).await?;
-        let (remaining, wait, reset, holders) = match limit.lease() {
-            Some(_) => {
-                let told = <(i64, i64, i64, i64, i64, Holders)>::from_redis_value(reply)?;
-                (told.2, told.3, told.4, told.5)
-            }
-            None => {
-                let told = Five::from_redis_value(reply)?;
-                (told.2, told.3, told.4, Vec::new())
-            }
-        };
+        let mut told = Vec::<Value>::from_redis_value(reply)?.into_iter();
+        let five = Value::Array(told.by_ref().take(5).collect());
+        let (_, _, remaining, wait, reset) = Five::from_redis_value(five)?;
+        let holders = told.next().map(Holders::from_redis_value).transpose()?;
+        let holders = holders.unwrap_or_default();
         let look = Look {
             remaining: remaining.unsigned_abs(),
             wait_ms: u64::try_from(wait).ok(),
@@ -198,12 +193,10 @@ fn late<T>() -> RedisResult<T> {
     Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
 }
 
-/// Converts a reply. A reply that does not match the request is an error, so that nobody is denied
-/// by mistake.
-fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> Result<Answer, StoreError> {
-    let quotas = demand.limits.iter().map(|limit| limit.quota() as i64);
-    let wait = millis(wait_ms);
-    if (taken > 0 && wait.is_none()) || !quotas.eq(fives.iter().map(|five| five.1)) {
+/// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
+fn answer(taken: i64, fives: &[Five], demand: &Demand) -> Result<Answer, StoreError> {
+    let quotas = demand.limits.iter().map(|limit| limit.about().quota as i64);
+    if !quotas.eq(fives.iter().map(|five| five.1)) {
         let why = "not a reply of redis-rl";
         return Err(StoreError::Nonsense(why.to_owned()));
     }
@@ -215,7 +208,6 @@ fn answer(taken: i64, wait_ms: i64, fives: &[Five], demand: &Demand) -> Result<A
     };
     Ok(Answer {
         allowed: taken > 0,
-        wait: wait.unwrap_or_default(),
         standings: fives.iter().map(standing).collect(),
     })
 }
