@@ -19,7 +19,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python_packages="redis==8.1.0 fastapi==0.165.0 uvicorn==0.54.0 flask==3.1.3 flit_core==4.2.0 limits==5.8.0 mypy==2.4.1 pytest==9.2.0"
-node_packages="redis@6.3.1 ioredis@6.0.0 express@5.3.0 fastify@5.12.8"
+node_packages="redis@6.3.1 ioredis@6.0.0 express@5.3.0 express-rate-limit@8.7.5 fastify@5.12.8 rate-limiter-flexible@11.4.0"
 browser_packages="playwright-core@1.65.1 axe-core@4.14.1"
 
 have() { command -v "$1" >/dev/null; }
