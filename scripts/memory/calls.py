@@ -97,6 +97,7 @@ def on_others():
         yield ["RL.MTAKE", "2", "m", "1", "5", "k", "1", "5"]
         yield ["RL.MTAKE", "2", "k", "1", "5", "m", "1", "5"]
         yield ["CL.THROTTLE", "k", "4", "1", "1"]
+        yield ["RL.INSPECT", "k"]
         yield ["OBJECT", "ENCODING", "k"]
     yield ["DEL", "k", "m"]
 
@@ -115,6 +116,7 @@ def leases():
     for limit in ["150", "1", "60", "0"]:
         yield ["RL.ACQUIRE", "many", limit, "1h", "more"]
         yield ["RL.LEASES", "many", limit]
+        yield ["RL.INSPECT", "many"]
         yield ["RL.LEASES", "many", limit, "COUNT", "100000"]
     yield ["ZADD", "many", "+inf", "ever", "-inf", "never", "1e300", "far"]
     for _ in range(20):

@@ -103,7 +103,7 @@ class Driver:
         self.must("CONFIG", "SET", "appendonly", "no")
 
     def asked_about(self):
-        names = [*calls.ON_BUCKETS, *calls.ON_WINDOWS, *calls.ON_LEASES, "RL.MTAKE", "RL.ALL", "RL.TOP", "CL.THROTTLE"]
+        names = [*calls.ON_BUCKETS, *calls.ON_WINDOWS, *calls.ON_LEASES, "RL.MTAKE", "RL.ALL", "RL.TOP", "RL.INSPECT", "CL.THROTTLE"]
         self.say(["INFO", "rl"], ["INFO", "everything"], ["COMMAND", "INFO", *names])
         self.say(["COMMAND", "DOCS", *names], ["COMMAND"], ["CONFIG", "GET", "rl.*"])
 

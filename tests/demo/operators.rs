@@ -65,6 +65,8 @@ fn each_command_of_the_operators_page_answers_its_question() {
             &["RL.ACQUIRE", "user:42:jobs", "5", "1h", "req-81f"],
         );
         call::<()>(&server, &["RL.TAKE", "user:7:rps", "1/d", "5"]);
+        let hold = "RL.ALL 2 user:42:tokens user:42:holds BUCKET 9/d 9 COST 5 HOLD 1h req-9";
+        call::<redis::Value>(&server, &hold.split(' ').collect::<Vec<_>>());
     };
     with_limits();
     for _ in 0..3 {
@@ -85,19 +87,20 @@ fn each_command_of_the_operators_page_answers_its_question() {
         ("**What does this key hold?**", "tokens\n-2\n"),
         ("**How full is it?**", "1000\n997\n"),
         ("**How full is it?**", "req-81f\n"),
+        ("**Which estimates are overdue?**", "req-9\n"),
         ("**Is Redis away?**", "PONG\nname\nrl\n"),
         (
             "**List and count everything under a prefix:**",
             "user:42:jobs\n",
         ),
-        ("**List and count everything under a prefix:**", "\n3\n"),
+        ("**List and count everything under a prefix:**", "\n5\n"),
         (
             "**What each of them holds:**",
             "user:42:day\nkind\nwindow\n",
         ),
         ("**Who owes?**", "user:42:rps -2\n"),
         ("**How do I reset it?**", "1\n1\n"),
-        ("**Reset everything under a prefix.**", "3\n"),
+        ("**Reset everything under a prefix.**", "5\n"),
     ] {
         if !question.contains("denies") && !question.contains("limited") {
             with_limits();

@@ -268,7 +268,7 @@ impl WindowCall {
         let (expected, kind) = match decide(limit, named, stored, now, asked.call()) {
             Ok(outcome) => return Err(format!("must not fail: {outcome:?}")),
             Err(Refusal::End) => ("ERR UNTIL must be later".to_owned(), "wrong end"),
-            Err(Refusal::Used) => ("ERR COST would bring".to_owned(), "too much used"),
+            Err(Refusal::Used) => ("ERR COST would raise".to_owned(), "too much used"),
             Err(Refusal::Held) => {
                 let held = name_of(stored.unwrap_or_default());
                 let wanted = match named {
