@@ -10,7 +10,7 @@ use crate::lease_oracle;
 use crate::oracle::{self, Limit, Mode, State, MAX_TOKENS, MILLI};
 use crate::syntax::{integer, limit, Ask, Verb};
 use crate::window::{self, Asked, WindowCall};
-use crate::windows::{self, Named};
+use crate::windows::{self, Named, Stored};
 use crate::wire::{Content, Found};
 
 const DAY_MS: u64 = 86_400_000;
@@ -163,13 +163,28 @@ impl MixedCall {
         if replies.len() != parts.len() {
             return Err("not one reply for each limit".to_owned());
         }
-        let way = self.way(taken, &replies)?;
-        for (part, reply) in parts.iter().zip(&replies) {
+        let mut told = Err("some were charged and some not".to_owned());
+        for way in self.ways(taken, &replies) {
+            told = told.or_else(|_| self.held_as(way, (wait, &replies), &found, moment));
+        }
+        told
+    }
+
+    /// Checks that each limit did what this way of a call does.
+    fn held_as<'a>(
+        &self,
+        way: Way,
+        (wait, replies): (i64, &[[i64; 5]]),
+        found: impl Fn(&[u8]) -> (&'a Found, &'a Found),
+        moment: &Moment,
+    ) -> Result<&'static str, String> {
+        let parts = self.parts.as_deref().unwrap_or_default();
+        for (part, reply) in parts.iter().zip(replies) {
             let (before, after) = found(&part.key);
             let held = part.held(reply, before, after, moment, way);
             match held {
                 // A retry does not fail where the limit alone would.
-                Err(error) if way == Way::Again && error.starts_with("must fail") => {
+                Err(_) if way == Way::Again && part.may_fail_alone(before) => {
                     untouched(before, after, moment)?;
                     if (reply[0], reply[3]) != (0, 0) || reply[2] > reply[1] {
                         return Err("a retry charges nothing".to_owned());
@@ -215,19 +230,28 @@ impl MixedCall {
         !leases.is_empty() && !others.is_empty() && leases.iter().all(held)
     }
 
-    fn way(&self, taken: i64, replies: &[[i64; 5]]) -> Result<Way, String> {
+    /// Returns what the call may have been by its replies. Where nothing has a cost, a retry looks
+    /// like the first call.
+    fn ways(&self, taken: i64, replies: &[[i64; 5]]) -> Vec<Way> {
         let parts = self.parts.as_deref().unwrap_or_default();
-        let uncharged = replies.iter().filter(|reply| reply[0] == 0).count();
-        let leases = parts
-            .iter()
-            .filter(|part| matches!(part.spec, Spec::Lease(_)))
-            .count();
-        match (taken, uncharged) {
-            (0, 1..) => Ok(Way::Denied),
-            (1, 0) => Ok(Way::Taken),
-            (1, n) if leases > 0 && n == parts.len() - leases => Ok(Way::Again),
-            _ => Err("some were charged and some not".to_owned()),
+        let is_lease = |part: &Part| matches!(part.spec, Spec::Lease(_));
+        let mut pairs = parts.iter().zip(replies);
+        let passes = |(part, reply): (&Part, &[i64; 5])| match part.cost() {
+            Some(0) => (reply[0], reply[3]) == (0, 0),
+            _ => reply[0] > 0,
+        };
+        let renewed = |(part, reply): (&Part, &[i64; 5])| is_lease(part) == (reply[0] > 0);
+        let all_pass = pairs.clone().all(passes);
+        let mut ways = Vec::new();
+        match taken {
+            0 if !all_pass => ways.push(Way::Denied),
+            1 if all_pass => ways.push(Way::Taken),
+            _ => {}
         }
+        if taken == 1 && parts.iter().any(is_lease) && pairs.all(renewed) {
+            ways.push(Way::Again);
+        }
+        ways
     }
 
     fn may_fail<'a>(
@@ -300,6 +324,33 @@ impl Part {
         match &self.spec {
             Spec::Lease(lease) => Some(lease.once),
             _ => None,
+        }
+    }
+
+    /// Returns the cost of a bucket or a window.
+    fn cost(&self) -> Option<u64> {
+        match &self.spec {
+            Spec::Bucket(_, ask) => Some(ask.cost),
+            Spec::Window(_, _, ask) => Some(ask.cost),
+            Spec::Lease(_) => None,
+        }
+    }
+
+    /// Returns whether the limit alone might have failed at an instant of the call, so that the
+    /// oracle has no reply for that instant.
+    fn may_fail_alone(&self, before: &Found) -> bool {
+        match (&self.spec, &before.content) {
+            (Spec::Lease(_), _) => false,
+            // An end that is named a hundred years ahead is accepted from one millisecond on.
+            (Spec::Window(_, Named::Until(_), _), _) => true,
+            (_, Content::Nothing) => false,
+            (Spec::Bucket(..), Content::Text(bytes)) => State::read(bytes).is_none(),
+            (Spec::Window(_, named, _), Content::Text(bytes)) => match Stored::read(bytes) {
+                Some(Stored::Sliding { .. }) => !matches!(named, Named::Sliding(_)),
+                Some(Stored::Fixed { .. }) => matches!(named, Named::Sliding(_)),
+                None => true,
+            },
+            _ => true,
         }
     }
 
