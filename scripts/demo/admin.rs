@@ -40,7 +40,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 
-/// What the pages need.
+/// The state of the pages.
 pub struct Admin {
     limiter: Arc<Limiter>,
     /// Whoever has this may see and do everything here; `None`: whoever is on this machine.
@@ -143,8 +143,8 @@ impl Admin {
         text(status, words)
     }
 
-    /// Server-sent events: the history, and then a snapshot each second for as long as the page is
-    /// open.
+    /// Sends the history, then a snapshot each second while the page is open, as server-sent
+    /// events.
     fn events(self: Arc<Self>) -> Response {
         let events = unfold(None, move |snapshots: Option<Receiver<_>>| {
             let admin = self.clone();

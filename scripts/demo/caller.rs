@@ -1,4 +1,4 @@
-//! Who is asking: the name of a request's bucket.
+//! Identifies the caller: the name of a request's bucket.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,7 +9,7 @@ use hyper::header::HeaderName;
 use crate::http::{Peer, Request};
 use crate::proxy::Proxies;
 
-/// What tells one caller from another.
+/// The property that identifies a caller.
 #[derive(Clone, Debug)]
 pub enum By {
     /// Nothing: all share one bucket of this name.
@@ -20,12 +20,12 @@ pub enum By {
     Header(HeaderName, Shown),
 }
 
-/// How a header's value stands in a key.
+/// The form of a header's value in a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown {
-    /// As its SHA-256, so that nobody who sees keys sees what may be a password.
+    /// Its SHA-256, so that keys do not reveal a value that may be a password.
     Hashed,
-    /// As it is, if that is short and plain.
+    /// The value itself, if it is short and plain.
     Plain,
 }
 
@@ -49,20 +49,20 @@ impl FromStr for By {
     }
 }
 
-/// How a request's key is made.
+/// Derives the key of a request.
 pub struct KeyBy {
     pub prefix: String,
     pub by: By,
     pub proxies: Proxies,
-    /// So many bits of an IPv6 address are one caller.
+    /// Bits of an IPv6 address that identify one caller.
     pub ipv6_prefix: u8,
 }
 
 impl KeyBy {
-    /// The key of the bucket that `request` is charged to.
+    /// Returns the key to which `request` is charged.
     ///
     /// # Errors
-    /// The request does not say clearly who asks; what to tell it.
+    /// The request does not identify its caller clearly; contains the answer.
     pub fn key(&self, request: &Request) -> Result<String, String> {
         let caller = match &self.by {
             By::Name(name) => name.clone(),
@@ -102,11 +102,11 @@ impl KeyBy {
         }
     }
 
-    /// The key of whoever says `text`: in the header, or as `ip:` and an address where that is
+    /// Returns the key for a value of the header, or for `ip:` and an address if the header is
     /// missing.
     ///
     /// # Errors
-    /// It is no address.
+    /// It is not an address.
     pub fn of(&self, text: &str) -> Result<String, String> {
         let network = |text: &str| {
             let ip = text.parse::<IpAddr>();
@@ -122,7 +122,7 @@ impl KeyBy {
         Ok(format!("{}{caller}", self.prefix))
     }
 
-    /// What tells callers apart, in words.
+    /// Describes how callers are identified.
     pub fn words(&self) -> String {
         match &self.by {
             By::Name(_) => "all callers together".to_owned(),
@@ -134,11 +134,10 @@ impl KeyBy {
 }
 
 impl Shown {
-    /// A header's value as part of a key.
+    /// Returns a header's value as part of a key.
     ///
-    /// Even on request it is as it is only if it is short and plain: so a hostile value can neither
-    /// make huge keys nor choose a cluster's slot with braces, and any bytes at all name a bucket
-    /// of their own.
+    /// The value itself is used only if it is short and plain: a hostile value can neither create
+    /// huge keys nor choose a cluster's slot with braces, and any bytes have a bucket of their own.
     fn part(self, value: &[u8]) -> String {
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:~+/=@".contains(b);
         if matches!(self, Self::Plain) && value.len() <= 64 && value.iter().all(plain) {

@@ -51,7 +51,7 @@ rl_holds_unknown Settlements of a hold that is not known.
 rl_holds_returned Overdue holds that were refunded.
 rl_holds_dropped Records dropped from a full table.
 rl_holds_walks Walks over the records of a holds key.";
-/// The same for what is no counter.
+/// The same for gauges.
 const GAUGES: &str = "rl_lease_waiting Callers that wait for a slot now.";
 /// The fields that count errors begin so and go on with the kind.
 const ERRORS: &str = "rl_errors_";

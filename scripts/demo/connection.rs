@@ -168,7 +168,7 @@ fn is_unknown_command(error: &RedisError) -> bool {
         .is_some_and(|text| text.contains("unknown command"))
 }
 
-/// Somebody answers, but cannot do what is needed.
+/// Returns the error for a server that answers but cannot do what is needed.
 fn useless(why: &str) -> RedisError {
     RedisError::from((ErrorKind::Client, "", why.to_owned()))
 }

@@ -34,14 +34,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger headers are answered with 431, larger bodies with 413.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// A plain text with its status.
+/// Returns a plain text with a status.
 pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
     let mut response = typed("text/plain; charset=utf-8", text);
     *response.status_mut() = status;
     response
 }
 
-/// A document of this media type.
+/// Returns a document of this media type.
 pub fn typed(media_type: &'static str, document: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Full::new(document.into()).boxed_unsync());
     let media_type = HeaderValue::from_static(media_type);
@@ -65,8 +65,7 @@ pub async fn read(body: &mut Incoming) -> Result<Bytes, Response> {
     Err(text(status, why))
 }
 
-/// Serves until `stop` is ready, and from then on the open connections until the time that it
-/// returns.
+/// Serves until `stop` is ready, then serves the open connections until the returned time.
 pub async fn serve<S, F>(listener: TcpListener, service: S, stop: impl Future<Output = Instant>)
 where
     S: Fn(Request) -> F + Clone + Send + 'static,
@@ -113,8 +112,8 @@ where
     tokio::spawn(open.watch(connection));
 }
 
-/// RFC 9112, 3.2: without a Host, with two or with an invalid one, the answer is 400. Only HTTP/1.0
-/// may leave it out.
+/// Returns whether the request has one valid Host; otherwise the answer is 400 (RFC 9112, 3.2).
+/// Only HTTP/1.0 may omit it.
 fn is_host_valid(request: &Request) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {

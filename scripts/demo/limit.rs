@@ -1,6 +1,6 @@
-//! What a limit is to the rest of the demo.
+//! The interface of a limit to the rest of the demo.
 //!
-//! A new kind of limit is a file beside `limit/bucket.rs` and a line in [`KINDS`].
+//! A new kind of limit is a file next to `limit/bucket.rs` and a line in [`KINDS`].
 
 mod bucket;
 mod demand;
@@ -26,7 +26,7 @@ pub const KINDS: &[Kind] = &[bucket::KIND, window::FIXED, window::SLIDING, lease
 pub struct Kind {
     /// The option's name, without the dashes.
     pub option: &'static str,
-    /// What stands for its value in the help.
+    /// The placeholder of its value in the help.
     pub value: &'static str,
     pub help: &'static str,
     /// Reads the value.
@@ -36,25 +36,25 @@ pub struct Kind {
 /// The words of a command, its name first.
 pub type Command = Vec<String>;
 
-/// What one request asks of every limit.
+/// The request to every limit.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// Who asks: what the keys are made of.
+    /// The caller, part of the keys.
     pub caller: String,
     /// Tokens.
     pub cost: u64,
-    /// What its leases are held by; no other request has it.
+    /// The token of its leases; unique to the request.
     pub token: String,
-    /// When it was asked, in milliseconds since 1970.
+    /// The time of the request, in milliseconds since 1970.
     pub asked_at: u64,
 }
 
 /// A caller's state in one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether this limit alone would let the request pass.
+    /// Whether this limit alone would admit the request.
     pub allows: bool,
-    /// What may still be taken now.
+    /// The remaining amount.
     pub remaining: u64,
     /// Until it would, if nobody took anything in between; `None` if that is not known.
     pub wait: Option<Duration>,
@@ -62,15 +62,15 @@ pub struct Standing {
     pub reset: Duration,
 }
 
-/// What there is to know of a limit.
+/// The description of a limit.
 pub struct About {
-    /// What clients see of it, and its key's end.
+    /// Returns its name for clients, which also ends its key.
     pub name: String,
-    /// What it is called beside other kinds.
+    /// Returns the name of its kind.
     pub kind: &'static str,
-    /// The most that can be taken at once.
+    /// Returns the most that can be taken at once.
     pub quota: u64,
-    /// The time in which as much as the quota comes back; `None` if there is none, or it varies.
+    /// Returns the time in which the whole quota refills; `None` if there is none, or it varies.
     pub window: Option<Duration>,
     /// The limit as the module reads it, for a store that decides in this process.
     pub exact: Exact,
@@ -85,40 +85,40 @@ pub enum Exact {
     Slots(u64),
 }
 
-/// One limit: what the store is asked for it, and what its answers mean.
+/// One limit: its commands, and the meaning of the replies.
 pub trait Limit: Send + Sync {
     fn about(&self) -> &About;
 
-    /// The limit in words, for the operators' page; `cost` is that of a request.
+    /// Describes the limit for the operators' page; `cost` is a request's cost.
     fn words(&self, cost: u64) -> String;
 
-    /// The command that returns the state of `key`, and changes nothing.
+    /// Returns the command that peeks at `key`.
     fn look(&self, key: &str) -> Command;
 
-    /// The arguments for this limit and `ask` in `RL.ALL`.
+    /// Returns the spec of this limit and `ask` in `RL.ALL`.
     fn spec(&self, ask: &Ask) -> Command;
 
-    /// The command that gives back to `key` what `ask` took.
+    /// Returns the command that refunds `ask` to `key`.
     fn give_back(&self, key: &str, ask: &Ask) -> Command;
 
-    /// The command that gives back to `key` all that was taken, and refuses a key that is not of this
-    /// kind; `None` for slots, each of which is released by its own token.
+    /// Returns the command that refunds everything to `key`, and refuses a key of another kind;
+    /// `None` for slots, each of which is released by its own token.
     fn reset(&self, key: &str) -> Option<Command>;
 
-    /// How long until there is more to take than now; `None` if nothing is used, or nobody knows.
+    /// Returns the time until more can be taken; `None` if nothing is used, or it is unknown.
     fn until_more(&self, standing: Standing) -> Option<Duration>;
 
-    /// How long somebody should stay away whom this limit refused.
+    /// Returns the time after which a denied caller should retry.
     fn retry_after(&self, standing: Standing) -> Option<Duration> {
         standing.wait
     }
 
-    /// The bucket that this is, if it is one.
+    /// Returns the bucket, if it is one.
     fn bucket(&self) -> Option<&Bucket> {
         None
     }
 
-    /// The lease that a request holds of it while it is served, if that is how it limits.
+    /// Returns the lease that a request holds while it is served, if it is one.
     fn lease(&self) -> Option<&Lease> {
         None
     }
@@ -129,13 +129,13 @@ impl dyn Limit + '_ {
         &self.about().name
     }
 
-    /// The highest cost that can ever pass; `None` if the cost does not matter.
+    /// Returns the highest cost that can ever pass; `None` if the cost does not matter.
     pub fn max_cost(&self) -> Option<u64> {
         self.lease().is_none().then_some(self.about().quota)
     }
 }
 
-/// What a request of this cost takes, `count` times.
+/// Describes the amount that a request of this cost takes.
 fn counted(count: &str, cost: u64) -> String {
     let noun = if cost == 1 { "request" } else { "token" };
     let plural = if count == "1" { "" } else { "s" };
@@ -146,7 +146,7 @@ fn command<const N: usize>(words: [&str; N]) -> Command {
     words.map(str::to_owned).into()
 }
 
-/// The module's words about a value that it would not accept.
+/// Returns the module's error for a value that it rejects.
 fn refusal(error: impl Display) -> String {
     error.to_string()
 }

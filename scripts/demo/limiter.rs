@@ -1,4 +1,4 @@
-//! The limiter in front of a service: who is asking, may they, and what they are told.
+//! The limiter in front of a service: identifies callers, decides, and answers.
 
 mod grant;
 
@@ -24,15 +24,15 @@ use crate::store::{Answer, Store, StoreError};
 pub use grant::Count;
 use grant::Grant;
 
-/// When to come back if the limiter is not there, in seconds.
+/// The retry time while the limiter is away, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
-/// What becomes of a request that the store gives no answer for.
+/// The treatment of requests while the store does not reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fail {
-    /// The same limits hold it, kept in this process.
+    /// The same limits apply, kept in this process.
     Open,
-    /// It is refused with 503.
+    /// The request is refused with 503.
     Closed,
 }
 
@@ -45,13 +45,13 @@ pub struct Limiter {
     pub key_by: KeyBy,
     pub costs: Costs,
     pub tokens: Tokens,
-    /// How long the store may take to answer.
+    /// The timeout of the store.
     pub timeout: Duration,
     pub fail: Fail,
     pub stopping: Stopping,
     pub warnings: Warnings,
     pub metrics: Metrics,
-    /// How much is going back to the store at this moment.
+    /// The number of refunds in progress.
     pub going_back: Count,
 }
 
@@ -113,10 +113,10 @@ impl Limiter {
         response
     }
 
-    /// What a request asks for.
+    /// Returns the request to the limits.
     ///
     /// # Errors
-    /// It does not say clearly who asks, or for how much; what to tell it.
+    /// It does not identify its caller or its cost clearly; contains the answer.
     fn ask_of(&self, request: &Request) -> Result<Ask, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_millis();
@@ -128,9 +128,9 @@ impl Limiter {
         })
     }
 
-    /// The store's answer in time, and what it granted; or why there is no answer.
+    /// Returns the store's timely answer with its grant, or the reason why there is none.
     ///
-    /// What a take got that comes too late goes back, unless [`Failure::served`] is called.
+    /// A late take is refunded, unless [`Failure::served`] is called.
     async fn ask(self: &Arc<Self>, ask: &Arc<Ask>) -> Result<Taken, Failure> {
         let start = Instant::now();
         let (limiter, asked) = (self.clone(), ask.clone());
@@ -154,11 +154,11 @@ impl Limiter {
         Err(Failure { reason, late })
     }
 
-    /// What becomes of a request that the store gives no answer for: with [`Fail::Open`] the same
-    /// limits, kept in this process, decide.
+    /// Handles a request without the store's reply: with [`Fail::Open`] the same limits, kept in
+    /// this process, decide.
     ///
     /// # Errors
-    /// The request is refused; with this answer.
+    /// The request is refused; contains the response.
     async fn fall_back(
         self: &Arc<Self>,
         ask: &Arc<Ask>,
@@ -188,7 +188,7 @@ impl Limiter {
         Ok((answer, grant))
     }
 
-    /// Tells whoever asks, and the log and the metrics, which limits denied it.
+    /// Responds to a denied request, and logs and counts the limits that denied it.
     fn refuse(&self, answer: &Answer) -> Response {
         self.metrics.count(Outcome::Refused);
         let denied = answer.standings.iter().map(|standing| !standing.allows);
@@ -217,7 +217,8 @@ struct Failure {
 }
 
 impl Failure {
-    /// The request is served all the same, so a late take keeps its cost and only frees its slots.
+    /// Records that the request is served nevertheless, so a late take keeps its cost and only
+    /// releases its slots.
     fn served(self) {
         let Some(late) = self.late else { return };
         tokio::spawn(async move {
@@ -234,9 +235,9 @@ fn unavailable(words: &'static str) -> Response {
     response
 }
 
-/// Whether a browser asks by itself, before it lets a page send its request. The answer is always the
-/// limiter's own 204, which grants nothing: anybody can send these headers, so what they reach must
-/// not be the service. A service that lets other origins in has its CORS layer in front of this one.
+/// Returns whether the request is a browser's preflight. The answer is always the limiter's own
+/// 204, which grants nothing: anybody can send these headers, so the service must not receive them.
+/// A service that admits other origins puts its CORS layer in front of this one.
 fn is_preflight(request: &Request) -> bool {
     let has = |name: &HeaderName| request.headers().contains_key(name);
     request.method() == Method::OPTIONS && has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)

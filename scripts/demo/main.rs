@@ -109,7 +109,7 @@ async fn listen(address: &str) -> Result<TcpListener, String> {
         .map_err(|error| format!("{address}: {error}"))
 }
 
-/// The store that is asked for.
+/// Opens the selected store.
 fn open(options: &Options) -> Result<Arc<dyn Store>, String> {
     let url = match &options.store {
         Place::Memory => return Ok(Arc::new(Memory::default())),
@@ -124,7 +124,7 @@ fn open(options: &Options) -> Result<Arc<dyn Store>, String> {
     Ok(Arc::new(Remote { link, name }))
 }
 
-/// What the limiter guards.
+/// The service behind the limiter.
 async fn hello(_: Request, work: Duration) -> Response {
     if !work.is_zero() {
         sleep(work).await;

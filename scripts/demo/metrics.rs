@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::limit::Limit;
 
-/// What became of a request, in the order of [`NAMES`].
+/// The outcome of a request, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Allowed,
@@ -48,7 +48,7 @@ struct OfLimit {
 pub struct Metrics {
     limits: Vec<OfLimit>,
     requests: [AtomicU64; NAMES.len()],
-    /// How many takes lie between a bound and the one before.
+    /// Takes between a bound and the one before.
     takes: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
 }

@@ -1,4 +1,4 @@
-//! The options: what is accepted, and what the demo gets from them.
+//! The options: parsing and validation.
 
 mod table;
 
@@ -32,7 +32,7 @@ pub struct Options {
     pub work: Duration,
 }
 
-/// Where the limits are kept.
+/// The store of the limits.
 pub enum Place {
     /// In the server, or servers, of this URL.
     Redis(String),
@@ -53,7 +53,7 @@ impl Options {
     }
 }
 
-/// What was given. Held to what the module accepts, so that a slip shows at once.
+/// The given options, validated by the module's rules, so that a mistake shows at once.
 struct Given(ArgMatches);
 
 impl Given {
@@ -156,7 +156,7 @@ impl Given {
         })
     }
 
-    /// A token must stand in a URL and in a cookie.
+    /// Returns the token, which must fit in a URL and in a cookie.
     fn token(&self) -> Result<Option<String>, String> {
         let token = self.or_environment("admin-token", "DEMO_ADMIN_TOKEN");
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
@@ -168,7 +168,7 @@ impl Given {
         }
     }
 
-    /// What is typed comes before the environment; an empty variable counts as none.
+    /// Returns the option, or the environment variable; an empty variable counts as unset.
     fn or_environment(&self, name: &str, variable: &str) -> Option<String> {
         let typed = self.0.get_one::<String>(name).cloned();
         typed.or_else(|| {

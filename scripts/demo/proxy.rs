@@ -6,10 +6,10 @@ use hyper::header::HeaderName;
 use hyper::HeaderMap;
 use ipnet::IpNet;
 
-/// Who is believed about the address a request comes from.
+/// The trusted proxies.
 pub struct Proxies {
     pub trusted: Vec<IpNet>,
-    /// Where they write it: X-Forwarded-For, Forwarded, or a header with one address.
+    /// The header with the origin: X-Forwarded-For, Forwarded, or a header with one address.
     pub header: HeaderName,
 }
 
@@ -31,13 +31,14 @@ pub fn network(text: &str) -> Result<IpNet, String> {
 }
 
 impl Proxies {
-    /// The address that a request from `peer` comes from.
+    /// Returns the origin of a request from `peer`.
     ///
-    /// Each proxy appends the peer it saw, so only what stands right of the last untrusted address
-    /// was written by somebody we trust. Where that is no address, the last one known counts.
+    /// Each proxy appends the peer it saw, so only the part to the right of the last untrusted
+    /// address was written by a trusted proxy. If that part is not an address, the last known one
+    /// counts.
     ///
     /// # Errors
-    /// A header that has one address comes twice; the text of the answer.
+    /// A header with a single address is repeated; contains the answer.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, String> {
         let mut client = peer.to_canonical();
         if !self.trusts(client) {
@@ -65,7 +66,7 @@ impl Proxies {
     }
 }
 
-/// The elements of a list, from right to left. Empty ones are ignored (RFC 9110, 5.6.1).
+/// Returns the elements of a list, from right to left. Empty ones are ignored (RFC 9110, 5.6.1).
 fn elements<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     let elements = lines.flat_map(|line| from_right(line, b','));
     elements.filter(|element| !element.trim_ascii().is_empty())
@@ -85,7 +86,7 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
     ip.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
-/// The `for` of an element of Forwarded (RFC 7239), if it is one address.
+/// Returns the `for` of an element of Forwarded (RFC 7239), if it is an address.
 fn forwarded(element: &[u8]) -> Option<IpAddr> {
     let mut found = from_right(element, b';').filter_map(|pair| {
         let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
@@ -99,8 +100,8 @@ fn forwarded(element: &[u8]) -> Option<IpAddr> {
     address(quoted.unwrap_or(value).as_bytes())
 }
 
-/// The parts between separators outside quotes, from right to left: so an open quote that a caller
-/// sent hides nothing of what a proxy appended.
+/// Splits at separators outside quotes, from right to left, so an open quote sent by a caller hides
+/// nothing that a proxy appended.
 fn from_right(line: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     line.rsplit(move |&byte| {

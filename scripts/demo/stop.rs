@@ -48,7 +48,7 @@ impl Stopping {
         }
     }
 
-    /// Whether a signal has come.
+    /// Returns whether a signal has arrived.
     pub fn is_asked(&self) -> bool {
         self.0.borrow().is_some()
     }

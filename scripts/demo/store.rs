@@ -17,7 +17,7 @@ pub use remote::{packed, Remote};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub allowed: bool,
-    /// One for each limit of the demand, in its order.
+    /// One per limit of the demand, in order.
     pub standings: Vec<Standing>,
 }
 
@@ -63,8 +63,7 @@ impl Offender {
 /// The store's own counters.
 #[derive(Clone, Default)]
 pub struct Census {
-    /// Of each server that takes writes, by its address where there are several: the numbers of
-    /// `INFO rl`, by field.
+    /// The numbers of `INFO rl` of each master, by its address if there are several, and by field.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Heaviest first.
     pub top: Vec<Offender>,

@@ -1,4 +1,4 @@
-//! One caller: its state in each limit, and the button that gives back all that it used.
+//! One caller: its state in each limit, and the button that refunds everything it used.
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -8,8 +8,8 @@ use crate::limiter::Limiter;
 use crate::log::log;
 use crate::store::StoreError;
 
-/// The state of a caller: `who:` and what the header or the address says, or `caller:` and the name
-/// that the page got with a snapshot.
+/// Returns the state of a caller: `who:` with the value of the header or the address, or `caller:`
+/// with the name from a snapshot.
 pub async fn look(limiter: &Limiter, asked: &[u8]) -> Response {
     let asked = String::from_utf8_lossy(asked);
     let caller = match asked.split_once(':') {

@@ -1,6 +1,6 @@
 //! One connection, shared by all requests, that reconnects by itself.
 //!
-//! A request never waits for a connection to be made: while there is none, it gets an error at once.
+//! A request never waits for a connection: without one, it gets an error at once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(100);
-/// The same if somebody answers who cannot help: people have to see to that first.
+/// The same for a server that answers but cannot help: an operator must act first.
 const RETRY_USELESS: Duration = Duration::from_secs(1);
 
 /// The shared end of the connection.

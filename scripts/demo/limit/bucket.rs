@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     },
 };
 
-/// Tokens that come back at a rate, of which a burst is kept.
+/// A token bucket with a rate and a burst.
 pub struct Bucket {
     about: About,
     rate: String,
@@ -27,7 +27,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// # Errors
-    /// The module would not accept it; in the module's words.
+    /// The module would reject it; contains the module's error.
     pub fn new(name: &str, rate: &str, burst: &str) -> Result<Self, String> {
         let exact = grammar::bucket::limit(rate.as_bytes(), burst.as_bytes()).map_err(refusal)?;
         let about = About {
@@ -44,7 +44,7 @@ impl Bucket {
         })
     }
 
-    /// In which so many tokens come back, rounded up.
+    /// Returns the time in which `tokens` refill, rounded up.
     fn time_for(&self, tokens: u64) -> Duration {
         let nanos = self.exact.fill_time().as_nanos() * u128::from(tokens);
         let nanos = nanos.div_ceil(u128::from(self.exact.burst().max(1)));
@@ -104,7 +104,7 @@ impl Limit for Bucket {
 }
 
 impl Bucket {
-    /// The command that takes what `ask` says from `key`, where there is no other limit.
+    /// Returns the command that takes `ask` from `key`, if there is no other limit.
     pub fn take(&self, key: &str, ask: &Ask) -> Command {
         self.call(["RL.TAKE", key], ask.cost)
     }

@@ -1,4 +1,4 @@
-//! A lease: so many requests are served at once.
+//! A lease: limits the number of concurrent requests.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use redis_rl_limits::grammar::parameter::Parameter;
 
 use super::{command, counted, refusal, About, Ask, Command, Exact, Kind, Limit, Standing};
 
-/// How long a slot outlives a demo that was killed, unless said otherwise.
+/// The default time for which a slot outlives a killed demo.
 const TTL: &str = "10s";
 /// A lease is renewed when this part of its time has passed: two renewals may fail.
 const RENEWALS: u32 = 3;
@@ -52,17 +52,17 @@ impl Lease {
         })
     }
 
-    /// The command that frees the slot of `token`.
+    /// Returns the command that releases the slot of `token`.
     pub fn release(&self, key: &str, token: &str) -> Command {
         command(["RL.RELEASE", key, token])
     }
 
-    /// The command that keeps it for another while; it answers 0 if `token` has none any more.
+    /// Returns the command that renews it; the reply is 0 if `token` has lost it.
     pub fn renew(&self, key: &str, token: &str) -> Command {
         command(["RL.RENEW", key, &self.ttl, token])
     }
 
-    /// Between two renewals.
+    /// Returns the interval between two renewals.
     pub fn renew_every(&self) -> Duration {
         Duration::from_millis(self.ttl_ms) / RENEWALS
     }
@@ -108,7 +108,7 @@ impl Limit for Lease {
     }
 }
 
-/// Names for requests, none of which is given twice, by this demo or another.
+/// Unique names for requests, also among several demos.
 pub struct Tokens {
     demo: u64,
     given: AtomicU64,
@@ -124,7 +124,7 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    /// Another name.
+    /// Returns the next name.
     pub fn next(&self) -> String {
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         format!("{:016x}-{number}", self.demo)

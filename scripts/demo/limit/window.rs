@@ -1,4 +1,4 @@
-//! Windows: so many in each day, hour or quarter of an hour; and so many in any interval.
+//! Windows: quotas per day, hour or quarter of an hour, and per any interval.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub const SLIDING: Kind = Kind {
     },
 };
 
-/// So many in a window, or in any interval.
+/// A quota in a window, or in any interval.
 pub struct Window {
     about: About,
     /// The limit and the window, as commands name them.
@@ -67,7 +67,7 @@ pub struct Window {
 
 impl Window {
     /// # Errors
-    /// The module would not accept it; in the module's words.
+    /// The module would reject it; contains the module's error.
     fn new(name: String, words: Command, period: String) -> Result<Self, String> {
         let bytes: Vec<_> = words.iter().map(String::as_bytes).collect();
         let (exact, rest) = Quota::parse(&bytes).map_err(refusal)?;
@@ -128,8 +128,8 @@ impl Limit for Window {
         self.call(["WINDOW"], command(["COST", &ask.cost.to_string()]))
     }
 
-    /// It may come late, so it says when the take was asked for: a window that began later keeps
-    /// what it was charged, since it might have been charged by others.
+    /// Refunds with the time of the take, because the refund may come late: a window that began
+    /// later keeps its usage, which others may have charged.
     fn give_back(&self, key: &str, ask: &Ask) -> Command {
         let (cost, at) = (ask.cost.to_string(), ask.asked_at.to_string());
         self.call(["RL.WGIVE", key], command(["COST", &cost, "AT", &at]))
@@ -140,8 +140,9 @@ impl Limit for Window {
         Some(self.call(["RL.WGIVE", key], all))
     }
 
-    /// When a window ends all is there again. Of a sliding one the answer tells only when the
-    /// whole cost is there, or else when nothing is used any more.
+    /// Returns the time of the window's end, when everything is available. For a sliding window the
+    /// reply contains only the time at which the whole cost is available, or at which nothing is
+    /// used any more.
     fn until_more(&self, standing: Standing) -> Option<Duration> {
         let wait = standing.wait.filter(|_| !standing.allows);
         wait.or(Some(standing.reset).filter(|reset| !reset.is_zero()))

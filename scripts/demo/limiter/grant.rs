@@ -48,8 +48,8 @@ impl Grant {
         }
     }
 
-    /// The request is served: its cost is spent. What it holds until its answer is sent comes
-    /// back, and is renewed for as long as it is kept.
+    /// Records that the request is served: its cost is spent. Leases are renewed, and released when
+    /// the response is sent.
     pub fn spend(mut self) -> Option<Self> {
         self.owed = Owed::Leases;
         let every = self.limiter.demand.renew_every()?;

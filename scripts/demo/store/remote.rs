@@ -193,7 +193,8 @@ fn late<T>() -> RedisResult<T> {
     Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
 }
 
-/// Whatever is not an answer to what was asked is an error, so that nobody is refused by mistake.
+/// Converts a reply. A reply that does not match the request is an error, so that nobody is denied
+/// by mistake.
 fn answer(taken: i64, fives: &[Five], demand: &Demand) -> Result<Answer, StoreError> {
     let quotas = demand.limits.iter().map(|limit| limit.about().quota as i64);
     if !quotas.eq(fives.iter().map(|five| five.1)) {
