@@ -1,4 +1,4 @@
-//! What becomes of open requests when the demo is stopped, and of the Redis that its script starts.
+//! The fate of open requests, and of the script's Redis, when the demo is stopped.
 
 use std::net::TcpStream;
 

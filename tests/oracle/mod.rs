@@ -225,7 +225,7 @@ impl Limit {
         outcome
     }
 
-    /// Returns the state, of which nothing changes.
+    /// Returns the unchanged state.
     pub fn untouched(&self, stored: Option<State>, now: u64) -> Outcome {
         Outcome {
             after: After::Kept,

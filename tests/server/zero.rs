@@ -7,7 +7,7 @@ use crate::common::Server;
 use crate::support::node::launch;
 use crate::support::{expires_at, info, Ask, Reply};
 
-/// A bucket and two windows of 5, of which 2 are left, and commands that peek, take and refund.
+/// A bucket and two windows of 5 with 2 left, and commands that peek, take and refund.
 const LIMITS: [(&str, &str, &str, &str); 3] = [
     ("RL.TAKE b 1/d 5", "RL.PEEK b 1/d 5", "RL.GIVE b 1/d 5", "b"),
     (

@@ -1,4 +1,4 @@
-// One caller: its state, asked for anew each second, and the button that resets it.
+// One caller: its state, queried each second, and the button that resets it.
 
 function element(name, attributes, ...content) {
   const made = Object.assign(document.createElement(name), attributes);

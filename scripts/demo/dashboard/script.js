@@ -62,7 +62,7 @@ function row({ key, caller }) {
   return tr;
 }
 
-// Rows are kept and moved, never made anew, so that a focused button stays focused.
+// Rows are kept and moved, never recreated, so that a focused button stays focused.
 function offenders({ top, rest }, prefix) {
   const body = at("top");
   const rows = new Map([...body.rows].map((tr) => [tr.dataset.key, tr]));

@@ -7,26 +7,27 @@ use crate::limit::KINDS;
 
 /// Each option's name, value, default or how it is given, and help.
 const OPTIONS: &str = "\
-listen | ADDRESS:PORT | =127.0.0.1:8080 | Where to listen
-admin | ADDRESS:PORT | =127.0.0.1:8081 | Where to serve /dashboard, /metrics, /healthz and /readyz
-admin-token | TOKEN | once | What operators must know; needed beyond this machine (or DEMO_ADMIN_TOKEN)
-store | STORE | =redis | Where the limits are kept: redis, or memory (of this process)
-redis | URL | once | redis://, rediss://, unix://, redis-sentinel:// or redis-cluster:// (or REDIS_URL); scripts/demo.sh starts a server of its own without it
-rate | RATE | =2 | Tokens that come back: N a second, or N/PERIOD such as 100/m, 0.5/s, 1/15m, 5000/h
-burst | N | =2 | Tokens that a bucket holds: so many requests may come at once
-cost | N | =1 | Tokens that a request takes
-cost-header | NAME | once | Where a request may give its cost instead, such as X-Cost
-key-by | HOW | =name:test-client | What tells callers apart: name:NAME (all are one), ip, header:NAME (hashed) or plain-header:NAME
-prefix | TEXT | =rate:limiter: | What every key begins with
-ipv6-prefix | BITS | =64 | Bits of an IPv6 address that are one caller, from 1 to 128
-trust-proxy | NETWORK | often | Believes --proxy-header from there: 10.0.0.1 or 10.0.0.0/8
-proxy-header | NAME | =X-Forwarded-For | Where a proxy writes the address: X-Forwarded-For, Forwarded, or a header with one address
-work | MS | =0 | Milliseconds that an answer takes, as if there were something to do
-timeout | MS | =500 | Milliseconds that Redis has to answer in
-grace | MS | =10000 | Milliseconds that requests may go on when the demo is stopped
+listen | ADDRESS:PORT | =127.0.0.1:8080 | The address to listen on
+admin | ADDRESS:PORT | =127.0.0.1:8081 | The address of /dashboard, /metrics, /healthz and /readyz
+admin-token | TOKEN | once | The operators' token, required for a non-local address (or DEMO_ADMIN_TOKEN)
+store | STORE | =redis | The store of the limits: redis, or memory (of this process)
+redis | URL | once | redis://, rediss://, unix://, redis-sentinel:// or redis-cluster:// (or REDIS_URL); without it scripts/demo.sh starts its own server
+rate | RATE | =2 | The refill rate: N a second, or N/PERIOD such as 100/m, 0.5/s, 1/15m, 5000/h
+burst | N | =2 | The size of a bucket: how many requests may come at once
+cost | N | =1 | The cost of a request
+cost-header | NAME | once | The header in which a request may give its cost, such as X-Cost
+key-by | HOW | =name:test-client | The identity of a caller: name:NAME (all are one), ip, header:NAME (hashed) or plain-header:NAME
+prefix | TEXT | =rate:limiter: | The prefix of every key
+ipv6-prefix | BITS | =64 | Bits of an IPv6 address that identify one caller, from 1 to 128
+trust-proxy | NETWORK | often | A trusted proxy that writes --proxy-header: 10.0.0.1 or 10.0.0.0/8
+proxy-header | NAME | =X-Forwarded-For | The header in which a proxy writes the address: X-Forwarded-For, Forwarded, or a header with one address
+work | MS | =0 | Simulated work per request, in milliseconds
+timeout | MS | =500 | The timeout of Redis, in milliseconds
+grace | MS | =10000 | Milliseconds for which requests may continue after a stop
 fail | HOW | =open | When Redis does not answer: apply the same limits in this process (open) or answer 503 (closed)";
 
-const ABOUT: &str = "Answers every request with the time, until a caller asks too often.";
+const ABOUT: &str =
+    "Answers every request with the time, or with 429 if a caller sends too many requests.";
 
 /// The options as the command line has them.
 pub fn command() -> Command {

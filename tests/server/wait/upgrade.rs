@@ -21,7 +21,7 @@ fn module_is_replaced_under_callers_that_reconnect_and_wait() {
             let (server, stop, served) = (&server, &stop, &served);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    // A connection that is cut is made anew.
+                    // A closed connection is replaced.
                     let Ok(mut c) = server.client().get_connection() else {
                         continue;
                     };

@@ -96,7 +96,7 @@ def acquire(
 ) -> Call[Decision]:
     """Acquires a slot for `token`, or renews the one that it holds. `ttl` is in seconds (RL.ACQUIRE).
 
-    With `wait` the server answers only when there is a slot, or after so many seconds: use `slot`.
+    With `wait` the server answers only when there is a slot, or after `wait` seconds: use `slot`.
     """
     waits: tuple[Word, ...] = ("WAIT", round(wait * 1000)) if wait else ()
     return Call(("RL.ACQUIRE", key, limit, duration(ttl), token, *_keep(keep), *waits), key, decision)

@@ -159,7 +159,7 @@ class AsyncLimiter(_Base):
     ) -> AsyncSlot:
         """Holds one of `limit` slots while a body runs: ``async with limiter.slot("jobs", 5, 30):``
 
-        Acquires it, or raises NoSlot; with `wait` the server lets it wait so many seconds, in line. Renews
+        Acquires it, or raises NoSlot; with `wait` the server lets it wait that many seconds, in line. Renews
         it at a third of the ttl, cancels the body and raises SlotLost if it is lost, and releases it.
         """
         return AsyncSlot(self, key, limit, ttl, token, keep, wait)
@@ -359,7 +359,7 @@ class Limiter(_Base):
     ) -> Slot:
         """Holds one of `limit` slots while a body runs: ``with limiter.slot("jobs", 5, 30) as slot:``
 
-        Acquires it, or raises NoSlot; with `wait` the server lets it wait so many seconds, in line. Renews
+        Acquires it, or raises NoSlot; with `wait` the server lets it wait that many seconds, in line. Renews
         it at a third of the ttl, tells the body by `slot.lost` if it is lost, and releases it.
         """
         return Slot(self, key, limit, ttl, token, keep, wait)
