@@ -25,6 +25,7 @@ quick() {
 formats_and_lints() {
   cargo fmt --all -- --check
   scripts/arrows.py
+  scripts/words.sh
   cargo clippy --workspace --all-targets -- -D warnings
 }
 
