@@ -23,6 +23,13 @@ def test_bucket_calls(server, limits) -> None:
     assert r.give("c", "1", 20, cost=3) == 0 and r.give("b", "1", 20, cost=2) == 2
 
 
+def test_cost_of_zero_is_allowed_unless_the_bucket_owes(server, limits) -> None:
+    r = limits(server.port, timeout=30)
+    assert r.take("z", 1, 5, cost=0).allowed
+    assert r.take("z", 1, 5, cost=9, force=True)
+    assert not r.take("z", 1, 5, cost=0).allowed
+
+
 def test_several_buckets(server, limits) -> None:
     r = limits(server.port, timeout=30)
     both = r.mtake([("{a}", "1/h", 5), ("{a}:b", "1/h", 2)], cost=2)

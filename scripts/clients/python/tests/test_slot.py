@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import pytest
 import redis
 import redis.asyncio
@@ -116,3 +118,24 @@ def test_body_sees_that_its_slot_is_lost(server, limiter) -> None:
             server.client.delete("jobs")
             until(lambda: slot.lost)
             slot.check()
+
+
+def test_slot_waits_in_the_server(server, limiter) -> None:
+    events = []
+
+    def second() -> None:
+        with limiter.slot("jobs", 1, 30, wait=30):
+            events.append("second")
+
+    with limiter.slot("jobs", 1, 30):
+        thread = threading.Thread(target=second)
+        thread.start()
+        until(lambda: server.client.execute_command("RL.LEASES", "jobs", 1)[6] == 1)
+        events.append("first")
+    thread.join()
+    assert events == ["first", "second"]
+    with limiter.slot("jobs", 1, 30):
+        start = time.monotonic()
+        with pytest.raises(NoSlot):
+            limiter.slot("jobs", 1, 30, wait=0.2).__enter__()
+        assert time.monotonic() - start >= 0.2
