@@ -66,12 +66,13 @@ export const commands = {
     return { key, words: (k) => ["RL.WGIVE", k(key), limit, ...more], read: first };
   },
 
-  // Acquires a slot for `token`, or renews the one that it holds (RL.ACQUIRE).
-  acquire: (key, limit, ttlMs, token, options) => ({
-    key,
-    words: (k) => ["RL.ACQUIRE", k(key), limit, ttl(ttlMs), token, ...keep(options)],
-    read: decision,
-  }),
+  // Acquires a slot for `token`, or renews the one that it holds (RL.ACQUIRE). With `waitMs` the server
+  // answers only when there is a slot, or after this time: use `slot`.
+  acquire(key, limit, ttlMs, token, options = {}) {
+    const wait = options.waitMs ? ["WAIT", options.waitMs] : [];
+    const more = [ttl(ttlMs), token, ...keep(options), ...wait];
+    return { key, words: (k) => ["RL.ACQUIRE", k(key), limit, ...more], read: decision };
+  },
 
   // Extends live leases. Returns how many (RL.RENEW).
   renew: (key, ttlMs, ...tokens) => ({

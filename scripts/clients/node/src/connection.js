@@ -1,5 +1,6 @@
 // Sends a command once, by node-redis or ioredis, one server or a cluster.
 
+import { once as event } from "node:events";
 import { Outage } from "./failure.js";
 
 // Returns a function that sends the words of a command, routed by `key`, and one that closes
@@ -9,7 +10,13 @@ export function connection(client, givenUpMs) {
   if (typeof client.sendCommand !== "function") {
     throw new TypeError("the client must be one of node-redis or ioredis");
   }
-  return { send: ofNodeRedis(client, givenUpMs), prefix: "", close() {} };
+  const another = async () => {
+    const own = client.duplicate();
+    own.on("error", () => {}); // The call reports it.
+    await own.connect();
+    return { send: ofNodeRedis(own, givenUpMs), close: () => own.destroy() };
+  };
+  return { send: ofNodeRedis(client, givenUpMs), another, prefix: "", close() {} };
 }
 
 function ofNodeRedis(client, givenUpMs) {
@@ -32,8 +39,16 @@ function ofIoredis(client) {
   const isSafe = cluster ? safeCluster(client.options) : safe(client.options);
   const own = isSafe ? client : cluster ? duplicateCluster(client) : client.duplicate(once);
   if (own !== client) own.on("error", () => {}); // The calls report it.
+  const sendBy = (client) =>
+    cluster ? (key, words) => callCluster(client, key, words) : (_, words) => call(client, words);
   return {
-    send: cluster ? (key, words) => callCluster(own, key, words) : (_, words) => call(own, words),
+    send: sendBy(own),
+    async another() {
+      const duplicate = cluster ? duplicateCluster(client) : client.duplicate(once);
+      duplicate.on("error", () => {}); // The call reports it.
+      if (duplicate.status !== "ready") await event(duplicate, "ready");
+      return { send: sendBy(duplicate), close: () => duplicate.disconnect() };
+    },
     // It is not applied to commands that ioredis does not know.
     prefix: client.options.keyPrefix ?? client.options.redisOptions?.keyPrefix ?? "",
     close() {

@@ -64,6 +64,14 @@ export class Limiter {
   release(key: string, ...tokens: string[]): Promise<number>;
   leases(key: string, limit: number, options?: { count?: number }): Promise<Leases>;
   all(...limits: Limit[]): Promise<Decisions>;
+  /** Holds one of `limit` slots while `body` runs. Throws NoSlot or SlotLost. With `waitMs` the server lets it wait in line. */
+  slot<T>(
+    key: string,
+    limit: number,
+    ttlMs: number,
+    options: Keep & { token?: string; waitMs?: number },
+    body: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T>;
   check(key?: string): Promise<boolean>;
   readonly counts: {
     answered: number;
@@ -100,6 +108,14 @@ export class Caller {
 
 /** The server did not answer, or could not. It may have charged the call. */
 export class Outage extends Error {}
+
+/** All slots are held. */
+export class NoSlot extends Error {
+  readonly decision: Decision;
+}
+
+/** The slot ended while the body ran: somebody else may hold it. */
+export class SlotLost extends Error {}
 
 export interface MiddlewareOptions<Request> {
   rate: Rate;

@@ -3,3 +3,4 @@ export { Caller } from "./caller.js";
 export { bucket, lease, window } from "./commands.js";
 export { Outage } from "./failure.js";
 export { Limiter } from "./limiter.js";
+export { NoSlot, SlotLost } from "./slot.js";

@@ -4,6 +4,7 @@ import { commands } from "./commands.js";
 import { connection } from "./connection.js";
 import { Outage, Policy, isOutage } from "./failure.js";
 import { parseRate } from "./rate.js";
+import { slot } from "./slot.js";
 
 // Parts of a time-out. Each counts as its nominal length even if the process was busy with other things
 // meanwhile: what counts is the time in which it could have read the reply.
@@ -64,6 +65,15 @@ export class Limiter {
     }
   }
 
+  // Holds one of `limit` slots while `body(signal)` runs. Throws NoSlot if all are held; with `waitMs` the server
+  // lets the caller wait so long, in line. Renews it at a third of the ttl. If it is lost, aborts the signal
+  // and throws SlotLost. Options: token, keep, waitMs.
+  async slot(key, limit, ttlMs, options, body) {
+    const run = (call, timeoutMs) => this.#run(call, undefined, timeoutMs);
+    const runWaiting = (call, waitMs) => this.#runWaiting(call, waitMs);
+    return slot({ run, runWaiting }, key, limit, ttlMs, options, body);
+  }
+
   // What was answered, decided without the server, and failed so far.
   get counts() {
     return this.#policy.counts;
@@ -78,9 +88,29 @@ export class Limiter {
     return Math.max(1000, longest * this.#timeoutMs);
   }
 
-  async #run(call, ask) {
+  // Sends a call that the server answers late, on a connection of its own: what is sent behind it waits too.
+  async #runWaiting(call, waitMs) {
+    const own = await this.#connection.another();
+    let timer;
+    const late = new Promise((_, reject) => {
+      const longest = waitMs + Math.max(1000, this.#timeoutMs);
+      timer = setTimeout(() => reject(new Outage(`no answer within ${longest} ms`)), longest);
+    });
     try {
-      return await this.#bounded(call, ask);
+      return await this.#reported(() => Promise.race([this.#send(call, undefined, own.send), late]));
+    } finally {
+      clearTimeout(timer);
+      own.close();
+    }
+  }
+
+  #run(call, ask, timeoutMs = this.#timeoutMs) {
+    return this.#reported(() => this.#bounded(call, ask, timeoutMs));
+  }
+
+  async #reported(send) {
+    try {
+      return await send();
     } catch (error) {
       if (isOutage(error)) throw this.#policy.outage(error);
       this.#policy.mistake(error);
@@ -88,13 +118,13 @@ export class Limiter {
     }
   }
 
-  async #bounded(call, ask) {
+  async #bounded(call, ask, timeoutMs) {
     if (this.#stuck >= this.#inFlight) throw this.#allStuck();
     if (this.#running + this.#promised >= this.#inFlight) {
       const denied = await this.#turn(ask);
       if (denied) return denied;
     }
-    return this.#answer(call, ask);
+    return this.#answer(call, ask, timeoutMs);
   }
 
   // Waits for a turn, while the server answers others. Returns a denial learnt meanwhile.
@@ -147,7 +177,7 @@ export class Limiter {
     turn.wake();
   }
 
-  #answer(call, ask) {
+  #answer(call, ask, timeoutMs) {
     this.#running++;
     return new Promise((resolve, reject) => {
       let left = ticks;
@@ -164,7 +194,7 @@ export class Limiter {
       const tick = () => {
         left--;
         if (left > 0) {
-          timer = setTimeout(tick, this.#timeoutMs / ticks);
+          timer = setTimeout(tick, timeoutMs / ticks);
           return;
         }
         isLate = true;
@@ -172,15 +202,15 @@ export class Limiter {
         this.counts.late++;
         timer = setTimeout(end, this.#givenUpMs);
         timer.unref();
-        reject(new Outage(`no answer within ${this.#timeoutMs} ms`));
+        reject(new Outage(`no answer within ${timeoutMs} ms`));
       };
-      let timer = setTimeout(tick, this.#timeoutMs / ticks);
+      let timer = setTimeout(tick, timeoutMs / ticks);
       this.#send(call, ask).then(resolve, reject).finally(end);
     });
   }
 
-  async #send(call, ask) {
-    const { send, prefix } = this.#connection;
+  async #send(call, ask, send = this.#connection.send) {
+    const { prefix } = this.#connection;
     const named = (key) => prefix + key;
     const sent = performance.now();
     // node-redis takes strings only.

@@ -1,0 +1,90 @@
+// A slot that is held while a body runs, with each library.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Limiter, NoSlot, SlotLost } from "../src/index.js";
+import { Server, libraries, quiet, until } from "./server.js";
+
+let server;
+before(async () => {
+  server = await Server.start();
+});
+after(() => server.stop());
+
+const held = async () => (await server.ask("RL.LEASES", "jobs", 5))[0];
+
+for (const [name, connect] of Object.entries(libraries)) {
+  describe(`a slot by ${name}`, () => {
+    async function using(body, port = server.port, timeoutMs = 5000) {
+      if (port === server.port) await server.ask("FLUSHALL");
+      const connection = await connect(port);
+      const limits = new Limiter(connection.client, { timeoutMs, log: quiet() });
+      await until("it is connected", () => limits.check());
+      try {
+        await body(limits);
+      } finally {
+        limits.close();
+        connection.close();
+      }
+    }
+
+    test("is renewed while the body runs, and released", () =>
+      using(async (limits) => {
+        const result = await limits.slot("jobs", 1, 600, {}, async () => {
+          for (const start = performance.now(); performance.now() - start < 1500; await sleep(20)) {
+            assert.equal(await held(), 1);
+          }
+          await assert.rejects(limits.slot("jobs", 1, 600, {}, () => assert.fail("it is held")), NoSlot);
+          return 7;
+        });
+        assert.deepEqual([result, await held()], [7, 0]);
+        await assert.rejects(limits.slot("jobs", 1, 600, {}, () => Promise.reject(new Error("mine"))), /mine/);
+        assert.equal(await held(), 0);
+      }));
+
+    test("aborts the body when a renewal returns 0", () =>
+      using(async (limits) => {
+        let aborted = false;
+        const body = async (signal) => {
+          signal.addEventListener("abort", () => (aborted = true));
+          await server.ask("DEL", "jobs");
+          await new Promise(() => {});
+        };
+        await assert.rejects(limits.slot("jobs", 1, 600, {}, body), SlotLost);
+        assert.ok(aborted);
+      }));
+
+    test("aborts the body when no renewal comes through", async () => {
+      const own = await Server.start();
+      const body = async (limits) => {
+        const hangs = async () => {
+          own.hang();
+          await new Promise(() => {});
+        };
+        await assert.rejects(limits.slot("jobs", 1, 600, {}, hangs), SlotLost);
+      };
+      await using(body, own.port, 50);
+      own.goOn();
+      await own.stop();
+    });
+
+    test("is waited for in the server, in line", () =>
+      using(async (limits) => {
+        const events = [];
+        let second;
+        await limits.slot("jobs", 1, 30_000, {}, async () => {
+          second = limits.slot("jobs", 1, 30_000, { waitMs: 30_000 }, async () => events.push("second"));
+          await until("it waits", async () => (await server.ask("RL.LEASES", "jobs", 1))[6] === 1);
+          // The connection of the others is free.
+          assert.ok((await limits.take("other", 1, 1)).allowed);
+          events.push("first");
+        });
+        await second;
+        assert.deepEqual(events, ["first", "second"]);
+        await limits.slot("jobs", 1, 30_000, {}, () =>
+          assert.rejects(limits.slot("jobs", 1, 30_000, { waitMs: 200 }, () => assert.fail("it is held")), NoSlot),
+        );
+      }));
+  });
+}
