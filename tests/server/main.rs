@@ -6,6 +6,8 @@
 mod calendar;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/holds.rs"]
+mod hold_oracle;
 #[path = "../oracle/leases.rs"]
 mod lease_oracle;
 #[path = "../oracle/mod.rs"]
@@ -26,6 +28,7 @@ mod give;
 mod holds;
 mod holds_clock;
 mod holds_full;
+mod holds_model;
 mod inspect;
 mod lease;
 mod lease_around;
