@@ -26,6 +26,7 @@ mod all_refused;
 mod all_reshard;
 mod give;
 mod holds;
+mod holds_around;
 mod holds_clock;
 mod holds_full;
 mod holds_model;

@@ -78,7 +78,8 @@ impl Server {
         self.info(["master_link_status", "master_repl_offset"]) == ["up", &offset]
     }
 
-    /// Returns all keys, which must hold strings or sorted sets (the members, each with its score).
+    /// Returns all keys, which must hold strings, sorted sets (the members, each with its score) or
+    /// hashes (the fields in order, each with its value).
     pub fn contents(&self) -> Contents {
         let keys: Vec<Vec<u8>> = self.ask("KEYS *");
         if keys.is_empty() {
@@ -93,18 +94,25 @@ impl Server {
         for (key, kind) in keys.iter().zip(&kinds) {
             match kind.as_str() {
                 "zset" => pipe.cmd("ZRANGE").arg(key).arg(&["0", "-1", "WITHSCORES"]),
+                "hash" => pipe.cmd("HGETALL").arg(key),
                 _ => pipe.cmd("GET").arg(key),
             };
         }
         let values: Vec<Value> = pipe
             .query(&mut self.connection())
-            .expect("strings and sets");
-        let bytes = |value: Value| match value {
-            Value::Array(_) => texts(&value).join(" ").into_bytes(),
+            .expect("strings, sets and hashes");
+        let bytes = |(value, kind): (Value, &String)| match value {
+            Value::Array(_) if kind == "zset" => texts(&value).join(" ").into_bytes(),
+            Value::Array(_) => {
+                let fields: BTreeMap<Vec<u8>, Vec<u8>> =
+                    redis::from_redis_value(value).expect("fields");
+                format!("{fields:?}").into_bytes()
+            }
             value => redis::from_redis_value(value).expect("a string"),
         };
         let expiries = self.expiries(&keys);
-        let pairs = values.into_iter().map(bytes).zip(expiries);
+        let values = values.into_iter().zip(&kinds).map(bytes);
+        let pairs = values.zip(expiries);
         keys.into_iter().zip(pairs).collect()
     }
 
