@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import re
+import time
 import uuid
 
 import uvicorn
@@ -27,54 +28,80 @@ NAMES = ("requests a minute", "tokens a minute", "tokens a month", "streams at o
 
 def keys_of(account):
     """Returns the keys, with one hash tag, so that they share a cluster slot."""
-    return [f"{{llm:{account}}}:{name}" for name in ("rpm", "tpm", "month", "run")]
+    return [f"{{llm:{account}}}:{name}" for name in ("rpm", "tpm", "month", "run", "holds")]
 
 
 class Reservation:
-    """Tokens charged in advance, and a slot."""
+    """Tokens charged in advance, and a slot, until they are settled."""
 
     def __init__(self, redis, account, estimate):
-        self.redis, self.estimate = redis, estimate
+        self.redis = redis
         self.keys = keys_of(account)
-        self.token = uuid.uuid4().hex  # One for each call: with ONCE a second try is free.
+        self.id = uuid.uuid4().hex  # One for each request, the same for every retry.
+        self.call = ("RL.ALL", 5, *self.keys,
+                     "BUCKET", RATE, BURST,
+                     "BUCKET", TOKEN_RATE, TOKEN_BURST, "COST", estimate,
+                     "WINDOW", *MONTH, "COST", estimate,
+                     "LEASE", STREAMS, f"{TTL_MS}ms", self.id,
+                     "HOLD", f"{TTL_MS}ms", self.id)
 
     async def reserve(self):
         """Returns the names of the limits that denied, and the milliseconds until all have enough."""
-        command = ("RL.ALL", 4, *self.keys,
-                   "BUCKET", RATE, BURST,
-                   "BUCKET", TOKEN_RATE, TOKEN_BURST, "COST", self.estimate,
-                   "WINDOW", *MONTH, "COST", self.estimate,
-                   "LEASE", STREAMS, f"{TTL_MS}ms", self.token, "ONCE")
         for tries_left in (2, 1, 0):
             try:
-                # The server's time is when the month is charged.
-                pipe = self.redis.pipeline().time().execute_command(*command)
-                (seconds, micros), (taken, wait_ms, each) = await pipe.execute()
+                # Unchanged after a lost reply: a repeat charges nothing.
+                taken, wait_ms, each = await self.redis.execute_command(*self.call)
                 break
             except (RedisError, OSError):
                 if not tries_left:
+                    keep(self.settle(0))  # It may have been charged.
                     raise
-        self.taken_at = seconds * 1000 + micros // 1000
-        return [name for name, reply in zip(NAMES, each) if not taken and not reply[0]], wait_ms
+        if taken:
+            return [], 0
+        denied = [name for name, reply in zip(NAMES, each) if not reply[0]]
+        is_open, _, free_places, _, _ = each[-1]
+        if is_open:
+            keep(self.settle(0))  # A repeat was denied, so the first call was charged.
+        elif not free_places:
+            denied.append("open requests")
+        return denied, wait_ms
 
     async def renew(self):
-        """Renews the slot; returns 0 if it is lost."""
-        return await self.redis.execute_command("RL.RENEW", self.keys[3], f"{TTL_MS}ms", self.token)
+        """Repeats the call; returns 0 if the slot is lost."""
+        return (await self.redis.execute_command(*self.call))[0]
 
     async def settle(self, used):
-        """Refunds what was reserved beyond `used`, or charges the difference, into debt if necessary."""
-        _, tpm, month, run = self.keys
-        more = used - self.estimate
-        pipe = self.redis.pipeline()
-        if more > 0:
-            pipe.execute_command("RL.TAKE", tpm, TOKEN_RATE, TOKEN_BURST, "COST", more, "FORCE")
-            pipe.execute_command("RL.WTAKE", month, *MONTH, "COST", more, "FORCE")
-        elif more < 0:
-            pipe.execute_command("RL.GIVE", tpm, TOKEN_RATE, TOKEN_BURST, "COST", -more)
-            # To the month that it was charged to, which may be over.
-            pipe.execute_command("RL.WGIVE", month, *MONTH, "COST", -more, "AT", self.taken_at)
-        pipe.execute_command("RL.RELEASE", run, self.token)
-        await pipe.execute()
+        """Replaces the estimate by `used` and frees the slot, once, however often it is sent."""
+        command = ("RL.SETTLE", 5, *self.keys,
+                   "BUCKET", RATE, BURST, "USED", 1,
+                   "BUCKET", TOKEN_RATE, TOKEN_BURST, "USED", used,
+                   "WINDOW", *MONTH, "USED", used,
+                   "LEASE", self.id, "HOLD", self.id)
+        first_sent, pause = time.monotonic(), 0.1
+        while True:
+            try:
+                status, *_ = await self.redis.execute_command(*command)
+                break
+            except (RedisError, OSError) as error:
+                logging.warning("no settlement yet: %r", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 10)
+        if status == -1 and used and time.monotonic() - first_sent < 60:
+            # The hold is gone: it was lost with a master, or its key was deleted.
+            await self.redis.execute_command(
+                "RL.TAKE", self.keys[1], TOKEN_RATE, TOKEN_BURST, "COST", used, "FORCE")
+            await self.redis.execute_command("RL.WTAKE", self.keys[2], *MONTH, "COST", used, "FORCE")
+
+
+tasks = set()
+
+
+def keep(coroutine):
+    """Runs it in the background, whatever becomes of the request."""
+    task = asyncio.create_task(coroutine)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task
 
 
 async def model(tokens):
@@ -92,7 +119,7 @@ async def stream(reservation, tokens):
             await asyncio.sleep(TTL_MS / 3000)
             try:
                 if not await reservation.renew():
-                    lost.set()  # It ran out, and may be somebody else's by now.
+                    lost.set()  # The slot ran out, and may be somebody else's by now.
             except (RedisError, OSError) as error:
                 logging.warning("no renewal: %r", error)
 
@@ -105,7 +132,7 @@ async def stream(reservation, tokens):
                 return
     finally:  # Also where the caller went away.
         heart.cancel()
-        await asyncio.shield(asyncio.create_task(reservation.settle(used)))
+        await asyncio.shield(keep(reservation.settle(used)))
 
 
 url = os.environ.get("REDIS_URL", "redis://localhost")

@@ -172,3 +172,88 @@ fn lost_reply_is_not_charged_twice() {
         used_and_running(&gateway, "me").0 <= 901
     });
 }
+
+/// The estimate of a gateway that was killed is refunded by the next call of the same account.
+#[test]
+fn estimate_of_a_killed_gateway_comes_back() {
+    let mut gateway = gateway(&[("TTL_MS", "1500"), ("SECONDS_A_TOKEN", "0.01")]);
+    assert_eq!(gateway.get("/?estimate=500&tokens=20", "me").status(), 200);
+    wait_until("it is settled", || {
+        used_and_running(&gateway, "me") == (20, 0)
+    });
+    let mut killed = gateway.begin("/?estimate=900&tokens=100000", "me");
+    assert!(killed.read(&mut [0; 16]).expect("it streams") > 0);
+    assert_eq!(used_and_running(&gateway, "me"), (920, 1));
+    gateway.kill();
+    wait_until("another gateway's call refunds it", || {
+        let other: (i64, i64, Value) = call(
+            &gateway,
+            "RL.ALL 2 {llm:me}:month {llm:me}:holds WINDOW 2000000 MONTH COST 7 HOLD 1h other",
+        );
+        other.0 == 1 && used_and_running(&gateway, "me").0 == 27
+    });
+}
+
+/// The rows of the table in scripts/examples/README.md: what happened, and what is charged.
+#[test]
+fn each_row_of_the_table_charges_what_it_says() {
+    let gateway = gateway(&[]);
+    let account = "RL.ALL 2 {llm:me}:month {llm:me}:holds WINDOW 2000000 MONTH COST 1500";
+    let reserve = |hold: &str| -> i64 {
+        let (taken, _, _): (i64, i64, Value) = call(&gateway, &format!("{account} HOLD {hold}"));
+        taken
+    };
+    let settle = |used: i64, id: &str| -> i64 {
+        let words = format!("2 {{llm:me}}:month {{llm:me}}:holds WINDOW 2000000 MONTH USED {used}");
+        let (status, _, _): (i64, i64, Value) =
+            call(&gateway, &format!("RL.SETTLE {words} HOLD {id}"));
+        status
+    };
+    let start = || call::<()>(&gateway, "FLUSHALL");
+    let charged = || used_and_running(&gateway, "me").0;
+
+    // The reply of RL.ALL was lost: repeated, or cancelled.
+    for (used, expected) in [(1120, 1120), (0, 0)] {
+        start();
+        assert_eq!(
+            (reserve("1h id"), reserve("1h id"), charged()),
+            (1, 1, 1500)
+        );
+        assert_eq!((settle(used, "id"), charged()), (1, expected));
+    }
+    // The reply of RL.SETTLE was lost.
+    assert_eq!((settle(1120, "id"), charged()), (0, 0));
+    // A cancellation overtakes its reservation.
+    start();
+    assert_eq!(settle(0, "late"), -1);
+    let mut late = redis::cmd("RL.ALL");
+    late.arg(account.split(' ').skip(1).collect::<Vec<_>>());
+    let late = late.arg(&["HOLD", "1h", "late"]);
+    let error = late.query::<Value>(&mut gateway.redis.connection());
+    let error = error.expect_err("it was cancelled").to_string();
+    assert!(
+        error.contains("was cancelled before it was made"),
+        "{error}"
+    );
+    assert_eq!(charged(), 0);
+    // The gateway dies: FREE or CHARGE. A stream outlives its ttl, and settles as usual.
+    for (otherwise, left) in [("FREE", 0), ("CHARGE", 1500)] {
+        start();
+        reserve(&format!("1s id ELSE {otherwise}"));
+        let overdue =
+            || call::<Vec<Value>>(&gateway, "RL.HOLDS {llm:me}:holds")[2] == Value::Int(1);
+        wait_until("it is overdue", overdue);
+        reserve("1h next");
+        settle(0, "next");
+        assert_eq!(charged(), left, "{otherwise}");
+        assert_eq!((settle(1120, "id"), charged()), (1, 1120), "{otherwise}");
+    }
+    // The holds key was deleted, or a failover lost the reservation: charged with FORCE.
+    start();
+    reserve("1h id");
+    let () = call(&gateway, "DEL {llm:me}:holds");
+    assert_eq!(settle(1120, "id"), -1);
+    let force = "RL.WTAKE {llm:me}:month 2000000 MONTH COST 1120 FORCE";
+    let _: Value = call(&gateway, force);
+    assert_eq!(charged(), 1500 + 1120);
+}
