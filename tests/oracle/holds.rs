@@ -1,5 +1,5 @@
-//! What holds must do, written from the contract: who holds how much of which window, and what a
-//! walk does. Shares no line with the crate.
+//! The oracle of holds, written from the contract: the amount that each hold has in each window, and
+//! the effect of a walk. Shares no line with the crate.
 
 #![forbid(unsafe_code)]
 
@@ -97,7 +97,7 @@ impl Record {
     }
 }
 
-/// What a call replies: an error's beginning, or the first number and what each window moved by.
+/// The reply of a call: an error's beginning, or the first number and what each window moved by.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Error(&'static str),
