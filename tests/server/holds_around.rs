@@ -107,9 +107,9 @@ fn ids_and_keys_are_any_bytes() {
             assert_eq!((status, each[0][0]), (1, taken), "{id:?}");
         }
     }
-    let listed: (i64, i64, i64, i64, Vec<(Vec<u8>, i64, String, Value)>) =
-        c.call(&[&b"RL.HOLDS"[..], b"h\0\n"]);
-    let mut found: Vec<_> = listed.4.iter().map(|hold| &hold.0[..]).collect();
+    type Listed = Vec<(Vec<u8>, i64, String, Value)>;
+    let (.., listed): (i64, i64, i64, i64, Listed) = c.call(&[&b"RL.HOLDS"[..], b"h\0\n"]);
+    let mut found: Vec<_> = listed.iter().map(|hold| &hold.0[..]).collect();
     let mut expected = ids.to_vec();
     found.sort_unstable();
     expected.sort_unstable();

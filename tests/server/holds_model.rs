@@ -71,8 +71,11 @@ fn send(c: &mut Connection, words: &str) -> Outcome {
     }
 }
 
+/// Stored bytes by name.
+type Stored<K> = BTreeMap<K, Vec<u8>>;
+
 /// The hash and the windows as they are stored.
-fn stored(c: &mut Connection) -> (BTreeMap<Vec<u8>, Vec<u8>>, BTreeMap<String, Vec<u8>>) {
+fn stored(c: &mut Connection) -> (Stored<Vec<u8>>, Stored<String>) {
     let fields = c.ask("HGETALL h");
     let mut windows = BTreeMap::new();
     for key in ["long", "short", "sliding"] {
