@@ -1,8 +1,7 @@
 //! The record under an id: the amounts that an open hold holds, or that the id was settled or
 //! closed.
 
-use super::write::Terms;
-use crate::bounds::{MAX_HELD_LIMITS, MAX_HELD_NAMES, MAX_TOKENS, REFUNDED_HOLD_MS};
+use crate::bounds::{MAX_HELD_LIMITS, MAX_HELD_NAMES, MAX_TOKENS};
 
 pub(super) const OPEN: u8 = 1;
 pub(super) const SETTLED: u8 = 2;
@@ -176,25 +175,6 @@ impl<'a> Open<'a> {
             true => self.deadline.min(self.forget_at),
             false => self.forget_at,
         }
-    }
-
-    /// Returns the stored form after `is_refunded` limits were refunded at `now_ms`. Once nothing
-    /// is held any more, the id is forgotten within an hour.
-    pub fn refunded(&self, now_ms: i64, is_refunded: impl Fn(&Limited<'_>) -> bool) -> Vec<u8> {
-        let charges = self.charges().map(|charge| Charge {
-            refunded: charge.refunded || is_refunded(&charge.limit),
-            ..charge
-        });
-        let forget_at = match charges.clone().any(|charge| charge.held() > 0) {
-            true => self.forget_at,
-            false => self.forget_at.min(now_ms.saturating_add(REFUNDED_HOLD_MS)),
-        };
-        let terms = Terms {
-            else_free: self.else_free,
-            deadline: self.deadline,
-            forget_at,
-        };
-        terms.record(charges)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The stored forms of records, as they are written.
 
-use super::record::{Charge, CLOSED, OPEN, REFUNDED, SETTLED};
-use crate::bounds::HOLD_MINUTE_MS;
+use super::record::{Charge, Limited, Open, CLOSED, OPEN, REFUNDED, SETTLED};
+use crate::bounds::{HOLD_MINUTE_MS, REFUNDED_HOLD_MS};
 
 /// Everything about an open hold except its charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,27 @@ impl Terms {
             *place = count;
         }
         bytes
+    }
+}
+
+impl Open<'_> {
+    /// Returns the stored form after `is_refunded` limits were refunded at `now_ms`. Once nothing
+    /// is held any more, the id is forgotten within an hour.
+    pub fn refunded(&self, now_ms: i64, is_refunded: impl Fn(&Limited<'_>) -> bool) -> Vec<u8> {
+        let charges = self.charges().map(|charge| Charge {
+            refunded: charge.refunded || is_refunded(&charge.limit),
+            ..charge
+        });
+        let forget_at = match charges.clone().any(|charge| charge.held() > 0) {
+            true => self.forget_at,
+            false => self.forget_at.min(now_ms.saturating_add(REFUNDED_HOLD_MS)),
+        };
+        let terms = Terms {
+            else_free: self.else_free,
+            deadline: self.deadline,
+            forget_at,
+        };
+        terms.record(charges)
     }
 }
 
