@@ -63,12 +63,12 @@ if [[ -z $module ]]; then
   module=$(compgen -G "$root/target/debug/libredis_rl.[ds]*[bo]" | head -1)
 fi
 say "Starting $server and the demo; Ctrl-C ends both"
-# In a process group of its own, so that Ctrl-C reaches only the demo, which ends before its Redis.
+# Each has a process group of its own, so that Ctrl-C reaches only this script. It passes a signal on
+# once, to the demo, which ends before its Redis; a second signal would end the demo at once.
 set -m
 "$server" --port 0 --unixsocket "$folder/redis.sock" --dir "$folder" --save "" --loadmodule \
   "$(realpath "$module")" >"$folder/log" 2>&1 &
 redis=$!
-set +m
 demo=""
 finish() {
   # shellcheck disable=SC2086 # There may be no demo.
@@ -85,16 +85,19 @@ until [[ $(redis-cli -s "$folder/redis.sock" PING 2>/dev/null) == PONG ]]; do
 done
 "$program" --redis "unix://$folder/redis.sock" ${arguments[@]+"${arguments[@]}"} &
 demo=$!
+set +m
 # Finishes as well if this script is killed: then nobody writes to the pipe any more.
 exec 3> >(
   trap "" INT TERM
   cat >/dev/null
   finish
 )
-trap 'kill -TERM "$demo"' TERM
-trap 'kill -INT "$demo"' INT
-status=0
-while kill -0 "$demo" 2>/dev/null; do
+# A signal interrupts wait, which is repeated until the demo's own status is known.
+trap 'interrupted=yes; kill -TERM "$demo" 2>/dev/null || true' TERM
+trap 'interrupted=yes; kill -INT "$demo" 2>/dev/null || true' INT
+until
+  interrupted=no
   wait "$demo" && status=0 || status=$?
-done
+  [[ $interrupted == no ]]
+do :; done
 exit "$status"
