@@ -159,6 +159,15 @@ impl Limit {
         millis(&left.max(BigInt::ZERO))
     }
 
+    /// Returns the wait of a call that finds too few tokens: never 0, which would mean that it
+    /// passed, not even in the last millisecond of the clock.
+    fn wait_of_too_few(&self, stored: Option<State>, now: u64, target: &BigInt) -> i64 {
+        match self.wait(stored, now, target) {
+            0 => 1,
+            wait => wait,
+        }
+    }
+
     pub fn take(&self, stored: Option<State>, now: u64, cost: u64, mode: Mode) -> Option<Outcome> {
         self.take_keeping(stored, now, cost, 0, mode)
     }
@@ -178,13 +187,13 @@ impl Limit {
             let passes = level >= units(keep) || matches!(mode, Mode::Force);
             return Some(match passes {
                 true => self.untouched(stored, now),
-                false => self.denied(stored, now, self.wait(stored, now, &units(keep))),
+                false => self.denied(stored, now, self.wait_of_too_few(stored, now, &units(keep))),
             });
         }
         if level >= units(cost) + units(keep) {
             return self.taken(now, level, cost, 0);
         }
-        let wait = self.wait(stored, now, &(units(cost) + units(keep)));
+        let wait = self.wait_of_too_few(stored, now, &(units(cost) + units(keep)));
         let denied = |wait| Some(self.denied(stored, now, wait));
         match mode {
             Mode::Whole => denied(wait),
@@ -192,7 +201,7 @@ impl Limit {
                 let whole = u64::try_from((&level - units(keep)) / UNIT);
                 self.taken(now, level, whole.expect("at most the burst"), 0)
             }
-            Mode::AtMost => denied(self.wait(stored, now, &(units(1) + units(keep)))),
+            Mode::AtMost => denied(self.wait_of_too_few(stored, now, &(units(1) + units(keep)))),
             Mode::MaxWait(_) if wait == -1 => denied(-1),
             Mode::MaxWait(most) => match i128::from(wait) - i128::from(most) {
                 later if later > 0 => denied(i64::try_from(later).expect("less than the wait")),
@@ -215,8 +224,10 @@ impl Limit {
     /// Returns the reply of a peek.
     pub fn look(&self, stored: Option<State>, now: u64, cost: u64) -> Outcome {
         let wanted = BigInt::from(cost) * UNIT;
-        let mut outcome = self.unchanged(stored, now, self.wait(stored, now, &wanted));
+        let wait = self.wait_of_too_few(stored, now, &wanted);
+        let mut outcome = self.unchanged(stored, now, wait);
         if self.level(stored, now) >= wanted {
+            outcome.reply[3] = 0;
             outcome.reply[0] = small(&BigInt::from(cost));
             if cost == 0 {
                 return self.untouched(stored, now);

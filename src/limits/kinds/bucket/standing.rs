@@ -170,7 +170,12 @@ impl Standing {
     /// Returns the units taken if there are fewer than requested, and the wait.
     #[inline(always)]
     fn take_from_too_few(&self, ask: &Ask) -> (i64, i64) {
-        let wait = self.wait_for(needed(ask));
+        // Never 0, by which a cost of 0 that was granted is recognised, although the wait is cut at
+        // the end of the 64-bit clock.
+        let wait = match self.wait_for(needed(ask)) {
+            0 => 1,
+            wait => wait,
+        };
         match ask.mode {
             Mode::Whole => (0, wait),
             Mode::AtMost => match whole_tokens(self.level - units(ask.keep)) {
