@@ -1,7 +1,7 @@
 //! Everything that can be wrong with a call, in the words that its sender gets. What is wrong with
 //! the words of a call is the grammar's, and what a limit cannot decide is the limit's own.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use redis_rl_limits::bounds::MAX_RATE;
 use redis_rl_limits::grammar::{self, bucket, hold, lease, options, parameter, window};
@@ -59,6 +59,14 @@ pub enum Error<'a> {
 }
 
 impl Error<'_> {
+    /// Returns its text.
+    pub fn text(&self) -> Box<str> {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = write!(text, "{self}");
+        text.into()
+    }
+
     /// Counts it.
     pub fn count(&self) {
         let errors = &stats::ERRORS;

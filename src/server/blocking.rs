@@ -9,7 +9,7 @@
 //! [`unblock`](Call::unblock), or when the server has given up the client. Otherwise the module
 //! could never be unloaded.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::os::raw::c_int;
 use std::ptr;
@@ -26,8 +26,8 @@ type Handle = *mut raw::RedisModuleBlockedClient;
 /// The blocked clients, by the number that the module gave them and by the server's handle.
 #[derive(Default)]
 struct Blocked {
-    by_number: HashMap<u64, Client>,
-    by_handle: HashMap<usize, u64>,
+    by_number: BTreeMap<u64, Client>,
+    by_handle: BTreeMap<usize, u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -66,10 +66,6 @@ fn remove(handle: Handle) -> Option<(u64, Client)> {
     let blocked = guard.as_mut()?;
     let number = blocked.by_handle.remove(&(handle as usize))?;
     let client = blocked.by_number.remove(&number)?;
-    if blocked.by_number.is_empty() {
-        // Returns the memory of a crowd that has gone.
-        *guard = None;
-    }
     Some((number, client))
 }
 

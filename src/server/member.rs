@@ -1,6 +1,6 @@
 //! Server strings that are not arguments of a call: members of a set, and names that never change.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -46,7 +46,7 @@ impl Drop for Member {
 /// Strings that the module creates during a call, such as the tokens of blocked clients. Freed when
 /// dropped.
 #[derive(Default)]
-pub struct Names(RefCell<Vec<Member>>);
+pub struct Names(Cell<Vec<Member>>);
 
 impl Names {
     /// Returns these bytes as an argument.
@@ -57,7 +57,9 @@ impl Names {
         // until it is freed, which is when this value is dropped: it only grows until then.
         unsafe {
             let string = api!(RedisModule_CreateString(null, start, bytes.len()));
-            self.0.borrow_mut().extend(Member::own(null, string));
+            let mut members = self.0.take();
+            members.extend(Member::own(null, string));
+            self.0.set(members);
             Argument::new(string)
         }
     }

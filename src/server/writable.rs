@@ -45,8 +45,10 @@ impl Call<'_> {
             None => true,
             // If CONFIG was renamed away, nobody knows how many are enough.
             Some(good) => self
-                .setting(c"min-replicas-to-write")
-                .and_then(|needed| std::str::from_utf8(&needed).ok()?.parse().ok())
+                .setting(c"min-replicas-to-write", |needed| {
+                    std::str::from_utf8(needed).ok()?.parse().ok()
+                })
+                .flatten()
                 .is_some_and(|needed: u64| good >= needed),
         }
     }
@@ -58,8 +60,8 @@ impl Call<'_> {
             return true;
         }
         self.info_is(persistence, c"rdb_last_bgsave_status", b"err")
-            && self.setting(c"stop-writes-on-bgsave-error").as_deref() != Some(b"no")
-            && self.setting(c"save").as_deref() != Some(b"")
+            && self.setting(c"stop-writes-on-bgsave-error", |stop| stop == b"no") != Some(true)
+            && self.setting(c"save", <[u8]>::is_empty) != Some(true)
     }
 
     /// Returns a number of INFO, if the server has it.
@@ -90,8 +92,8 @@ impl Call<'_> {
         }
     }
 
-    /// Returns the value of a setting of the server.
-    fn setting(&mut self, name: &CStr) -> Option<Vec<u8>> {
+    /// Returns what `read` makes of the value of a setting of the server.
+    fn setting<T>(&mut self, name: &CStr, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         // SAFETY: ctx is that of the call in progress; `c` stands for a C string each. The bytes
         // live until the reply is freed.
         unsafe {
@@ -113,10 +115,10 @@ impl Call<'_> {
                 true => std::ptr::null(),
                 false => api!(RedisModule_CallReplyStringPtr(value, &mut len)),
             };
-            let copy =
-                (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), len).to_vec());
+            let found =
+                (!start.is_null()).then(|| read(std::slice::from_raw_parts(start.cast(), len)));
             api!(RedisModule_FreeCallReply(reply));
-            copy
+            found
         }
     }
 

@@ -233,8 +233,8 @@ impl<'k> LeaseSet<'k> {
         last
     }
 
-    /// Returns the milliseconds until there is room for one more lease, or [`NEVER`] under this
-    /// limit.
+    /// Returns the milliseconds until there is room for one more lease under this limit, or -1
+    /// if there never is.
     pub fn wait_ms(&mut self, held: Occupancy, limit: Limit) -> i64 {
         wait_ms(&mut self.set, held, limit)
     }

@@ -167,7 +167,8 @@ impl<'a> HoldsKey<'a> {
             hash.clear();
             return Ok(());
         }
-        let deleted: BTreeSet<_> = walk.forgotten.iter().chain(&dropped).collect();
+        let mut deleted = BTreeSet::new();
+        deleted.extend(walk.forgotten.iter().chain(&dropped));
         for id in &deleted {
             hash.remove(id);
         }

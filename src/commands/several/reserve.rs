@@ -231,7 +231,7 @@ fn record(
     replies: &Replies,
 ) -> Vec<u8> {
     let mut used_until = key.now_ms;
-    let mut charges = Vec::with_capacity(asked.limits.len());
+    let mut charges = Vec::new();
     let strings = parts.iter().zip(replies.each.iter());
     let mut strings = strings.filter(|(part, _)| part.is_string());
     for (nth, (&limit, &cost)) in asked.limits.iter().zip(&asked.costs).enumerate() {

@@ -6,7 +6,7 @@
 //! or a clock: [`Queues`](super::queues::Queues) adds the other keys and the timeouts.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -137,9 +137,9 @@ impl<W> Queue<W> {
     /// Returns the waiters of a token, earliest first.
     pub fn of(&self, token: &[u8]) -> Vec<Ticket> {
         let others = self.tokens.get(token).into_iter().flatten();
-        let mut tickets: Vec<_> = others.map(|&(_, ticket)| ticket).collect();
-        tickets.sort_unstable();
-        tickets
+        let tickets: BinaryHeap<_> = others.map(|&(_, ticket)| ticket).collect();
+        // A sort that cannot panic.
+        tickets.into_sorted_vec()
     }
 
     /// Returns the waiters that get a slot, one after the other, if `live` slots are held: at most

@@ -1,7 +1,7 @@
 //! The queues of all keys, with the timeouts of their waiters and the times at which a key is worth
 //! another check.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub struct Place<W> {
 #[derive(Debug)]
 pub struct Queues<W> {
     places: BTreeMap<QueueId, Place<W>>,
-    names: HashMap<i32, HashMap<Arc<[u8]>, QueueId>>,
-    tickets: HashMap<Ticket, QueueId>,
+    names: BTreeMap<i32, BTreeMap<Arc<[u8]>, QueueId>>,
+    tickets: BTreeMap<Ticket, QueueId>,
     timeouts: BTreeSet<(u64, Ticket)>,
     dues: BTreeSet<(i64, QueueId)>,
     /// The last queue that [`Queues::turn`] returned.
@@ -62,8 +62,8 @@ impl<W> Default for Queues<W> {
     fn default() -> Self {
         Self {
             places: BTreeMap::new(),
-            names: HashMap::new(),
-            tickets: HashMap::new(),
+            names: BTreeMap::new(),
+            tickets: BTreeMap::new(),
             timeouts: BTreeSet::new(),
             dues: BTreeSet::new(),
             checked: None,
@@ -174,11 +174,6 @@ impl<W> Queues<W> {
             if names.is_empty() {
                 self.names.remove(&place.db);
             }
-        }
-        if self.is_empty() {
-            // Returns the memory of a crowd that has gone.
-            self.names = HashMap::new();
-            self.tickets = HashMap::new();
         }
     }
 

@@ -89,7 +89,7 @@ fn denial(call: &mut Call<'_>, name: &Argument<'_>, terms: Terms) -> Answer {
         }
         Err(error) => {
             error.count();
-            Answer::Error(error.to_string().into())
+            Answer::Error(error.text())
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The state of all waiting callers. The lock is never held while the server runs code of others.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ static IS_BUSY: AtomicBool = AtomicBool::new(false);
 static HALL: Mutex<Option<Hall>> = Mutex::new(None);
 
 /// A token of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
     /// The database.
     pub db: i32,
@@ -69,10 +69,10 @@ pub struct News {
 pub struct Hall {
     /// The callers that wait.
     pub queues: Queues<Terms>,
-    answers: HashMap<u64, (Answer, Option<Slot>)>,
+    answers: BTreeMap<u64, (Answer, Option<Slot>)>,
     /// Those with an answer that were not unblocked yet.
     pub ready: Vec<u64>,
-    promises: HashMap<Slot, Promise>,
+    promises: BTreeMap<Slot, Promise>,
     /// Slots of callers that were gone before their answer was handed over.
     pub losses: Vec<(Slot, End)>,
     /// Events not sent yet.
@@ -166,8 +166,6 @@ impl Hall {
 
     /// Returns the memory of a crowd that has gone. Numbers are never given out again.
     fn shrink(&mut self) {
-        self.answers = HashMap::new();
-        self.promises = HashMap::new();
         self.ready = Vec::new();
         self.losses = Vec::new();
     }
@@ -245,8 +243,15 @@ impl Hall {
         let Some(place) = self.queues.place(id) else {
             return Vec::new();
         };
-        let tickets = place.queue.of(token).into_iter();
-        let callers = tickets.map(|ticket| Some((ticket, place.queue.waiter(ticket)?.call)));
-        callers.flatten().collect()
+        let mut callers = Vec::new();
+        for ticket in place.queue.of(token) {
+            callers.extend(
+                place
+                    .queue
+                    .waiter(ticket)
+                    .map(|waiter| (ticket, waiter.call)),
+            );
+        }
+        callers
     }
 }

@@ -1,6 +1,6 @@
 //! The callers that wait for a slot (`RL.ACQUIRE … WAIT ms`).
 //!
-//! Whatever grants a slot writes it in its own command or timer run ([`serve`]) and only notes the
+//! Whatever grants a slot writes it in its own command or timer run ([`mod@serve`]) and only notes the
 //! answer in the [`hall`]. The timer ([`alarm`]) unblocks the caller, and the server then asks for the answer
 //! ([`ends`]): that never writes. [`tick`] is the timer's run.
 

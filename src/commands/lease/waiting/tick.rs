@@ -210,7 +210,7 @@ fn look(
     let now_ms = now_ms(call);
     let mut look = Look::at(call, name).map_err(|error| {
         error.count();
-        Box::from(error.to_string())
+        error.text()
     })?;
     let wait_ms = look.wait_ms(Limit::new(room, 0));
     let due = (wait_ms >= 0).then(|| now_ms.saturating_add(wait_ms));
