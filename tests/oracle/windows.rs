@@ -487,11 +487,11 @@ fn sliding(
                 }
             });
             let mut left = i128::from(tokens);
-            for (_, n) in log
-                .taken
-                .range_mut(counted..)
-                .filter(|(number, _)| of.as_ref().is_none_or(|of| of.contains(*number)))
-            {
+            for (_, n) in log.taken.range_mut(counted..).filter(|(number, _)| {
+                // Nothing comes back of a time that has left the window.
+                of.as_ref()
+                    .is_none_or(|of| of.start >= counted && of.contains(*number))
+            }) {
                 let given = left.min(*n);
                 *n -= given;
                 left -= given;

@@ -170,10 +170,11 @@ impl Sliding {
         // The older one first.
         let places = match taken_at {
             None => 0..COUNTERS,
-            Some(at) => {
-                let place = self.place(at.min(now), now);
-                place.saturating_sub(1)..place.saturating_add(1)
-            }
+            Some(at) => match self.place(at.min(now), now) {
+                place if place < COUNTERS => place.saturating_sub(1)..place.saturating_add(1),
+                // What was taken then is free already. The next counter is somebody else's.
+                _ => return 0,
+            },
         };
         let mut left = tokens;
         let counters = self.counters.iter_mut().enumerate().rev();
@@ -183,8 +184,8 @@ impl Sliding {
         tokens.saturating_sub(left)
     }
 
-    /// Returns the place of the counter that a take at this time was charged to, at most
-    /// [`COUNTERS`] if none.
+    /// Returns the place of the counter that a take at this time was charged to, at least
+    /// [`COUNTERS`] if it has left the window.
     ///
     /// If the clock stepped back before the newest sub-window, what is taken now is charged to it.
     fn place(&self, at: u64, now: u64) -> usize {
@@ -193,7 +194,7 @@ impl Sliding {
             return 0;
         }
         let place = self.newest.saturating_sub(sub_window(at, self.length));
-        usize::try_from(place).map_or(COUNTERS + 1, |place| place.min(COUNTERS + 1))
+        usize::try_from(place).unwrap_or(COUNTERS)
     }
 
     /// Takes at most `tokens` out of the counter of the instant `at`. Returns how many there were.
