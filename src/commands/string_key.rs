@@ -33,7 +33,8 @@ pub fn key_and_bucket<'a>(
     let [key, rate, burst, options @ ..] = call.arguments() else {
         return Err(Error::Usage(syntax));
     };
-    let limit = grammar::bucket::limit(rate.bytes(), burst.bytes())?;
+    let limit = grammar::bucket::limit(rate.bytes(), burst.bytes())
+        .map_err(|error| grammar::bucket::misplaced(key.bytes(), error))?;
     Ok((KeyName::of(key), limit, options))
 }
 

@@ -26,6 +26,19 @@ impl Decimal {
         self
     }
 
+    /// Returns the value times `n`, if that is whole and fits.
+    pub fn times(self, n: u64) -> Option<u64> {
+        let product = u128::from(self.mantissa).checked_mul(n.into())?;
+        let power = 10u128.checked_pow(self.exponent.unsigned_abs());
+        let value = match (self.exponent < 0, power) {
+            (_, None) => (product == 0).then_some(0)?,
+            (true, Some(power)) if product.is_multiple_of(power) => product.checked_div(power)?,
+            (true, _) => return None,
+            (false, Some(power)) => product.checked_mul(power)?,
+        };
+        u64::try_from(value).ok()
+    }
+
     /// Returns the value, if it is an integer and fits.
     pub fn whole(self) -> Option<u64> {
         if self.mantissa == 0 {

@@ -375,18 +375,37 @@ pub fn parse_rate(text: &[u8]) -> Option<(BigRational, u64)> {
     let text = std::str::from_utf8(text).ok()?;
     let (amount, period) = text.split_once('/').unwrap_or((text, "s"));
     let tokens = parse_number(amount)?;
-    // No unit contains a digit, and an exponent ends in one.
-    let unit = period
-        .rsplit(|c: char| c.is_ascii_digit() || c == '.')
-        .next()?;
-    let count = match &period[..period.len() - unit.len()] {
-        "" => BigInt::from(1),
-        count => Some(parse_number(count)?)
-            .filter(BigRational::is_integer)?
-            .to_integer(),
+    let nanos = match unit_nanos(period) {
+        Some(nanos) => nanos,
+        None => parse_duration(period)?,
     };
-    let nanos = u64::try_from(count * unit_nanos(unit)?).ok();
-    Some((tokens, nanos.filter(|&n| n > 0)?))
+    (nanos > 0).then_some((tokens, nanos))
+}
+
+/// Parses counts with their units, from the largest unit to the smallest. Only the last count may
+/// have a fraction, and the sum is a whole number of milliseconds.
+fn parse_duration(text: &str) -> Option<u64> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        // No unit begins with an e, so the longest number is the count.
+        let ends = (1..=rest.len())
+            .rev()
+            .filter(|&end| rest.is_char_boundary(end));
+        let mut counts = ends.filter_map(|end| Some((parse_number(&rest[..end])?, end)));
+        let (count, end) = counts.next()?;
+        let letters = rest[end..].find(|c: char| !c.is_ascii_alphabetic());
+        let unit_end = letters.map_or(rest.len(), |length| end + length);
+        parts.push((count, unit_nanos(&rest[end..unit_end])?));
+        rest = &rest[unit_end..];
+    }
+    let (_, before) = parts.split_last()?;
+    let is_descending = parts.windows(2).all(|pair| pair[0].1 > pair[1].1);
+    let are_whole = before.iter().all(|(count, _)| count.is_integer());
+    let nanos: BigRational = parts.iter().map(|(count, unit)| count * exact(*unit)).sum();
+    let millis = &nanos / exact(MILLI);
+    let nanos = u64::try_from(nanos.to_integer()).ok();
+    nanos.filter(|_| is_descending && are_whole && millis.is_integer())
 }
 
 fn unit_nanos(unit: &str) -> Option<u64> {

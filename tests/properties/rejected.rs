@@ -128,7 +128,7 @@ fn unknown_repeated_and_conflicting_options_are_rejected() {
 
 #[test]
 fn invalid_windows_are_rejected() {
-    let wrong: [&[u8]; 44] = [
+    let wrong: [&[u8]; 46] = [
         b"",
         b" ",
         b"0",
@@ -141,8 +141,10 @@ fn invalid_windows_are_rejected() {
         b"0ms",
         b"-1s",
         b"+1s",
-        b"1.5h",
-        b"15e-1h",
+        b"1.0005s",
+        b"15e-5s",
+        b"1m1h",
+        b"PT30S",
         b"1 h",
         b"1h ",
         b" 1h",

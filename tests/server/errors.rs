@@ -61,6 +61,22 @@ fn rejected_call_changes_nothing() {
     let (mut server, mut c) = with_bucket();
     for (commands, arguments, error) in [
         (&COMMANDS[..], "x 5", "rate must be "),
+        (
+            &COMMANDS,
+            "10,5/s 5",
+            "rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '10,5/s': write a decimal \
+             with a point: 10.5/s",
+        ),
+        (
+            &COMMANDS,
+            "1 5 7",
+            "syntax error: unknown option '7': write COST 7",
+        ),
+        (
+            &WINDOW_COMMANDS,
+            "1m 5",
+            "limit must be a whole number; got '1m': the limit comes first, then the window",
+        ),
         (&COMMANDS, "1 1.5", "burst must be "),
         (
             &COMMANDS,
@@ -260,5 +276,47 @@ fn foreign_key_is_left_unchanged() {
             assert!(error.contains("'k'"), "{made}");
         }
         assert_eq!(look(&mut c), before, "{name} {arguments:?}");
+    }
+}
+
+/// The arguments that users most often exchange.
+#[test]
+fn arguments_in_another_order_are_recognised() {
+    let (_server, mut c) = with_bucket();
+    for (words, advice) in [
+        (
+            "RL.TAKE 100/m 20 user:42",
+            "the key comes first: key rate burst",
+        ),
+        (
+            "RL.ACQUIRE leases 5 tok 30s",
+            "the ttl comes before the token",
+        ),
+        (
+            "RL.WTAKE w 5 DAYS",
+            "DAY for the calendar day, 1d for 24 hours from the first take",
+        ),
+        (
+            "RL.WTAKE w 5 PT30S",
+            "ISO 8601 durations are not accepted: write 30s",
+        ),
+    ] {
+        let error = c.error(words);
+        assert!(error.contains(advice), "{words}: {error}");
+    }
+}
+
+#[test]
+fn durations_are_accepted_as_go_prints_them() {
+    let (_server, mut c) = with_bucket();
+    for (words, reset_ms) in [
+        ("RL.WTAKE w1 5 1m0s", 60_000),
+        ("RL.WTAKE w2 5 1h0m0s", 3_600_000),
+        ("RL.WTAKE w3 5 1.5s", 1_500),
+        ("RL.ACQUIRE l1 5 1m30s t", 90_000),
+        ("RL.TAKE b1 1/1m0s 1", 60_000),
+    ] {
+        let reply: Reply = c.ask(words);
+        assert_eq!((reply[0], reply[4]), (1, reset_ms), "{words}");
     }
 }

@@ -2,7 +2,7 @@
 //! counted and notified, for commands on one key and on several.
 
 use crate::commands::error::Error;
-use redis_rl_limits::grammar::lease::{self, check_token, parse_ttl};
+use redis_rl_limits::grammar::lease::{self, check_token, ttl_before};
 use redis_rl_limits::grammar::options::Options;
 use redis_rl_limits::kinds::decision::Reply;
 use redis_rl_limits::kinds::lease::{End, IfHeld, Limit, Room, Verdict};
@@ -49,7 +49,7 @@ impl<'a> SlotRequest<'a> {
         options: &Options,
     ) -> Result<Self, Error<'a>> {
         let limit = lease::limit(limit.bytes(), options.keep())?;
-        let ttl_ms = parse_ttl(ttl.bytes())?;
+        let ttl_ms = ttl_before(ttl.bytes(), token.bytes())?;
         check_token(token.bytes())?;
         Ok(Self {
             limit,

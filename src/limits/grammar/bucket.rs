@@ -18,6 +18,8 @@ pub enum Error<'a> {
     Rate(&'a [u8]),
     /// The burst is invalid.
     Burst(parameter::Error<'a>),
+    /// A rate stands where the key belongs.
+    RateFirst(&'a [u8]),
     /// The bucket would take too long to fill.
     TooSlow,
 }
@@ -31,6 +33,15 @@ pub fn limit<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Limit, Error<'a>> {
     let rate = read_rate(rate).ok_or(Error::Rate(rate))?;
     let burst = Parameter::BURST.integer(burst).map_err(Error::Burst)?;
     Limit::new(rate, burst).ok_or(Error::TooSlow)
+}
+
+/// Returns the error for a call whose key is a rate: its arguments are in another order.
+#[cold]
+pub fn misplaced<'a>(key: &'a [u8], error: Error<'a>) -> Error<'a> {
+    match error {
+        Error::Burst(_) if key.contains(&b'/') && read_rate(key).is_some() => Error::RateFirst(key),
+        error => error,
+    }
 }
 
 #[inline(always)]
@@ -59,6 +70,11 @@ impl fmt::Display for Error<'_> {
                 Shown(got)
             ),
             Self::Burst(error) => error.fmt(f),
+            Self::RateFirst(got) => write!(
+                f,
+                "the key comes first: key rate burst; got '{}' as the key",
+                Shown(got)
+            ),
             Self::TooSlow => write!(
                 f,
                 "rate and burst make a bucket that takes over {MAX_YEARS} years to fill"

@@ -68,5 +68,31 @@ pub fn parse(text: &[u8]) -> Option<u64> {
 #[inline(always)]
 fn counted_millis(text: &[u8]) -> Option<u64> {
     let (count, unit) = decimal(text)?;
-    count.whole()?.checked_mul(unit_millis(unit)?)
+    match (count.whole(), unit_millis(unit)) {
+        (Some(count), Some(unit)) => count.checked_mul(unit),
+        _ => sequence_millis(text),
+    }
+}
+
+/// Parses counts with their units, in descending order of unit, as Go prints them: `1h30m`, `1m0s`. The
+/// last count may be a decimal if the whole is a whole number of milliseconds: `1.5s`.
+#[cold]
+fn sequence_millis(mut text: &[u8]) -> Option<u64> {
+    let mut total: u64 = 0;
+    let mut last_unit = u64::MAX;
+    loop {
+        let (count, rest) = decimal(text)?;
+        let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic());
+        let (unit, rest) = rest.split_at_checked(letters.count())?;
+        let unit = unit_millis(unit).filter(|&unit| unit < last_unit)?;
+        let millis = match rest {
+            [] => count.times(unit)?,
+            _ => count.whole()?.checked_mul(unit)?,
+        };
+        total = total.checked_add(millis)?;
+        if rest.is_empty() {
+            return Some(total);
+        }
+        (last_unit, text) = (unit, rest);
+    }
 }

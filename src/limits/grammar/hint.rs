@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use crate::bounds::{MAX_RATE, MAX_YEARS};
+use crate::bounds::{MAX_RATE, MAX_YEARS, MILLIS_PER_DAY, MILLIS_PER_HOUR};
 use crate::decimal::{Decimal, MAX_DIGITS};
 use crate::grammar::calendar::{CalendarUnit, UNITS};
-use crate::grammar::duration::{unit_millis, LONG_UNITS};
+use crate::grammar::duration::{self, unit_millis, LONG_UNITS};
 use crate::grammar::number::{decimal, MAX_EXPONENT};
 use crate::show::{Bound, Shown};
 
@@ -28,6 +28,7 @@ impl fmt::Display for Rate<'_> {
         match rest {
             [] => bounds(count, f),
             [b'/', period @ ..] => self.period(count, period, f),
+            [b',' | b'_', b'0'..=b'9', ..] => separators(text, f),
             // `10m`, `10rps`, `10 / s`.
             unit => write!(
                 f,
@@ -63,9 +64,9 @@ impl<'a> Rate<'a> {
                 Shown(period)
             ),
             (Some(0), _) => f.write_str("the period is 0"),
-            (None, unit) if unit_millis(unit).is_some() => f.write_str(
-                "the count of a period must be a whole number: a smaller unit says the same",
-            ),
+            (None, unit) if unit_millis(unit).is_some() => {
+                f.write_str("a period must be a whole number of milliseconds")
+            }
             (_, unit) if unit_millis(unit).is_some() => bounds(count, f),
             // The count has too many digits.
             (None, [b'0'..=b'9', ..]) => number(period, f),
@@ -86,19 +87,29 @@ impl fmt::Display for Window<'_> {
             Some((_, [])) => write!(f, "a duration needs a unit: write {}s", Shown(text)),
             Some((count, unit)) if unit_millis(unit).is_some() => match count.whole() {
                 Some(0) => f.write_str("it must be above 0"),
-                None if count.exponent < 0 => f.write_str(
-                    "the count of a duration must be a whole number: a smaller unit says the same",
-                ),
+                None if count.exponent < 0 => {
+                    f.write_str("a duration must be a whole number of milliseconds")
+                }
                 _ => write!(f, "it is over {MAX_YEARS} years"),
             },
             Some((_, unit)) => unknown_unit(unit, f),
-            None if unit_millis(text).is_some() => {
-                write!(f, "a duration needs a count: write 1{}", Shown(text))
-            }
-            None if text.first().is_some_and(u8::is_ascii_digit) => number(text, f),
             None if window_words().any(|word| text.eq_ignore_ascii_case(word.as_bytes())) => {
                 f.write_str("a duration follows SLIDING, such as 24h")
             }
+            None if unit_millis(text) == Some(MILLIS_PER_DAY) => {
+                f.write_str("DAY for the calendar day, 1d for 24 hours from the first take")
+            }
+            None if unit_millis(text) == Some(MILLIS_PER_HOUR) => {
+                f.write_str("HOUR for the calendar hour, 1h for an hour from the first take")
+            }
+            None if unit_millis(text) == Some(7 * MILLIS_PER_DAY) => {
+                f.write_str("WEEK for the calendar week, 7d for seven days from the first take")
+            }
+            None if unit_millis(text).is_some() => {
+                write!(f, "a duration needs a count: write 1{}", Shown(text))
+            }
+            None if iso(text).is_some() => unknown_unit(text, f),
+            None if text.first().is_some_and(u8::is_ascii_digit) => number(text, f),
             None => match nearest(text, window_words()) {
                 Some(word) => write!(f, "did you mean {word}?"),
                 None => f.write_str("it is not a known window"),
@@ -111,6 +122,32 @@ impl fmt::Display for Window<'_> {
 fn window_words() -> impl Iterator<Item = &'static str> {
     let units = UNITS.iter().map(CalendarUnit::text);
     ["SLIDING", "UNTIL"].into_iter().chain(units)
+}
+
+/// Writes the number without the separators of thousands, or with a point for a decimal comma.
+fn separators(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b'_');
+    let length = text.iter().take_while(|byte| is_part(byte)).count();
+    let (number, rest) = text.split_at_checked(length).unwrap_or((text, b""));
+    let mut groups = number.split(|byte| !byte.is_ascii_digit()).skip(1);
+    let (words, separator) = match number.contains(&b'_') || groups.all(|group| group.len() == 3) {
+        true => ("write a number without separators: ", ""),
+        false => ("write a decimal with a point: ", "."),
+    };
+    f.write_str(words)?;
+    let groups = number.split(|byte| !byte.is_ascii_digit());
+    for (n, group) in groups.enumerate() {
+        write!(f, "{}{}", if n > 0 { separator } else { "" }, Shown(group))?;
+    }
+    write!(f, "{}", Shown(rest))
+}
+
+/// Returns what to write instead of an ISO 8601 duration in hours, minutes and seconds.
+fn iso(text: &[u8]) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_prefix(b"pt")?;
+    duration::parse(text)?;
+    String::from_utf8(text.to_vec()).ok()
 }
 
 fn number(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +177,9 @@ fn bounds(count: Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if unit == b"M" || unit.eq_ignore_ascii_case(b"ms") {
         return f.write_str("m (minute) and ms must be lower case");
+    }
+    if let Some(instead) = iso(unit) {
+        return write!(f, "ISO 8601 durations are not accepted: write {instead}");
     }
     if unit.iter().any(u8::is_ascii_whitespace) {
         return f.write_str("count and unit are written together, without a space: 15m");

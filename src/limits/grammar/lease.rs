@@ -18,6 +18,8 @@ pub enum Error<'a> {
     Slots(parameter::Error<'a>),
     /// The ttl is invalid.
     Ttl(&'a [u8]),
+    /// The ttl is invalid, and the token is one.
+    TokenFirst(&'a [u8]),
     /// The token is invalid.
     Token(&'a [u8]),
     /// The call names too many tokens.
@@ -41,6 +43,17 @@ pub fn parse_ttl(text: &[u8]) -> Result<u64, Error<'_>> {
     duration::parse(text)
         .filter(|ttl_ms| (MIN_TTL_MS..=MAX_TTL_MS).contains(ttl_ms))
         .ok_or(Error::Ttl(text))
+}
+
+/// Parses a ttl that precedes a token.
+///
+/// # Errors
+/// As for [`parse_ttl`].
+pub fn ttl_before<'a>(ttl: &'a [u8], token: &[u8]) -> Result<u64, Error<'a>> {
+    parse_ttl(ttl).map_err(|error| match parse_ttl(token) {
+        Ok(_) => Error::TokenFirst(ttl),
+        Err(_) => error,
+    })
 }
 
 /// Checks that it is a valid token.
@@ -76,6 +89,11 @@ impl fmt::Display for Error<'_> {
                 f,
                 "ttl must be a duration from {MIN_TTL_MS}ms to {MAX_TTL_DAYS}d, such as 30s or \
                  5m; got '{}'",
+                Shown(got)
+            ),
+            Self::TokenFirst(got) => write!(
+                f,
+                "ttl must be a duration; got '{}': the ttl comes before the token",
                 Shown(got)
             ),
             Self::Token(got) => write!(

@@ -271,6 +271,12 @@ impl fmt::Display for Error<'_> {
                     last: " or "
                 }
             ),
+            Self::Unknown(got, accepted)
+                if accepted.contains(&OptionName::Cost) && Parameter::COST.integer(got).is_ok() =>
+            {
+                let got = Shown(got);
+                write!(f, "syntax error: unknown option '{got}': write COST {got}")
+            }
             Self::Unknown(got, accepted) => {
                 let got = Shown(got);
                 write!(f, "syntax error: unknown option '{got}'")?;

@@ -26,6 +26,8 @@ use crate::show::Shown;
 pub enum Error<'a> {
     /// A number is not accepted.
     Number(parameter::Error<'a>),
+    /// A window stands where the limit belongs.
+    WindowFirst(&'a [u8]),
     /// The window is invalid.
     Window(&'a [u8]),
     /// The offset from UTC is invalid.
@@ -54,7 +56,7 @@ impl Quota {
     pub fn parse<'s, 'a, W: Word<'a>>(words: &'s [W]) -> Result<(Self, &'s [W]), Error<'a>> {
         let (limit, words) = match words {
             [] => (number(Parameter::LIMIT, b"")?, words),
-            [limit, words @ ..] => (number(Parameter::LIMIT, limit.bytes())?, words),
+            [limit, words @ ..] => (limit_before(limit.bytes())?, words),
         };
         let (window, words) = match words {
             [] => return Err(Error::Window(b"")),
@@ -159,10 +161,24 @@ fn read_offset(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// Parses the limit, which precedes the window.
+#[inline(always)]
+fn limit_before(text: &[u8]) -> Result<u64, Error<'_>> {
+    number(Parameter::LIMIT, text).map_err(|error| match duration::parse(text) {
+        Some(_) => Error::WindowFirst(text),
+        None => error,
+    })
+}
+
 impl fmt::Display for Error<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Number(error) => error.fmt(f),
+            Self::WindowFirst(got) => write!(
+                f,
+                "limit must be a whole number; got '{}': the limit comes first, then the window",
+                Shown(got)
+            ),
             Self::Window(got) => {
                 f.write_str("window must be a duration such as 15m, SLIDING and a duration, ")?;
                 UNITS

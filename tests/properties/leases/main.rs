@@ -273,11 +273,14 @@ fn a_ttl_needs_a_count_and_a_unit() {
         ("30days", 2_592_000_000),
         ("1e1ms", 10),
         ("4w", 2_419_200_000),
+        ("1.5s", 1_500),
+        ("1m0s", 60_000),
+        ("1h0m0s", 3_600_000),
     ] {
         assert_eq!(parse_ttl(text.as_bytes()).ok(), Some(ms), "{text}");
     }
     for text in [
-        "", "m", "15", "1.5s", "-1s", "1M", "9ms", "31d", "5w", "1month", "10ms ", "0s",
+        "", "m", "15", "1.0005s", "-1s", "1M", "9ms", "31d", "5w", "1month", "10ms ", "0s",
     ] {
         assert!(parse_ttl(text.as_bytes()).is_err(), "{text}");
     }

@@ -12,6 +12,11 @@ fn windows_are_parsed_in_every_form() {
         ("10 24h", Named::For(86_400_000)),
         ("10 1DAY", Named::For(86_400_000)),
         ("10 2weeks", Named::For(14 * 86_400_000)),
+        ("10 1m0s", Named::For(60_000)),
+        ("10 1h30m", Named::For(5_400_000)),
+        ("10 1h0m0s", Named::For(3_600_000)),
+        ("10 1.5h", Named::For(5_400_000)),
+        ("10 SLIDING 1m30.5s", Named::Sliding(90_500)),
         ("1e1 1ms", Named::For(1)),
         ("10 36525d", Named::For(MAX_LENGTH)),
         ("10 SLIDING 1m", Named::Sliding(60_000)),
@@ -66,25 +71,36 @@ fn invalid_windows_are_rejected_with_a_hint() {
         ("10", "'': it is missing"),
         ("10 15", "'15': a duration needs a unit: write 15s"),
         ("10 SLIDING m", "'m': a duration needs a count: write 1m"),
+        (
+            "10 PT30S",
+            "'PT30S': ISO 8601 durations are not accepted: write 30s",
+        ),
+        (
+            "10 PT1H30M",
+            "'PT1H30M': ISO 8601 durations are not accepted: write 1h30m",
+        ),
         ("10 s", "'s': a duration needs a count: write 1s"),
         ("10 0m", "'0m': it must be above 0"),
         ("10 36526d", "'36526d': it is over 100 years"),
         (
-            "10 1.5h",
-            "'1.5h': the count of a duration must be a whole number: a smaller unit says the same",
+            "10 1.0005s",
+            "'1.0005s': a duration must be a whole number of milliseconds",
         ),
         ("10 15M", "'15M': m (minute) and ms must be lower case"),
         (
             "10 1month",
             "'1month': a month has no fixed length: write 30d, or use RL.WTAKE with MONTH",
         ),
-        ("10 DAYS", "'DAYS': a duration needs a count: write 1DAYS"),
+        (
+            "10 DAYS",
+            "'DAYS': DAY for the calendar day, 1d for 24 hours from the first take",
+        ),
         ("10 MONTHS", "'MONTHS': did you mean MONTH?"),
         ("10 slide", "'slide': it is not a known window"),
         ("10 -5m", "'-5m': it must be above 0"),
         (
             "10 SLIDING DAY",
-            "'DAY': a duration needs a count: write 1DAY",
+            "'DAY': a duration follows SLIDING, such as 24h",
         ),
     ] {
         assert_eq!(quota(text), Err(format!("{WINDOWS}{advice}")), "{text}");
