@@ -1,6 +1,7 @@
 //! RL.ACQUIRE … WAIT: who is served and when, how a wait ends, and what is written meanwhile.
 
 mod around;
+mod cluster;
 mod ends;
 mod order;
 mod upgrade;
