@@ -131,6 +131,10 @@ impl Call {
             return self.wrong.push(USAGE);
         };
         let limit = self.limit(rate, burst);
+        let is_rate = |text| !matches!(self::limit(text, b"1"), Err(Refusal::Rate));
+        if integer(burst, 0, MAX_TOKENS).is_none() && is_rate(key) {
+            self.wrong.push("ERR the key comes first");
+        }
         let verb = verb(self, options);
         let key = key.clone();
         self.parts.push(Part { key, verb, limit });
