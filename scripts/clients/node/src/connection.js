@@ -16,7 +16,8 @@ export function connection(client, givenUpMs) {
     await own.connect();
     return { send: ofNodeRedis(own, givenUpMs), close: () => own.destroy() };
   };
-  return { send: ofNodeRedis(client, givenUpMs), another, prefix: "", close() {} };
+  // It is not applied to commands that node-redis does not know.
+  return { send: ofNodeRedis(client, givenUpMs), another, prefix: String(client._keyPrefix ?? ""), close() {} };
 }
 
 function ofNodeRedis(client, givenUpMs) {

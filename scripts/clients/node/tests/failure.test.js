@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { Limiter, Outage } from "../src/index.js";
 import { slotOf } from "../src/connection.js";
 import { isOutage } from "../src/failure.js";
-import { Redis, Server, libraries, library, quiet, until, wireTo } from "./server.js";
+import { Redis, Server, clusters, libraries, library, quiet, until, wireTo } from "./server.js";
 
 let shared;
 before(async () => {
@@ -212,6 +212,25 @@ for (const [name, connect] of Object.entries(libraries)) {
         assert.ok(performance.now() - start > 900);
       });
     });
+  });
+}
+
+for (const [name, connect] of Object.entries(clusters)) {
+  test(`a take is never sent again after a lost reply of a cluster, with ${name}`, async () => {
+    const node = await Server.startCluster();
+    const wire = await wireTo(node.port);
+    await node.ask("CONFIG", "SET", "cluster-announce-port", wire.port);
+    const connection = await connect(wire.port);
+    const limits = new Limiter(connection.client, { timeoutMs: 30_000, log: quiet() });
+    await until("it is connected", async () => (await limits.take("other", 1, 1)).source !== "local");
+    assert.equal((await limits.take("k", "1/d", 100)).source, "server");
+    wire.lose = 1;
+    assert.equal((await limits.take("k", "1/d", 100)).source, "local");
+    assert.equal(100 - (await node.ask("RL.PEEK", "k", "1/d", 100))[2], 2);
+    limits.close();
+    connection.close();
+    wire.stop();
+    await node.stop();
   });
 }
 

@@ -60,6 +60,14 @@ export class Server {
     return server;
   }
 
+  // One node with every slot.
+  static async startCluster() {
+    const node = await Server.start({ cluster: true });
+    await node.ask("CLUSTER", "ADDSLOTS", ...Array(16384).keys());
+    await until("the cluster is up", async () => (await node.ask("CLUSTER", "INFO")).includes("state:ok"));
+    return node;
+  }
+
   async start() {
     let binary = process.env.REDIS_RL_SERVER ?? "redis-server";
     if (binary.includes("/")) binary = join(root, binary);
@@ -133,14 +141,28 @@ export async function wireTo(port) {
 // Connections of each library, by their names.
 export const libraries = {
   async "node-redis"(port, options = {}) {
-    const { username, password } = options;
-    const client = createClient({ socket: { host: "127.0.0.1", port, reconnectStrategy: 20 }, username, password });
+    const client = createClient({ socket: { host: "127.0.0.1", port, reconnectStrategy: 20 }, ...options });
     client.on("error", () => {});
     await client.connect();
     return { client, close: () => client.destroy() };
   },
   async ioredis(port, options = {}) {
     const client = new Redis({ host: "127.0.0.1", port, retryStrategy: () => 20, ...options });
+    client.on("error", () => {});
+    await until("it is connected", () => client.status === "ready");
+    return { client, close: () => client.disconnect() };
+  },
+};
+
+export const clusters = {
+  async "node-redis"(port, options = {}) {
+    const client = createCluster({ rootNodes: [{ socket: { host: "127.0.0.1", port } }], ...options });
+    client.on("error", () => {});
+    await client.connect();
+    return { client, close: () => client.destroy() };
+  },
+  async ioredis(port, options = {}) {
+    const client = new Redis.Cluster([{ host: "127.0.0.1", port }], options);
     client.on("error", () => {});
     await until("it is connected", () => client.status === "ready");
     return { client, close: () => client.disconnect() };
