@@ -104,28 +104,73 @@ export const commands = {
     },
   }),
 
-  // Charges every limit or none: bucket(…), window(…), lease(…) (RL.ALL).
+  // Charges every limit or none: bucket(…), window(…), lease(…), hold(…) (RL.ALL).
   all: (...limits) => ({
     key: limits[0].key,
     words: (k) => ["RL.ALL", limits.length, ...limits.map(({ key }) => k(key)), ...limits.flatMap(({ words }) => words)],
     read: decisions,
   }),
+
+  // Replaces each estimate by the amount used, and releases the leases: [[limit, used], …] (RL.SETTLE).
+  // `state` is 1 if this call settled, 0 if another one had, -1 if nothing is known about the id.
+  settle: (settled) => ({
+    key: settled[0][0].key,
+    words: (k) => [
+      "RL.SETTLE",
+      settled.length,
+      ...settled.map(([{ key }]) => k(key)),
+      ...settled.flatMap(([{ named, cost }, used]) => (cost === undefined ? named : [...named, "USED", used])),
+    ],
+    read: ([state, , each]) => ({ state: Number(state), each: each.map(first) }),
+  }),
+
+  // Returns the open holds, soonest deadline first (RL.HOLDS).
+  holds: (key, { count = 100 } = {}) => ({
+    key,
+    words: (k) => ["RL.HOLDS", k(key), "COUNT", count],
+    read: ([open, , overdue, , holds]) => ({
+      open: Number(open),
+      overdue: Number(overdue),
+      holds: holds.map(([id, left, other, held]) => ({
+        id: String(id),
+        leftMs: Number(left),
+        charge: String(other) === "CHARGE",
+        held: Object.fromEntries(held.map(([key, amount]) => [String(key), Number(amount)])),
+      })),
+    }),
+  }),
 };
 
-// A bucket for `all`.
-export const bucket = (key, rate, burst, options) => ({
-  key,
-  words: ["BUCKET", rateText(rate), burst, ...cost(options), ...keep(options)],
-});
+// A bucket for `all` and `reserve`. `named` are the words that RL.SETTLE repeats.
+export const bucket = (key, rate, burst, options = {}) => {
+  const named = ["BUCKET", rateText(rate), burst];
+  return { key, named, words: [...named, ...cost(options), ...keep(options)], cost: options.cost ?? 1 };
+};
 
-// A window for `all`.
-export const window = (key, limit, window, options) => ({
-  key,
-  words: ["WINDOW", limit, ...windowWords(window), ...cost(options), ...keep(options)],
-});
+// A window for `all` and `reserve`.
+export const window = (key, limit, window, options = {}) => {
+  const named = ["WINDOW", limit, ...windowWords(window)];
+  return { key, named, words: [...named, ...cost(options), ...keep(options)], cost: options.cost ?? 1 };
+};
 
-// A lease for `all`. With `once` the call may be repeated.
+// A lease for `all` and `reserve`. With `once` a call of `all` may be repeated.
 export const lease = (key, limit, ttlMs, token, options = {}) => ({
   key,
+  named: ["LEASE", token],
   words: ["LEASE", limit, ttl(ttlMs), token, ...keep(options), ...flag(options.once, "ONCE")],
+});
+
+// Records what `all` charges as hold `id`, until `settle`. A hold that nobody settles is refunded after its
+// ttl, or with `charge` stays charged.
+export const hold = (key, ttlMs, id, { charge = false } = {}) => ({
+  key,
+  named: ["HOLD", id],
+  words: ["HOLD", ttl(ttlMs), id, ...(charge ? ["ELSE", "CHARGE"] : [])],
+});
+
+// Charges what was used, whatever the limit says: for a hold that is not known any more.
+export const forced = ({ key, named: [kind, ...rest] }, used) => ({
+  key,
+  words: (k) => [kind === "BUCKET" ? "RL.TAKE" : "RL.WTAKE", k(key), ...rest, "COST", used, "FORCE"],
+  read: decision,
 });

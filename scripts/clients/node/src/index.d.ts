@@ -34,7 +34,31 @@ export type Cost = { cost?: number };
 export type Keep = { keep?: number };
 export interface Limit {
   key: string;
+  named: (string | number)[];
   words: (string | number)[];
+  cost?: number;
+}
+
+/** `state`: 1 if this call settled, 0 if another one had, -1 if nothing is known about the id. `each`: charged, negative if refunded. */
+export interface Settlement {
+  state: number;
+  each: number[];
+}
+
+export interface Holds {
+  open: number;
+  overdue: number;
+  holds: { id: string; leftMs: number; charge: boolean; held: Record<string, number> }[];
+}
+
+export interface Reservation {
+  readonly id: string;
+  /** What the body used, by key. */
+  used: Record<string, number>;
+  /** Whether a repeat was denied: a lease ended, or what was refunded did not fit any more. It is settled either way. */
+  readonly denied: boolean;
+  /** Aborted if somebody else settled the hold. */
+  readonly signal: AbortSignal;
 }
 
 export interface LimiterOptions {
@@ -72,6 +96,14 @@ export class Limiter {
     options: Keep & { token?: string; waitMs?: number },
     body: (signal: AbortSignal) => Promise<T>,
   ): Promise<T>;
+  settle(settled: [limit: Limit, used: number][]): Promise<Settlement>;
+  holds(key: string, options?: { count?: number }): Promise<Holds>;
+  /** Charges an estimate while `body` runs, and settles `used`. Throws Denied or HoldEnded. */
+  reserve<T>(
+    limits: Limit[],
+    options: { holds: string; ttlMs: number; id?: string; charge?: boolean },
+    body: (reservation: Reservation) => Promise<T>,
+  ): Promise<T>;
   check(key?: string): Promise<boolean>;
   readonly counts: {
     answered: number;
@@ -88,6 +120,8 @@ export class Limiter {
 export function bucket(key: string, rate: Rate, burst: number, options?: Cost & Keep): Limit;
 export function window(key: string, limit: number, window: string, options?: Cost & Keep): Limit;
 export function lease(key: string, limit: number, ttlMs: number, token: string, options?: Keep & { once?: boolean }): Limit;
+/** Records what `all` charges, until `settle`. Nobody settles: refunded after its ttl, or with `charge` not. */
+export function hold(key: string, ttlMs: number, id: string, options?: { charge?: boolean }): Limit;
 
 export interface CallerOptions {
   /** Such as "X-Api-Key". Its value is hashed. Check it before the limiter does. */
@@ -113,6 +147,14 @@ export class Outage extends Error {}
 export class NoSlot extends Error {
   readonly decision: Decision;
 }
+
+/** A limit denies, and nothing is charged. */
+export class Denied extends Error {
+  readonly decisions: Decisions;
+}
+
+/** Somebody else settled the hold. */
+export class HoldEnded extends Error {}
 
 /** The slot ended while the body ran: somebody else may hold it. */
 export class SlotLost extends Error {}

@@ -4,6 +4,7 @@ import { commands } from "./commands.js";
 import { connection } from "./connection.js";
 import { Outage, Policy, isOutage } from "./failure.js";
 import { parseRate } from "./rate.js";
+import { reserve } from "./reserve.js";
 import { slot } from "./slot.js";
 
 // Parts of a time-out. Each counts as its nominal length even if the process was busy with other things
@@ -69,9 +70,22 @@ export class Limiter {
   // lets the caller wait so long, in line. Renews it at a third of the ttl. If it is lost, aborts the signal
   // and throws SlotLost. Options: token, keep, waitMs.
   async slot(key, limit, ttlMs, options, body) {
-    const run = (call, timeoutMs) => this.#run(call, undefined, timeoutMs);
-    const runWaiting = (call, waitMs) => this.#runWaiting(call, waitMs);
-    return slot({ run, runWaiting }, key, limit, ttlMs, options, body);
+    return slot(this.#sender(), key, limit, ttlMs, options, body);
+  }
+
+  // Charges an estimate while `body(reservation)` runs, and settles `reservation.used`, an amount for each key. Throws
+  // Denied if a limit denies. Repeats the call at a third of the ttl. A body that throws is settled with
+  // 0; a limit without an entry in `used`, with its cost. Options: holds, ttlMs, id, charge.
+  async reserve(limits, options, body) {
+    return reserve(this.#sender(), limits, options, body);
+  }
+
+  #sender() {
+    return {
+      run: (call, timeoutMs) => this.#run(call, undefined, timeoutMs),
+      runWaiting: (call, waitMs) => this.#runWaiting(call, waitMs),
+      timeoutMs: this.#timeoutMs,
+    };
   }
 
   // What was answered, decided without the server, and failed so far.

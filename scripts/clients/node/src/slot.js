@@ -1,10 +1,11 @@
 // A slot that is held while a body runs.
 
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { commands } from "./commands.js";
 import { Outage } from "./failure.js";
 
-const tries = 3; // Of a call whose repetition is free: an acquire by the same token, a release.
+export const tries = 3;
 
 // All slots are held. `decision.retryAfterMs` is a hint.
 export class NoSlot extends Error {
@@ -24,12 +25,12 @@ export class SlotLost extends Error {
 // Acquires a slot, runs `body(signal)`, renews at a third of the ttl, and releases. If the slot is lost the
 // signal is aborted, and the promise is rejected with SlotLost without waiting for the body.
 // `run(call, timeoutMs)` and `runWaiting(call, waitMs)` send a call.
-export async function slot({ run, runWaiting }, key, limit, ttlMs, options, body) {
+export async function slot({ run, runWaiting, timeoutMs }, key, limit, ttlMs, options, body) {
   const { token = randomUUID(), keep = 0, waitMs = 0 } = options;
   if (!(ttlMs >= 10)) throw new RangeError(`ttlMs must be at least 10, not ${ttlMs}`);
   const acquire = commands.acquire(key, limit, ttlMs, token, { keep, waitMs });
   const asked = performance.now();
-  const decision = await repeated(() => (waitMs ? runWaiting(acquire, waitMs) : run(acquire)));
+  const decision = await repeated(() => (waitMs ? runWaiting(acquire, waitMs) : run(acquire)), timeoutMs);
   if (!decision.allowed) throw new NoSlot(decision);
   // By this machine's clock, from before the call, so it is over here before it is over there. After a
   // wait, from the reply: the ttl starts when the slot is granted.
@@ -41,21 +42,25 @@ export async function slot({ run, runWaiting }, key, limit, ttlMs, options, body
   } finally {
     renewing.stop();
     // A late renewal cannot bring back what is released. At last the slot expires by itself.
-    await repeated(() => run(commands.release(key, token))).catch(() => {});
+    await repeated(() => run(commands.release(key, token)), timeoutMs).catch(() => {});
   }
 }
 
-async function repeated(send) {
+// Sends a call whose repetition is free, up to three times. Pauses, since a client that is not connected fails
+// at once.
+export async function repeated(send, pauseMs) {
   for (let left = tries - 1; ; left--) {
     try {
       return await send();
     } catch (error) {
       if (!(error instanceof Outage) || left === 0) throw error;
+      await sleep(pauseMs);
     }
   }
 }
 
-function rejectedWhen(signal) {
+// Returns a promise that is rejected when the signal is aborted.
+export function rejectedWhen(signal) {
   return new Promise((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
