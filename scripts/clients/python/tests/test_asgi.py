@@ -140,6 +140,16 @@ def test_callers_behind_a_proxy_are_told_apart(server) -> None:
     run(test())
 
 
+def test_header_given_twice_or_with_a_comma_charges_the_address(server) -> None:
+    async def test():
+        async with site(server.port, burst=1, key=Caller(header="X-Api-Key")) as s:
+            a, b = (b"x-api-key", b"a"), (b"x-api-key", b"b")
+            assert [await s.status(headers=headers) for headers in ([a, b], [a, a], [(b"x-api-key", b"a,b")])] == [200, 429, 429]
+            assert [await s.status(headers=[one]) for one in (a, b)] == [200, 200]
+
+    run(test())
+
+
 @pytest.mark.parametrize("cors", ["inside", "outside"])
 def test_preflight_is_never_charged(server, cors) -> None:
     async def test():

@@ -71,6 +71,13 @@ def test_callers_are_told_apart_by_header_and_behind_a_proxy(server, site) -> No
     assert [status(X_Forwarded_For="unknown"), status(X_Forwarded_For="aaa"), status()] == [200, 429, 429]
 
 
+def test_header_given_twice_or_with_a_comma_charges_the_address(server, site) -> None:
+    ask = site(server.port, burst=1, key=Caller(header="X-Api-Key")).get
+    twice, comma = [("X-Api-Key", "a"), ("X-Api-Key", "b")], [("X-Api-Key", "a,b")]
+    assert [ask("/", headers=headers).status_code for headers in (twice, comma)] == [200, 429]
+    assert ask("/", headers=[("X-Api-Key", "a")]).status_code == 200
+
+
 def test_preflight_is_not_charged_and_fields_are_exposed_to_a_page(server, site) -> None:
     app = site(server.port, burst=1)
     page = {"Origin": "https://page.example"}

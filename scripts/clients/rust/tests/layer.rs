@@ -146,6 +146,10 @@ async fn callers_are_identified_and_one_without_an_address_is_limited() {
             Some("::ffff:127.0.0.1"),
             429,
         ),
+        // A header given twice names nobody, so the address is charged.
+        (&[("X-Api-Key", "c"), ("X-Api-Key", "d")], Some("::1"), 200),
+        (&[("X-Api-Key", "c"), ("X-Api-Key", "c")], Some("::1"), 429),
+        (&[("X-Api-Key", "c")], Some("::1"), 200),
         (&[("X-Forwarded-For", "unknown")], proxy, 200),
         (&[("X-Forwarded-For", "aaa")], proxy, 429),
         // On a Unix socket there is no address: the example panicked.

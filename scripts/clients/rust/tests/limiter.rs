@@ -234,7 +234,7 @@ async fn each_command_has_a_typed_call() {
 }
 
 #[tokio::test]
-async fn a_missing_module_and_a_wrong_type_are_mistakes_and_logged() {
+async fn missing_module_wrong_type_syntax_and_permission_are_mistakes() {
     static LOG: Mutex<String> = Mutex::new(String::new());
     let log = |line: &str| *LOG.lock().expect("no panic") += line;
     let bare = Launch::default().without_module().start();
@@ -253,10 +253,18 @@ async fn a_missing_module_and_a_wrong_type_are_mistakes_and_logged() {
     let server = Server::start();
     let _: i64 = ask(&server, "RPUSH list x");
     let limits = limiter(server.port(), PATIENT).await;
-    let refused = limits.take("list", &rate("1"), 1, Options::default()).await;
-    assert!(
-        matches!(&refused, Err(Error::Mistake(error)) if error.to_string().contains("WRONGTYPE"))
-    );
+    let take = async |key: &str, cost| {
+        let taken = limits.take(key, &rate("1"), 1, Options::cost(cost)).await;
+        match taken {
+            Err(Error::Mistake(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(take("list", 1).await.contains("WRONGTYPE"));
+    assert!(take("k", u64::MAX).await.contains("COST"));
+    // The connection stays: only its user may no longer.
+    let _: () = ask(&server, "ACL SETUSER default -rl.take");
+    assert!(take("k", 1).await.to_lowercase().contains("no permissions"));
 }
 
 #[tokio::test]
