@@ -123,10 +123,7 @@ impl Description {
 
 impl Doc {
     /// Converts a list to its C form, terminated by a zeroed entry; `lists` keeps the memory.
-    fn to_raw(
-        docs: &[Self],
-        lists: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,
-    ) -> *mut raw::RedisModuleCommandArg {
+    fn to_raw(docs: &[Self], lists: &mut Vec<List>) -> *mut raw::RedisModuleCommandArg {
         let is_key =
             |doc: &Self| doc.kind == raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY;
         let mut list = Vec::new();
@@ -150,9 +147,25 @@ impl Doc {
         }
         // SAFETY: a struct of numbers and nullable pointers, for which all-zero bytes are valid.
         list.push(unsafe { std::mem::zeroed() });
-        let mut list = list.into_boxed_slice();
-        let start = list.as_mut_ptr();
+        let list = List::of(list);
+        let start = list.0.cast();
         lists.push(list);
         start
+    }
+}
+
+/// A list of arguments, held by a pointer: a box must not be moved while its content is pointed to.
+struct List(*mut [raw::RedisModuleCommandArg]);
+
+impl List {
+    fn of(list: Vec<raw::RedisModuleCommandArg>) -> Self {
+        Self(Box::into_raw(list.into_boxed_slice()))
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is that of a box, which `of` gave up and only this frees.
+        drop(unsafe { Box::from_raw(self.0) });
     }
 }

@@ -22,8 +22,10 @@ pub struct Key<'k> {
     name: &'k Argument<'k>,
     key: *mut raw::RedisModuleKey,
     now: u64,
-    /// The string's bytes; null if there is no string, or it was not read.
+    /// The string's bytes; null if there is no string, if it was not read, or once the expiry was
+    /// set: on servers that store the expiry with the value, that may move the value.
     start: *mut u8,
+    /// The string's length; 0 if there is no string, or it was not read.
     len: usize,
     /// The key's expiry as the server returned it; `None` if it was not asked yet.
     expiry: Option<Option<i64>>,
@@ -73,10 +75,12 @@ impl Key<'_> {
     /// It is of another type than a string, or of a length that is not accepted.
     #[inline(always)]
     pub fn read(&mut self, accepted: impl Fn(usize) -> bool) -> Result<Option<&[u8]>, Refusal> {
-        // SAFETY: the key is open. The length is asked first because reading in place unpacks a
-        // string that the server keeps packed, and a key that is not ours should stay as it is.
+        // SAFETY: the key is open, and holds something if its length is not 0. The length is asked
+        // first because reading in place unpacks a string that the server keeps packed, and a key
+        // that is not ours should stay as it is.
         unsafe {
-            if accepted(api!(RedisModule_ValueLength(self.key))) {
+            let len = api!(RedisModule_ValueLength(self.key));
+            if len > 0 && accepted(len) {
                 self.locate();
             }
         }
@@ -114,7 +118,7 @@ impl Key<'_> {
     /// Returns whether [`read`](Self::read) found a string, or one was written.
     #[inline(always)]
     pub fn exists(&self) -> bool {
-        !self.start.is_null()
+        self.len > 0
     }
 
     /// Returns the length of the string that [`read`](Self::read) found; 0 if there is none.
@@ -127,7 +131,22 @@ impl Key<'_> {
     #[inline(always)]
     pub fn keep_until(&mut self, at_ms: i64) {
         if self.exists() && !self.lives_until(at_ms) {
-            self.commit(at_ms);
+            self.extend(at_ms);
+        }
+    }
+
+    #[cold]
+    fn extend(&mut self, at_ms: i64) {
+        // SAFETY: the key holds a string of `len` bytes. Those that `locate` finds do not move
+        // before the expiry is set, which is when the last use of the slice is over. ctx and name
+        // belong to the call in progress.
+        unsafe {
+            self.locate();
+            if !self.start.is_null() {
+                let bytes = std::slice::from_raw_parts(self.start, self.len);
+                replication::set(self.ctx, self.name, bytes, at_ms);
+                self.expire_at(at_ms);
+            }
         }
     }
 
@@ -165,23 +184,29 @@ impl Key<'_> {
             self.resize(bytes.len())?;
         }
         // SAFETY: `start` points to that many bytes of the string: `locate` found them since the
-        // key was opened, and nothing that could change it is called while the key is borrowed.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len()) };
-        self.commit(expire_ms);
+        // expiry was last set, and nothing else that could move them is called while the key is
+        // borrowed. ctx and name belong to the call in progress.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len());
+            self.expire_at(expire_ms);
+            replication::set(self.ctx, self.name, bytes, expire_ms);
+        }
         Ok(())
     }
 
-    /// Sets the expiry, signals the key as modified, and replicates the value with its expiry.
+    /// Sets the expiry and signals the key as modified.
+    ///
+    /// # Safety
+    /// The key must hold a string.
     #[inline(always)]
-    fn commit(&mut self, expire_ms: i64) {
-        // SAFETY: the key is open for writing and holds `len` bytes at `start`, as above. ctx and
-        // name belong to the call in progress.
+    unsafe fn expire_at(&mut self, expire_ms: i64) {
+        self.start = ptr::null_mut();
+        self.expiry = Some(Some(expire_ms));
+        // SAFETY: guaranteed by the caller; the key is open for writing. ctx and name belong to the
+        // call in progress.
         unsafe {
-            let bytes = std::slice::from_raw_parts(self.start, self.len);
             expiry::set(self.key, expire_ms);
-            self.expiry = Some(Some(expire_ms));
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
-            replication::set(self.ctx, self.name, bytes, expire_ms);
         }
     }
 
@@ -209,7 +234,7 @@ impl Key<'_> {
     #[inline(always)]
     pub fn check_memory(&self) -> Result<(), Refusal> {
         // SAFETY: ctx is that of the call in progress.
-        if self.start.is_null() && unsafe { memory::is_used_up(self.ctx) } {
+        if !self.exists() && unsafe { memory::is_used_up(self.ctx) } {
             return Err(Refusal::OutOfMemory);
         }
         Ok(())

@@ -11,9 +11,10 @@ use super::argument::Argument;
 use super::command::Command;
 use super::hooks::{self, Hooks};
 use super::info::{self, Section};
-use super::log::{log, NOTICE, WARNING};
+use super::log::Log;
 use super::member::Name;
 use super::settings::{self, Setting};
+use super::text::shown;
 use super::{clock, options, replication, replication_needed, timer};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
@@ -119,6 +120,8 @@ impl Module {
         argv: *mut *mut raw::RedisModuleString,
         argc: c_int,
     ) -> c_int {
+        // SAFETY: ctx is the load's.
+        let log = unsafe { Log::new(ctx) };
         // SAFETY: ctx is the load's, and the name is static.
         let initialised = unsafe {
             raw::Export_RedisModule_Init(
@@ -130,15 +133,17 @@ impl Module {
         };
         if initialised != OK {
             // This is the only reason for which a server refuses.
-            let text = c"a module of the name %s is loaded already; to change its arguments, \
-                         unload it first";
-            log(ctx, WARNING, text, self.name);
+            let name = shown(self.name);
+            log.warning(format_args!(
+                "a module of the name {name} is loaded already; to change its arguments, unload it \
+                 first"
+            ));
             return ERR;
         }
         // SAFETY: ctx and the arguments belong to the load, and live as long.
         let done = unsafe { self.set_up(ctx, Argument::list(argv, argc)) };
         if done {
-            log(ctx, NOTICE, c"%s", self.greeting);
+            log.notice(shown(self.greeting));
             OK
         } else {
             // SAFETY: no call has been made yet.
@@ -195,30 +200,30 @@ impl Module {
         ctx: *mut raw::RedisModuleCtx,
         arguments: &[Argument<'_>],
     ) -> bool {
+        // SAFETY: ctx is the load's.
+        let log = unsafe { Log::new(ctx) };
         if let Some(function) = missing() {
-            log(
-                ctx,
-                WARNING,
-                c"this server is too old: it lacks %s",
-                function,
-            );
+            let function = shown(function);
+            log.warning(format_args!("this server is too old: it lacks {function}"));
             return false;
         }
         // SAFETY: ctx is the load's.
         if let Some(command) = unsafe { replication::missing_command(ctx, replication::COMMANDS) } {
-            let text = c"this server has no command %s (rename-command?), without which nothing \
-                         could be replicated or persisted";
-            log(ctx, WARNING, text, command);
+            let command = shown(command);
+            log.warning(format_args!(
+                "this server has no command {command} (rename-command?), without which nothing could \
+                 be replicated or persisted"
+            ));
             return false;
         }
         clock::find();
-        let is_command = |argument: &Argument<'_>| {
-            let mut commands = self.optional_commands.iter();
-            commands.any(|command| argument.is(command.description.name))
-        };
-        let Some(chosen) = settings::choose(self.settings, arguments, is_command) else {
-            let text = c"wrong module arguments; accepted: %s";
-            log(ctx, WARNING, text, self.arguments);
+        let commands = self.optional_commands.iter();
+        let commands = commands.map(|command| command.description.name);
+        let Some(chosen) = settings::choose(self.settings, arguments, commands) else {
+            let arguments = shown(self.arguments);
+            log.warning(format_args!(
+                "wrong module arguments; accepted, each once: {arguments}"
+            ));
             return false;
         };
         // SAFETY: ctx is the load's.
@@ -243,6 +248,8 @@ impl Module {
         ctx: *mut raw::RedisModuleCtx,
         arguments: &[Argument<'_>],
     ) -> bool {
+        // SAFETY: ctx is the load's.
+        let log = unsafe { Log::new(ctx) };
         let has_needs = |group: &&Group| {
             // SAFETY: ctx is the load's.
             let has_needs = unsafe { has_needs(ctx, group) };
@@ -255,8 +262,8 @@ impl Module {
         for command in self.commands.iter().chain(groups.flat_map(|g| g.commands)) {
             // SAFETY: ctx is the load's.
             if !unsafe { command.register(ctx) } {
-                let name = command.description.name;
-                log(ctx, WARNING, c"%s cannot be registered", name);
+                let name = shown(command.description.name);
+                log.warning(format_args!("{name} cannot be registered"));
                 return false;
             }
         }
@@ -265,12 +272,10 @@ impl Module {
             let requested = arguments.iter().any(|argument| argument.is(name));
             // SAFETY: ctx is the load's.
             if requested && !unsafe { command.register(ctx) } {
-                log(
-                    ctx,
-                    WARNING,
-                    c"%s is already registered by another module; skipped",
-                    name,
-                );
+                let name = shown(name);
+                log.warning(format_args!(
+                    "{name} is already registered by another module; skipped"
+                ));
             }
         }
         true
@@ -283,17 +288,21 @@ impl Module {
         ctx: *mut raw::RedisModuleCtx,
         chosen: &[(&'static Setting, i64)],
     ) -> bool {
+        // SAFETY: ctx is the load's.
+        let log = unsafe { Log::new(ctx) };
         for &(setting, value) in chosen {
             // SAFETY: ctx is the load's.
             if !unsafe { setting.register(ctx, value) } {
-                log(ctx, WARNING, c"%s cannot be registered", setting.name);
+                let name = shown(setting.name);
+                log.warning(format_args!("{name} cannot be registered"));
                 return false;
             }
         }
         // SAFETY: ctx is the load's.
         let loaded = unsafe { settings::load(ctx) };
         if !loaded {
-            log(ctx, WARNING, c"the configuration of %s is wrong", self.name);
+            let name = shown(self.name);
+            log.warning(format_args!("the configuration of {name} is wrong"));
         }
         loaded
     }
@@ -309,15 +318,12 @@ unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
     let Some(missing) = (unsafe { replication::missing_command(ctx, group.needs) }) else {
         return true;
     };
-    let texts = [
-        (c"%s are left out:", group.name),
-        (
-            c"this server has no command %s (rename-command?), which they call or are replicated as",
-            missing,
-        ),
-    ];
-    for (format, text) in texts {
-        log(ctx, WARNING, format, text);
-    }
+    // SAFETY: guaranteed by the caller.
+    let log = unsafe { Log::new(ctx) };
+    let (name, missing) = (shown(group.name), shown(missing));
+    log.warning(format_args!("{name} are left out:"));
+    log.warning(format_args!(
+        "this server has no command {missing} (rename-command?), which they call or are replicated as"
+    ));
     false
 }

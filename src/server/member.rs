@@ -8,6 +8,7 @@ use redis_module::raw;
 
 use super::api::api;
 use super::argument::Argument;
+use super::call::Call;
 
 /// A string that this module owns. Freed when dropped.
 pub(super) struct Member {
@@ -45,16 +46,32 @@ impl Drop for Member {
 
 /// Strings that the module creates during a call, such as the tokens of blocked clients. Freed when
 /// dropped.
-#[derive(Default)]
 pub struct Names(Cell<Vec<Member>>);
 
+impl Call<'_> {
+    /// Returns an empty list of strings.
+    pub fn names(&self) -> Names {
+        // SAFETY: this is a call in progress.
+        unsafe { Names::new() }
+    }
+}
+
 impl Names {
+    /// Creates an empty list.
+    ///
+    /// # Safety
+    /// A call must be in progress, which the list must not outlive.
+    pub(super) unsafe fn new() -> Self {
+        Self(Cell::default())
+    }
+
     /// Returns these bytes as an argument.
     pub fn argument(&self, bytes: &[u8]) -> Argument<'_> {
         let null = ptr::null_mut();
         let start = bytes.as_ptr().cast();
-        // SAFETY: the server copies the bytes. A string that is created without a call's ctx lives
-        // until it is freed, which is when this value is dropped: it only grows until then.
+        // SAFETY: a call is in progress, so the load has filled in the API. The server copies the
+        // bytes. A string that is created without a call's ctx lives until it is freed, which is
+        // when this value is dropped: it only grows until then.
         unsafe {
             let string = api!(RedisModule_CreateString(null, start, bytes.len()));
             let mut members = self.0.take();
@@ -82,8 +99,11 @@ impl Name {
     }
 
     /// Returns the name as an argument.
+    ///
+    /// # Safety
+    /// A call must be in progress, which `'a` must not outlive.
     #[inline(always)]
-    pub fn argument(&'static self) -> Argument<'static> {
+    pub(super) unsafe fn argument<'a>(&self) -> Argument<'a> {
         let mut string = self.string.load(Ordering::Relaxed);
         if string.is_null() {
             let start = self.text.as_ptr().cast();
@@ -98,8 +118,7 @@ impl Name {
             };
             self.string.store(string, Ordering::Relaxed);
         }
-        // SAFETY: it lives and stays as it is until the module is unloaded, which no argument
-        // outlives: they are held no longer than a call.
+        // SAFETY: it lives and stays as it is until the module is unloaded, which is after the call.
         unsafe { Argument::new(string) }
     }
 
@@ -110,7 +129,7 @@ impl Name {
     pub(super) unsafe fn free(&self) {
         let string = self.string.swap(ptr::null_mut(), Ordering::Relaxed);
         if !string.is_null() {
-            // SAFETY: made by `argument`; what it was lent to has ended.
+            // SAFETY: created by `argument`; the calls that it was lent to have ended.
             unsafe { api!(RedisModule_FreeString(ptr::null_mut(), string)) };
         }
     }

@@ -68,25 +68,27 @@ impl Setting {
 }
 
 /// Returns the settings with the values from the module's arguments, or `None` if an argument is
-/// wrong. An argument may also be another word, which `is_other` recognises.
+/// wrong or given twice. An argument may also be one of the `other` words.
 pub(super) fn choose(
     settings: &'static [Setting],
     mut arguments: &[Argument<'_>],
-    is_other: impl Fn(&Argument<'_>) -> bool,
+    other: impl Iterator<Item = &'static CStr>,
 ) -> Option<Vec<(&'static Setting, i64)>> {
-    let mut chosen = Vec::new();
-    for setting in settings {
-        chosen.push((setting, setting.default));
-    }
+    let words: Vec<_> = settings.iter().map(|s| s.name).chain(other).collect();
+    let mut chosen: Vec<_> = settings.iter().map(|s| (s, s.default)).collect();
+    let mut given = Vec::new();
     while let [argument, rest @ ..] = arguments {
         arguments = rest;
-        if is_other(argument) {
-            continue;
+        let word = *words.iter().find(|word| argument.is(word))?;
+        if given.contains(&word) {
+            return None;
         }
-        let (setting, value) = chosen.iter_mut().find(|(s, _)| argument.is(s.name))?;
-        let (argument, rest) = arguments.split_first()?;
-        *value = setting.parse(argument.bytes())?;
-        arguments = rest;
+        given.push(word);
+        if let Some((setting, value)) = chosen.iter_mut().find(|(s, _)| s.name == word) {
+            let (argument, rest) = arguments.split_first()?;
+            *value = setting.parse(argument.bytes())?;
+            arguments = rest;
+        }
     }
     Some(chosen)
 }

@@ -38,6 +38,11 @@ impl Write for Text {
     }
 }
 
+/// Returns a static text of the server's form in ours.
+pub(super) fn shown(text: &'static CStr) -> &'static str {
+    text.to_str().unwrap_or_default()
+}
+
 impl Text {
     /// Returns the text of `shown`, cut if it is too long.
     pub(super) fn of(shown: impl Display) -> Self {

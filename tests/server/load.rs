@@ -58,13 +58,16 @@ fn module_load_and_unload_lose_no_limit() {
 
 #[test]
 fn wrong_module_arguments_fail_the_load_and_are_logged() {
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 9] = [
         &["FOO"],
         &["CL.THROTTLE", "FOO"],
         &["TOP-KEYS"],
         &["TOP-KEYS", "-1"],
         &["TOP-KEYS", "4097"],
         &["TOP-KEYS", "many"],
+        &["TOP-KEYS", "5", "top-keys", "5"],
+        &["MAX-WAITERS", "5", "TOP-KEYS", "5", "MAX-WAITERS", "6"],
+        &["CL.THROTTLE", "TOP-KEYS", "5", "cl.throttle"],
     ];
     for arguments in wrong {
         let Err(log) = Launch::default().module_arguments(arguments).try_start() else {

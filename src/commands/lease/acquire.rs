@@ -11,7 +11,7 @@ use super::set::LeaseSet;
 use super::slot::{report, Outcome, SlotRequest};
 use super::waiting::{self, Place};
 use crate::commands::command::{Answer, Command, KEEP, KEY, LEASES_VERSION, LIMIT, TOKEN, TTL};
-use crate::server::{Access, Call, Description, Doc, Keys, Names};
+use crate::server::{Access, Call, Description, Doc, Keys};
 
 /// The command.
 pub struct Acquire;
@@ -52,7 +52,7 @@ impl Command for Acquire {
         let options = Options::parse(options, ACCEPTED)?;
         let request = SlotRequest::parse(limit, ttl, token, &options)?;
 
-        let names = Names::default();
+        let names = call.names();
         let mut set = LeaseSet::open(call, key)?;
         let (outcome, reply) = request
             .acquire(&mut set, &names)

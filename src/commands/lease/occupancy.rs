@@ -60,7 +60,7 @@ pub fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
 /// Checks that a set was created by RL.ACQUIRE.
 #[inline(always)]
 pub fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
-    match set.score(&MARKER.argument()) == Some(0.0) || set.len() == 0 {
+    match set.score(&set.name(&MARKER)) == Some(0.0) || set.len() == 0 {
         true => Ok(()),
         false => Err(Error::ForeignSet(name.bytes())),
     }

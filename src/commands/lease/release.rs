@@ -7,7 +7,7 @@ use redis_rl_limits::waiting::queue::MAX_GRANTS;
 use super::set::LeaseSet;
 use super::waiting;
 use crate::commands::command::{Command, KEY, LEASES_VERSION, TOKEN};
-use crate::server::{Access, Argument, Call, Description, Keys, Names};
+use crate::server::{Access, Argument, Call, Description, Keys};
 use crate::stats::LEASES;
 
 /// The command.
@@ -51,7 +51,7 @@ pub fn release<'a>(
     key: &'a Argument<'a>,
     tokens: &[Argument<'a>],
 ) -> Result<u64, Error<'a>> {
-    let names = Names::default();
+    let names = call.names();
     let mut set = LeaseSet::open(call, key)?;
     let (released, _) = waiting::release(&mut set, tokens, &names, MAX_GRANTS);
     drop(set);

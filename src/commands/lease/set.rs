@@ -8,7 +8,7 @@ use redis_rl_limits::bounds;
 use redis_rl_limits::kinds::lease::{renewed, End, Limit};
 
 use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy, MARKER};
-use crate::server::{Argument, Call, Raised, Refusal, SortedSet};
+use crate::server::{Argument, Call, Names, Raised, Refusal, SortedSet};
 use crate::stats::LEASES;
 
 /// Maximum number of expired leases removed per call. Bounds the call's latency; greater than one
@@ -90,6 +90,11 @@ impl<'k> LeaseSet<'k> {
         self.set.score(token).map(End)
     }
 
+    /// Returns an empty list of strings.
+    pub fn names(&self) -> Names {
+        self.set.names()
+    }
+
     /// Adds a slot for a token that has none, after [`occupancy`](Self::occupancy) found room.
     /// Returns the end of the last lease.
     ///
@@ -103,7 +108,7 @@ impl<'k> LeaseSet<'k> {
         ttl_ms: u64,
     ) -> Result<End, Refusal> {
         if held.dead == 0 {
-            self.set.add(&MARKER.argument(), 0)?;
+            self.set.add(&self.set.name(&MARKER), 0)?;
         }
         let end = End::after(self.now_ms, ttl_ms);
         self.set.add(token, end.millis().unwrap_or(i64::MAX))?;

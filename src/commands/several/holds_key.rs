@@ -177,7 +177,7 @@ impl<'a> HoldsKey<'a> {
                 hash.set_found(&found.id, &record);
             }
         }
-        hash.set(&MARKER.argument(), &self.marker.to_bytes());
+        hash.set(&hash.name(&MARKER), &self.marker.to_bytes());
         // A record that does not parse may be anything; the key is then left to its expiry.
         if last > self.now_ms && hash.expires_at() != Some(last) {
             hash.expire_at(last);
@@ -211,7 +211,7 @@ impl<'a> HoldsKey<'a> {
         let (marker, id, last) = (self.marker, self.id, self.last);
         let mut hash = self.open(call)?;
         let is_new = hash.len() == 0;
-        hash.set(&MARKER.argument(), &marker.to_bytes());
+        hash.set(&hash.name(&MARKER), &marker.to_bytes());
         hash.set(id, record);
         let expires_at = hash.expires_at();
         let expiry = match (last, expires_at) {
@@ -247,7 +247,7 @@ pub fn read_marker<'a>(hash: &Hash<'_>, name: &'a [u8]) -> Result<Option<Marker>
     if hash.len() == 0 {
         return Ok(None);
     }
-    let marker = hash.get(&MARKER.argument(), Marker::parse).flatten();
+    let marker = hash.get(&hash.name(&MARKER), Marker::parse).flatten();
     marker.map(Some).ok_or(Fault::ForeignHash(name).into())
 }
 

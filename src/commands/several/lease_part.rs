@@ -10,7 +10,7 @@ use crate::commands::lease::occupancy::{refused, Occupancy};
 use crate::commands::lease::set::LeaseSet;
 use crate::commands::lease::slot::{report, Outcome};
 use crate::commands::lease::waiting::{self, Ahead};
-use crate::server::{Call, KeyName, Names};
+use crate::server::{Call, KeyName};
 
 /// The lease.
 pub struct LeasePart<'a> {
@@ -64,7 +64,7 @@ impl<'a> Part<'a> for LeasePart<'a> {
 
     fn take(&self, call: &mut Call<'a>) -> Result<Reply, Error<'a>> {
         let request = self.spec.request;
-        let names = Names::default();
+        let names = call.names();
         let mut set = LeaseSet::open(call, self.name.argument)?;
         let held = set.occupancy_again(self.held);
         let own = set.own(request.token);

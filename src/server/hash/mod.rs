@@ -13,7 +13,7 @@ use super::argument::Argument;
 use super::call::Call;
 use super::eviction_stats::UNSEEN;
 use super::expiry;
-use super::member::Member;
+use super::member::{Member, Name};
 use super::refusal::Refusal;
 use super::replication::Expiry;
 
@@ -97,6 +97,12 @@ impl<'k> Hash<'k> {
             // SAFETY: the key is open.
             false => unsafe { expiry::get(self.key) },
         }
+    }
+
+    /// Returns a name as a field.
+    pub fn name(&self, name: &'static Name) -> Argument<'k> {
+        // SAFETY: the call in progress, whose ctx this has, outlives `'k`.
+        unsafe { name.argument() }
     }
 
     /// Returns what `read` makes of a field's value; `None` if there is no such field.

@@ -10,7 +10,7 @@ use crate::server::argument::Argument;
 use crate::server::call::Call;
 use crate::server::eviction_stats::UNSEEN;
 use crate::server::expiry;
-use crate::server::member::Member;
+use crate::server::member::{Member, Name, Names};
 use crate::server::refusal::Refusal;
 
 /// An open key that holds a sorted set or nothing, to be read. Closed when dropped.
@@ -56,7 +56,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Scores<'_> {
+impl<'k> Scores<'k> {
     /// Returns the database of the key.
     pub fn db(&self) -> i32 {
         // SAFETY: ctx is that of the call in progress.
@@ -108,6 +108,19 @@ impl Scores<'_> {
         }
         // SAFETY: the key is open.
         unsafe { expiry::get(self.key) }
+    }
+
+    /// Returns an empty list of strings.
+    pub fn names(&self) -> Names {
+        // SAFETY: a call is in progress, whose ctx this has.
+        unsafe { Names::new() }
+    }
+
+    /// Returns a name as a member.
+    #[inline(always)]
+    pub fn name(&self, name: &'static Name) -> Argument<'k> {
+        // SAFETY: the call in progress, whose ctx this has, outlives `'k`.
+        unsafe { name.argument() }
     }
 
     /// Returns a member's score.

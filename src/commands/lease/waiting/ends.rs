@@ -10,7 +10,7 @@ use super::hall::{with, Answer, News};
 use super::serve;
 use super::terms::Terms;
 use crate::commands::lease::look::Look;
-use crate::server::{Argument, Call, Names};
+use crate::server::{Argument, Call};
 
 /// Hands over the answer of a caller that was unblocked.
 pub fn answer(call: &mut Call<'_>, number: u64) {
@@ -63,7 +63,7 @@ pub fn deny(call: &mut Call<'_>, ticket: Ticket) {
         return;
     };
     call.select(db);
-    let names = Names::default();
+    let names = call.names();
     let name = names.argument(&key);
     let answer = denial(call, &name, terms);
     let is_denial = matches!(answer, Answer::Denied(_));

@@ -39,7 +39,7 @@ fn queue(set: &LeaseSet<'_>) -> Option<QueueId> {
 pub fn ahead(set: &mut LeaseSet<'_>, token: &[u8]) -> Option<Ahead> {
     let id = queue(set)?;
     let live = set.occupancy().live as u64;
-    let names = Names::default();
+    let names = set.names();
     with(|hall| {
         let queue = &hall.queues.place(id)?.queue;
         let holds = |token: &[u8]| set.own(&names.argument(token)).is_some();

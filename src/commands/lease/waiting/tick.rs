@@ -13,7 +13,7 @@ use super::hall::{self, with, Answer, Slot};
 use super::serve::{release, report, serve};
 use crate::commands::lease::look::Look;
 use crate::commands::lease::set::LeaseSet;
-use crate::server::{Argument, Call, Names, Served};
+use crate::server::{Argument, Call, Served};
 use crate::stats::LEASES;
 
 /// Maximum number of keys that one run checks in turn, and of those that are due.
@@ -85,7 +85,7 @@ fn take_back(call: &mut Call<'_>, budget: &mut Budget) {
 
 fn take_back_slot(call: &mut Call<'_>, slot: &Slot, end: End, budget: &mut Budget) {
     call.select(slot.db);
-    let names = Names::default();
+    let names = call.names();
     let name = names.argument(&slot.key);
     if call.served(&name) != Served::Here {
         return;
@@ -166,7 +166,7 @@ fn check(call: &mut Call<'_>, id: QueueId, budget: &mut Budget) {
     };
     with(|hall| hall.queues.set_due(id, None));
     call.select(db);
-    let names = Names::default();
+    let names = call.names();
     let name = names.argument(&key);
     match call.served(&name) {
         Served::Here => {}
