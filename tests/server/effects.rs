@@ -208,10 +208,10 @@ fn denied_call_under_a_lower_rate_extends_the_expiry_until_full() {
     let replica = server.attach(launch());
     let mut c = server.connection();
     for (before, denied, hours) in [
-        ("1000 1000 COST 1000", "1/h 10", 10),
-        ("1000 1000 COST 2000 FORCE", "1/h 10", 1010),
-        ("1000 1000 COST 1000", "1/h 10 MAXWAIT 1000", 10),
-        ("1000 1000 COST 1000", "1/h 10 ATMOST", 10),
+        ("1000/h 1000 COST 1000", "1/h 10", 10),
+        ("1000/h 1000 COST 2000 FORCE", "1/h 10", 1010),
+        ("1000/h 1000 COST 1000", "1/h 10 MAXWAIT 1000", 10),
+        ("1000/h 1000 COST 1000", "1/h 10 ATMOST", 10),
     ] {
         c.ask::<()>("FLUSHALL");
         c.take(&format!("k {before}"));
@@ -275,7 +275,7 @@ fn denied_call_keeps_a_bucket_written_by_two_limits_in_one_transaction() {
     let mut c = server.connection();
     let mut transaction = redis::pipe();
     transaction.atomic();
-    for words in ["k 1/h 10 COST 10", "k 1000 1000 COST 1000 FORCE"] {
+    for words in ["k 1/h 10 COST 10", "k 1000/h 1000 COST 1000 FORCE"] {
         let words: Vec<_> = words.split(' ').collect();
         transaction.cmd("RL.TAKE").arg(words);
     }
@@ -296,7 +296,7 @@ fn denied_call_keeps_a_bucket_that_is_also_in_another_database() {
     transaction.atomic();
     transaction
         .cmd("RL.TAKE")
-        .arg(&["k", "1000", "1000", "COST", "1000"]);
+        .arg(&["k", "1000/h", "1000", "COST", "1000"]);
     transaction.cmd("SELECT").arg(1);
     transaction
         .cmd("RL.TAKE")

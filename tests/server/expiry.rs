@@ -44,8 +44,8 @@ fn denied_bucket_lives_until_full_although_another_was_written_with_it() {
     let mut c = server.connection();
     let [a, b, ..] = KEYS;
     let charge = [
-        format!("RL.MTAKE 2 {a} 5/s 10 {b} 5/s 10 COST 10"),
-        format!("RL.ALL 2 {a} {b} BUCKET 5/s 10 COST 10 BUCKET 5/s 10 COST 10"),
+        format!("RL.MTAKE 2 {a} 5/m 10 {b} 5/m 10 COST 10"),
+        format!("RL.ALL 2 {a} {b} BUCKET 5/m 10 COST 10 BUCKET 5/m 10 COST 10"),
     ];
     for charge in charge {
         let _: Value = c.ask(&charge);
@@ -62,7 +62,7 @@ fn denied_bucket_lives_until_full_although_another_was_written_with_it() {
 fn denied_bucket_lives_until_full_after_a_copy_and_an_expiry_by_hand() {
     let server = Server::start();
     let mut c = server.connection();
-    c.take("k 5/s 10 COST 10");
+    c.take("k 5/m 10 COST 10");
     c.ask::<()>("COPY k k DB 1");
     for database in ["SELECT 0", "SELECT 1"] {
         c.ask::<()>(database);
@@ -70,11 +70,11 @@ fn denied_bucket_lives_until_full_after_a_copy_and_an_expiry_by_hand() {
         let reply = deny(&mut c, "k 1/h 10");
         assert_lives(&mut c, "k", asked_at, reply[4], database);
     }
-    for by_hand in ["PEXPIRE k 1500", "GETEX k PX 1500", "RESTORE"] {
+    for by_hand in ["PEXPIRE k 90000", "GETEX k PX 90000", "RESTORE"] {
         match by_hand {
             "RESTORE" => {
                 let dump: Vec<u8> = c.ask("DUMP k");
-                let restore = call("RESTORE", &["k", "1500"])
+                let restore = call("RESTORE", &["k", "90000"])
                     .arg(dump)
                     .arg("REPLACE")
                     .clone();

@@ -27,9 +27,9 @@ fn integers_in_scientific_notation_work_in_every_command() {
         five("RL.WTAKE m 5 MONTH ANCHOR 3.1e1 KEEP 5e0")[..4],
         [0, 5, 5, -1]
     );
-    assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[..3], [1, 1, 0]);
-    assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[0], 1);
-    assert_eq!(five("RL.TAKE b 1/s 1 MAXWAIT 1e3")[0], 0);
+    assert_eq!(five("RL.TAKE b 1/h 1 MAXWAIT 3.6e6")[..3], [1, 1, 0]);
+    assert_eq!(five("RL.TAKE b 1/h 1 MAXWAIT 3.6e6")[0], 1);
+    assert_eq!(five("RL.TAKE b 1/h 1 MAXWAIT 3.6e6")[0], 0);
     assert_eq!(
         five("RL.TAKE c 1e8 1e+8 COST 1e8")[..3],
         [100_000_000, 100_000_000, 0]

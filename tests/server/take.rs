@@ -255,7 +255,7 @@ fn key_of_megabytes_is_accepted() {
     let patience = std::time::Duration::from_secs(60);
     c.set_read_timeout(Some(patience)).expect("a time-out");
     let key = "k".repeat(20_000_000);
-    let taken: [i64; 5] = c.call(&["RL.TAKE", &key, "1000", "1000", "COST", "1000"]);
+    let taken: [i64; 5] = c.call(&["RL.TAKE", &key, "1000/h", "1000", "COST", "1000"]);
     assert_eq!(taken[0], 1000);
     // Denied under a slower limit, so its expiry is asked for, and moved.
     let denied: [i64; 5] = c.call(&["RL.TAKE", &key, "1/d", "1000", "COST", "1000"]);

@@ -105,10 +105,18 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
     );
     for (stop, go) in [(pause, resume), good] {
         c.ask::<()>("DEL k");
-        c.ask::<Reply>("RL.ACQUIRE k 1 100ms a");
-        let mut short = waiting(&server, "k 1 1h s WAIT 300");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
         let mut long = waiting(&server, "k 1 1h l WAIT 60000");
-        c.call::<()>(stop);
+        let joined = server.count("rl_lease_waits");
+        let mut short = Waiting::send(&server, "k 1 1h s WAIT 300");
+        wait_until("both have joined", || {
+            server.count("rl_lease_waits") > joined
+        });
+        // The slot becomes free at once, and the timer would grant it.
+        let mut together = redis::pipe();
+        together.atomic().cmd("ZADD").arg(&["k", "1", "a"]).ignore();
+        together.cmd(stop[0]).arg(&stop[1..]).ignore();
+        let () = together.query(&mut c).expect("replies");
         assert_eq!(short.reply()[0], 0, "{stop:?}");
         let held: Vec<String> = c.ask("ZRANGE k 0 -1");
         assert!(
@@ -127,7 +135,7 @@ fn waiters_of_a_master_that_becomes_a_replica_are_unblocked() {
     let master = launch().start();
     let server = launch().start();
     let mut c = server.connection();
-    c.ask::<Reply>("RL.ACQUIRE k 1 100ms a");
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
     let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
     server.replicate(&master);
     let error = waiter.error();

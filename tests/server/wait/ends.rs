@@ -179,8 +179,11 @@ fn grant_and_timeout_in_one_turn_of_the_event_loop_answer_once() {
     for _ in 0..3 {
         c.ask::<()>("DEL k");
         c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let joined = server.count("rl_lease_waits");
         let mut waiter = Waiting::send(&server, "k 1 1h b WAIT 100");
-        wait_until_waiting(&server, 1);
+        wait_until("the caller has joined", || {
+            server.count("rl_lease_waits") > joined
+        });
         let mut together = redis::pipe();
         together.cmd("DEBUG").arg("SLEEP").arg("0.15").ignore();
         together.cmd("RL.RELEASE").arg(&["k", "a"]);
