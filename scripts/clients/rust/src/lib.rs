@@ -8,14 +8,18 @@ mod fields;
 mod layer;
 mod limiter;
 mod rate;
+mod reserve;
+mod slot;
 
 pub use caller::{Address, Caller, NotANetwork};
-pub use commands::{Leases, Limit, Options};
+pub use commands::{Holds, Leases, Limit, OpenHold, Options, Settlement};
 pub use decision::{Decision, Decisions, Source};
 pub use failure::{is_outage, Counts, Error, OnError};
 pub use layer::{RateLimit, RateLimited};
 pub use limiter::{Limiter, Settings};
 pub use rate::{NotARate, Rate};
+pub use reserve::{NotReserved, Reservation, Reserve};
+pub use slot::{NotHeld, Slot};
 
 #[cfg(test)]
 mod vectors;

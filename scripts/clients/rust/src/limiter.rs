@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::commands::{add_cost, add_keep, duration};
 use crate::decision::{decision, decisions};
 use crate::failure::{Ask, Policy};
-use crate::{Counts, Decision, Decisions, Error, Leases, Limit, OnError, Options, Rate};
+use crate::{Counts, Decision, Decisions, Error, Holds, Leases, Limit, OnError, OpenHold};
+use crate::{Options, Rate, Settlement};
 
 /// Parts of a time-out. Each counts as its nominal length even if the process was busy with other things
 /// meanwhile: what counts is the time in which it could have read the reply.
@@ -129,7 +130,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         let mut command = cmd("RL.TAKE");
         command.arg(key).arg(rate.to_string()).arg(burst);
         options.add_to(&mut command);
-        match self.run(command, Some(ask.clone())).await {
+        match self.run(command, Some(ask.clone()), self.timeout()).await {
             Ok(Answer::Reply(reply)) => Ok(decision(read(reply)?)),
             Ok(Answer::Denied(denied)) => Ok(denied),
             Err(Error::Outage(_)) => Ok(self.shared.policy.decide(&ask)),
@@ -313,34 +314,112 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
     /// # Errors
     /// The server does not answer, or refuses.
     pub async fn all(&self, limits: &[Limit]) -> Result<Decisions, Error> {
-        let mut command = cmd("RL.ALL");
-        command.arg(limits.len());
-        for limit in limits {
-            command.arg(&limit.key);
-        }
-        for limit in limits {
-            command.arg(&limit.words);
-        }
-        Ok(decisions(self.call(command).await?))
+        self.all_within(limits, self.timeout()).await
     }
 
-    async fn call<V: FromRedisValue>(&self, command: Cmd) -> Result<V, Error> {
-        match self.run(command, None).await? {
-            Answer::Reply(reply) => read(reply),
-            // Only a take has denials to remember.
-            Answer::Denied(_) => Err(Error::Outage("denied".to_owned())),
-        }
+    pub(crate) async fn all_within(
+        &self,
+        limits: &[Limit],
+        timeout: Duration,
+    ) -> Result<Decisions, Error> {
+        Ok(decisions(
+            self.call_within(Limit::all(limits), timeout).await?,
+        ))
     }
 
-    async fn run(&self, command: Cmd, ask: Option<Ask>) -> Result<Answer, Error> {
-        let result = self.bounded(command, ask).await;
+    /// Replaces each estimate of a hold by the amount used, and releases the leases (RL.SETTLE).
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses.
+    pub async fn settle(&self, amounts: &[(&Limit, u64)]) -> Result<Settlement, Error> {
+        let (state, _, each): (i64, i64, Vec<[i64; 5]>) = self.call(Limit::settle(amounts)).await?;
+        Ok(Settlement {
+            state,
+            each: each.into_iter().map(|[charged, ..]| charged).collect(),
+        })
+    }
+
+    /// Returns at most `count` open holds (RL.HOLDS).
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses.
+    pub async fn holds(&self, key: &str, count: u64) -> Result<Holds, Error> {
+        type Reply = (u64, u64, u64, u64, Vec<HoldReply>);
+        type HoldReply = (String, i64, String, Vec<(String, u64)>);
+        let mut command = cmd("RL.HOLDS");
+        command.arg(key).arg("COUNT").arg(count);
+        let (open, _, overdue, _, holds): Reply = self.call(command).await?;
+        let read = |(id, left_ms, otherwise, held): HoldReply| OpenHold {
+            id,
+            left_ms,
+            charge: otherwise == "CHARGE",
+            held,
+        };
+        Ok(Holds {
+            open,
+            overdue,
+            holds: holds.into_iter().map(read).collect(),
+        })
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.settings.timeout
+    }
+
+    /// Sends a call that the server answers late, on a connection of its own.
+    pub(crate) async fn send_on(
+        &self,
+        mut connection: C,
+        command: Cmd,
+        wait: Duration,
+    ) -> Result<Value, Error> {
+        let longest = wait + self.timeout().max(Duration::from_secs(1));
+        let sent = tokio::time::timeout(longest, connection.req_packed_command(&command)).await;
+        let result = match sent {
+            Ok(reply) => reply.and_then(Value::extract_error).map_err(Error::from),
+            Err(_) => Err(Error::Outage(format!("no answer within {longest:?}"))),
+        };
         if let Err(error) = &result {
             self.shared.policy.failed(error);
         }
         result
     }
 
-    async fn bounded(&self, command: Cmd, ask: Option<Ask>) -> Result<Answer, Error> {
+    async fn call<V: FromRedisValue>(&self, command: Cmd) -> Result<V, Error> {
+        self.call_within(command, self.timeout()).await
+    }
+
+    pub(crate) async fn call_within<V: FromRedisValue>(
+        &self,
+        command: Cmd,
+        timeout: Duration,
+    ) -> Result<V, Error> {
+        match self.run(command, None, timeout).await? {
+            Answer::Reply(reply) => read(reply),
+            // Only a take has denials to remember.
+            Answer::Denied(_) => Err(Error::Outage("denied".to_owned())),
+        }
+    }
+
+    async fn run(
+        &self,
+        command: Cmd,
+        ask: Option<Ask>,
+        timeout: Duration,
+    ) -> Result<Answer, Error> {
+        let result = self.bounded(command, ask, timeout).await;
+        if let Err(error) = &result {
+            self.shared.policy.failed(error);
+        }
+        result
+    }
+
+    async fn bounded(
+        &self,
+        command: Cmd,
+        ask: Option<Ask>,
+        timeout: Duration,
+    ) -> Result<Answer, Error> {
         let place = match self.turn(ask.as_ref()).await? {
             Turn::Place(place) => place,
             Turn::Denied(denied) => return Ok(Answer::Denied(denied)),
@@ -360,7 +439,6 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
             drop(place);
             result
         });
-        let timeout = self.shared.settings.timeout;
         for _ in 0..TICKS {
             if let Ok(ended) = tokio::time::timeout(timeout / TICKS, &mut task).await {
                 let result = ended.unwrap_or_else(|error| Err(Error::Outage(error.to_string())));
@@ -466,6 +544,6 @@ fn window_command(name: &str, key: &str, limit: u64, window: &str) -> Cmd {
     command
 }
 
-fn read<V: FromRedisValue>(reply: Value) -> Result<V, Error> {
+pub(crate) fn read<V: FromRedisValue>(reply: Value) -> Result<V, Error> {
     redis::from_redis_value(reply).map_err(|error| Error::Mistake(error.into()))
 }

@@ -2,6 +2,8 @@
 
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
+#[path = "limiter/holding.rs"]
+mod holding;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,12 +27,16 @@ const PATIENT: Settings = Settings {
 };
 
 async fn limiter(port: u16, settings: Settings) -> Connected {
+    Limiter::new(connection(port).await, settings)
+}
+
+async fn connection(port: u16) -> ConnectionManager {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("an address");
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(0)
         .set_response_timeout(Some(Duration::from_secs(60)));
     let connection = ConnectionManager::new_with_config(client, config).await;
-    Limiter::new(connection.expect("a connection"), settings)
+    connection.expect("a connection")
 }
 
 fn rate(text: &str) -> Rate {
