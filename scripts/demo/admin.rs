@@ -10,6 +10,7 @@ mod callers;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{unfold, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
@@ -19,12 +20,14 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use tokio::sync::watch::Receiver;
-use tokio::time::{interval, MissedTickBehavior};
+use tokio::sync::Mutex;
+use tokio::time::{interval, Instant, MissedTickBehavior};
 
-use crate::census::{self, SharedCensus};
+use crate::census::{self, Census};
 use crate::http::{read, text, typed, Request, Response};
 use crate::limiter::Limiter;
 use crate::metrics::Exposition;
+use crate::store::StoreError;
 use board::{Board, BEAT};
 
 const PAGE: &str = include_str!("dashboard/page.html");
@@ -40,21 +43,27 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 
+/// A census this young is as good as a new one.
+const FRESH: Duration = Duration::from_millis(900);
+
+type Taken = Result<Census, StoreError>;
+
 /// The state of the pages.
 pub struct Admin {
     limiter: Arc<Limiter>,
     /// Whoever has this may see and do everything here; `None`: whoever is on this machine.
     token: Option<String>,
-    census: SharedCensus,
+    /// The last reading of the store's counters.
+    census: Mutex<Option<(Instant, Arc<Taken>)>>,
     board: Board,
 }
 
 impl Admin {
     pub fn new(limiter: Arc<Limiter>, token: Option<String>) -> Self {
         Self {
-            census: SharedCensus::of(limiter.store.clone()),
             limiter,
             token,
+            census: Mutex::default(),
             board: Board::default(),
         }
     }
@@ -118,21 +127,32 @@ impl Admin {
 
     async fn metrics(&self) -> Response {
         let mut exposition = Exposition::default();
-        let store = self.limiter.store.name();
-        exposition.of(store);
-        let census = self.census.get().await;
-        self.limiter.metrics.expose(&mut exposition);
-        exposition.metric("demo_redis_up", "gauge", "Whether Redis answers.");
-        let up = u64::from(self.limiter.store.is_up());
-        exposition.sample("demo_redis_up", "", up);
-        if let Ok(census) = &*census {
-            census::expose(&[(store, census)], &mut exposition);
+        exposition.of(self.limiter.store.name());
+        if let Ok(census) = &*self.census().await {
+            census::expose(census, &mut exposition);
         }
-        typed("text/plain; version=0.0.4", exposition.text)
+        let limits = &self.limiter.demand.limits;
+        self.limiter.metrics.expose(limits, &mut exposition);
+        let up = u64::from(self.limiter.store.is_up());
+        exposition.sample("demo_redis_up", "Whether Redis answers.", "", up);
+        typed("text/plain; version=0.0.4", exposition.text())
+    }
+
+    /// Returns the store's counters, of now or of less than a second ago.
+    async fn census(&self) -> Arc<Taken> {
+        let mut last = self.census.lock().await;
+        match &*last {
+            Some((at, census)) if at.elapsed() < FRESH => census.clone(),
+            _ => {
+                let census = Arc::new(self.limiter.store.census().await);
+                *last = Some((Instant::now(), census.clone()));
+                census
+            }
+        }
     }
 
     async fn readiness(&self) -> Response {
-        let (status, words) = if self.limiter.stopping.is_asked() {
+        let (status, words) = if self.limiter.stopping.is_cancelled() {
             (StatusCode::SERVICE_UNAVAILABLE, "The demo is stopping\n")
         } else if self.limiter.store.ready().await.is_ok() {
             (StatusCode::OK, "Ready\n")
@@ -178,7 +198,7 @@ impl Admin {
         loop {
             beat.tick().await;
             let census = match self.board.is_watched() {
-                true => Some(self.census.get().await),
+                true => Some(self.census().await),
                 false => None,
             };
             self.board.note(&self.limiter, census.as_deref());

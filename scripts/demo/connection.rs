@@ -14,10 +14,6 @@ use redis::{
 
 use crate::address::Address;
 
-mod link;
-
-pub use link::{Link, Probe};
-
 /// Maximum wait for a single server's reply that no request needs any more. It reveals whether
 /// something was taken that must be refunded.
 const LATEST_ANSWER: Duration = Duration::from_secs(60);
@@ -146,7 +142,7 @@ fn allowed<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
 }
 
 /// Adds advice to the error.
-fn advised(error: RedisError) -> RedisError {
+pub fn advised(error: RedisError) -> RedisError {
     match error.code() {
         Some("NOAUTH") => useless(
             "the server wants a password: give it in --redis or REDIS_URL, as in \
@@ -169,13 +165,13 @@ fn is_unknown_command(error: &RedisError) -> bool {
 }
 
 /// Returns the error for a server that answers but cannot do what is needed.
-fn useless(why: &str) -> RedisError {
+pub fn useless(why: &str) -> RedisError {
     RedisError::from((ErrorKind::Client, "", why.to_owned()))
 }
 
 /// Returns whether an error concerns the server rather than the call, so that the call may succeed
 /// on another connection.
-fn is_about_server(error: &RedisError) -> bool {
+pub fn is_about_server(error: &RedisError) -> bool {
     match error.code() {
         None => true,
         Some("ERR") => is_unknown_command(error),

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
+use futures_util::future::join_all;
 use hyper::StatusCode;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::address::Address;
-use crate::census::{count, expose};
+use crate::census::{count, expose, Census};
 use crate::connection::Connection;
-use crate::http::{serve, text, typed, Request, Response};
+use crate::http::{listen, serve, text, typed, Request, Response};
 use crate::log::log;
 use crate::metrics::Exposition;
-use crate::stop::Stopping;
-use crate::store::{Census, StoreError};
+use crate::stop::on_signals;
+use crate::store::StoreError;
 
 /// Maximum time that a store may take, to connect and to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,61 +60,52 @@ fn command() -> Command {
 /// An address that cannot be listened on, or is not accepted.
 pub async fn run() -> Result<(), Box<dyn Error>> {
     let matches = command().get_matches_from(std::env::args().skip(1));
-    let stopping = Stopping::on_signals(Duration::ZERO)?;
+    let stopping = on_signals()?;
     let given = matches.get_many::<String>("redis").unwrap_or_default();
     let mut urls: Vec<String> = given.cloned().collect();
     if urls.is_empty() {
         let environment = std::env::var("REDIS_URL").unwrap_or_default();
         urls.extend(environment.split_whitespace().map(str::to_owned));
     }
-    let sources = urls.iter().map(|url| Source::parse(url).map(Mutex::new));
+    let sources = urls.iter().map(|url| Source::parse(url));
     let sources: Vec<_> = sources.collect::<Result<_, _>>()?;
     if sources.is_empty() {
         return Err("--redis or REDIS_URL must name a store".into());
     }
-    let listen = matches.get_one::<String>("listen");
-    let listener = crate::listen(listen.map_or("", String::as_str)).await?;
+    let address = matches.get_one("listen").map_or("", String::as_str);
+    let listener = listen(address).await?;
     let address = listener.local_addr()?;
     log(&format!("Metrics on http://{address}/metrics"));
-    let sources = Arc::new(sources);
+    let sources = Arc::new(Mutex::new(sources));
     let answer = move |request| answer(request, sources.clone());
-    serve(listener, answer, stopping.asked()).await;
+    serve(listener, answer, stopping.cancelled(), Duration::ZERO).await;
     Ok(())
 }
 
-async fn answer(request: Request, sources: Arc<Vec<Mutex<Source>>>) -> Response {
+async fn answer(request: Request, sources: Arc<Mutex<Vec<Source>>>) -> Response {
     match request.uri().path() {
-        "/metrics" => typed("text/plain; version=0.0.4", scrape(sources).await),
+        "/metrics" => typed(
+            "text/plain; version=0.0.4",
+            scrape(&mut sources.lock().await).await,
+        ),
         "/healthz" => text(StatusCode::OK, "The endpoint runs\n"),
         _ => text(StatusCode::NOT_FOUND, "There is only /metrics\n"),
     }
 }
 
-async fn scrape(sources: Arc<Vec<Mutex<Source>>>) -> String {
+async fn scrape(sources: &mut [Source]) -> String {
     // At once: one that does not answer holds up no other.
-    let asked: Vec<_> = (0..sources.len())
-        .map(|i| {
-            let sources = sources.clone();
-            tokio::spawn(async move { sources[i].lock().await.census().await })
-        })
-        .collect();
-    let mut stores = Vec::new();
-    for census in asked {
-        stores.extend(census.await);
-    }
+    let stores = join_all(sources.iter_mut().map(Source::census)).await;
     let mut to = Exposition::default();
-    let help = "Whether the store answers and has the module.";
-    to.metric("rl_up", "gauge", help);
     for (name, census) in &stores {
         to.of(name);
-        to.sample("rl_up", "", u64::from(census.is_some()));
+        let help = "Whether the store answers and has the module.";
+        to.sample("rl_up", help, "", u64::from(census.is_some()));
+        if let Some(census) = census {
+            expose(census, &mut to);
+        }
     }
-    let up = stores.iter();
-    let up: Vec<_> = up
-        .filter_map(|(name, census)| Some((name.as_str(), census.as_ref()?)))
-        .collect();
-    expose(&up, &mut to);
-    to.text
+    to.text()
 }
 
 impl Source {
@@ -137,9 +129,9 @@ impl Source {
     async fn census(&mut self) -> (String, Option<Census>) {
         let counted = async {
             let mut connection = Connection::open(&mut self.address, PATIENCE).await?;
-            count(&mut connection).await
+            Ok::<_, StoreError>(count(&mut connection).await?)
         };
-        let late = |_| Err(StoreError::Unavailable("no answer in time".to_owned()));
+        let late = |_| Err("no answer in time".into());
         let counted = timeout(PATIENCE, counted).await.unwrap_or_else(late);
         let failure = match &counted {
             Ok(_) => String::new(),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_EXPOSE_HEADERS, RETRY_AFTER};
 use hyper::HeaderMap;
 
-use crate::limit::Limit;
+use crate::limit::{Algorithm, Limit, Standing};
 use crate::store::Answer;
 
 /// The revision that is followed.
@@ -30,26 +30,32 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 const EXPOSED: HeaderValue = HeaderValue::from_static("RateLimit, RateLimit-Policy, Retry-After");
 
+/// A slot is free when a request is done, at an unknown time: so ask again soon.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Writes RateLimit-Policy and RateLimit and, if the answer is a refusal, Retry-After.
-pub fn tell(headers: &mut HeaderMap, limits: &[Box<dyn Limit>], answer: &Answer) {
+pub fn tell(headers: &mut HeaderMap, limits: &[Limit], answer: &Answer) {
     let standings = || limits.iter().zip(&answer.standings);
     let refusing = standings().filter(|(_, standing)| !answer.allowed && !standing.allows);
-    let retry_after = refusing.filter_map(|(limit, &standing)| limit.retry_after(standing));
+    let retry_after = refusing.filter_map(|(limit, standing)| match limit.algorithm {
+        Algorithm::Slots(..) => Some(SOON),
+        _ => standing.wait,
+    });
     let retry_after = retry_after.max().map(whole_seconds);
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
     let state = standings().map(|(limit, &standing)| {
-        let t = limit.until_more(standing).map(whole_seconds);
+        let t = until_more(limit, standing).map(whole_seconds);
         let t = t.filter(|&t| retry_after.is_none_or(|after| t <= after));
         let t = t.map_or(String::new(), |t| format!(";t={t}"));
-        format!("\"{}\";r={}{t}", limit.name(), standing.remaining)
+        format!("\"{}\";r={}{t}", limit.name, standing.remaining)
     });
-    let policy = limits.iter().map(|limit| policy(limit.as_ref()));
-    for (name, items) in [
-        (POLICY, policy.collect::<Vec<_>>()),
+    let fields = [
+        (POLICY, limits.iter().map(policy).collect::<Vec<_>>()),
         (STATE, state.collect()),
-    ] {
+    ];
+    for (name, items) in fields {
         if let Ok(value) = HeaderValue::try_from(items.join(", ")) {
             headers.insert(name, value);
         }
@@ -61,21 +67,36 @@ pub fn expose(headers: &mut HeaderMap) {
     headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
 }
 
-fn policy(limit: &dyn Limit) -> String {
-    let unit = match limit.lease() {
-        Some(_) => ";qu=\"concurrent-requests\"",
-        None => "",
+fn policy(limit: &Limit) -> String {
+    let unit = match limit.algorithm {
+        Algorithm::Slots(..) => ";qu=\"concurrent-requests\"",
+        _ => "",
     };
-    let window = limit
-        .about()
-        .window
-        .filter(|w| *w >= Duration::from_secs(1));
+    let window = limit.window.filter(|w| *w >= Duration::from_secs(1));
     let window = window.map_or(String::new(), |w| format!(";w={}", whole_seconds(w)));
-    format!(
-        "\"{}\";q={}{unit}{window}",
-        limit.name(),
-        limit.about().quota
-    )
+    format!("\"{}\";q={}{unit}{window}", limit.name, limit.quota)
+}
+
+/// Returns the time until more can be taken; `None` if nothing is used, or it is unknown.
+fn until_more(limit: &Limit, standing: Standing) -> Option<Duration> {
+    let reset = Some(standing.reset).filter(|reset| !reset.is_zero());
+    match limit.algorithm {
+        // `reset` is when the whole burst is there, so the next token is there earlier by the time
+        // of those that come after it.
+        Algorithm::Bucket(bucket) => {
+            let after = bucket.burst().saturating_sub(standing.remaining + 1);
+            let nanos = bucket.fill_time().as_nanos() * u128::from(after);
+            let nanos = nanos.div_ceil(u128::from(bucket.burst().max(1)));
+            let after = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            reset.map(|reset| reset.saturating_sub(after))
+        }
+        // The end of the window. For a sliding one the reply contains only the time at which the
+        // whole cost is available, or at which nothing is used any more.
+        Algorithm::Window(_) | Algorithm::Sliding(_) => {
+            standing.wait.filter(|_| !standing.allows).or(reset)
+        }
+        Algorithm::Slots(..) => None,
+    }
 }
 
 /// Converts to seconds, rounded up, so that nobody retries too early.

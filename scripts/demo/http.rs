@@ -18,7 +18,7 @@ use hyper::{StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout, timeout_at, Instant};
+use tokio::time::{sleep, timeout};
 
 pub type Request = hyper::Request<Incoming>;
 pub type Response = hyper::Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -65,27 +65,41 @@ pub async fn read(body: &mut Incoming) -> Result<Bytes, Response> {
     Err(text(status, why))
 }
 
-/// Serves until `stop` is ready, then serves the open connections until the returned time.
-pub async fn serve<S, F>(listener: TcpListener, service: S, stop: impl Future<Output = Instant>)
-where
+/// Listens on an address.
+///
+/// # Errors
+/// The system's, with the address.
+pub async fn listen(address: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{address}: {error}"))
+}
+
+/// Serves until `stop` is ready, then serves the open connections for at most `grace`.
+pub async fn serve<S, F>(
+    listener: TcpListener,
+    service: S,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) where
     S: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let open = GracefulShutdown::new();
     let mut stop = pin!(stop);
-    let end = loop {
+    loop {
         let accepted = match select(pin!(listener.accept()), &mut stop).await {
             Either::Left((accepted, _)) => accepted,
-            Either::Right((end, _)) => break end,
+            Either::Right(_) => break,
         };
         match accepted {
             Ok((stream, peer)) => connect(stream, Peer(peer.ip()), service.clone(), &open),
             // Out of file descriptors, most likely: the open connections free them.
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
-    };
+    }
     drop(listener);
-    let _ = timeout_at(end, open.shutdown()).await;
+    let _ = timeout(grace, open.shutdown()).await;
 }
 
 fn connect<S, F>(stream: TcpStream, peer: Peer, service: S, open: &GracefulShutdown)

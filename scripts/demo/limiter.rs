@@ -1,10 +1,12 @@
 //! The limiter in front of a service: identifies callers, decides, and answers.
 
 mod grant;
+mod state;
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http_body_util::BodyExt;
 use hyper::header::{HeaderName, HeaderValue, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
@@ -12,48 +14,17 @@ use hyper::{Method, StatusCode};
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, Instant};
 
-use crate::caller::KeyBy;
-use crate::cost::Costs;
 use crate::fields::{expose, tell};
 use crate::http::{text, Request, Response};
-use crate::limit::{Ask, Demand, Tokens};
-use crate::log::{log, Warnings};
-use crate::metrics::{Metrics, Outcome};
-use crate::stop::Stopping;
-use crate::store::{Answer, Store, StoreError};
-pub use grant::Count;
+use crate::limit::Ask;
+use crate::log::log;
+use crate::metrics::Outcome;
+use crate::store::{Answer, StoreError};
 use grant::Grant;
+pub use state::{Fail, Limiter};
 
 /// The retry time while the limiter is away, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
-
-/// The treatment of requests while the store does not reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fail {
-    /// The same limits apply, kept in this process.
-    Open,
-    /// The request is refused with 503.
-    Closed,
-}
-
-/// One shared limiter.
-pub struct Limiter {
-    pub store: Arc<dyn Store>,
-    /// Decides while the store gives no answer, by the same limits for this process alone.
-    pub fallback: Arc<dyn Store>,
-    pub demand: Demand,
-    pub key_by: KeyBy,
-    pub costs: Costs,
-    pub tokens: Tokens,
-    /// The timeout of the store.
-    pub timeout: Duration,
-    pub fail: Fail,
-    pub stopping: Stopping,
-    pub warnings: Warnings,
-    pub metrics: Metrics,
-    /// The number of refunds in progress.
-    pub going_back: Count,
-}
 
 impl Limiter {
     /// Has `request` answered by `service`, or refuses it.
@@ -123,7 +94,7 @@ impl Limiter {
         Ok(Ask {
             caller: self.key_by.key(request)?,
             cost: self.costs.of(request)?,
-            token: self.tokens.next(),
+            token: Ask::new_token(),
             asked_at: u64::try_from(now).unwrap_or(u64::MAX),
         })
     }
@@ -172,7 +143,7 @@ impl Limiter {
         self.warnings.warn(&format!("limiter {failed}: {reason}"));
         let taken = match self.fail {
             Fail::Open => self.fallback.take(&self.demand, ask).await,
-            Fail::Closed => Err(StoreError::Unavailable(String::new())),
+            Fail::Closed => Err("not asked".into()),
         };
         let Ok(answer) = taken else {
             self.metrics.count(Outcome::FailedClosed);
@@ -191,11 +162,14 @@ impl Limiter {
     /// Responds to a denied request, and logs and counts the limits that denied it.
     fn refuse(&self, answer: &Answer) -> Response {
         self.metrics.count(Outcome::Refused);
-        let denied = answer.standings.iter().map(|standing| !standing.allows);
-        self.metrics.denied(denied.clone());
-        let limits = self.demand.limits.iter().zip(denied);
-        let denied = limits.filter(|(_, denied)| *denied);
-        let names: Vec<_> = denied.map(|(limit, _)| limit.name()).collect();
+        let mut names = Vec::new();
+        let limits = self.demand.limits.iter().zip(&answer.standings);
+        for ((limit, standing), count) in limits.zip(&self.metrics.denied) {
+            if !standing.allows {
+                count.fetch_add(1, Ordering::Relaxed);
+                names.push(limit.name.as_str());
+            }
+        }
         match self.demand.limits.len() {
             1 => log("Rate limit exceeded"),
             _ => log(&format!("Rate limit exceeded: {}", names.join(", "))),

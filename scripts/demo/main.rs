@@ -11,6 +11,7 @@ mod fields;
 mod http;
 mod limit;
 mod limiter;
+mod link;
 mod log;
 mod metrics;
 mod options;
@@ -25,20 +26,17 @@ use std::time::{Duration, SystemTime};
 
 use humantime::format_rfc3339_seconds;
 use hyper::StatusCode;
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use address::Address;
 use admin::Admin;
-use connection::{Link, Probe};
-use http::{serve, text, Request, Response};
-use limit::Tokens;
-use limiter::{Count, Limiter};
+use http::{listen, serve, text, Request, Response};
+use limiter::Limiter;
+use link::{Link, Probe};
 use log::{log, Warnings};
 use metrics::Metrics;
 use options::{Options, Place};
-use stop::Stopping;
-use store::{packed, Memory, Remote, Store};
+use store::{Memory, Remote, Store};
 
 fn main() -> ExitCode {
     let is_exporter = std::env::args()
@@ -64,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let stopping = Stopping::on_signals(options.grace)?;
+    let stopping = stop::on_signals()?;
     let listener = listen(&options.listen).await?;
     let admin_listener = listen(&options.admin).await?;
     let admin_ip = admin_listener.local_addr()?.ip().to_canonical();
@@ -75,16 +73,15 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let limiter = Arc::new(Limiter {
         store,
         fallback: Arc::new(Memory::default()),
-        metrics: Metrics::of(&options.demand.limits),
+        metrics: Metrics::of(options.demand.limits.len()),
         demand: options.demand,
         key_by: options.key_by,
         costs: options.costs,
-        tokens: Tokens::default(),
         timeout: options.timeout,
         fail: options.fail,
         stopping: stopping.clone(),
         warnings: Warnings::default(),
-        going_back: Count::default(),
+        refunds: Default::default(),
     });
     let admin_address = admin_listener.local_addr()?;
     log(&format!("Dashboard on http://{admin_address}/dashboard"));
@@ -92,21 +89,16 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let admin = Arc::new(Admin::new(limiter.clone(), options.admin_token));
     tokio::spawn(admin.clone().keep_board());
     let pages = move |request| admin.clone().answer(request);
-    tokio::spawn(serve(admin_listener, pages, std::future::pending()));
+    let never = std::future::pending();
+    tokio::spawn(serve(admin_listener, pages, never, Duration::ZERO));
     let (limited, work) = (limiter.clone(), options.work);
     let service = move |request| {
         let hello = move |request| hello(request, work);
         limited.clone().guard(request, hello)
     };
-    serve(listener, service, stopping.asked()).await;
+    serve(listener, service, stopping.cancelled(), options.grace).await;
     limiter.is_settled().await;
     Ok(())
-}
-
-async fn listen(address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("{address}: {error}"))
 }
 
 /// Opens the selected store.
@@ -118,9 +110,11 @@ fn open(options: &Options) -> Result<Arc<dyn Store>, String> {
     let address = Address::parse(url).map_err(|error| format!("--redis: {error}"))?;
     let name = address.to_string();
     let key = format!("{}probe", options.key_by.prefix);
-    let call = packed(&options.demand.probe(&key));
-    let key = options.demand.keys(&key).next().unwrap_or_default();
-    let link = Link::open(address, options.timeout, Probe { call, key });
+    let probe = Probe {
+        call: options.demand.probe(&key),
+        key: options.demand.route(&key),
+    };
+    let link = Link::open(address, options.timeout, probe);
     Ok(Arc::new(Remote { link, name }))
 }
 

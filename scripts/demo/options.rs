@@ -11,9 +11,10 @@ use clap::ArgMatches;
 
 use crate::caller::KeyBy;
 use crate::cost::Costs;
-use crate::limit::{Bucket, Demand, Limit, KINDS, MAX_LIMITS, MAX_TOKENS};
+use crate::limit::{bucket, Demand, Limit, KINDS};
 use crate::limiter::Fail;
 use crate::proxy::{network, Proxies};
+use redis_rl_limits::bounds::{MAX_LIMITS, MAX_TOKENS};
 use table::command;
 
 /// Every option, read and checked.
@@ -114,20 +115,19 @@ impl Given {
     }
 
     fn demand(&self) -> Result<Demand, String> {
-        let mut limits: Vec<Box<dyn Limit>> = Vec::new();
+        let mut limits: Vec<Limit> = Vec::new();
         for kind in KINDS {
             for text in self.all(kind.option) {
                 let limit = (kind.parse)(text);
                 let limit = limit.map_err(|why| format!("--{} {text}: {why}", kind.option))?;
-                if limits.iter().any(|other| other.name() == limit.name()) {
-                    return Err(format!("the limit {} is given twice", limit.name()));
+                if limits.iter().any(|other| other.name == limit.name) {
+                    return Err(format!("the limit {} is given twice", limit.name));
                 }
                 limits.push(limit);
             }
         }
         if limits.is_empty() {
-            let bucket = Bucket::new("default", self.text("rate"), self.text("burst"))?;
-            limits.push(Box::new(bucket));
+            limits.push(bucket("default", self.text("rate"), self.text("burst"))?);
         }
         let count = limits.len();
         if count as u64 > MAX_LIMITS {
@@ -139,8 +139,8 @@ impl Given {
     }
 
     fn costs(&self, demand: &Demand) -> Result<Costs, String> {
-        let most = demand.limits.iter().filter_map(|limit| limit.max_cost());
-        let most = most.min().unwrap_or(MAX_TOKENS);
+        let limits = demand.limits.iter().filter(|limit| limit.ttl().is_none());
+        let most = limits.map(|limit| limit.quota).min().unwrap_or(MAX_TOKENS);
         let usual = self.parsed("cost", "must be a whole number")?;
         if !(1..=most).contains(&usual) {
             return Err(format!(

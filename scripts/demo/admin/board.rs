@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{json, Value};
 use tokio::sync::watch;
 
+use crate::census::{Census, Offender};
 use crate::limiter::{Fail, Limiter};
-use crate::store::{Census, Offender, StoreError};
+use crate::metrics::get;
+use crate::store::StoreError;
 
 /// Between two samples.
 pub const BEAT: Duration = Duration::from_secs(1);
@@ -121,9 +123,9 @@ impl State {
 /// Returns the current state.
 fn snapshot(limiter: &Limiter, state: &State, at: u64) -> Value {
     let cost = limiter.costs.usual;
-    let limits = limiter.demand.limits.iter().zip(limiter.metrics.denials());
+    let limits = limiter.demand.limits.iter().zip(&limiter.metrics.denied);
     let limits: Vec<_> = limits
-        .map(|(limit, denied)| json!({"words": limit.words(cost), "denied": denied}))
+        .map(|(limit, denied)| json!({"words": limit.sentence(cost), "denied": get(denied)}))
         .collect();
     let last = state.censuses.back().map(|(_, census)| census);
     json!({
@@ -189,13 +191,13 @@ fn whose<'a>(limiter: &'a Limiter, offender: &Offender) -> Option<(String, &'a s
     let key = std::str::from_utf8(&offender.key).ok();
     let key = key.filter(|_| offender.is_whole())?;
     let mut limits = limiter.demand.limits.iter();
-    let (caller, limit) = match limiter.demand.lone_bucket() {
-        Some(_) => (key, limits.next()?),
-        None => limits.find_map(|limit| {
-            let caller = key.strip_prefix('{')?.strip_suffix(limit.name())?;
+    let (caller, limit) = match limiter.demand.is_bucket() {
+        true => (key, limits.next()?),
+        false => limits.find_map(|limit| {
+            let caller = key.strip_prefix('{')?.strip_suffix(&limit.name)?;
             Some((caller.strip_suffix("}:")?, limit))
         })?,
     };
     let ours = caller.starts_with(&limiter.key_by.prefix);
-    ours.then(|| (caller.to_owned(), limit.name()))
+    ours.then(|| (caller.to_owned(), limit.name.as_str()))
 }

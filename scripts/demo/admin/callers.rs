@@ -1,5 +1,7 @@
 //! One caller: its state in each limit, and the button that refunds everything it used.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -21,25 +23,22 @@ pub async fn look(limiter: &Limiter, asked: &[u8]) -> Response {
         Ok(caller) => caller,
         Err(why) => return text(StatusCode::BAD_REQUEST, why),
     };
-    let looks = match limiter.store.look(&limiter.demand, &caller).await {
-        Ok(looks) => looks,
+    let standings = match limiter.store.peek(&limiter.demand, &caller).await {
+        Ok(standings) => standings,
         Err(error) => return failed(&error),
     };
-    let limits = limiter
-        .demand
-        .limits
-        .iter()
-        .zip(looks)
-        .map(|(limit, look)| {
-            json!({
-                "name": limit.name(),
-                "kind": limit.about().kind,
-                "quota": limit.about().quota,
-                "remaining": look.remaining,
-                "wait": look.wait_ms,
-                "reset": look.reset_ms,
-            })
-        });
+    let millis = |time: Duration| u64::try_from(time.as_millis()).ok();
+    let limits = limiter.demand.limits.iter().zip(standings);
+    let limits = limits.map(|(limit, standing)| {
+        json!({
+            "name": limit.name,
+            "kind": limit.kind(),
+            "quota": limit.quota,
+            "remaining": standing.remaining,
+            "wait": standing.wait.and_then(millis),
+            "reset": millis(standing.reset),
+        })
+    });
     let limits: Vec<_> = limits.collect();
     let told = json!({"caller": caller, "limits": limits});
     typed("application/json", told.to_string())

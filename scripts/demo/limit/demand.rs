@@ -2,84 +2,76 @@
 
 use std::time::Duration;
 
-use super::{command, Ask, Bucket, Command, Lease, Limit};
+use redis::{cmd, Cmd};
+
+use super::algorithm::{Ask, Limit};
+
+/// A lease is renewed when this part of its time has passed: two renewals may fail.
+const RENEWALS: u32 = 3;
 
 /// The limits of every request.
 pub struct Demand {
-    pub limits: Vec<Box<dyn Limit>>,
+    pub limits: Vec<Limit>,
 }
 
 impl Demand {
-    /// Returns the bucket, if there is no other limit.
-    pub fn lone_bucket(&self) -> Option<&Bucket> {
-        match self.limits.as_slice() {
-            [limit] => limit.bucket(),
-            _ => None,
-        }
+    /// Returns whether a bucket is the only limit, which `RL.TAKE` takes from.
+    pub fn is_bucket(&self) -> bool {
+        matches!(self.limits.as_slice(), [limit] if limit.kind() == "bucket")
     }
 
-    /// Returns the keys of `caller`, one for each limit.
-    pub fn keys<'a>(&'a self, caller: &'a str) -> impl Iterator<Item = String> + 'a {
-        let alone = self.lone_bucket().is_some();
-        self.limits.iter().map(move |limit| match alone {
+    /// Returns each limit with its key of `caller`.
+    pub fn keys<'a>(&'a self, caller: &'a str) -> impl Iterator<Item = (String, &'a Limit)> + 'a {
+        let is_bucket = self.is_bucket();
+        let key = move |limit: &Limit| match is_bucket {
             true => caller.to_owned(),
             // A limit of another kind or length finds a key of its own, whatever was there before.
             // One hash tag keeps a caller's keys in one slot of a cluster.
-            false => format!("{{{caller}}}:{}", limit.name()),
-        })
+            false => format!("{{{caller}}}:{}", limit.name),
+        };
+        self.limits.iter().map(move |limit| (key(limit), limit))
+    }
+
+    /// Returns a key of `caller`, by which a cluster finds all of them.
+    pub fn route(&self, caller: &str) -> String {
+        let first = self.keys(caller).next();
+        first.map(|(key, _)| key).unwrap_or_default()
     }
 
     /// Returns the command that takes from every limit, or from none.
-    pub fn take(&self, ask: &Ask) -> Command {
-        if let Some(bucket) = self.lone_bucket() {
-            return bucket.take(&ask.caller, ask);
+    pub fn take(&self, ask: &Ask) -> Cmd {
+        if let ([limit], true) = (self.limits.as_slice(), self.is_bucket()) {
+            let mut take = cmd("RL.TAKE");
+            take.arg(&ask.caller).arg(&limit.words);
+            return take.arg("COST").arg(ask.cost).take();
         }
-        let mut command = command(["RL.ALL", &self.limits.len().to_string()]);
-        command.extend(self.keys(&ask.caller));
-        command.extend(self.limits.iter().flat_map(|limit| limit.spec(ask)));
-        command
+        let mut take = cmd("RL.ALL");
+        take.arg(self.limits.len());
+        for (key, _) in self.keys(&ask.caller) {
+            take.arg(key);
+        }
+        for limit in &self.limits {
+            limit.add_to(&mut take, ask);
+        }
+        take
     }
 
     /// Returns a call of the same command as [`Demand::take`], on a key of `caller`, that changes
     /// nothing: the module rejects its numbers.
-    pub fn probe(&self, caller: &str) -> Command {
-        let key = self.keys(caller).next().unwrap_or_default();
-        match self.lone_bucket() {
-            Some(_) => command(["RL.TAKE", &key, "probe", "1"]),
-            None => command(["RL.ALL", "1", &key, "BUCKET", "probe", "1"]),
+    pub fn probe(&self, caller: &str) -> Cmd {
+        let (key, rejected) = (self.route(caller), ["probe", "1"]);
+        match self.is_bucket() {
+            true => cmd("RL.TAKE").arg(key).arg(&rejected).take(),
+            false => {
+                let mut probe = cmd("RL.ALL");
+                probe.arg(1).arg(key).arg("BUCKET").arg(&rejected).take()
+            }
         }
-    }
-
-    /// Returns the commands that refund `ask`, each with its key.
-    pub fn give_back(&self, ask: &Ask) -> Vec<(Command, String)> {
-        self.keys(&ask.caller)
-            .zip(&self.limits)
-            .map(|(key, limit)| (limit.give_back(&key, ask), key))
-            .collect()
-    }
-
-    /// Returns the commands that release what is held while the request is served.
-    pub fn release(&self, ask: &Ask) -> Vec<(Command, String)> {
-        self.leases(&ask.caller)
-            .map(|(key, lease)| (lease.release(&key, &ask.token), key))
-            .collect()
-    }
-
-    /// Returns the commands that renew it.
-    pub fn renew(&self, ask: &Ask) -> Vec<(Command, String)> {
-        self.leases(&ask.caller)
-            .map(|(key, lease)| (lease.renew(&key, &ask.token), key))
-            .collect()
     }
 
     /// Returns the interval between two renewals; `None` if there is nothing to renew.
     pub fn renew_every(&self) -> Option<Duration> {
-        let leases = self.limits.iter().filter_map(|limit| limit.lease());
-        leases.map(Lease::renew_every).min()
-    }
-
-    fn leases<'a>(&'a self, caller: &'a str) -> impl Iterator<Item = (String, &'a Lease)> + 'a {
-        let limits = self.keys(caller).zip(&self.limits);
-        limits.filter_map(|(key, limit)| Some((key, limit.lease()?)))
+        let ttls = self.limits.iter().filter_map(Limit::ttl);
+        ttls.min().map(|ttl| ttl / RENEWALS)
     }
 }

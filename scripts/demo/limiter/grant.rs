@@ -1,15 +1,15 @@
 //! The grant of a request, and its refund.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout, Instant};
 
-use super::Limiter;
+use super::state::Limiter;
 use crate::limit::Ask;
-use crate::store::{Store, StoreError};
+use crate::store::{Owed, Store};
 
 /// Maximum time for which a refund waits for a missing store.
 const GIVING_BACK: Duration = Duration::from_secs(10);
@@ -27,18 +27,9 @@ pub struct Grant {
     renewal: Option<JoinHandle<()>>,
 }
 
-/// The part to be refunded.
-#[derive(Clone, Copy)]
-enum Owed {
-    /// All, since the request is not served.
-    Everything,
-    /// Only the leases, which are held while the request is served.
-    Leases,
-}
-
 impl Grant {
     pub fn new(limiter: Arc<Limiter>, store: Arc<dyn Store>, ask: Arc<Ask>) -> Self {
-        limiter.metrics.holds();
+        limiter.metrics.holding.fetch_add(1, Ordering::Relaxed);
         Self {
             limiter,
             store,
@@ -51,7 +42,7 @@ impl Grant {
     /// Records that the request is served: its cost is spent. Leases are renewed, and released when
     /// the response is sent.
     pub fn spend(mut self) -> Option<Self> {
-        self.owed = Owed::Leases;
+        self.owed = Owed::Slots;
         let every = self.limiter.demand.renew_every()?;
         let (limiter, store, ask) = (self.limiter.clone(), self.store.clone(), self.ask.clone());
         let renewal = async move { limiter.renew(&*store, &ask, every).await };
@@ -65,12 +56,16 @@ impl Drop for Grant {
         if let Some(renewal) = &self.renewal {
             renewal.abort();
         }
-        let has_leases = self.limiter.demand.renew_every().is_some();
-        if has_leases || matches!(self.owed, Owed::Everything) {
-            let back = GoingBack::begins(self.limiter.clone());
-            let (store, ask, owed) = (self.store.clone(), self.ask.clone(), self.owed);
-            tokio::spawn(async move { back.0.give_back(&*store, &ask, owed).await });
-        }
+        let (limiter, store) = (self.limiter.clone(), self.store.clone());
+        let (ask, owed) = (self.ask.clone(), self.owed);
+        limiter.refunds.send_modify(|count| *count += 1);
+        tokio::spawn(async move {
+            if owed == Owed::Everything || limiter.demand.renew_every().is_some() {
+                limiter.give_back(&*store, &ask, owed).await;
+            }
+            limiter.metrics.holding.fetch_sub(1, Ordering::Relaxed);
+            limiter.refunds.send_modify(|count| *count -= 1);
+        });
     }
 }
 
@@ -81,60 +76,33 @@ impl Limiter {
         while !store.is_up() && start.elapsed() < GIVING_BACK {
             sleep(Duration::from_millis(50)).await;
         }
-        let back = match owed {
-            Owed::Everything => store.give_back(&self.demand, ask),
-            Owed::Leases => store.release(&self.demand, ask),
-        };
-        if let Err(error) = back.await {
+        if let Err(error) = store.give_back(&self.demand, ask, owed).await {
             let what = "what was taken could not be given back";
             self.warnings.warn(&format!("{what}: {error}"));
         }
     }
 
-    /// Renews what a request holds for as long as it holds it all.
+    /// Renews the slots of a request for as long as it has them all.
     async fn renew(&self, store: &dyn Store, ask: &Ask, every: Duration) {
         loop {
             sleep(every).await;
             match store.renew(&self.demand, ask).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    return self
-                        .warnings
-                        .warn("a slot was lost before its request ended")
+                    let lost = "a slot was lost before its request ended";
+                    return self.warnings.warn(lost);
                 }
-                Err(error) => self.warn_of_renewal(&error),
+                Err(error) => {
+                    let what = "a slot could not be renewed";
+                    self.warnings.warn(&format!("{what}: {error}"));
+                }
             }
         }
     }
 
-    fn warn_of_renewal(&self, error: &StoreError) {
-        let what = "a slot could not be renewed";
-        self.warnings.warn(&format!("{what}: {error}"));
-    }
-
-    /// Waits until what goes back has gone, but not for long.
+    /// Waits until all refunds are made, but not for long.
     pub async fn is_settled(&self) {
-        let mut going_back = self.going_back.subscribe();
-        let _ = timeout(LAST, going_back.wait_for(|&count| count == 0)).await;
-    }
-}
-
-/// The number of refunds in progress.
-pub type Count = watch::Sender<usize>;
-
-/// Something that is going back, until this is dropped.
-struct GoingBack(Arc<Limiter>);
-
-impl GoingBack {
-    fn begins(limiter: Arc<Limiter>) -> Self {
-        limiter.going_back.send_modify(|count| *count += 1);
-        Self(limiter)
-    }
-}
-
-impl Drop for GoingBack {
-    fn drop(&mut self) {
-        self.0.metrics.freed();
-        self.0.going_back.send_modify(|count| *count -= 1);
+        let mut refunds = self.refunds.subscribe();
+        let _ = timeout(LAST, refunds.wait_for(|&count| count == 0)).await;
     }
 }

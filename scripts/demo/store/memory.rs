@@ -7,14 +7,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use redis_rl_limits::kinds::decision::{
-    self, Change, Decision, Reply, Standing as _, State as _, NEVER,
-};
+use redis_rl_limits::kinds::decision::{self, Change, Decision, Standing as _, State as _};
 use redis_rl_limits::kinds::usage::WindowStanding as _;
 use redis_rl_limits::sketch::top::Top;
 
-use super::{Answer, Answering, Census, Look, Offender, Store, StoreError, TOP};
-use crate::limit::{Ask, Demand, Exact, Standing};
+use super::traits::{Answer, Answering, Owed, Store, StoreError};
+use crate::census::{Census, Offender, TOP};
+use crate::limit::{Algorithm, Ask, Demand, Limit, Standing};
 
 /// Maximum number of keys. A take that needs another is an error until some of them expire.
 const MAX_KEYS: usize = 1_000_000;
@@ -94,84 +93,44 @@ impl Memory {
         let cost = decision::Ask::whole(ask.cost);
         let keys: Vec<_> = demand.keys(&ask.caller).collect();
         let decide = |state: &State, take| {
-            let limits = keys.iter().zip(&demand.limits);
-            let each = limits
-                .map(|(key, limit)| state.decide(key, &limit.about().exact, now, &cost, take));
+            let each = keys.iter();
+            let each = each.map(|(key, limit)| state.decide(key, limit, now, &cost, take));
             each.collect::<Result<Vec<_>, _>>()
         };
         let mut decided = decide(&state, false)?;
-        let allowed = decided.iter().all(|(reply, _)| reply.taken > 0);
+        let allowed = decided.iter().all(|(standing, _)| standing.allows);
         if allowed {
             decided = decide(&state, true)?;
         }
-        let mut replies = Vec::with_capacity(keys.len());
-        for ((reply, new), key) in decided.into_iter().zip(&keys) {
-            if reply.taken == 0 {
+        let mut standings = Vec::with_capacity(keys.len());
+        for ((standing, new), (key, _)) in decided.into_iter().zip(&keys) {
+            if !standing.allows {
                 state.top.denied(key.as_bytes(), now);
             }
             state.store(key, new, &ask.token);
-            replies.push(reply);
+            standings.push(standing);
         }
-        Ok(answer(allowed, &replies))
+        Ok(Answer { allowed, standings })
     }
 
-    fn give_now(&self, demand: &Demand, ask: &Ask) {
+    fn give_now(&self, demand: &Demand, ask: &Ask, owed: Owed) {
         let now = self.now();
         let mut state = self.state();
-        for (key, limit) in demand.keys(&ask.caller).zip(&demand.limits) {
+        for (key, limit) in demand.keys(&ask.caller) {
             let held = state.held.get(&key);
             let (cost, at) = (ask.cost, Some(ask.asked_at));
-            let (_, new) = match limit.about().exact {
-                Exact::Bucket(limit) => outcome(stand(limit, held, now).give(cost)),
-                Exact::Fixed(limit) => outcome(stand(limit, held, now).give(cost, at)),
-                Exact::Sliding(limit) => outcome(stand(limit, held, now).give(cost, at)),
-                Exact::Slots(_) => continue,
+            let (_, new) = match limit.algorithm {
+                Algorithm::Slots(..) => {
+                    state.release(&key, &ask.token);
+                    continue;
+                }
+                _ if owed == Owed::Slots => continue,
+                Algorithm::Bucket(limit) => outcome(stand(limit, held, now).give(cost)),
+                Algorithm::Window(limit) => outcome(stand(limit, held, now).give(cost, at)),
+                Algorithm::Sliding(limit) => outcome(stand(limit, held, now).give(cost, at)),
             };
             state.store(&key, new, "");
         }
-        drop(state);
-        self.release_now(demand, ask);
-    }
-
-    fn release_now(&self, demand: &Demand, ask: &Ask) {
-        let mut state = self.state();
-        for key in demand.keys(&ask.caller) {
-            if let Some(tokens) = state.slots.get_mut(&key) {
-                tokens.remove(&ask.token);
-                if tokens.is_empty() {
-                    state.slots.remove(&key);
-                }
-            }
-        }
-    }
-
-    fn count_all(&self) -> Census {
-        let now = self.now();
-        let state = self.state();
-        let offender = |entry: &redis_rl_limits::sketch::top::Entry| Offender {
-            key: entry.key.clone(),
-            denials: entry.denials,
-            error: entry.error,
-            since: now.saturating_sub(entry.last) / 1_000_000,
-        };
-        Census {
-            top: state.top.entries().take(TOP).map(offender).collect(),
-            ..Census::default()
-        }
-    }
-
-    fn look_now(&self, demand: &Demand, caller: &str) -> Result<Vec<Look>, StoreError> {
-        let (now, one, state) = (self.now(), decision::Ask::whole(1), self.state());
-        let look = |(key, exact): (String, &Exact)| {
-            let (reply, _) = state.decide(&key, exact, now, &one, false)?;
-            Ok(Look {
-                remaining: reply.remaining.unsigned_abs(),
-                wait_ms: u64::try_from(reply.wait_ms).ok(),
-                reset_ms: reply.reset_ms.unsigned_abs(),
-            })
-        };
-        let limits = demand.limits.iter().map(|limit| &limit.about().exact);
-        demand.keys(caller).zip(limits).map(look).collect()
     }
 }
 
@@ -180,23 +139,36 @@ impl State {
     fn decide(
         &self,
         key: &str,
-        limit: &Exact,
+        limit: &Limit,
         now: u64,
         ask: &decision::Ask,
         take: bool,
-    ) -> Result<(Reply, New), StoreError> {
+    ) -> Result<(Standing, New), StoreError> {
         let held = self.held.get(key);
-        match *limit {
-            Exact::Bucket(limit) => decide(limit, held, now, ask, take),
-            Exact::Fixed(limit) => decide(limit, held, now, ask, take),
-            Exact::Sliding(limit) => decide(limit, held, now, ask, take),
-            Exact::Slots(limit) => {
+        match limit.algorithm {
+            Algorithm::Bucket(limit) => decide(limit, held, now, ask, take),
+            Algorithm::Window(limit) => decide(limit, held, now, ask, take),
+            Algorithm::Sliding(limit) => decide(limit, held, now, ask, take),
+            Algorithm::Slots(limit, _) => {
                 let held = self.slots.get(key).map_or(0, HashSet::len) as u64;
-                let free = limit.saturating_sub(held);
-                let (taken, wait) = if free > 0 { (1, 0) } else { (0, NEVER) };
-                let new = if take { New::Slot } else { New::Same };
-                let integers = [limit, free].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-                Ok((Reply::new(taken, integers[0], integers[1], wait, 0), new))
+                let remaining = limit.saturating_sub(held);
+                let standing = Standing {
+                    allows: remaining > 0,
+                    remaining,
+                    wait: (remaining > 0).then_some(Duration::ZERO),
+                    reset: Duration::ZERO,
+                };
+                Ok((standing, if take { New::Slot } else { New::Same }))
+            }
+        }
+    }
+
+    /// Frees the slot that a token holds.
+    fn release(&mut self, key: &str, token: &str) {
+        if let Some(tokens) = self.slots.get_mut(key) {
+            tokens.remove(token);
+            if tokens.is_empty() {
+                self.slots.remove(key);
             }
         }
     }
@@ -226,8 +198,7 @@ impl State {
         if self.held.len() < MAX_KEYS {
             return Ok(());
         }
-        let why = format!("there are {MAX_KEYS} keys in memory already");
-        Err(StoreError::Refused(why))
+        Err(format!("there are {MAX_KEYS} keys in memory already").into())
     }
 }
 
@@ -242,21 +213,17 @@ fn decide<L: decision::Limit>(
     now: u64,
     ask: &decision::Ask,
     take: bool,
-) -> Result<(Reply, New), StoreError> {
+) -> Result<(Standing, New), StoreError> {
     let standing = stand(limit, held, now);
-    let decision = if take {
-        standing.take(ask)
-    } else {
-        standing.look(ask)
+    let decision = match take {
+        true => standing.take(ask),
+        false => standing.look(ask),
     };
-    match decision {
-        Ok(decision) if take => Ok(outcome(decision)),
-        Ok(decision) => Ok((decision.reply, New::Same)),
-        Err(error) => Err(StoreError::Refused(error.to_string())),
-    }
+    let (standing, new) = outcome(decision.map_err(|error| error.to_string())?);
+    Ok((standing, if take { new } else { New::Same }))
 }
 
-fn outcome<S: decision::State>(decision: Decision<S>) -> (Reply, New) {
+fn outcome<S: decision::State>(decision: Decision<S>) -> (Standing, New) {
     let new = match decision.change {
         // A limit never changes here, so neither does the time at which its state expires.
         Change::Keep | Change::KeepAlive(_) => New::Same,
@@ -266,25 +233,11 @@ fn outcome<S: decision::State>(decision: Decision<S>) -> (Reply, New) {
         }),
         Change::Remove => New::Nothing,
     };
-    (decision.reply, new)
+    (decision.reply.fields().into(), new)
 }
 
 fn millis(nanos: u64) -> i64 {
     i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
-}
-
-fn answer(allowed: bool, replies: &[Reply]) -> Answer {
-    let millis = |count: i64| u64::try_from(count).ok().map(Duration::from_millis);
-    let standing = |reply: &Reply| Standing {
-        allows: reply.taken > 0,
-        remaining: reply.remaining.unsigned_abs(),
-        wait: millis(reply.wait_ms),
-        reset: millis(reply.reset_ms).unwrap_or_default(),
-    };
-    Answer {
-        allowed,
-        standings: replies.iter().map(standing).collect(),
-    }
 }
 
 fn at_once<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> Answering<'a, T> {
@@ -296,44 +249,41 @@ impl Store for Memory {
         at_once(self.take_now(demand, ask))
     }
 
-    fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
-        self.give_now(demand, ask);
+    fn give_back<'a>(&'a self, demand: &'a Demand, ask: &'a Ask, owed: Owed) -> Answering<'a, ()> {
+        self.give_now(demand, ask, owed);
         at_once(Ok(()))
-    }
-
-    fn release<'a>(&'a self, demand: &'a Demand, ask: &'a Ask) -> Answering<'a, ()> {
-        self.release_now(demand, ask);
-        at_once(Ok(()))
-    }
-
-    /// Does nothing: a slot is held until it is released.
-    fn renew<'a>(&'a self, _: &'a Demand, _: &'a Ask) -> Answering<'a, bool> {
-        at_once(Ok(true))
     }
 
     fn name(&self) -> &str {
         "this process"
     }
 
-    fn is_up(&self) -> bool {
-        true
-    }
-
-    fn ready(&self) -> Answering<'_, ()> {
-        at_once(Ok(()))
-    }
-
     fn census(&self) -> Answering<'_, Census> {
-        at_once(Ok(self.count_all()))
+        let (now, state) = (self.now(), self.state());
+        let offenders = state.top.entries().take(TOP).map(|entry| Offender {
+            key: entry.key.clone(),
+            denials: entry.denials,
+            error: entry.error,
+            since: now.saturating_sub(entry.last) / 1_000_000,
+        });
+        at_once(Ok(Census {
+            top: offenders.collect(),
+            ..Census::default()
+        }))
     }
 
-    fn look<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Look>> {
-        at_once(self.look_now(demand, caller))
+    fn peek<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, Vec<Standing>> {
+        let (now, one, state) = (self.now(), decision::Ask::whole(1), self.state());
+        let peek = |(key, limit): (String, &Limit)| {
+            let (standing, _) = state.decide(&key, limit, now, &one, false)?;
+            Ok(standing)
+        };
+        at_once(demand.keys(caller).map(peek).collect())
     }
 
     fn reset<'a>(&'a self, demand: &'a Demand, caller: &'a str) -> Answering<'a, ()> {
         let mut state = self.state();
-        for key in demand.keys(caller) {
+        for (key, _) in demand.keys(caller) {
             state.held.remove(&key);
             state.slots.remove(&key);
         }
@@ -342,28 +292,5 @@ impl Store for Memory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Ask, Demand, Memory, FEW_KEYS};
-    use crate::limit::Bucket;
-
-    #[test]
-    fn expired_keys_take_no_memory() {
-        let bucket = Bucket::new("b", "1000000", "1").expect("a limit");
-        let demand = Demand {
-            limits: vec![Box::new(bucket)],
-        };
-        let memory = Memory::default();
-        for i in 0..10 * FEW_KEYS {
-            let ask = Ask {
-                caller: i.to_string(),
-                cost: 1,
-                token: String::new(),
-                asked_at: 0,
-            };
-            let taken = memory.take_now(&demand, &ask);
-            assert!(taken.is_ok_and(|answer| answer.allowed));
-        }
-        // Each expires a millisecond later, and those of the last milliseconds are few.
-        assert!(memory.state().held.len() <= 8 * FEW_KEYS);
-    }
-}
+#[path = "../../../tests/demo/memory.rs"]
+mod tests;

@@ -10,8 +10,8 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::{watch, Notify};
 use tokio::time::{sleep, timeout};
 
-use super::{advised, is_about_server, Connection};
 use crate::address::Address;
+use crate::connection::{advised, is_about_server, Connection};
 use crate::log::log;
 
 /// The minimum timeout of one server.
