@@ -40,15 +40,13 @@ function ofIoredis(client) {
   const isSafe = cluster ? safeCluster(client.options) : safe(client.options);
   const own = isSafe ? client : cluster ? duplicateCluster(client) : client.duplicate(once);
   if (own !== client) own.on("error", () => {}); // The calls report it.
-  const sendBy = (client) =>
-    cluster ? (key, words) => callCluster(client, key, words) : (_, words) => call(client, words);
   return {
-    send: sendBy(own),
+    send: callsOf(own, cluster),
     async another() {
       const duplicate = cluster ? duplicateCluster(client) : client.duplicate(once);
       duplicate.on("error", () => {}); // The call reports it.
       if (duplicate.status !== "ready") await event(duplicate, "ready");
-      return { send: sendBy(duplicate), close: () => duplicate.disconnect() };
+      return { send: callsOf(duplicate, cluster), close: () => duplicate.disconnect() };
     },
     // It is not applied to commands that ioredis does not know.
     prefix: client.options.keyPrefix ?? client.options.redisOptions?.keyPrefix ?? "",
@@ -83,18 +81,20 @@ function duplicateCluster(client) {
   });
 }
 
-async function call(client, words) {
-  if (client.status === "wait") client.connect().catch(() => {});
-  return client.call(...words);
-}
-
-// ioredis does not know where the key is, and would ask any node first.
-async function callCluster(cluster, key, words) {
-  const Command = cluster.nodes("master")[0]?.constructor.Command;
-  if (!Command) return cluster.call(...words);
-  const command = new Command(words[0], words.slice(1), { replyEncoding: "utf8" });
-  command.slot = slotOf(key);
-  return cluster.sendCommand(command);
+// Returns a function that calls as `client.call` does, but without keyPrefix, which is only applied to
+// commands that ioredis knows, and without automatic pipelines, which choose a wrong node. In a cluster
+// the command is sent by the slot of its key, because ioredis does not know where the key is.
+function callsOf(client, isCluster) {
+  let slot;
+  const bare = Object.create(client, {
+    options: { value: { ...client.options, keyPrefix: "", enableAutoPipelining: false } },
+    sendCommand: { value: (command) => client.sendCommand(Object.assign(command, slot)) },
+  });
+  return async (key, words) => {
+    if (client.status === "wait") client.connect().catch(() => {});
+    if (isCluster) slot = { slot: slotOf(key) };
+    return bare.call(...words);
+  };
 }
 
 // Returns the hash slot of a key.

@@ -70,6 +70,8 @@ export interface LimiterOptions {
   share?: number;
   /** Calls that wait for the server at once; more wait for their turn (64). */
   inFlight?: number;
+  /** "lua": where the server lacks the module, `take`, `peek` and `give` are scripts (null). */
+  fallback?: "lua" | null;
   log?: { warn(text: string): void; error(text: string): void };
 }
 

@@ -2,6 +2,7 @@
 
 import { commands } from "./commands.js";
 import { connection } from "./connection.js";
+import { Fallback } from "./fallback.js";
 import { Outage, Policy, isOutage } from "./failure.js";
 import { parseRate } from "./rate.js";
 import { reserve } from "./reserve.js";
@@ -15,6 +16,7 @@ const queue = 10; // Time-outs that a call waits for its turn at most, while oth
 
 export class Limiter {
   #connection;
+  #fallback;
   #policy;
   #timeoutMs;
   #inFlight;
@@ -24,12 +26,14 @@ export class Limiter {
   #answers = 0;
   #waiting = [];
 
-  constructor(client, { timeoutMs = 50, onError = "local", share = 1, inFlight = 64, log = console } = {}) {
+  constructor(client, options = {}) {
+    const { timeoutMs = 50, onError = "local", share = 1, inFlight = 64, fallback = null, log = console } = options;
     if (!(timeoutMs > 0)) throw new RangeError(`timeoutMs must be above 0, not ${timeoutMs}`);
     if (!(Number.isInteger(inFlight) && inFlight > 0)) {
       throw new RangeError(`inFlight must be a whole number above 0, not ${inFlight}`);
     }
     this.#policy = new Policy(onError, share, log);
+    this.#fallback = new Fallback(fallback, log);
     this.#timeoutMs = timeoutMs;
     this.#inFlight = inFlight;
     this.#connection = connection(client, this.#givenUpMs);
@@ -228,7 +232,8 @@ export class Limiter {
     const named = (key) => prefix + key;
     const sent = performance.now();
     // node-redis takes strings only.
-    const value = call.read(await send(named(call.key), call.words(named).map(String)));
+    const words = call.words(named).map(String);
+    const value = call.read(await this.#fallback.send(named(call.key), words, send));
     this.#answers++;
     this.counts.answered++;
     if (ask) this.#policy.answered(ask, sent, value);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Limiter, bucket, lease, window } from "../src/index.js";
+import { slotOf } from "../src/connection.js";
 import { Server, clusters, libraries, until } from "./server.js";
 
 let server;
@@ -111,5 +112,17 @@ test("a cluster is asked by the key's slot", async () => {
     limits.close();
     connection.close();
   }
+  // ioredis alone would ask any node, and follow a redirect.
+  const safe = { retryDelayOnFailover: 0, enableOfflineQueue: false, redisOptions: { maxRetriesPerRequest: 0 } };
+  const { client, close } = await clusters.ioredis(node.port, safe);
+  const slots = [];
+  const send = client.sendCommand;
+  client.sendCommand = function (command, ...rest) {
+    slots.push(command.slot);
+    return send.call(this, command, ...rest);
+  };
+  await new Limiter(client, { timeoutMs: 30_000 }).take("{k}x", "1/h", 5);
+  assert.deepEqual(slots, [slotOf("k")]);
+  close();
   await node.stop();
 });

@@ -61,8 +61,8 @@ export class Server {
   }
 
   // One node with every slot.
-  static async startCluster() {
-    const node = await Server.start({ cluster: true });
+  static async startCluster(options) {
+    const node = await Server.start({ ...options, cluster: true });
     await node.ask("CLUSTER", "ADDSLOTS", ...Array(16384).keys());
     await until("the cluster is up", async () => (await node.ask("CLUSTER", "INFO")).includes("state:ok"));
     return node;

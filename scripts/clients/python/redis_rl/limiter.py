@@ -19,6 +19,7 @@ from . import commands
 from .commands import Call, Key, Limit
 from .decision import Decision
 from .failure import Ask, Counts, OnError, Outage, Policy
+from .fallback import Fallback, Script
 from .rate import Rate, rate as parse_rate
 from .reserve import Reservation
 from .slot import AsyncSlot, Slot
@@ -62,6 +63,7 @@ class _Base:
         on_error: OnError = "local",
         share: float = 1.0,
         in_flight: int = 32,
+        fallback: Script | None = None,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
@@ -69,6 +71,7 @@ class _Base:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
         self.timeout, self.in_flight = timeout, in_flight
         self._policy = Policy(on_error, share)
+        self._fallback = Fallback(fallback)
         self._stuck = 0
 
     @property
@@ -88,6 +91,7 @@ class AsyncLimiter(_Base):
                allows, "closed" denies. Every other command raises Outage
     share      of the limit that the bucket in the process admits: with four processes, 0.25
     in_flight  calls that wait for the server at once; more wait for their turn
+    fallback   "lua": where the server lacks the module, `take`, `peek` and `give` are scripts
 
     A mistake, such as an unknown command or a missing permission, is raised and logged. No call is sent
     twice, whatever the connection's own `retry` says.
@@ -101,8 +105,11 @@ class AsyncLimiter(_Base):
         on_error: OnError = "local",
         share: float = 1.0,
         in_flight: int = 32,
+        fallback: Script | None = None,
     ) -> None:
-        super().__init__(timeout=timeout, on_error=on_error, share=share, in_flight=in_flight)
+        super().__init__(
+            timeout=timeout, on_error=on_error, share=share, in_flight=in_flight, fallback=fallback
+        )
         self.redis = redis
         self._running: set[asyncio.Task[Any]] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -256,13 +263,24 @@ class AsyncLimiter(_Base):
     async def _send(self, call: Call[T], ask: Ask | None) -> T:
         sent = time.monotonic()
         async with asyncio.timeout(max(1.0, _LONGEST * self.timeout)):
-            value = call.read(await _send_async(self.redis, call))
+            value = call.read(await self._reply(call))
         self._last_answer = time.monotonic()
         if ask is not None and isinstance(value, Decision):
             self._policy.answered(ask, sent, value)
         else:
             self.counts.answered += 1
         return value
+
+    async def _reply(self, call: Call[Any]) -> Any:
+        sent = self._fallback.first(call)
+        while True:
+            try:
+                return await _send_async(self.redis, sent)
+            except redis.ResponseError as error:
+                again = self._fallback.after(call, sent, error)
+                if again is None:
+                    raise
+                sent = again
 
 
 async def _send_async(
@@ -302,8 +320,11 @@ class Limiter(_Base):
         on_error: OnError = "local",
         share: float = 1.0,
         in_flight: int = 32,
+        fallback: Script | None = None,
     ) -> None:
-        super().__init__(timeout=timeout, on_error=on_error, share=share, in_flight=in_flight)
+        super().__init__(
+            timeout=timeout, on_error=on_error, share=share, in_flight=in_flight, fallback=fallback
+        )
         self.redis = redis
         self._threads = _Threads(in_flight)
         self._lock = threading.Lock()
@@ -418,13 +439,24 @@ class Limiter(_Base):
 
     def _send(self, call: Call[T], ask: Ask | None) -> T:
         sent = time.monotonic()
-        value = call.read(_send(self.redis, call))
+        value = call.read(self._reply(call))
         self._last_answer = time.monotonic()
         if ask is not None and isinstance(value, Decision):
             self._policy.answered(ask, sent, value)
         else:
             self.counts.answered += 1
         return value
+
+    def _reply(self, call: Call[Any]) -> Any:
+        sent = self._fallback.first(call)
+        while True:
+            try:
+                return _send(self.redis, sent)
+            except redis.ResponseError as error:
+                again = self._fallback.after(call, sent, error)
+                if again is None:
+                    raise
+                sent = again
 
 
 def _send(client: redis.Redis | redis.RedisCluster, call: Call[Any], timeout: float | None = None) -> Any:
