@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # upgrade.sh NEW.so [--old OLD.so] [--arguments "A B"] [options of redis-cli]
 #
-# Replaces the loaded module by the library NEW.so without losing a bucket, a window or a lease. Clients are
+# Replaces the loaded module by the library NEW.so (an absolute path, which the server opens) without losing a bucket, a window or a lease. Clients are
 # disconnected once and writes pause for well under a second. The users' rules are kept. If NEW.so cannot be
 # loaded, the old library is loaded again.
 #
@@ -15,7 +15,11 @@ usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 say() { echo "upgrade: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
-[ $# -ge 1 ] || usage
+case ${1:-} in
+  '' | -*) usage ;;
+  /*) ;;
+  *) fail "$1: give an absolute path, which the server opens" ;;
+esac
 new=$1 old='' arguments='' has_arguments='' options=()
 shift
 while [ $# -gt 0 ]; do
@@ -72,8 +76,8 @@ rules() {
   done
 }
 
-pong=$(ask PING)
-[ "$pong" = PONG ] || fail "$pong"
+pong=$(ask PING 2>/dev/null) || true
+[ "$pong" = PONG ] || fail "${pong:-no reply to PING}"
 
 # The module, its library and its arguments.
 found='' field='' is_ours=''

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use redis::Value;
@@ -42,23 +42,21 @@ fn assert_runs(server: &Server, build: &Path) {
     assert!(maps.contains(build.to_str().expect("UTF-8")));
 }
 
-/// Runs the README's recipe, word by word, for one user. Clients notice only that their connection
-/// is closed.
-/// Replaces the module by the release's script. Its clients notice nothing but cut connections.
-pub fn exchange(server: &Server, build: &Path) {
+/// Runs the release's script with these arguments.
+fn run(build: &Path, options: &[&str]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/release/upgrade.sh");
-    let old = module();
-    let output = Command::new(script)
-        .arg(build)
-        .args([Path::new("--old"), &old])
-        .args([
-            "--arguments",
-            "CL.THROTTLE",
-            "-p",
-            &server.port().to_string(),
-        ])
-        .output()
-        .expect("bash");
+    let mut command = Command::new(script);
+    command.arg(build).args(options).output().expect("bash")
+}
+
+/// Replaces the module by the release's script. Clients notice only that their connection is closed.
+pub fn exchange(server: &Server, build: &Path) {
+    let (old, port) = (module(), server.port().to_string());
+    let old = old.to_str().expect("UTF-8");
+    let output = run(
+        build,
+        &["--old", old, "--arguments", "CL.THROTTLE", "-p", &port],
+    );
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }
@@ -166,6 +164,25 @@ fn module_is_replaced_under_load() {
     assert_equal(&before, &at_rest(&server));
     replica.wait_for(&server);
     assert_equal(&server.contents(), &replica.contents());
+}
+
+/// A call that cannot succeed is refused with its reason before any client is disconnected.
+#[test]
+fn upgrade_script_refuses_a_relative_path_and_an_unreachable_server() {
+    let server = launch().start();
+    let mut client = server.connection();
+    let port = server.port().to_string();
+    for (build, options, reason) in [
+        ("new.so", ["-p", &port], "absolute path"),
+        ("--help", ["-p", &port], "NEW.so"),
+        ("/new.so", ["-p", "1"], "Connection refused"),
+    ] {
+        let output = run(Path::new(build), &options);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{build}: {said}");
+        assert!(said.contains(reason), "{build}: {said}");
+    }
+    assert_eq!(client.ask::<String>("PING"), "PONG", "still connected");
 }
 
 /// The module's event subscriptions are not called while it is unloaded.
