@@ -1,6 +1,6 @@
 //! The state of all waiting callers. The lock is never held while the server runs code of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -71,15 +71,15 @@ pub struct Hall {
     pub queues: Queues<Terms>,
     answers: BTreeMap<u64, (Answer, Option<Slot>)>,
     /// Those with an answer that were not unblocked yet.
-    pub ready: Vec<u64>,
+    pub ready: BTreeSet<u64>,
     promises: BTreeMap<Slot, Promise>,
     /// Slots of callers that were gone before their answer was handed over.
     pub losses: Vec<(Slot, End)>,
     /// Events not sent yet.
     pub news: News,
-    /// Number of keys that are to be checked at once.
+    /// Number of keys to check in the next runs, after databases were emptied or swapped.
     pub sweep: usize,
-    /// When the next keys in turn are to be checked.
+    /// The time of the next round of checks, by the monotonic clock.
     pub next_check_ms: u64,
 }
 
@@ -166,7 +166,6 @@ impl Hall {
 
     /// Returns the memory of a crowd that has gone. Numbers are never given out again.
     fn shrink(&mut self) {
-        self.ready = Vec::new();
         self.losses = Vec::new();
     }
 
@@ -182,7 +181,7 @@ impl Hall {
         };
         counter.add(1);
         self.answers.insert(ticket.0, (answer, slot));
-        self.ready.push(ticket.0);
+        self.ready.insert(ticket.0);
     }
 
     /// Promises a slot that ends at `end` to one more waiter.
@@ -198,7 +197,7 @@ impl Hall {
 
     /// Keeps the timer from unblocking a caller that the server has unblocked.
     pub fn forget_ready(&mut self, number: u64) {
-        self.ready.retain(|&ready| ready != number);
+        self.ready.remove(&number);
     }
 
     /// Returns the answer of a caller that is being told.
