@@ -11,7 +11,7 @@ import re
 import sys
 
 SRC = pathlib.Path(__file__).parent.parent / "src"
-# Whoever stands further left may depend on what stands further right.
+# Each may depend on those further to the right.
 FLOORS = ["lib", "commands", "stats", "limits", "server"]
 PATH = re.compile(r"(?<![$\w])(?:crate|super|redis_rl_limits)(?:::(?:\w+|\{[^;]*?\}))+")
 

@@ -159,7 +159,7 @@ def cases(limit=USUAL):
         return (("RL.ALL", len(keys), *keys, *(("BUCKET", *rate) * len(keys))),)
 
     def use(keys, last):
-        """Half of each, but of the last so much."""
+        """Takes half of each bucket, and `last` tokens of the last one."""
         costs = [half] * (len(keys) - 1) + [last]
         return tuple(("RL.TAKE", key, *rate, "COST", cost) for key, cost in zip(keys, costs))
 

@@ -3,8 +3,8 @@
 python3 scripts/bench/cluster.py [path of the server]
 
 One redis-benchmark spreads its load over all slots. The masters and their client share the cores
-of one machine, so beside the decisions a second stands what the masters' processors had to do for
-each: it stays the same, and with a core for each the first figure grows as the masters do.
+of one machine. Therefore the CPU time of the masters per decision is printed next to the decisions per
+second: it stays the same, so with a core for each master the decisions grow with the number of masters.
 """
 
 import contextlib

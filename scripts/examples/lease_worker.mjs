@@ -21,7 +21,7 @@ await redis.connect();
 
 const ask = (...words) => redis.sendCommand(words.map(String));
 
-// Runs `work` while it holds a slot. `work` is given a signal that says when to stop.
+// Runs `work` while it holds a slot. `work` receives a signal, which is aborted when it must stop.
 async function withLease(work) {
   const token = randomUUID();
   const lost = new AbortController();
@@ -61,7 +61,7 @@ async function withLease(work) {
 await withLease(async (signal) => {
   console.log("working");
   for (let step = 0; step < Number(process.env.STEPS ?? 100); step += 1) {
-    // Between steps that are short beside the ttl. A fetch takes the signal itself.
+    // Checked between steps that are short compared to the ttl. A fetch accepts the signal itself.
     if (signal.aborted) return console.log(`stopped at step ${step}: the lease has ended`);
     await sleep(50); // The work.
   }

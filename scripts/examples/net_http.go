@@ -28,7 +28,7 @@ const (
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9._~+/=-]{1,64}$`)
 
-// keyOf says whom a request is charged to. Authenticate first: who makes keys up has a bucket for each.
+// keyOf returns the key that a request is charged to. Authenticate first: anyone who invents keys gets a bucket for each.
 func keyOf(r *http.Request) string {
 	if name := r.Header.Get("X-Api-Key"); plain.MatchString(name) {
 		return "limit:key:" + name

@@ -1,5 +1,5 @@
-//! Coverage-guided fuzzing of what reads a rate and a burst and of the bucket's arithmetic: every
-//! decision is the oracle's, bit for bit. Started by `scripts/fuzz.sh`.
+//! Coverage-guided fuzzing of the parsers of rates and bursts, and of the bucket's arithmetic:
+//! every decision must equal the oracle's, bit for bit. Started by `scripts/fuzz.sh`.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Coverage-guided fuzzing of what reads a window and of the windows' arithmetic: every decision
-//! is the oracle's, bit for bit, whatever the key holds. Started by `scripts/fuzz.sh`.
+//! Coverage-guided fuzzing of the parser of windows, and of their arithmetic: every decision
+//! must equal the oracle's, bit for bit, whatever the key holds. Started by `scripts/fuzz.sh`.
 
 #![no_main]
 

@@ -4,9 +4,9 @@
 #
 #   scripts/release/build.sh TARGET OUTPUT
 #
-# A compiler's own library for musl is in no package, so that one is built with the module, from
-# the sources that Debian ships for this very compiler. Cargo allows that to its nightly builds
-# alone, or to who says RUSTC_BOOTSTRAP.
+# No package contains Rust's standard library for musl, so it is built with the module, from the
+# sources that Debian ships for the same compiler. A stable Cargo allows that only with
+# RUSTC_BOOTSTRAP.
 set -euo pipefail
 target=$1 output=$2
 arch=${target%%-*}
@@ -24,7 +24,8 @@ directory = "$PWD/vendor"
 offline = true
 TOML
 
-# Panics name source files: not where these lay. Debian's own name for the compiler's stays.
+# Panic messages contain the paths of source files, so the folders get fixed names. The compiler's
+# sources keep Debian's name.
 compiler_sources=$(readlink -f /usr/lib/rustlib/src/rust)
 flags=(
   "--remap-path-prefix=$PWD=/redis-rl"

@@ -84,8 +84,8 @@ pub fn look<'a, L: Counted>(
     Ok(reply)
 }
 
-/// Whether a key that does not hold the limit asked for counts as if there were none: it has expired,
-/// or holds a window that has ended.
+/// Returns whether a key that does not hold the requested limit counts as absent: it has expired, or
+/// holds a window that has ended.
 #[cold]
 fn counts_as_nothing(key: &mut Key<'_>, now: u64) -> bool {
     let has_ended = match key.read(Stored::is_size) {
@@ -99,7 +99,7 @@ fn is_ended_window(bytes: &[u8], now: u64) -> bool {
     Stored::from_bytes(bytes).is_some_and(|stored| stored.has_ended(now))
 }
 
-/// Refunds; `give` decides, given the standing of the limit.
+/// Refunds, as `give` decides from the standing of the limit.
 pub fn give<'a, L: Counted>(
     call: &mut Call<'a>,
     name: KeyName<'a>,

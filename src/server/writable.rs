@@ -122,7 +122,7 @@ impl Call<'_> {
         }
     }
 
-    /// Returns which node serves a key. Opening a key does not tell; a call of a command does.
+    /// Returns which node serves a key. Opening a key does not reveal it; a call of a command does.
     pub fn served(&mut self, name: &Argument<'_>) -> Served {
         if self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER == 0 {
             return Served::Here;

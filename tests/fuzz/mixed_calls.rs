@@ -1,4 +1,4 @@
-//! Calls on several limits of any kind as somebody might send them.
+//! Random calls on several limits of any kind, as clients might send them.
 
 use crate::calls::{self, number, option, spelled, word, Words};
 use crate::model::Model;

@@ -84,7 +84,7 @@ fn rl_inspect_names_each_kind_and_its_fields() {
     ];
     assert_holds(&mut c, "window", "window", &fields);
 
-    // One was used just now, and one so long ago that it counts no more.
+    // One was used just now, and one outside the window.
     for (key, at, used) in [("sliding", start, 7), ("old", start - 2 * HOUR_MS, 0)] {
         put(&mut c, key, &sliding(HOUR_MS, at, 7), end);
         let fields = [("bytes", 153), ("window_ms", HOUR_MS), ("used", used)];

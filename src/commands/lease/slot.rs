@@ -140,7 +140,7 @@ impl<'a> SlotRequest<'a> {
         let held = set.occupancy();
         let own = set.own(self.token);
         let taken = self.take(set, held, own)?;
-        waiting::tell(set, self.token)?;
+        waiting::answer_all(set, self.token)?;
         Ok(taken)
     }
 

@@ -29,7 +29,7 @@ impl Answer for Replies {
 }
 
 impl Replies {
-    /// Whether the call was denied; see [`Reply::is_denied`].
+    /// Returns whether the call was denied; see [`Reply::is_denied`].
     pub fn is_denied(&self) -> bool {
         self.taken == 0 && self.longest_wait() != 0
     }

@@ -18,7 +18,7 @@ pub enum Error<'a> {
     Rate(&'a [u8]),
     /// The burst is invalid.
     Burst(parameter::Error<'a>),
-    /// A rate stands where the key belongs.
+    /// A rate is in the place of the key.
     RateFirst(&'a [u8]),
     /// The bucket would take too long to fill.
     TooSlow,

@@ -26,7 +26,7 @@ use crate::show::Shown;
 pub enum Error<'a> {
     /// A number is not accepted.
     Number(parameter::Error<'a>),
-    /// A window stands where the limit belongs.
+    /// A window is in the place of the limit.
     WindowFirst(&'a [u8]),
     /// The window is invalid.
     Window(&'a [u8]),

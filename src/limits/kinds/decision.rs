@@ -79,8 +79,8 @@ impl Reply {
         }
     }
 
-    /// Whether the call was denied. A take with a cost of 0 that succeeds takes nothing either, but has
-    /// no wait.
+    /// Returns whether the call was denied. A successful take with a cost of 0 takes nothing either, but
+    /// has no wait.
     #[inline(always)]
     pub fn is_denied(&self) -> bool {
         self.taken == 0 && self.wait_ms != 0

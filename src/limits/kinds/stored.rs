@@ -33,7 +33,7 @@ impl Stored {
             .or_else(|| Sliding::from_bytes(bytes).map(Self::Sliding))
     }
 
-    /// Whether it is a window that counts as nothing at `now`, in nanoseconds since 1970.
+    /// Returns whether it is a window that counts as nothing at `now`, in nanoseconds since 1970.
     pub fn has_ended(self, now: u64) -> bool {
         match self {
             Self::Bucket(_) => false,

@@ -158,7 +158,7 @@ impl Sliding {
         }
     }
 
-    /// Whether nothing of it counts at `now`, in nanoseconds since 1970.
+    /// Returns whether nothing of it counts at `now`, in nanoseconds since 1970.
     pub(crate) fn has_ended(self, now: u64) -> bool {
         self.at(floor_millis(now))
             .is_some_and(|seen| seen.used() == 0)

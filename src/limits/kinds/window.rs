@@ -91,7 +91,7 @@ impl State for Window {
 }
 
 impl Window {
-    /// Whether it has ended at `now`, in nanoseconds since 1970.
+    /// Returns whether it has ended at `now`, in nanoseconds since 1970.
     pub(crate) fn has_ended(self, now: u64) -> bool {
         self.end <= saturating_i64(floor_millis(now))
     }
@@ -244,11 +244,12 @@ impl Holdable for Standing {
 }
 
 impl Standing {
-    /// Whether a take at this time (later than now is now) may be in the window in force.
+    /// Returns whether a take at this time may belong to the window in force. A later time than now
+    /// counts as now.
     ///
     /// A caller reads its clock before the take, and the server freezes TIME in a transaction, so a
     /// window that opens with a take also holds the time just before it. The edges of the calendar are
-    /// exact. If the clock stepped back before the window, what is taken now is in it.
+    /// exact. If the clock stepped back before the window, a take now belongs to it.
     fn holds(&self, at: i64) -> bool {
         let Window { start, end, .. } = self.window;
         let at = at.min(self.now);

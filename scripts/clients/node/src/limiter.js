@@ -71,7 +71,7 @@ export class Limiter {
   }
 
   // Holds one of `limit` slots while `body(signal)` runs. Throws NoSlot if all are held; with `waitMs` the server
-  // lets the caller wait so long, in line. Renews it at a third of the ttl. If it is lost, aborts the signal
+  // lets the caller wait that long, in line. Renews it at a third of the ttl. If it is lost, aborts the signal
   // and throws SlotLost. Options: token, keep, waitMs.
   async slot(key, limit, ttlMs, options, body) {
     return slot(this.#sender(), key, limit, ttlMs, options, body);

@@ -381,7 +381,7 @@ class Limiter(_Base):
         """Holds one of `limit` slots while a body runs: ``with limiter.slot("jobs", 5, 30) as slot:``
 
         Acquires it, or raises NoSlot; with `wait` the server lets it wait that many seconds, in line. Renews
-        it at a third of the ttl, tells the body by `slot.lost` if it is lost, and releases it.
+        it at a third of the ttl, sets `slot.lost` if it is lost, and releases it.
         """
         return Slot(self, key, limit, ttl, token, keep, wait)
 

@@ -34,7 +34,7 @@ pub struct RateLimit<C> {
 }
 
 impl<C> RateLimit<C> {
-    /// Charges everybody to one bucket, until [`caller`](Self::caller) or [`key`](Self::key) tells them apart.
+    /// Charges everybody to one bucket, unless [`caller`](Self::caller) or [`key`](Self::key) distinguishes them.
     pub fn new(limiter: Limiter<C>, rate: Rate, burst: u64) -> Self {
         Self {
             policy: fields::policy(&rate, burst).into(),

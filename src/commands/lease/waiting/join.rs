@@ -9,14 +9,14 @@ use super::terms::Terms;
 use crate::server::{Argument, Call};
 use crate::stats::LEASES;
 
-/// Where a caller is to wait.
+/// The queue that a caller would join.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// The database.
     pub db: i32,
     /// The key's name.
     pub key: &'a [u8],
-    /// QUEUE.
+    /// The value of QUEUE.
     pub queue: Option<u64>,
 }
 

@@ -16,7 +16,7 @@ use crate::server::Hooks;
 
 pub use hall::{confirm, is_busy, keep_most, most, queue_length, unload, DEFAULT_MOST};
 pub use join::{wait, Place};
-pub use serve::{ahead, next_end, release, report, serve, tell, Ahead};
+pub use serve::{ahead, answer_all, next_end, release, report, serve, Ahead};
 pub use terms::Terms;
 pub use tick::apply_most;
 

@@ -182,11 +182,11 @@ fn serve_token<'k>(
     Ok(())
 }
 
-/// Answers the waiters of a token that a caller is told to hold a slot.
+/// Answers the waiters of a token whose caller is about to learn that it holds a slot.
 ///
 /// # Errors
 /// The server refuses the write.
-pub fn tell<'k>(set: &mut LeaseSet<'k>, token: &Argument<'k>) -> Result<(), Refusal> {
+pub fn answer_all<'k>(set: &mut LeaseSet<'k>, token: &Argument<'k>) -> Result<(), Refusal> {
     hall::confirm(set.db(), set.key(), token.bytes());
     if let Some(id) = queue(set) {
         let callers = with(|hall| hall.callers(id, token.bytes()));
@@ -211,8 +211,8 @@ pub fn next_end(set: &mut LeaseSet<'_>, room: u64) -> Option<i64> {
     (wait_ms >= 0).then(|| held.now_ms.saturating_add(wait_ms))
 }
 
-/// Notifies subscribers of what was decided in a key that is closed again, and has the timer hand
-/// over the answers.
+/// Notifies subscribers of the decisions on a key that is closed again, and makes the timer hand over
+/// the answers.
 pub fn report(call: &Call<'_>, key: &Argument<'_>) {
     let (news, is_ready) = with(|hall| {
         let news = std::mem::take(&mut hall.news);

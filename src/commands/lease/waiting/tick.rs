@@ -35,7 +35,7 @@ impl Budget {
     }
 }
 
-/// Runs.
+/// Hands over answers, takes back lost slots, serves waiters and ends waits.
 pub fn tick(call: &mut Call<'_>) {
     hand_over(call);
     let mut budget = Budget {
