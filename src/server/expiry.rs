@@ -62,19 +62,20 @@ pub(super) unsafe fn remove(key: *mut raw::RedisModuleKey) {
     unsafe { api!(RedisModule_SetExpire(key, NO_EXPIRE)) };
 }
 
-/// Returns the expiry of the key, or `None` if it has none. On 6.2 it is 0 for a key that has
-/// already expired.
+/// Returns the expiry of the key, or `None` if it has none, for a call that began at `now`, in
+/// nanoseconds since 1970. 6.2 does not return an expiry that has passed: it is then 0 if it passed
+/// before the call began, and otherwise the millisecond in which the call began.
 ///
 /// # Safety
 /// `key` must be open.
 #[inline(always)]
-pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
+pub(super) unsafe fn get(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_longlong> {
     // SAFETY: guaranteed by the caller; a function pointer that the load has filled in.
     unsafe {
         match raw::RedisModule_GetAbsExpire {
             // A negative value means no expiry.
             Some(get) => Some(get(key)).filter(|&at| at >= 0),
-            None => get_by_time_left(key),
+            None => get_by_time_left(key, now),
         }
     }
 }
@@ -82,7 +83,7 @@ pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
 /// # Safety
 /// As for [`get`].
 #[cold]
-unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
+unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_longlong> {
     let mut at = 0;
     for _ in 0..TRIES {
         // SAFETY: guaranteed by the caller.
@@ -93,7 +94,10 @@ unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> 
                 return None;
             }
             if left == 0 {
-                return Some(0);
+                // The key may have expired since the call began. Such a key still counts.
+                let began_ms = millis(now);
+                let has_gone_on = api!(RedisModule_Milliseconds()) > began_ms;
+                return Some(if has_gone_on { began_ms } else { 0 });
             }
             let now_ms = api!(RedisModule_Milliseconds());
             at = now_ms.saturating_add(left);
@@ -110,7 +114,12 @@ unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> 
 /// # Safety
 /// `key` must be open and hold something.
 pub(super) unsafe fn has_passed(key: *mut raw::RedisModuleKey, now: u64) -> bool {
-    let now_ms = c_longlong::try_from(now / 1_000_000).unwrap_or(c_longlong::MAX);
     // SAFETY: guaranteed by the caller.
-    unsafe { get(key) }.is_some_and(|at| at < now_ms)
+    unsafe { get(key, now) }.is_some_and(|at| at < millis(now))
+}
+
+/// Converts nanoseconds since 1970 to milliseconds.
+#[inline(always)]
+pub(super) fn millis(now: u64) -> c_longlong {
+    c_longlong::try_from(now / 1_000_000).unwrap_or(c_longlong::MAX)
 }

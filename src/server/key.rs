@@ -161,7 +161,7 @@ impl Key<'_> {
     #[inline(always)]
     pub fn expires_at(&mut self) -> Option<i64> {
         // SAFETY: the key is open.
-        let ask = || unsafe { expiry::get(self.key) };
+        let ask = || unsafe { expiry::get(self.key, self.now) };
         *self.expiry.get_or_insert_with(ask)
     }
 
@@ -169,7 +169,7 @@ impl Key<'_> {
     /// for a whole transaction or script, may still have it.
     #[inline(always)]
     pub fn has_expired(&mut self) -> bool {
-        let now_ms = i64::try_from(self.now / 1_000_000).unwrap_or(i64::MAX);
+        let now_ms = expiry::millis(self.now);
         self.expires_at().is_some_and(|at| at < now_ms)
     }
 

@@ -95,7 +95,7 @@ impl Call<'_> {
                     _ => Type::Other,
                 },
                 len: api!(RedisModule_ValueLength(key)),
-                expires_at: expiry::get(key),
+                expires_at: expiry::get(key, self.now()),
             });
             api!(RedisModule_CloseKey(key));
             outline

@@ -80,6 +80,36 @@ fn retry_after_wait_ms_is_admitted() {
     }
 }
 
+/// A key may expire by the server's clock between the beginning of a call and the moment at which
+/// the server is asked for the expiry. Calls of a script follow one another so closely that some of
+/// them meet that moment.
+#[test]
+fn windows_of_one_key_never_overlap() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let script = "local windows = {} \
+         for call = 1, 20000 do \
+           if redis.call('RL.WTAKE', KEYS[1], 1, '2ms')[1] == 1 then \
+             windows[#windows + 1] = redis.call('GET', KEYS[1]) \
+           end \
+         end \
+         return windows";
+    let mut last = i64::MIN;
+    for _ in 0..20 {
+        let windows: Vec<Vec<u8>> = c.call(&["EVAL", script, "1", "k"]);
+        for window in windows {
+            let Some(Stored::Fixed { start, end, .. }) = Stored::read(&window) else {
+                panic!("no fixed window: {window:?}");
+            };
+            assert!(
+                last <= start,
+                "the window before ended at {last}, not {start}"
+            );
+            last = end;
+        }
+    }
+}
+
 /// The same call would name an end that has passed.
 #[test]
 fn retry_after_until_is_admitted_under_a_later_end() {

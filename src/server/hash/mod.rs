@@ -95,7 +95,7 @@ impl<'k> Hash<'k> {
         match self.key.is_null() {
             true => None,
             // SAFETY: the key is open.
-            false => unsafe { expiry::get(self.key) },
+            false => unsafe { expiry::get(self.key, self.now) },
         }
     }
 

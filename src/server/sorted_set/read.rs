@@ -107,7 +107,7 @@ impl<'k> Scores<'k> {
             return None;
         }
         // SAFETY: the key is open.
-        unsafe { expiry::get(self.key) }
+        unsafe { expiry::get(self.key, self.now) }
     }
 
     /// Returns an empty list of strings.
