@@ -36,7 +36,7 @@ impl FromStr for By {
         let header = |name: &str, shown| {
             let parsed = name
                 .parse()
-                .map_err(|_| format!("'{name}' is no header name"));
+                .map_err(|_| format!("'{name}' is not a header name"));
             parsed.map(|name| Self::Header(name, shown))
         };
         match text.split_once(':') {
@@ -110,7 +110,7 @@ impl KeyBy {
     pub fn of(&self, text: &str) -> Result<String, String> {
         let network = |text: &str| {
             let ip = text.parse::<IpAddr>();
-            let ip = ip.map_err(|_| format!("'{}' is no address\n", text.escape_default()))?;
+            let ip = ip.map_err(|_| format!("'{}' is not an address\n", text.escape_default()))?;
             Ok::<_, String>(self.network(ip.to_canonical()))
         };
         let caller = match (&self.by, text.strip_prefix("ip:")) {

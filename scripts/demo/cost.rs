@@ -9,7 +9,7 @@ use crate::http::Request;
 pub struct Costs {
     /// The default cost.
     pub usual: u64,
-    /// More than so much no limit would ever let pass.
+    /// The greatest cost that every limit can allow.
     pub most: u64,
     /// The header with the cost, if enabled.
     pub header: Option<HeaderName>,

@@ -23,14 +23,14 @@ use crate::store::StoreError;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const REDIS: &str = "\
-A store: a server, a cluster or the master of Sentinels, by the URLs of the demo; several times
+A store: a server, a cluster or a Sentinel master, by one of the demo's URLs; repeatable
 
-NAME becomes its label `store`; without it, that is the address. The user needs +info +rl.top +ping, in
-a cluster +cluster|slots as well. Or in the environment, as REDIS_URL, separated by spaces: arguments can be
-seen by every user of the machine.";
+NAME is its label `store`; the default is the address. The user needs +info +rl.top +ping, in a cluster
++cluster|slots as well. Every user of the machine can see the arguments, so put a URL with a password into
+REDIS_URL, where spaces separate several.";
 
-/// A store that is asked at each scrape, over a connection of its own: nothing has to be kept alive
-/// in between, and after a failover the scrape finds the new master.
+/// A store. Each scrape opens a new connection, so no connection must be kept alive in between, and
+/// after a failover the scrape finds the new master.
 struct Source {
     name: String,
     address: Address,
@@ -42,10 +42,10 @@ fn command() -> Command {
     let one = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     let (short, _) = REDIS.split_once('\n').unwrap_or_default();
     Command::new("demo metrics")
-        .about("Serves what Redis servers with redis-rl count on /metrics, for Prometheus")
+        .about("Serves the counters of Redis servers with redis-rl on /metrics, for Prometheus")
         .args([
             one("listen", "ADDRESS:PORT")
-                .help("Where to listen")
+                .help("The address to listen on")
                 .default_value("127.0.0.1:9122"),
             one("redis", "[NAME=]URL")
                 .help(short)

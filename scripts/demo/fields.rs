@@ -34,7 +34,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("RateLimit, RateLimit-Poli
 const SOON: Duration = Duration::from_secs(1);
 
 /// Writes RateLimit-Policy and RateLimit and, if the answer is a refusal, Retry-After.
-pub fn tell(headers: &mut HeaderMap, limits: &[Limit], answer: &Answer) {
+pub fn write(headers: &mut HeaderMap, limits: &[Limit], answer: &Answer) {
     let standings = || limits.iter().zip(&answer.standings);
     let refusing = standings().filter(|(_, standing)| !answer.allowed && !standing.allows);
     let retry_after = refusing.filter_map(|(limit, standing)| match limit.algorithm {
@@ -81,8 +81,8 @@ fn policy(limit: &Limit) -> String {
 fn until_more(limit: &Limit, standing: Standing) -> Option<Duration> {
     let reset = Some(standing.reset).filter(|reset| !reset.is_zero());
     match limit.algorithm {
-        // `reset` is when the whole burst is there, so the next token is there earlier by the time
-        // of those that come after it.
+        // `reset` is the time until the whole burst is there. The next token is there earlier, by
+        // the refill time of the tokens after it.
         Algorithm::Bucket(bucket) => {
             let after = bucket.burst().saturating_sub(standing.remaining + 1);
             let nanos = bucket.fill_time().as_nanos() * u128::from(after);

@@ -14,7 +14,7 @@ use hyper::{Method, StatusCode};
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, Instant};
 
-use crate::fields::{expose, tell};
+use crate::fields::{self, expose};
 use crate::http::{text, Request, Response};
 use crate::limit::Ask;
 use crate::log::log;
@@ -80,7 +80,7 @@ impl Limiter {
                 body.boxed_unsync()
             });
         }
-        tell(response.headers_mut(), &self.demand.limits, &answer);
+        fields::write(response.headers_mut(), &self.demand.limits, &answer);
         response
     }
 
@@ -175,7 +175,7 @@ impl Limiter {
             _ => log(&format!("Rate limit exceeded: {}", names.join(", "))),
         }
         let mut response = text(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded\n");
-        tell(response.headers_mut(), &self.demand.limits, answer);
+        fields::write(response.headers_mut(), &self.demand.limits, answer);
         response
     }
 }

@@ -22,7 +22,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         return Ok(address.to_canonical().into());
     }
     let network: Result<IpNet, _> = text.parse();
-    let wrong = |_| format!("'{text}' is no address and no network such as 10.0.0.0/8");
+    let wrong = |_| format!("'{text}' is neither an address nor a network such as 10.0.0.0/8");
     let network = network.map_err(wrong)?;
     if network.trunc() != network {
         return Err(format!("'{text}' has bits beyond its prefix"));

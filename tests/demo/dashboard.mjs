@@ -159,7 +159,7 @@ assert.equal(await ask("ann"), 200);
 await panel.getByText("1 of 2 left").waitFor();
 faults = true;
 await lookAt("ip:no address");
-await matches("as-of", "'no address' is no address");
+await matches("as-of", "'no address' is not an address");
 faults = false;
 
 // A checker finds nothing wrong, it fits a phone and a desk, by day and by night.

@@ -68,7 +68,7 @@ fn invalid_options_are_refused_at_startup() {
             &["--key-by", "luck"],
             "expected ip, name:NAME, header:NAME or plain-header:NAME",
         ),
-        (&["--key-by", "header:a b"], "'a b' is no header name"),
+        (&["--key-by", "header:a b"], "'a b' is not a header name"),
         (&["--redis", "localhost"], "--redis"),
         (
             &["--redis", "redis-sentinel://127.0.0.1:1"],
@@ -80,7 +80,7 @@ fn invalid_options_are_refused_at_startup() {
         ),
         (&["--redis", "redis-cluster://"], "a host is missing"),
         (&["--redis", "redis-nothing://h"], "expected redis://"),
-        (&["--trust-proxy", "10.0.0.0/33"], "no network"),
+        (&["--trust-proxy", "10.0.0.0/33"], "nor a network"),
         (&["--trust-proxy", "10.0.0.1/8"], "bits beyond its prefix"),
         (&["--ipv6-prefix", "129"], "from 1 to 128"),
         (&["--prefix", ""], "--prefix must not be empty"),

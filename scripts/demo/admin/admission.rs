@@ -16,11 +16,11 @@ const ENTRY: &str = "/dashboard";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Returns the refusal of a request, or the way in; `None` lets it in. Without a token, whoever is on
-/// this machine is let in.
+/// Returns the response to a request that is not let in, or that signs in; `None` lets it in. Without a
+/// token, every user of this machine is let in.
 pub fn refuse(token: Option<&str>, request: &Request) -> Option<Response> {
     let Some(token) = token else {
-        // A page elsewhere whose name was made to lead here says that name.
+        // DNS rebinding: a foreign page whose name resolves to this machine sends that name.
         if !names_this_machine(host(request)) {
             let words = "Only as localhost, or set --admin-token\n";
             return Some(text(StatusCode::FORBIDDEN, words));
@@ -28,7 +28,7 @@ pub fn refuse(token: Option<&str>, request: &Request) -> Option<Response> {
         return refuse_if_lured(request);
     };
     if is(token, bearer(request)) {
-        // No page can have a browser send this to us.
+        // No page can make a browser send this header to us.
         return None;
     }
     if is(token, cookie(request)) {
@@ -45,8 +45,8 @@ pub fn refuse(token: Option<&str>, request: &Request) -> Option<Response> {
     Some(refusal)
 }
 
-/// Refuses what another page has a browser ask for: a browser says so in these headers, and a page
-/// cannot change them. Following a link to a page is no harm.
+/// Refuses a request that another page makes a browser send: the browser marks it with these headers,
+/// which a page cannot change. Following a link to a page is harmless.
 ///
 /// Refuses a changing request that is not from this server's page; a browser sends the origin with
 /// each POST.

@@ -35,13 +35,13 @@ pub const KINDS: &[Kind] = &[
     Kind {
         option: "window",
         value: "LIMIT WINDOW",
-        help: "A limit in each window of RL.WTAKE, such as '1000 DAY OFFSET +02:00' or '5 15m'; several times",
+        help: "A quota for each window, as in RL.WTAKE: '1000 DAY OFFSET +02:00' or '5 15m'; repeatable",
         parse: fixed,
     },
     Kind {
         option: "sliding",
         value: "LIMIT/DURATION",
-        help: "A limit in any interval of a length, such as 60/1m; several times",
+        help: "A limit for any interval of that length, such as 60/1m; repeatable",
         parse: |text| {
             let (limit, length) = text.split_once('/').ok_or("expected LIMIT/DURATION")?;
             window(text.to_owned(), &[limit, "SLIDING", length], format!("in any {length}"))
@@ -50,7 +50,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         option: "concurrent",
         value: "LIMIT[/TTL]",
-        help: "Requests that are served at once, such as 8; a slot of a demo that was killed is free after TTL",
+        help: "Maximum number of concurrent requests, such as 8; if the demo is killed, its slots are free after TTL",
         parse: slots,
     },
 ];
@@ -85,7 +85,7 @@ fn fixed(text: &str) -> Result<Limit, String> {
     let words: Vec<_> = text.split_whitespace().collect();
     let rest = match words.get(1..) {
         Some([unit, ..]) if ["SLIDING", "UNTIL"].contains(&&*unit.to_ascii_uppercase()) => {
-            let why = "a sliding window is --sliding LIMIT/DURATION; UNTIL names one window, after it there is none";
+            let why = "a sliding window is --sliding LIMIT/DURATION; UNTIL is a single window";
             return Err(why.to_owned());
         }
         Some([length]) if duration::parse(length.as_bytes()).is_some() => format!("per {length}"),
@@ -103,7 +103,7 @@ fn window(name: String, given: &[&str], rest: String) -> Result<Limit, String> {
     let (exact, more) = Quota::parse(&bytes).map_err(words)?;
     if let [word, ..] = more {
         let word = word.escape_ascii();
-        return Err(format!("'{word}' is none of OFFSET and ANCHOR"));
+        return Err(format!("unknown option '{word}'; use OFFSET or ANCHOR"));
     }
     let limit = given.first().copied().unwrap_or_default();
     let length = bytes.iter().skip(1).find_map(|word| length(word));

@@ -45,7 +45,7 @@ impl Remote {
         Ok(standings)
     }
 
-    /// Resets with the limits' own commands, which refuse a key that holds anything else.
+    /// Resets a caller with the limits' own commands, which refuse a key that holds anything else.
     async fn reset_all(&self, demand: &Demand, caller: &str) -> Result<(), StoreError> {
         // A refusal comes before anything is changed.
         self.peek_all(demand, caller).await?;
