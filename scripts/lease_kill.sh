@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Hundreds of processes that take slots and are killed at random, for ten minutes, or as many
-# processes and seconds as are named: never more at work than slots, and every slot comes back.
+# Kills hundreds of processes that take slots, at random, for ten minutes: never may more be at work than
+# there are slots, and every slot must be free in the end.
+#
 #   scripts/lease_kill.sh [PROCESSES [SECONDS]]
 set -euo pipefail
 cd "$(dirname "$0")/.."

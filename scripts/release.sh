@@ -4,7 +4,7 @@
 #   scripts/release.sh [TARGET]...
 #
 # The targets, all of them if none is named: x86_64-linux-gnu aarch64-linux-gnu x86_64-linux-musl
-# aarch64-linux-musl. Needs root, on Debian or a system that comes of it, on x86-64.
+# aarch64-linux-musl. Needs root, on Debian or a system derived from it, on x86-64.
 #
 # The build runs in a Debian in a folder of its own, with its compiler, and with zig as the linker,
 # because zig links for old versions of glibc and for other processors. The same sources therefore

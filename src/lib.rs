@@ -1,4 +1,4 @@
-//! Rate limiting as a native command of Redis and Valkey.
+//! Rate limits, quotas and concurrency limits as native commands of Redis and Valkey.
 //!
 //! The crate `redis-rl-limits` decides. `commands` holds one file per command; `server` holds
 //! everything that touches the server, and the only unsafe code. `MODULE` declares the module to a

@@ -1,5 +1,5 @@
-//! Everything that can be wrong with a call, in the words that its sender gets. What is wrong with
-//! the words of a call is the grammar's, and what a limit cannot decide is the limit's own.
+//! The errors of a call, with the texts that its sender gets. Errors in the arguments are the
+//! grammar's, and errors of a decision are the limit's.
 
 use std::fmt::{self, Write as _};
 

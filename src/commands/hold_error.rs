@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a call that has a hold, in the words that its sender gets.
+//! The errors of a call that has a hold, with the texts that its sender gets.
 
 use std::fmt;
 

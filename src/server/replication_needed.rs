@@ -97,7 +97,7 @@ unsafe fn has_no_readers(ctx: *mut raw::RedisModuleCtx) -> bool {
     const READERS: u32 = raw::REDISMODULE_CTX_FLAGS_AOF
         | raw::REDISMODULE_CTX_FLAGS_SLAVE
         | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
-    // SAFETY: ctx is that of the call in progress; the information is freed where it was had.
+    // SAFETY: ctx is that of the call in progress; the information is freed in the context that returned it.
     unsafe {
         if api!(RedisModule_GetContextFlags(ctx)) as u32 & READERS != 0 {
             return false;

@@ -1,5 +1,5 @@
-//! Random, spoilt and right calls on leases, and edits of their sets by hand: each reply and each
-//! stored end held to the oracle.
+//! Random, corrupted and valid calls on leases, and edits of their sets by hand: each reply and each
+//! stored end is compared with the oracle's.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

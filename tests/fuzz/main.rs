@@ -1,8 +1,8 @@
 //! Random and spoilt calls to a real server, each reply and each stored byte held to a model that
 //! shares no line with the module.
 //!
-//! `REDIS_RL_FUZZ_SECONDS` sets how long (a minute), or `REDIS_RL_FUZZ_CALLS` how many;
-//! `REDIS_RL_FUZZ_SEED` which calls. With `REDIS_RL_FUZZ_CLOCK=1` the server's clock steps now and
+//! `REDIS_RL_FUZZ_SECONDS` sets the duration (60), `REDIS_RL_FUZZ_CALLS` a number of calls instead,
+//! `REDIS_RL_FUZZ_SEED` the seed. With `REDIS_RL_FUZZ_CLOCK=1` the server's clock steps now and
 //! then: `scripts/hours.sh` does all of it.
 
 #[path = "../oracle/calendar.rs"]

@@ -1,4 +1,4 @@
-//! Exact numbers for the cases that a reader would try first, and for those where others fell.
+//! Exact numbers for the cases that a reader would try first, and for those in which other limiters fail.
 
 use redis_rl_limits::kinds::decision::Mode;
 

@@ -338,7 +338,7 @@ fn rl_leases_has_no_side_effects() {
     }
     let idle = |c: &mut Connection| c.ask::<i64>("OBJECT IDLETIME k");
     wait_until("it has not been used for a second", || idle(&mut c) >= 1);
-    // There a module that says how many milliseconds ago a key was used is taken to mean seconds.
+    // Valkey 9 reads the idle time that a module sets in milliseconds as seconds.
     let cannot_age = server.info(["valkey_version"])[0].starts_with("9.");
     // The second limit needs a rank far from both ends.
     for limit in ["200", "50"] {

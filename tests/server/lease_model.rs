@@ -1,4 +1,5 @@
-//! Random histories of leases, held to the oracle's list of who holds a slot until when. Restarts and steps of the clock in between.
+//! Random histories of leases, with restarts and clock steps in between, compared with the oracle's
+//! list of holders and the ends of their leases.
 
 use std::collections::BTreeMap;
 

@@ -235,7 +235,7 @@ fn untouched_values() -> Vec<Vec<u8>> {
 fn peek_preserves_encoding_memory_and_idle_time() {
     let server = launch().start();
     let mut c = server.connection();
-    // There a module that says how many milliseconds ago a key was used is taken to mean seconds.
+    // Valkey 9 reads the idle time that a module sets in milliseconds as seconds.
     let cannot_age = server.info(["valkey_version"])[0].starts_with("9.");
     for (policy, count) in [("allkeys-lru", "IDLETIME"), ("allkeys-lfu", "FREQ")] {
         c.call::<()>(&["CONFIG", "SET", "maxmemory-policy", policy]);

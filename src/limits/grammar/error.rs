@@ -1,5 +1,4 @@
-//! Everything that can be wrong with a call's words. Each part of the grammar has its own errors and
-//! their texts.
+//! The errors in the arguments of a call. Each part of the grammar has its own errors and their texts.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! A window in a store: calls, the clock, and a key that expires, as around a server. Every
-//! decision is held to the oracle's, bit for bit.
+//! decision must equal the oracle's, bit for bit.
 
 #![allow(dead_code)] // The fuzzer uses its own part of it.
 

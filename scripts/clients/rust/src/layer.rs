@@ -80,7 +80,7 @@ impl<C> RateLimit<C> {
         self
     }
 
-    /// Whether pages of another origin may read the fields. They may, unless this says otherwise.
+    /// Sets whether pages of another origin may read the fields (default: true).
     pub fn expose(mut self, expose: bool) -> Self {
         self.expose = expose;
         self

@@ -1,8 +1,8 @@
 //! The callers that wait for a slot (`RL.ACQUIRE … WAIT ms`).
 //!
-//! Whatever grants a slot writes it in its own command or timer run ([`mod@serve`]) and only notes the
-//! answer in the [`hall`]. The timer ([`alarm`]) unblocks the caller, and the server then asks for the answer
-//! ([`ends`]): that never writes. [`tick`] is the timer's run.
+//! A command or a run of the timer grants a slot ([`mod@serve`]): it writes the lease and puts the answer into
+//! the [`hall`]. The timer ([`alarm`], [`tick`]) unblocks the caller, and the server then asks for the answer
+//! ([`ends`]), which writes nothing.
 
 mod alarm;
 mod ends;

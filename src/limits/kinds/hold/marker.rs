@@ -1,4 +1,4 @@
-//! The field by which a hash is known to hold our records. It decides when they are walked.
+//! The field that identifies a holds key, and from which a call decides whether to walk the records.
 
 use crate::bounds::{HOLDS_MARKER, MAX_HOLDS, WALK_INTERVAL_MS};
 use crate::kinds::tagged::{read_words, write_words, HOLDS_TAG};
