@@ -10,7 +10,7 @@ mod callers;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{unfold, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
@@ -21,14 +21,13 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use tokio::sync::watch::Receiver;
 use tokio::sync::Mutex;
-use tokio::time::{interval, Instant, MissedTickBehavior};
+use tokio::time::{interval, MissedTickBehavior};
 
-use crate::census::{self, Census};
+use crate::census;
 use crate::http::{read, text, typed, Request, Response};
 use crate::limiter::Limiter;
 use crate::metrics::Exposition;
-use crate::store::StoreError;
-use board::{Board, BEAT};
+use board::{Board, Taken, BEAT};
 
 const PAGE: &str = include_str!("dashboard/page.html");
 const SCRIPT: &str = concat!(
@@ -46,15 +45,13 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// A census this young is as good as a new one.
 const FRESH: Duration = Duration::from_millis(900);
 
-type Taken = Result<Census, StoreError>;
-
 /// The state of the pages.
 pub struct Admin {
     limiter: Arc<Limiter>,
     /// Whoever has this may see and do everything here; `None`: whoever is on this machine.
     token: Option<String>,
     /// The last reading of the store's counters.
-    census: Mutex<Option<(Instant, Arc<Taken>)>>,
+    census: Mutex<Option<Arc<Taken>>>,
     board: Board,
 }
 
@@ -128,7 +125,7 @@ impl Admin {
     async fn metrics(&self) -> Response {
         let mut exposition = Exposition::default();
         exposition.of(self.limiter.store.name());
-        if let Ok(census) = &*self.census().await {
+        if let (_, Ok(census)) = &*self.census().await {
             census::expose(census, &mut exposition);
         }
         let limits = &self.limiter.demand.limits;
@@ -142,11 +139,10 @@ impl Admin {
     async fn census(&self) -> Arc<Taken> {
         let mut last = self.census.lock().await;
         match &*last {
-            Some((at, census)) if at.elapsed() < FRESH => census.clone(),
+            Some(taken) if taken.0.elapsed() < FRESH => taken.clone(),
             _ => {
-                let census = Arc::new(self.limiter.store.census().await);
-                *last = Some((Instant::now(), census.clone()));
-                census
+                let census = self.limiter.store.census().await;
+                last.insert(Arc::new((Instant::now(), census))).clone()
             }
         }
     }
@@ -170,8 +166,7 @@ impl Admin {
             let admin = self.clone();
             async move {
                 let Some(mut snapshots) = snapshots else {
-                    let snapshots = admin.board.snapshots();
-                    let history = admin.board.history();
+                    let (history, snapshots) = admin.board.open();
                     return Some((
                         format!("event: history\ndata: {history}\n\n"),
                         Some(snapshots),

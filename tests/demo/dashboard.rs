@@ -32,7 +32,10 @@ fn dashboard_shows_denied_callers_and_survives_every_fault() {
             "stop the demo" => demo.as_ref().expect("a demo").signal("STOP"),
             "continue the demo" => demo.as_ref().expect("a demo").signal("CONT"),
             "kill the demo" => demo = None,
-            "start the demo" => demo = Some(Demo::with(&redis, &flags)),
+            // With another limit, so that nothing of the former one may stay.
+            "start the demo" => {
+                demo = Some(Demo::with(&redis, &flags.replace("1/d:2", "1/d:3")));
+            }
             other => panic!("what is '{other}'?"),
         }
         writeln!(caused, "done").expect("the browser's script reads");

@@ -105,6 +105,14 @@ fn acl_rules_of_the_readme_suffice() {
         demo.log()
     );
     demo.wait_for(429);
+    // The page does not take a server that keeps its counters to itself for one that is away.
+    let told = crate::stores::snapshot(&demo);
+    assert_eq!(told["downSince"], serde_json::Value::Null, "{told}");
+    let trouble = told["trouble"].as_str().unwrap_or_default();
+    assert!(
+        trouble.contains("no permissions") && told["denied"].is_null(),
+        "{told}"
+    );
     user(
         &redis,
         &["~{rate:limiter:*", "-@all", "+rl.all", "+rl.give"],

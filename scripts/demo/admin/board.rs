@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use redis::RedisError;
 use serde_json::{json, Value};
 use tokio::sync::watch;
 
@@ -24,6 +25,9 @@ const GAP_MS: u64 = 3_000;
 /// Maximum number of denied keys that the page lists.
 const LISTED: usize = 20;
 
+/// The time of a reading of the store's counters, and the reading.
+pub type Taken = (Instant, Result<Census, StoreError>);
+
 /// The board, which all pages share.
 pub struct Board {
     began: (u64, Instant),
@@ -38,6 +42,8 @@ struct State {
     samples: VecDeque<[u64; 6]>,
     /// Since when the store does not answer.
     down_since: Option<u64>,
+    /// Why there is no census of now.
+    trouble: Option<String>,
     /// The censuses of one run of the store, within the last [`NOW_MS`].
     censuses: VecDeque<(u64, Census)>,
 }
@@ -60,25 +66,30 @@ impl Board {
         self.shown.receiver_count() > 0
     }
 
-    /// Returns all kept samples as JSON.
-    pub fn history(&self) -> String {
-        json!(self.state().samples).to_string()
-    }
-
-    /// Returns each snapshot from now on, as JSON.
-    pub fn snapshots(&self) -> watch::Receiver<Arc<str>> {
+    /// Returns all kept samples, and each snapshot that follows, as JSON.
+    pub fn open(&self) -> (String, watch::Receiver<Arc<str>>) {
+        let state = self.state();
         let mut snapshots = self.shown.subscribe();
         snapshots.mark_unchanged();
-        snapshots
+        (json!(state.samples).to_string(), snapshots)
     }
 
     /// Notes the counters of now and, if a page is open, what the store answered.
-    pub fn note(&self, limiter: &Limiter, census: Option<&Result<Census, StoreError>>) {
-        let passed = u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let at = self.began.0.saturating_add(passed);
-        let answered = census.is_none_or(|census| census.is_ok());
-        let up = answered && limiter.store.is_up();
+    pub fn note(&self, limiter: &Limiter, taken: Option<&Taken>) {
+        let at = self.at(Instant::now());
         let mut state = self.state();
+        let mut up = limiter.store.is_up();
+        state.trouble = None;
+        if let Some((read, census)) = taken {
+            match census {
+                Ok(census) => state.keep(self.at(*read), census),
+                Err(error) => {
+                    // A server that keeps its counters to itself limits nevertheless.
+                    up &= is_refusal(error);
+                    state.trouble = Some(error.to_string());
+                }
+            }
+        }
         state.down_since = match up {
             true => None,
             false => state.down_since.or(Some(at)),
@@ -89,13 +100,18 @@ impl Board {
         let [allowed, denied, open, closed] = limiter.metrics.outcomes();
         let sample = [at, up.into(), allowed, denied, open, closed];
         state.samples.push_back(sample);
-        if let Some(Ok(census)) = census {
-            state.keep(at, census);
-        }
-        if census.is_some() {
+        if taken.is_some() {
             let snapshot = snapshot(limiter, &state, at).to_string();
             self.shown.send_replace(snapshot.into());
         }
+    }
+
+    /// Returns milliseconds since 1970.
+    fn at(&self, time: Instant) -> u64 {
+        let passed = time.duration_since(self.began.1).as_millis();
+        self.began
+            .0
+            .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,7 +124,11 @@ impl State {
     /// another run of the store, whose counters restarted.
     fn keep(&mut self, at: u64, census: &Census) {
         let belongs = |(then, last): &(u64, Census)| then + GAP_MS > at && last.run == census.run;
-        if !self.censuses.back().is_some_and(belongs) {
+        let last = self.censuses.back();
+        if last.is_some_and(|(then, _)| *then == at) {
+            return;
+        }
+        if !last.is_some_and(belongs) {
             self.censuses.clear();
         }
         let old = |&(then, _): &(u64, Census)| then + NOW_MS < at;
@@ -118,6 +138,12 @@ impl State {
         }
         self.censuses.push_back((at, census.clone()));
     }
+}
+
+/// Returns whether the user may not read the counters.
+fn is_refusal(error: &StoreError) -> bool {
+    let error = error.downcast_ref::<RedisError>();
+    error.is_some_and(|error| error.code() == Some("NOPERM"))
 }
 
 /// Returns the current state.
@@ -145,6 +171,7 @@ fn snapshot(limiter: &Limiter, state: &State, at: u64) -> Value {
         "timeout": u64::try_from(limiter.timeout.as_millis()).unwrap_or(u64::MAX),
         "store": limiter.store.name(),
         "about": last.map(|census| &census.about),
+        "trouble": state.trouble,
         "toldAt": state.censuses.back().map(|(at, _)| at),
         "denied": denied(limiter, &state.censuses),
     })
@@ -153,7 +180,8 @@ fn snapshot(limiter: &Limiter, state: &State, at: u64) -> Value {
 /// Returns the callers denied between the first and the last census, with their rates.
 fn denied(limiter: &Limiter, censuses: &VecDeque<(u64, Census)>) -> Option<Value> {
     let ((then, before), (now, last)) = (censuses.front()?, censuses.back()?);
-    let seconds = now.saturating_sub(*then) as f64 / 1000.0;
+    let over = now.saturating_sub(*then);
+    let seconds = over as f64 / 1000.0;
     let known: HashMap<&[u8], &Offender> =
         before.top.iter().map(|o| (o.key.as_slice(), o)).collect();
     // A new key has at least the count that it did not take over from another; likewise after a
@@ -165,9 +193,9 @@ fn denied(limiter: &Limiter, censuses: &VecDeque<(u64, Census)>) -> Option<Value
     };
     let counted = last.top.iter().map(|offender| (since(offender), offender));
     let mut counted: Vec<_> = counted
-        .filter(|&(since, offender)| match seconds > 0.0 {
-            true => since > 0,
-            false => offender.since < NOW_MS,
+        .filter(|&(since, offender)| match over {
+            0 => offender.since < NOW_MS,
+            _ => since > 0,
         })
         .collect();
     counted.sort_by_key(|(since, offender)| Reverse((*since, offender.denials)));
@@ -177,13 +205,14 @@ fn denied(limiter: &Limiter, censuses: &VecDeque<(u64, Census)>) -> Option<Value
             "key": offender.shown(),
             "caller": caller,
             "limit": limit,
-            "rate": (seconds > 0.0).then_some(*since as f64 / seconds),
+            "rate": (over > 0).then_some(*since as f64 / seconds),
             "denials": offender.denials,
             "error": offender.error,
         })
     });
     let rest = counted.len().saturating_sub(LISTED);
-    Some(json!({"top": rows.collect::<Vec<_>>(), "rest": rest}))
+    let over = if over > 0 { over } else { NOW_MS };
+    Some(json!({"top": rows.collect::<Vec<_>>(), "rest": rest, "over": over}))
 }
 
 /// Returns the caller and the limit of a key, if it is one of the limiter's.

@@ -56,6 +56,7 @@ async function look(what = asked) {
   }
   if (asked === null || asking) return;
   asking = true;
+  const sent = clock(Date.now());
   const answer = await post("look", asked);
   const body = answer && (await answer.text().catch(() => null));
   asking = false;
@@ -64,17 +65,17 @@ async function look(what = asked) {
     show(at("as-of"), body);
     asked = null;
   } else if (answer?.ok && body !== null) {
-    caller(JSON.parse(body));
+    caller(JSON.parse(body), sent);
   } else {
     outdated();
   }
 }
 
-function caller({ caller, limits }) {
+function caller({ caller, limits }, sent) {
   const place = at("caller");
   place.classList.remove("stale");
-  at("as-of").dataset.at = clock(Date.now());
-  show(at("as-of"), `As of ${at("as-of").dataset.at}`);
+  at("as-of").dataset.at = sent;
+  show(at("as-of"), `As of ${sent}`);
   if (!place.children.length) {
     const cards = limits.map(({ name, quota }) => {
       const meter = element("meter", { min: 0, max: Math.max(quota, 1) });

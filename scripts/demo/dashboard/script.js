@@ -63,7 +63,8 @@ function row({ key, caller }) {
 }
 
 // Rows are kept and moved, never recreated, so that a focused button stays focused.
-function offenders({ top, rest }, prefix) {
+function offenders(denied, prefix) {
+  const { top, rest, over } = denied ?? { top: [], rest: 0 };
   const body = at("top");
   const rows = new Map([...body.rows].map((tr) => [tr.dataset.key, tr]));
   top.forEach((offender, i) => {
@@ -78,7 +79,7 @@ function offenders({ top, rest }, prefix) {
   });
   for (const tr of rows.values()) tr.remove();
   document.querySelector("#denials table").hidden = top.length === 0;
-  show(at("none"), top.length ? "" : "Nobody was denied in the last 10 seconds.");
+  show(at("none"), top.length || !denied ? "" : `Nobody was denied in the last ${lasting(over)}.`);
   show(at("rest"), rest ? `and ${rest.toLocaleString("en")} more, denied less often` : "");
 }
 
@@ -103,9 +104,11 @@ function take(snapshot) {
   applies(snapshot);
   const open = figures(up)[SERIES.indexOf("open")];
   draw();
-  if (snapshot.denied) offenders(snapshot.denied, snapshot.prefix);
-  at("denials").classList.toggle("stale", !up);
-  show(at("stale"), up ? "" : snapshot.denied ? `As it was at ${clock(snapshot.toldAt)}, when Redis last answered.` : "Not known yet.");
+  const { denied, prefix, trouble } = snapshot;
+  offenders(denied, prefix);
+  at("denials").classList.toggle("stale", trouble !== null);
+  const when = denied ? `As it was at ${clock(snapshot.toldAt)}` : "Not known";
+  show(at("stale"), trouble === null ? "" : `${when}: ${trouble}`);
   if (up) {
     state("up", `Redis at ${snapshot.store} answers`, open > 0 ? `! ${short(open)}/s failed open` : "");
   } else {
@@ -131,6 +134,8 @@ function listen() {
   source.addEventListener("history", (event) => {
     samples = JSON.parse(event.data);
     recent = [];
+    // Another demo may have other limits.
+    at("caller").replaceChildren();
     if (samples.length) draw();
   });
   source.addEventListener("message", (event) => take(JSON.parse(event.data)));
