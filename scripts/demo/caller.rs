@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 
-use crate::http::{Peer, Request};
+use crate::http::{single, Peer, Request};
 use crate::proxy::Proxies;
 
 /// The property that identifies a caller.
@@ -68,14 +68,10 @@ impl KeyBy {
             By::Name(name) => name.clone(),
             By::Ip => self.ip(request)?,
             By::Header(name, shown) => {
-                let mut values = request.headers().get_all(name).iter();
-                match (values.next(), values.next()) {
-                    (None, _) => self.ip(request)?,
-                    (Some(value), None) if !value.is_empty() => {
-                        format!("key:{}", shown.part(value.as_bytes()))
-                    }
-                    (Some(_), None) => return Err(format!("The header {name} is empty\n")),
-                    (Some(_), Some(_)) => return Err(format!("The header {name} comes twice\n")),
+                match single(request.headers(), name)?.map(HeaderValue::as_bytes) {
+                    None => self.ip(request)?,
+                    Some(b"") => return Err(format!("The header {name} is empty\n")),
+                    Some(value) => format!("key:{}", shown.part(value)),
                 }
             }
         };

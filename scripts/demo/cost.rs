@@ -3,7 +3,7 @@
 use hyper::header::HeaderName;
 use redis_rl_limits::grammar::number::plain_integer;
 
-use crate::http::Request;
+use crate::http::{single, Request};
 
 /// The source of a request's cost.
 pub struct Costs {
@@ -24,17 +24,10 @@ impl Costs {
         let Some(name) = &self.header else {
             return Ok(self.usual);
         };
-        let mut values = request.headers().get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(self.usual),
-            (Some(value), None) => {
-                let cost = plain_integer(value.as_bytes(), 1..=self.most);
-                let most = self.most;
-                cost.ok_or_else(|| {
-                    format!("The header {name} must be a whole number from 1 to {most}\n")
-                })
-            }
-            (Some(_), Some(_)) => Err(format!("The header {name} comes twice\n")),
-        }
+        let Some(value) = single(request.headers(), name)? else {
+            return Ok(self.usual);
+        };
+        let (cost, most) = (plain_integer(value.as_bytes(), 1..=self.most), self.most);
+        cost.ok_or_else(|| format!("The header {name} must be a whole number from 1 to {most}\n"))
     }
 }

@@ -10,11 +10,11 @@ use futures_util::future::{select, Either};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderValue, CONTENT_TYPE, HOST};
+use hyper::header::{HeaderName, HeaderValue, CONTENT_TYPE, HOST};
 use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{StatusCode, Version};
+use hyper::{HeaderMap, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -47,6 +47,21 @@ pub fn typed(media_type: &'static str, document: impl Into<Bytes>) -> Response {
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
+}
+
+/// Returns the value of a header that must not be repeated.
+///
+/// # Errors
+/// It is; contains the answer.
+pub fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, String> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(format!("The header {name} comes twice\n")),
+    }
 }
 
 /// Reads a request's body.
@@ -129,11 +144,10 @@ where
 /// Returns whether the request has one valid Host; otherwise the answer is 400 (RFC 9112, 3.2).
 /// Only HTTP/1.0 may omit it.
 fn is_host_valid(request: &Request) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) => request.version() < Version::HTTP_11,
-        (Some(host), None) => host.is_empty() || is_host(host.as_bytes()),
-        (Some(_), Some(_)) => false,
+    match single(request.headers(), &HOST) {
+        Ok(None) => request.version() < Version::HTTP_11,
+        Ok(Some(host)) => host.is_empty() || is_host(host.as_bytes()),
+        Err(_) => false,
     }
 }
 

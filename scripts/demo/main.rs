@@ -35,7 +35,7 @@ use limiter::Limiter;
 use link::{Link, Probe};
 use log::{log, Warnings};
 use metrics::Metrics;
-use options::{Options, Place};
+use options::Options;
 use store::{Memory, Remote, Store};
 
 fn main() -> ExitCode {
@@ -103,9 +103,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
 /// Opens the selected store.
 fn open(options: &Options) -> Result<Arc<dyn Store>, String> {
-    let url = match &options.store {
-        Place::Memory => return Ok(Arc::new(Memory::default())),
-        Place::Redis(url) => url,
+    let Some(url) = &options.redis else {
+        return Ok(Arc::new(Memory::default()));
     };
     let address = Address::parse(url).map_err(|error| format!("--redis: {error}"))?;
     let name = address.to_string();

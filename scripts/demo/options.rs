@@ -22,7 +22,8 @@ pub struct Options {
     pub listen: String,
     pub admin: String,
     pub admin_token: Option<String>,
-    pub store: Place,
+    /// The URL of Redis; `None`: the limits are in this process.
+    pub redis: Option<String>,
     pub demand: Demand,
     pub costs: Costs,
     pub key_by: KeyBy,
@@ -31,14 +32,6 @@ pub struct Options {
     pub fail: Fail,
     /// The time that an answer takes.
     pub work: Duration,
-}
-
-/// The store of the limits.
-pub enum Place {
-    /// In the server, or servers, of this URL.
-    Redis(String),
-    /// In this process.
-    Memory,
 }
 
 impl Options {
@@ -98,18 +91,18 @@ impl Given {
                 _ => Fail::Open,
             },
             work: millis("work")?,
-            store: self.place()?,
+            redis: self.redis()?,
         })
     }
 
-    fn place(&self) -> Result<Place, String> {
+    fn redis(&self) -> Result<Option<String>, String> {
         let url = self.or_environment("redis", "REDIS_URL");
         match (self.text("store"), url) {
             ("memory", _) if self.0.contains_id("redis") => {
                 Err("--store memory needs no --redis".to_owned())
             }
-            ("memory", _) => Ok(Place::Memory),
-            (_, Some(url)) => Ok(Place::Redis(url)),
+            ("memory", _) => Ok(None),
+            (_, url @ Some(_)) => Ok(url),
             (_, None) => Err("--redis URL or --store memory is needed".to_owned()),
         }
     }

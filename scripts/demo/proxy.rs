@@ -6,6 +6,8 @@ use hyper::header::HeaderName;
 use hyper::HeaderMap;
 use ipnet::IpNet;
 
+use crate::http::single;
+
 /// The trusted proxies.
 pub struct Proxies {
     pub trusted: Vec<IpNet>,
@@ -49,8 +51,10 @@ impl Proxies {
         let mut hops: Box<dyn Iterator<Item = Option<IpAddr>>> = match self.header.as_str() {
             "x-forwarded-for" => Box::new(elements(lines).map(address)),
             "forwarded" => Box::new(elements(lines).map(forwarded)),
-            name if lines.len() > 1 => return Err(format!("The header {name} comes twice\n")),
-            _ => Box::new(lines.map(address)),
+            _ => {
+                let value = single(headers, &self.header)?;
+                Box::new(value.map(|value| address(value.as_bytes())).into_iter())
+            }
         };
         while self.trusts(client) {
             match hops.next().flatten() {

@@ -72,12 +72,10 @@ for (const name of ["127.0.0.1", "localhost"]) {
 assert([...statuses].every((status) => [401, 403].includes(status)), `${[...statuses]}`);
 assert.equal(await ask(), 429);
 
-// The page's own button does, pressed twice.
+// The page's own button does.
 await operator.getByRole("rowheader", { name: "test-client" }).getByRole("button").click();
 const own = operator.locator("#caller").getByRole("button", { name: /^Reset this caller/ });
-await own.click();
 clearInterval(denied);
-assert.equal(await ask(), 429);
 await own.click();
 await operator.getByText(`${key} was reset.`).waitFor();
 assert.equal(await ask(), 200);

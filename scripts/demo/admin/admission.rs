@@ -6,6 +6,7 @@ use hyper::header::{
     HeaderName, HeaderValue, AUTHORIZATION, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE,
     WWW_AUTHENTICATE,
 };
+use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode};
 use ring::digest::{digest, SHA256};
 
@@ -119,11 +120,8 @@ fn host(request: &Request) -> &str {
 }
 
 fn names_this_machine(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let unbracketed = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
-    let ip = unbracketed.unwrap_or(name).parse::<IpAddr>();
+    let name = host.parse::<Authority>();
+    let name = name.as_ref().map_or("", Authority::host);
+    let ip = name.trim_matches(['[', ']']).parse::<IpAddr>();
     name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }

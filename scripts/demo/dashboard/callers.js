@@ -9,24 +9,6 @@ function element(name, attributes, ...content) {
 const post = (what, body) =>
   fetch(`/dashboard/${what}`, { method: "POST", body }).catch(() => null);
 
-// A button that acts when it is pressed for the second time.
-function twice(label, act) {
-  const button = element("button", { type: "button", textContent: label });
-  let timer = null;
-  function arm(armed) {
-    clearTimeout(timer);
-    timer = armed ? setTimeout(arm, 5000, false) : null;
-    button.classList.toggle("armed", armed);
-    button.textContent = armed ? `${label}? Press again` : label;
-  }
-  button.addEventListener("click", () => {
-    const armed = timer !== null;
-    arm(!armed);
-    if (armed) act();
-  });
-  return button;
-}
-
 function standing({ kind, quota, remaining, wait, reset }) {
   const noun = kind === "lease" ? "slots free" : "left";
   const passes = wait === null ? "never passes"
@@ -82,7 +64,8 @@ function caller({ caller, limits }, sent) {
       meter.setAttribute("aria-label", `What is left of ${name}`);
       return element("div", {}, element("h3", {}, name), meter, element("p"));
     });
-    const reset = twice("Reset this caller", async () => {
+    const reset = element("button", { type: "button" }, "Reset this caller");
+    reset.addEventListener("click", async () => {
       const answer = await post("reset", caller);
       show(at("said"), answer?.ok ? `${caller} was reset.` : `${caller} could not be reset: ${answer ? await answer.text() : "no answer"}`);
       look();
