@@ -47,11 +47,11 @@ def svg(title, bars, form="{:.2f}"):
     for row, bar in enumerate(bars, 1):
         top = row * ROW + 4
         kind = f' class="{bar.whose}"' if bar.whose else ""
-        parts += [
-            f'<text x="{LEFT - 8}" y="{top + 13}" text-anchor="end">{bar.name}</text>',
-            f'<rect{kind} x="{LEFT}" y="{top}" width="{bar.value * scale:.1f}" height="{ROW - 5}"/>',
-            f'<text x="{LEFT + bar.value * scale + 6:.1f}" y="{top + 13}">{form.format(bar.value)}</text>',
-        ]
+        # A line for each bar.
+        parts.append(
+            f'<text x="{LEFT - 8}" y="{top + 13}" text-anchor="end">{bar.name}</text>'
+            f'<rect{kind} x="{LEFT}" y="{top}" width="{bar.value * scale:.1f}" height="{ROW - 5}"/>'
+            f'<text x="{LEFT + bar.value * scale + 6:.1f}" y="{top + 13}">{form.format(bar.value)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -59,28 +59,27 @@ def charts(results):
     """{file name: chart} for each measured question."""
     main = results.get(MAIN, {})
     counts = main.get("instructions", {})
-    found = {}
-    if TAKE in counts.get(STANDALONE, {}):
-        found["bucket"] = bucket(counts[STANDALONE])
-    if AOF in counts:
-        found["written"] = written(counts)
-    if FIXED in counts.get(STANDALONE, {}):
-        found["windows"] = windows(counts[STANDALONE])
-    if "floor of 8" in counts.get(STANDALONE, {}):
-        found["several"] = several(counts[STANDALONE])
-    if "leases" in main:
-        found["leases"] = of_leases(main["leases"])
-    if "latency" in main:
-        found["latency"] = latency(main["latency"])
-    if "memory" in main:
-        found["memory"] = memory(main["memory"])
-    return found
+    alone = counts.get(STANDALONE, {})
+    questions = {
+        "bucket": (bucket, alone, TAKE in alone),
+        "written": (written, counts, AOF in counts),
+        "windows": (windows, alone, FIXED in alone),
+        "several": (several, alone, "floor of 8" in alone),
+        "leases": (of_leases, main.get("leases"), "leases" in main),
+        "latency": (latency, main.get("latency"), "latency" in main),
+        "memory": (memory, main.get("memory"), "memory" in main),
+    }
+    return {name: draw(figures) for name, (draw, figures, measured) in questions.items() if measured}
 
 
-def ratios(counts, names):
+def whose(name):
+    """The owner of a call's bar."""
+    return OURS if name.startswith("RL.") else OTHERS
+
+
+def ratios(counts, names, note=""):
     """Bars in units of a SET with an expiry."""
-    return [Bar(name, counts[name] / counts[BASE], OURS if name.startswith("RL.") else OTHERS)
-            for name in names if counts.get(name)]
+    return [Bar(name + note, counts[name] / counts[BASE], whose(name)) for name in names if counts.get(name)]
 
 
 def bucket(counts):
@@ -92,11 +91,8 @@ def bucket(counts):
 
 
 def written(counts):
-    bars = []
-    for setting in (STANDALONE, AOF, REPLICA):
-        for name in (TAKE, DENIED, CELL_ALLOWED, LUA_ALLOWED):
-            whose = OURS if name.startswith("RL.") else OTHERS
-            bars.append(Bar(f"{name}, {setting}", counts[setting][name] / counts[setting][BASE], whose))
+    bars = [bar for setting in (STANDALONE, AOF, REPLICA)
+            for bar in ratios(counts[setting], [TAKE, DENIED, CELL_ALLOWED, LUA_ALLOWED], f", {setting}")]
     return svg("Where calls are written and shipped: SET key v PX ms in the same setting = 1", bars)
 
 
@@ -116,21 +112,16 @@ def several(counts):
 
 
 def of_leases(found):
-    bars = []
-    for live in LIVE:
-        for name in (leases.FLOOR, leases.ACQUIRE, leases.SEMAPHORE, leases.DENIED, leases.SEMAPHORE_DENIED):
-            whose = OURS if name.startswith("RL.") else OTHERS
-            bars.append(Bar(f"{name}, {live} live", found[live][name], whose))
+    names = (leases.FLOOR, leases.ACQUIRE, leases.SEMAPHORE, leases.DENIED, leases.SEMAPHORE_DENIED)
+    bars = [Bar(f"{name}, {live} live", found[live][name], whose(name)) for live in LIVE for name in names]
     return svg("Leases: instructions in Redis 7.0", bars, "{:,.0f}")
 
 
 def latency(found):
-    bars = []
-    for connections, (_, cases) in found.items():
-        for place, part in enumerate(("p50", "p99", "p99.9")):
-            for name in (BASE, TAKE, DENIED):
-                whose = OURS if name.startswith("RL.") else OTHERS
-                bars.append(Bar(f"{connections} conn., {part}: {name}", cases[name][place] * 1e6, whose))
+    bars = [Bar(f"{connections} conn., {part}: {name}", cases[name][place] * 1e6, whose(name))
+            for connections, (_, cases) in found.items()
+            for place, part in enumerate(("p50", "p99", "p99.9"))
+            for name in (BASE, TAKE, DENIED)]
     return svg("Time to the reply at half of the highest rate, µs", bars, "{:,.0f}")
 
 
