@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Tests all kinds of limit together for hours, by hand: calls checked against the model, on three
-# servers whose clocks step back and forth; then pressure, and memory that must not grow.
+# Tests all kinds of limit together for hours, by hand: calls checked against the model, on four
+# servers, three of which have clocks that step back and forth, and whose memory must not grow; then pressure.
 #
-#   scripts/hours.sh               50 million checked calls, 20 million more; about two hours
+#   scripts/hours.sh               50 million checked calls; about two hours
 #   scripts/hours.sh 2000000       this number of checked calls, and the rest in proportion
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,17 +18,20 @@ watched() {
 }
 
 while read -r name path; do
+  # Debian's does not start with a clock of its own, and alone counts the memory of the module.
   case $name in
-    redis-8.2 | valkey-8.1 | valkey-9.1)
+    redis-7.0) unset REDIS_RL_FUZZ_CLOCK ;;
+    *) export REDIS_RL_FUZZ_CLOCK=1 ;;
+  esac
+  case $name in
+    redis-7.0 | redis-8.2 | valkey-8.1 | valkey-9.1)
       echo "== $name"
-      REDIS_RL_SERVER=$path REDIS_RL_FUZZ_CLOCK=1 REDIS_RL_FUZZ_CALLS=$((calls / 3)) \
+      REDIS_RL_SERVER=$path REDIS_RL_FUZZ_CALLS=$((calls / 4)) \
         judged every_reply_matches_the_model
       export REDIS_RL_FUZZ_SECONDS=$((calls / 100000 + 5))
       REDIS_RL_SERVER=$path judged leases::every_lease_reply_matches_the_model
-      REDIS_RL_SERVER=$path watched all_model::random_histories_match_the_model
       REDIS_RL_SERVER=$path REDIS_RL_PRESSURE=500,$((calls / 200000 + 5)) \
         watched pressure::every_token_is_accounted_for_under_pressure
       ;;
   esac
 done < <(scripts/servers.sh)
-scripts/soak.sh $((calls / 5 * 2))

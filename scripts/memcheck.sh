@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Runs every command of the module in a server under valgrind: no invalid access, no leak. Takes
-# half a minute.
+# Runs the fuzzer, and the tests of what it does not reach, on servers under valgrind: no invalid
+# access, no leak. Takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh server libclang valgrind </dev/null
 cargo build --release -p redis-rl
-exec python3 scripts/memory/memcheck.py
+export REDIS_RL_VALGRIND=1 REDIS_RL_FUZZ_CALLS=${1:-20000}
+cargo test -p redis-rl-tests --test fuzz
+cargo test -p redis-rl-tests --test server -- all:: docs:: errors:: load:: memory:: mtake:: scripts:: top::

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::clock::{self, Looks};
 use super::server::{LOG, PRINTED};
-use super::{module, port, root, Server};
+use super::{module, port, root, valgrind, Server};
 
 /// The parameters of a server's start. The default is the server under test with the module and no
 /// persistence.
@@ -124,7 +124,10 @@ impl Launch {
 
     /// Returns the command of a server in this folder.
     pub fn command(&self, port: u16, dir: &Path) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.module {
+            Some(_) if valgrind::is_on() => valgrind::command(&self.binary, dir),
+            _ => Command::new(&self.binary),
+        };
         command.current_dir(dir);
         command.args(&self.configuration);
         if let Some(configuration) = &self.sentinel_file {

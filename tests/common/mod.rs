@@ -8,6 +8,7 @@ mod clock;
 mod launch;
 mod port;
 mod server;
+mod valgrind;
 pub mod wrong;
 
 use std::time::{Duration, Instant};

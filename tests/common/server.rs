@@ -6,7 +6,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{clock, wait_until, Launch};
+use super::{clock, valgrind, wait_until, Launch};
 
 /// The file that it logs to.
 pub const LOG: &str = "log";
@@ -167,6 +167,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let errors = match std::thread::panicking() || !valgrind::is_on() {
+            true => Vec::new(),
+            false => {
+                valgrind::end(&mut self.process);
+                valgrind::errors(&self.dir)
+            }
+        };
         self.kill();
         if std::thread::panicking() {
             eprintln!(
@@ -177,5 +184,6 @@ impl Drop for Server {
         }
         // A folder that cannot be removed lies in the build's folder and harms nobody.
         let _ = fs::remove_dir_all(&self.dir);
+        assert!(errors.is_empty(), "valgrind: {}", errors.join("\n\n"));
     }
 }

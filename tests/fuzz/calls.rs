@@ -67,7 +67,7 @@ pub type Words = Vec<Vec<u8>>;
 /// Returns the next command.
 pub fn any(random: &mut Random, model: &Model) -> Command {
     let key = random.below(KEYS.len() as u64) as usize;
-    let mut words = match random.below(37) {
+    let mut words = match random.below(38) {
         0..=7 => take(random, model, key),
         8..=9 => with_cost(random, model, key, "RL.GIVE"),
         10..=11 => with_cost(random, model, key, "RL.PEEK"),
@@ -78,6 +78,7 @@ pub fn any(random: &mut Random, model: &Model) -> Command {
         33 => inspect(random, model, key),
         34 => return Command(window_calls::meddle(random)),
         35 => return Command(mixed_calls::meddle(random)),
+        36 => return Command(aside(random)),
         _ => return Command(meddle(random, key)),
     };
     if random.once_in(8) {
@@ -250,6 +251,22 @@ fn inspect(random: &mut Random, model: &Model, key: usize) -> Words {
     keys.push(KEYS[key].to_vec());
     let key = keys.swap_remove(random.below(keys.len() as u64) as usize);
     vec![option(random, "RL.INSPECT"), key]
+}
+
+/// Returns a command on no key, whose reply the model does not know.
+fn aside(random: &mut Random) -> Words {
+    let text = random.one_of(&[
+        "RL.TOP 5",
+        "RL.TOP",
+        "RL.TOP RESET",
+        "INFO rl",
+        "COMMAND DOCS RL.TAKE RL.ALL",
+        "CONFIG SET rl.top-keys 0",
+        "CONFIG SET rl.top-keys 1",
+        "CONFIG SET rl.top-keys 7",
+        "CONFIG SET rl.top-keys 4096",
+    ]);
+    text.split(' ').map(word).collect()
 }
 
 /// Adds an option, or drops, doubles, swaps, changes or inserts words.
