@@ -54,7 +54,6 @@ whole() {
   scripts/memcheck.sh
   scripts/fuzz.sh 30
   packages
-  cargo test -p redis-rl-tests --test fuzz
   on_servers "$servers"
 }
 
@@ -66,18 +65,30 @@ server() {
   cargo build --release -p redis-rl
   if [[ $1 == installed ]]; then
     servers=$(head -n 1 <<<"$servers")
-    cargo test -p redis-rl-tests --test fuzz
   else
     servers=$(grep "^$1 " <<<"$servers")
   fi
   on_servers "$servers"
 }
 
+# The fuzzer on one server: for a minute on Debian's, which does not start with a clock of its own.
+# Redis 6.2 cannot be asked when a key expires, so only leases are fuzzed there.
+fuzzed() {
+  local what=() settings=(REDIS_RL_FUZZ_SECONDS=10 REDIS_RL_FUZZ_CLOCK=1)
+  case $1 in
+    redis-7.0) settings=() ;;
+    redis-6.2) what=(leases::) ;;
+  esac
+  env REDIS_RL_SERVER="$2" "${settings[@]}" \
+    cargo test -p redis-rl-tests --test fuzz "${what[@]}" </dev/null
+}
+
 on_servers() {
   local status=0 results="" name path
   while read -r name path; do
     echo "== the server tests on $name: $path"
-    if REDIS_RL_SERVER=$path cargo test -p redis-rl-tests --test server --no-fail-fast </dev/null; then
+    if REDIS_RL_SERVER=$path cargo test -p redis-rl-tests --test server --no-fail-fast </dev/null &&
+      fuzzed "$name" "$path"; then
       results+="$name: passed"$'\n'
     else
       results+="$name: FAILED"$'\n'

@@ -1,16 +1,17 @@
 //! Random, corrupted and valid calls on leases, and edits of their sets by hand: each reply and each
-//! stored end is compared with the oracle's.
+//! stored end is compared with the oracle's. In between, the server is killed and reads its AOF again,
+//! and with `REDIS_RL_FUZZ_CLOCK=1` its clock steps.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use redis::Value;
 
-use crate::common::Server;
+use crate::calls::word;
+use crate::common::{Launch, Server};
 use crate::lease_oracle::{Call, Model};
 use crate::random::Random;
 use crate::wire::{Command, Wire};
-use crate::{now, setting};
+use crate::{now, setting, Extent};
 
 const KEYS: [&[u8]; 4] = [b"slots", b"", b"\xff\x00\r\n", b"KEEP"];
 const TOKENS: [&str; 8] = ["a", "b", "c", "d", "12345", "KEEP", "COUNT", "rl:lease"];
@@ -42,6 +43,11 @@ const WRONG: [&str; 16] = [
     "KEEP",
     "99999999999999999999",
 ];
+
+/// The number of calls between two restarts, or steps of the clock.
+const CALLS_A_RESTART: u64 = 3_000;
+/// Seconds between the server's clock and the machine's.
+const CLOCKS: [i64; 7] = [0, 5, 3, 4_000, 3_990, -10, 100_000];
 
 /// The content of a key.
 enum Held {
@@ -174,6 +180,7 @@ fn meddle(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
 }
 
 struct Fuzz {
+    server: Server,
     wire: Wire,
     held: BTreeMap<Vec<u8>, Held>,
     right: u64,
@@ -215,23 +222,15 @@ impl Fuzz {
                 match ends.remove("rl:leases") {
                     None if !ends.is_empty() => Held::OtherSet,
                     Some(score) if score != 0 => Held::OtherSet,
-                    _ => Held::Leases(Model {
-                        ends,
-                        greatest_limit: 0,
-                    }),
+                    _ => Held::Leases(Model { ends }),
                 }
             }
             (kind, members) => panic!("{kind:?} {members:?}"),
         }
     }
 
-    fn step(&mut self, key: &[u8], words: Vec<Vec<u8>>) {
-        let word = |text: &str| text.as_bytes().to_vec();
-        let time = Command(vec![word("TIME")]);
-        let command = Command(words.clone());
-        self.wire.send(&time);
-        self.wire.send(&command);
-        self.wire.send(&time);
+    /// Asks what the key holds, and then the time.
+    fn probe(&mut self, key: &[u8]) {
         self.wire.send(&Command(vec![word("TYPE"), key.to_vec()]));
         let range = [
             word("ZRANGE"),
@@ -241,7 +240,45 @@ impl Fuzz {
             word("WITHSCORES"),
         ];
         self.wire.send(&Command(range.to_vec()));
+        self.wire.send(&Command(vec![word("TIME")]));
+    }
+
+    /// Kills the server and starts it again, or moves its clock. No lease may appear or change; after
+    /// a restart none that is live may be lost.
+    fn disturb(&mut self, clock: Option<i64>) {
+        match clock {
+            Some(seconds) => self.server.set_clock(seconds),
+            None => {
+                self.server.restart();
+                self.wire = Wire::connect(&self.server);
+            }
+        }
+        for key in KEYS {
+            self.probe(key);
+            self.wire.flush();
+            let (found, seen_at) = (self.stored(), self.millis());
+            if let (Some(Held::Leases(before)), Held::Leases(after)) = (self.held.get(key), &found)
+            {
+                for (token, end) in &after.ends {
+                    let known = before.ends.get(token);
+                    assert_eq!(known, Some(end), "{key:?}: {token} appeared");
+                }
+                for (token, end) in &before.ends {
+                    let kept = after.ends.contains_key(token) || *end <= seen_at;
+                    assert!(kept || clock.is_some(), "{key:?}: {token} was lost");
+                }
+            }
+            self.held.insert(key.to_vec(), found);
+        }
+    }
+
+    fn step(&mut self, key: &[u8], words: Vec<Vec<u8>>) {
+        let time = Command(vec![word("TIME")]);
+        let command = Command(words.clone());
         self.wire.send(&time);
+        self.wire.send(&command);
+        self.wire.send(&time);
+        self.probe(key);
         self.wire.flush();
         let from = self.millis();
         let reply = self.wire.reply();
@@ -325,21 +362,15 @@ fn assert_fits(
     let Held::Leases(after) = after else {
         panic!("{command:?} left something else");
     };
-    let (says, told) = match reply {
-        Value::Int(n) => (vec![*n], 0),
-        Value::Array(items) => {
-            let numbers = items.iter().filter_map(|item| match item {
-                Value::Int(n) => Some(*n),
-                _ => None,
-            });
-            let told = items.iter().map(|item| match item {
-                Value::Array(told) => told.len(),
-                _ => 0,
-            });
-            (numbers.collect(), told.sum())
+    let (mut says, mut told) = (Vec::new(), Vec::new());
+    for item in reply.as_sequence().unwrap_or(std::slice::from_ref(reply)) {
+        match item {
+            Value::Int(n) => says.push(*n),
+            list => told = redis::from_redis_value(list.clone()).expect("tokens"),
         }
-        other => panic!("{command:?}: {other:?}"),
-    };
+    }
+    // Leases that end together are listed by their tokens.
+    told.sort_by(|a: &(String, i64), b| (a.1, &a.0).cmp(&(b.1, &b.0)));
     // Valkey's TIME may be microseconds ahead of the system's clock, and so a millisecond.
     let fits = (from - 1..=to).any(|now| {
         let outcome = model.outcome(call, now);
@@ -348,7 +379,7 @@ fn assert_fits(
                 .all(|(token, end)| *end <= over || to.get(token) == Some(end))
         };
         outcome.says == says
-            && outcome.told.len() == told
+            && outcome.told == told
             && kept(&outcome.after, &after.ends, seen_at)
             && kept(&after.ends, &outcome.after, now)
     });
@@ -363,19 +394,26 @@ fn assert_fits(
 #[test]
 fn every_lease_reply_matches_the_model() {
     let seed = setting("REDIS_RL_FUZZ_SEED").unwrap_or_else(now);
-    let seconds = setting("REDIS_RL_FUZZ_SECONDS").unwrap_or(60);
     println!("REDIS_RL_FUZZ_SEED={seed}");
-    let mut server = Server::start();
+    let launch = Launch::default().with(&["--appendonly", "yes", "--appendfsync", "no"]);
+    let clock = setting("REDIS_RL_FUZZ_CLOCK").is_some();
+    let server = match clock {
+        true => launch.with_clock(),
+        false => launch,
+    }
+    .start();
     let mut fuzz = Fuzz {
         wire: Wire::connect(&server),
+        server,
         held: BTreeMap::new(),
         right: 0,
         wrong: 0,
         foreign: 0,
     };
     let mut random = Random::new(seed);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end {
+    let extent = Extent::asked_for();
+    let mut calls = 0;
+    while !extent.is_reached(calls) {
         let key = random.one_of(&KEYS);
         let words = match random.below(20) {
             0 => {
@@ -390,11 +428,14 @@ fn every_lease_reply_matches_the_model() {
             _ => any(&mut random, key),
         };
         fuzz.step(key, words);
+        calls += 1;
+        if calls.is_multiple_of(CALLS_A_RESTART) {
+            let steps = clock && random.once_in(2);
+            fuzz.disturb(steps.then(|| random.one_of(&CLOCKS)));
+        }
     }
-    println!(
-        "{} right, {} wrong, {} on other keys",
-        fuzz.right, fuzz.wrong, fuzz.foreign
-    );
-    assert!(server.alive());
-    assert!(fuzz.right > 1_000 && fuzz.wrong > 100 && fuzz.foreign > 100);
+    let (right, wrong, foreign) = (fuzz.right, fuzz.wrong, fuzz.foreign);
+    println!("{right} right, {wrong} wrong, {foreign} on other keys");
+    assert!(fuzz.server.alive());
+    assert!(right > calls / 10 && wrong > calls / 100 && foreign > calls / 100);
 }

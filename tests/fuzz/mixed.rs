@@ -510,19 +510,14 @@ impl Lease {
             let look = model.outcome(&lease_oracle::Call::Look { limit }, now).says;
             return ([1, limit, look[2], 0, look[4]], model.clone());
         }
-        let after = lease_oracle::Model {
-            ends: outcome.after,
-            greatest_limit: 0,
-        };
-        (says, after)
+        let ends = outcome.after;
+        (says, lease_oracle::Model { ends })
     }
 }
 
 fn model(ends: &std::collections::BTreeMap<String, i64>) -> lease_oracle::Model {
-    lease_oracle::Model {
-        ends: ends.clone(),
-        greatest_limit: 0,
-    }
+    let ends = ends.clone();
+    lease_oracle::Model { ends }
 }
 
 /// `[taken, wait_ms, [five integers for each limit]]`.

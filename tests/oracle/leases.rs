@@ -1,7 +1,6 @@
 //! A model of leases: a list of holders with their ends. It shares no code with the crate.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Each suite that includes this uses its own part of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Model {
     /// Token → when its lease ends. Those that ended stay until they are seen to be gone.
     pub ends: BTreeMap<String, i64>,
-    /// The greatest limit that a slot was acquired under.
-    pub greatest_limit: i64,
 }
 
 /// A right call.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::common::{root, Launch, Server};
-use crate::support::{expires_at, stored, Ask};
+use crate::support::{expires_at, stored, Ask, Reply};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -141,4 +141,19 @@ fn after_a_step_back_what_takes_nothing_writes_nothing() {
         updated_at < stored(&mut c, "full").0,
         "a denied take still does"
     );
+}
+
+#[test]
+fn clock_step_shifts_lease_ends_and_a_dead_holders_slot_is_freed() {
+    let server = launch_with_clock().start();
+    let mut c = server.connection();
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 60s holder")[0], 1);
+    // Back by a minute: it ends a minute later, and not more.
+    server.set_clock(-60);
+    let [taken, .., wait_ms, _] = c.ask::<Reply>("RL.ACQUIRE k 1 60s heir");
+    assert_eq!(taken, 0);
+    assert!((60_000..=120_000).contains(&wait_ms), "{wait_ms}");
+    server.set_clock(61);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 60s heir")[..3], [1, 1, 0]);
+    assert_eq!(c.ask::<i64>("RL.RENEW k 60s holder"), 0);
 }

@@ -8,8 +8,6 @@ mod calendar;
 mod common;
 #[path = "../oracle/holds.rs"]
 mod hold_oracle;
-#[path = "../oracle/leases.rs"]
-mod lease_oracle;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod support;
@@ -20,7 +18,6 @@ mod all;
 mod all_around;
 mod all_events;
 mod all_known;
-mod all_model;
 mod all_once;
 mod all_refused;
 mod all_reshard;
@@ -35,7 +32,6 @@ mod lease;
 mod lease_around;
 mod lease_failover;
 mod lease_kill;
-mod lease_model;
 mod lease_set;
 mod mtake;
 mod peek;

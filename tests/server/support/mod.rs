@@ -9,7 +9,6 @@ pub mod holds;
 pub mod ledger;
 pub mod listener;
 pub mod mixed;
-pub mod mixed_model;
 pub mod node;
 pub mod rounds;
 pub mod takers;
