@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests all kinds of limit together for hours, by hand: calls checked against the model, on four
-# servers, three of which have clocks that step back and forth, and whose memory must not grow; then pressure.
+# servers whose memory must not grow, and whose clocks step if they can; then pressure.
 #
 #   scripts/hours.sh               50 million checked calls; about two hours
 #   scripts/hours.sh 2000000       this number of checked calls, and the rest in proportion
