@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -119,6 +119,15 @@ impl Server {
         matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill")
+            .args([format!("-{name}"), pid])
+            .status();
+        assert!(status.expect("kill runs").success());
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         // Nothing is left to do about a process that has ended already.
@@ -170,7 +179,11 @@ impl Drop for Server {
         let errors = match std::thread::panicking() || !valgrind::is_on() {
             true => Vec::new(),
             false => {
-                valgrind::end(&mut self.process);
+                // In the ordinary way, so that leaks are reported.
+                if self.alive() {
+                    self.signal("TERM");
+                }
+                wait_until("the server ends", || !self.alive());
                 valgrind::errors(&self.dir)
             }
         };

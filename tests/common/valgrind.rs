@@ -5,9 +5,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
-
-use super::wait_until;
+use std::process::Command;
 
 /// Names of reports begin with this; the process id follows.
 const REPORT: &str = "valgrind.";
@@ -28,15 +26,6 @@ pub fn command(binary: &Path, dir: &Path) -> Command {
         .arg(format!("--log-file={}/{REPORT}%p", dir.display()))
         .arg(binary);
     command
-}
-
-/// Shuts a server down in the ordinary way, so that leaks are reported.
-pub fn end(process: &mut Child) {
-    let asked = Command::new("kill").arg(process.id().to_string()).status();
-    assert!(asked.is_ok_and(|status| status.success()), "SIGTERM");
-    wait_until("the server ends", || {
-        !matches!(process.try_wait(), Ok(None))
-    });
 }
 
 /// Returns each error in the reports with the module on its stack.

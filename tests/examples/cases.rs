@@ -2,18 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis_rl_client::{Address, Caller};
 
-use crate::common::{until, wait_until, Server};
-use crate::example::{Answer, Example};
-
-/// The limit of the examples: at 100 a minute an empty bucket of 20 is full after 12 s.
-const LIMIT: &str = "100/m 20";
-const POLICY: &str = "\"default\";q=20;w=12";
+use crate::common::{until, wait_until};
+use crate::example::{Answer, Example, LIMIT};
 
 /// Returns the most that may pass in this time. 2 % are for the clocks.
 fn limit(time: Duration) -> f64 {
@@ -38,14 +33,7 @@ fn allowed_request_has_the_fields_of_the_limit(example: &Example) {
         let answer = example.ask("allowed");
         (answer.left_and_seconds().0 < 10).then_some(answer)
     });
-    assert_eq!((answer.status(), answer.body()), (200, "Hello\n"));
-    assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
-    assert_eq!(answer.retry_after(), None);
-    let (left, seconds) = answer.left_and_seconds();
-    // A token comes every 0.6 s; the next is on its way.
-    let until_full = |tokens: u64| (tokens * 6).div_ceil(10);
-    let expected = until_full(19 - left)..=until_full(20 - left);
-    assert!(expected.contains(&seconds), "{answer:?}");
+    answer.assert_allowed();
 }
 
 fn denied_request_has_its_wait(example: &Example) {
@@ -57,11 +45,7 @@ fn denied_request_has_its_wait(example: &Example) {
     });
     assert_eq!(answer.status(), 429);
     assert!(statuses.len() > 20, "{statuses:?}");
-    assert_eq!(answer.body(), "Too many requests\n");
-    // Part of the 0.6 s between two tokens remains, and seconds are rounded up.
-    assert_eq!(answer.left_and_seconds(), (0, 1));
-    assert_eq!(answer.retry_after(), Some(1));
-    assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
+    answer.assert_denied();
     ask_until(example, "denied", 200);
 }
 
@@ -106,11 +90,10 @@ fn flood_passes_no_more_than_the_limit(example: &Example) {
 fn without_redis_the_bucket_in_the_process_decides(example: &mut Example) {
     ask_until(example, "gone", 429);
     // Redis hangs: its connections stay open.
-    let pid = pid(&example.redis);
-    signal(pid, "STOP");
+    example.redis.signal("STOP");
     requests_are_decided_and_the_log_says_so(example);
     let (passed, took) = flood(example, "hangs");
-    signal(pid, "CONT");
+    example.redis.signal("CONT");
     assert!(
         (20.0..=limit(took)).contains(&passed),
         "{passed} in {took:?}"
@@ -216,26 +199,6 @@ fn take(example: &Example, caller: &str, tokens: u32) {
         .header("X-Api-Key")
         .key(address, &[], header);
     let words = format!("RL.TAKE {key} {LIMIT} COST {tokens} FORCE");
-    let [taken, ..]: [u32; 5] = call(&example.redis, &words);
+    let [taken, ..]: [u32; 5] = example.call(&words);
     assert_eq!(taken, tokens);
-}
-
-fn call<T: redis::FromRedisValue>(server: &Server, words: &str) -> T {
-    let mut command = redis::Cmd::new();
-    command.arg(words.split(' ').collect::<Vec<_>>());
-    command.query(&mut server.connection()).expect("a reply")
-}
-
-fn pid(server: &Server) -> u32 {
-    let info: String = call(server, "INFO server");
-    let mut lines = info.lines();
-    let pid = lines.find_map(|line| line.strip_prefix("process_id:")?.parse().ok());
-    pid.expect("a process id")
-}
-
-fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .status();
-    assert!(status.expect("kill runs").success());
 }

@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use crate::common::{free_port, root, until, Server};
 
+/// The limit of the examples: at 100 a minute an empty bucket of 20 is full after 12 s.
+pub const LIMIT: &str = "100/m 20";
+const POLICY: &str = "\"default\";q=20;w=12";
+
 /// A running example. It ends with its test.
 pub struct Example {
     pub redis: Server,
@@ -19,6 +23,14 @@ pub struct Example {
 }
 
 impl Example {
+    /// Sends its Redis a command, words separated by spaces.
+    pub fn call<T: redis::FromRedisValue>(&self, words: &str) -> T {
+        let mut command = redis::Cmd::new();
+        command.arg(words.split(' ').collect::<Vec<_>>());
+        let reply = command.query(&mut self.redis.connection());
+        reply.expect("a reply")
+    }
+
     /// Starts a Redis and this program, in the repository's folder, and waits for both.
     pub fn of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
         Self::with(program, arguments, &[])
@@ -181,6 +193,30 @@ impl Answer {
             .and_then(|rest| rest.split_once(";t="))
             .and_then(|(left, seconds)| Some((left.parse().ok()?, seconds.parse().ok()?)));
         numbers.unwrap_or_else(|| panic!("RateLimit: {field}"))
+    }
+
+    /// Checks an answer that lets a request in.
+    pub fn assert_allowed(&self) {
+        assert_eq!((self.status(), self.body()), (200, "Hello\n"));
+        assert_eq!(self.field("RateLimit-Policy"), Some(POLICY));
+        assert_eq!(self.retry_after(), None);
+        let (left, seconds) = self.left_and_seconds();
+        // More than 4 where seconds have passed, fewer where Redis was not asked in time at first.
+        assert!(left < 10, "{self:?}");
+        // A token comes every 0.6 s; the next is on its way.
+        let until_full = |tokens: u64| (tokens * 6).div_ceil(10);
+        let expected = until_full(19 - left)..=until_full(20 - left);
+        assert!(expected.contains(&seconds), "{self:?}");
+    }
+
+    /// Checks an answer that denies a request whose bucket is empty.
+    pub fn assert_denied(&self) {
+        assert_eq!(self.status(), 429);
+        assert_eq!(self.body(), "Too many requests\n");
+        // Part of the 0.6 s between two tokens remains, and seconds are rounded up.
+        assert_eq!(self.left_and_seconds(), (0, 1));
+        assert_eq!(self.retry_after(), Some(1));
+        assert_eq!(self.field("RateLimit-Policy"), Some(POLICY));
     }
 
     /// Returns the field Retry-After.

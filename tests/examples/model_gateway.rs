@@ -14,23 +14,10 @@ fn gateway(environment: &[(&str, &str)]) -> Example {
     Example::with(python, &["scripts/examples/model_gateway.py"], environment)
 }
 
-fn call<T: redis::FromRedisValue>(gateway: &Example, words: &str) -> T {
-    let mut words = words.split(' ');
-    let mut command = redis::cmd(words.next().expect("a command"));
-    for word in words {
-        command.arg(word);
-    }
-    let reply = command.query(&mut gateway.redis.connection());
-    reply.expect("a reply")
-}
-
 /// Returns the month's used tokens and the running streams.
 fn used_and_running(gateway: &Example, account: &str) -> (i64, i64) {
-    let month: [i64; 5] = call(
-        gateway,
-        &format!("RL.WPEEK {{llm:{account}}}:month {MONTH} MONTH"),
-    );
-    let leases: Vec<Value> = call(gateway, &format!("RL.LEASES {{llm:{account}}}:run 5"));
+    let month: [i64; 5] = gateway.call(&format!("RL.WPEEK {{llm:{account}}}:month {MONTH} MONTH"));
+    let leases: Vec<Value> = gateway.call(&format!("RL.LEASES {{llm:{account}}}:run 5"));
     let Value::Int(running) = leases[0] else {
         panic!("{leases:?}")
     };
@@ -40,7 +27,7 @@ fn used_and_running(gateway: &Example, account: &str) -> (i64, i64) {
 /// Milliseconds until the minute's tokens are all there again: 6 for each that is missing.
 fn tokens_missing(gateway: &Example, account: &str) -> i64 {
     let words = format!("RL.PEEK {{llm:{account}}}:tpm 10000/m 20000");
-    let peeked: [i64; 5] = call(gateway, &words);
+    let peeked: [i64; 5] = gateway.call(&words);
     peeked[4] / 6
 }
 
@@ -100,10 +87,10 @@ fn each_limit_denies_by_its_name_and_nothing_is_charged() {
         ),
         ("streams at once", "RL.ACQUIRE {llm:me}:run 5 1h somebody"),
     ] {
-        let () = call(&gateway, "FLUSHALL");
-        let _: Value = call(&gateway, fill);
+        let () = gateway.call("FLUSHALL");
+        let _: Value = gateway.call(fill);
         for n in 0..4 {
-            let _: Value = call(&gateway, &fill.replace("somebody", &n.to_string()));
+            let _: Value = gateway.call(&fill.replace("somebody", &n.to_string()));
         }
         let before = used_and_running(&gateway, "me");
         let answer = gateway.get("/?estimate=5000&tokens=1", "me");
@@ -186,8 +173,7 @@ fn estimate_of_a_killed_gateway_comes_back() {
     assert_eq!(used_and_running(&gateway, "me"), (920, 1));
     gateway.kill();
     wait_until("another gateway's call refunds it", || {
-        let other: (i64, i64, Value) = call(
-            &gateway,
+        let other: (i64, i64, Value) = gateway.call(
             "RL.ALL 2 {llm:me}:month {llm:me}:holds WINDOW 2000000 MONTH COST 7 HOLD 1h other",
         );
         other.0 == 1 && used_and_running(&gateway, "me").0 == 27
@@ -200,16 +186,16 @@ fn each_row_of_the_table_charges_what_it_says() {
     let gateway = gateway(&[]);
     let account = "RL.ALL 2 {llm:me}:month {llm:me}:holds WINDOW 2000000 MONTH COST 1500";
     let reserve = |hold: &str| -> i64 {
-        let (taken, _, _): (i64, i64, Value) = call(&gateway, &format!("{account} HOLD {hold}"));
+        let (taken, _, _): (i64, i64, Value) = gateway.call(&format!("{account} HOLD {hold}"));
         taken
     };
     let settle = |used: i64, id: &str| -> i64 {
         let words = format!("2 {{llm:me}}:month {{llm:me}}:holds WINDOW 2000000 MONTH USED {used}");
         let (status, _, _): (i64, i64, Value) =
-            call(&gateway, &format!("RL.SETTLE {words} HOLD {id}"));
+            gateway.call(&format!("RL.SETTLE {words} HOLD {id}"));
         status
     };
-    let start = || call::<()>(&gateway, "FLUSHALL");
+    let start = || gateway.call::<()>("FLUSHALL");
     let charged = || used_and_running(&gateway, "me").0;
 
     // The reply of RL.ALL was lost: repeated, or cancelled.
@@ -240,8 +226,7 @@ fn each_row_of_the_table_charges_what_it_says() {
     for (otherwise, left) in [("FREE", 0), ("CHARGE", 1500)] {
         start();
         reserve(&format!("1s id ELSE {otherwise}"));
-        let overdue =
-            || call::<Vec<Value>>(&gateway, "RL.HOLDS {llm:me}:holds")[2] == Value::Int(1);
+        let overdue = || gateway.call::<Vec<Value>>("RL.HOLDS {llm:me}:holds")[2] == Value::Int(1);
         wait_until("it is overdue", overdue);
         reserve("1h next");
         settle(0, "next");
@@ -251,9 +236,9 @@ fn each_row_of_the_table_charges_what_it_says() {
     // The holds key was deleted, or a failover lost the reservation: charged with FORCE.
     start();
     reserve("1h id");
-    let () = call(&gateway, "DEL {llm:me}:holds");
+    let () = gateway.call("DEL {llm:me}:holds");
     assert_eq!(settle(1120, "id"), -1);
     let force = "RL.WTAKE {llm:me}:month 2000000 MONTH COST 1120 FORCE";
-    let _: Value = call(&gateway, force);
+    let _: Value = gateway.call(force);
     assert_eq!(charged(), 1500 + 1120);
 }

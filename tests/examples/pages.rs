@@ -1,14 +1,9 @@
 //! The cases of the pages to copy, which have no package: Go and Java.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{until, wait_until, Server};
-use crate::example::{Answer, Example};
-
-/// The limit of the examples: at 100 a minute an empty bucket of 20 is full after 12 s.
-const LIMIT: &str = "100/m 20";
-const POLICY: &str = "\"default\";q=20;w=12";
+use crate::common::{until, wait_until};
+use crate::example::{Answer, Example, LIMIT};
 
 /// Tries all cases, one after the other. Those without Redis come last.
 pub fn hold(example: &mut Example) {
@@ -24,16 +19,7 @@ pub fn hold(example: &mut Example) {
 fn an_allowed_caller_is_told_what_is_left(example: &Example) {
     take(example, "key:allowed", 15);
     let answer = example.ask_redis("allowed");
-    assert_eq!((answer.status(), answer.body()), (200, "Hello\n"));
-    assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
-    assert_eq!(answer.retry_after(), None);
-    let (left, seconds) = answer.left_and_seconds();
-    // More than 4 where seconds have passed, fewer where Redis was not asked in time at first.
-    assert!(left < 10, "{answer:?}");
-    // A token comes every 0.6 s; the next is on its way.
-    let until_full = |tokens: u64| (tokens * 6).div_ceil(10);
-    let expected = until_full(19 - left)..=until_full(20 - left);
-    assert!(expected.contains(&seconds), "{answer:?}");
+    answer.assert_allowed();
 }
 
 fn a_denied_caller_is_told_when_to_come_back(example: &Example) {
@@ -46,11 +32,7 @@ fn a_denied_caller_is_told_when_to_come_back(example: &Example) {
     assert_eq!(answer.status(), 429);
     // Tokens that refill meanwhile are admitted too.
     assert!(statuses.len() > 10, "{statuses:?}");
-    assert_eq!(answer.body(), "Too many requests\n");
-    // Part of the 0.6 s between two tokens remains, and seconds are rounded up.
-    assert_eq!(answer.left_and_seconds(), (0, 1));
-    assert_eq!(answer.retry_after(), Some(1));
-    assert_eq!(answer.field("RateLimit-Policy"), Some(POLICY));
+    answer.assert_denied();
 }
 
 fn a_denied_caller_is_let_in_again_later(example: &Example) {
@@ -74,7 +56,7 @@ fn callers_with_other_keys_have_buckets_of_their_own(example: &Example) {
 fn a_caller_who_waits_as_told_is_let_in(example: &Example) {
     // Void where the machine was too busy, since a take whose answer is late is not undone.
     let status = until("Redis answers in time", || {
-        let () = call(&example.redis, "DEL limit:key:patient");
+        let () = example.call("DEL limit:key:patient");
         // 4 in debt: the fifth token from now is 3 s away.
         take(example, "key:patient", 24);
         let denied = Some(example.ask("patient")).filter(Answer::is_decided)?;
@@ -93,10 +75,9 @@ fn a_caller_who_waits_as_told_is_let_in(example: &Example) {
 fn without_redis_requests_go_through_and_the_log_tells(example: &mut Example) {
     example.ask_until("gone", 429);
     // Redis hangs: its connections stay open.
-    let pid = pid(&example.redis);
-    signal(pid, "STOP");
+    example.redis.signal("STOP");
     requests_go_through_until_the_log_tells(example);
-    signal(pid, "CONT");
+    example.redis.signal("CONT");
     example.ask_until("gone", 429);
     example.redis.kill();
     requests_go_through_until_the_log_tells(example);
@@ -126,26 +107,6 @@ fn once_redis_is_back_callers_are_limited_again(example: &mut Example) {
 /// Takes tokens from a caller's bucket, into debt if need be.
 fn take(example: &Example, caller: &str, tokens: u32) {
     let words = format!("RL.TAKE limit:{caller} {LIMIT} COST {tokens} FORCE");
-    let [taken, ..]: [u32; 5] = call(&example.redis, &words);
+    let [taken, ..]: [u32; 5] = example.call(&words);
     assert_eq!(taken, tokens);
-}
-
-fn call<T: redis::FromRedisValue>(server: &Server, words: &str) -> T {
-    let mut command = redis::Cmd::new();
-    command.arg(words.split(' ').collect::<Vec<_>>());
-    command.query(&mut server.connection()).expect("a reply")
-}
-
-fn pid(server: &Server) -> u32 {
-    let info: String = call(server, "INFO server");
-    let mut lines = info.lines();
-    let pid = lines.find_map(|line| line.strip_prefix("process_id:")?.parse().ok());
-    pid.expect("a process id")
-}
-
-fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .status();
-    assert!(status.expect("kill runs").success());
 }

@@ -360,130 +360,90 @@ fn lease_errors_name_the_accepted_values() {
     let long = "x".repeat(129);
     let many: Vec<String> = (0..129).map(|n| n.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let cases: Vec<(&str, Vec<&str>, &str)> = vec![
+    let cases: &[(&str, &str)] = &[
         (
             "RL.ACQUIRE",
-            vec![],
             "ERR usage: RL.ACQUIRE key limit ttl token [KEEP n] [NX] [WAIT ms [QUEUE n]]",
         ),
-        ("RL.ACQUIRE", vec!["k", "1", "1m"], "ERR usage: RL.ACQUIRE"),
+        ("RL.ACQUIRE k 1 1m", "ERR usage: RL.ACQUIRE"),
         (
-            "RL.ACQUIRE",
-            vec!["k", "-1", "1m", "t"],
+            "RL.ACQUIRE k -1 1m t",
             "ERR limit must be a whole number from 0 to 100000; got '-1'",
         ),
+        ("RL.ACQUIRE k 100001 1m t", "ERR limit must be"),
+        ("RL.ACQUIRE k 1.5 1m t", "ERR limit must be"),
         (
-            "RL.ACQUIRE",
-            vec!["k", "100001", "1m", "t"],
-            "ERR limit must be",
-        ),
-        (
-            "RL.ACQUIRE",
-            vec!["k", "1.5", "1m", "t"],
-            "ERR limit must be",
-        ),
-        (
-            "RL.ACQUIRE",
-            vec!["k", "1", "15", "t"],
+            "RL.ACQUIRE k 1 15 t",
             "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got '15'",
         ),
-        ("RL.ACQUIRE", vec!["k", "1", "m", "t"], "ERR ttl must be"),
-        ("RL.ACQUIRE", vec!["k", "1", "9ms", "t"], "ERR ttl must be"),
-        ("RL.ACQUIRE", vec!["k", "1", "31d", "t"], "ERR ttl must be"),
-        ("RL.ACQUIRE", vec!["k", "1", "1M", "t"], "ERR ttl must be"),
+        ("RL.ACQUIRE k 1 m t", "ERR ttl must be"),
+        ("RL.ACQUIRE k 1 9ms t", "ERR ttl must be"),
+        ("RL.ACQUIRE k 1 31d t", "ERR ttl must be"),
+        ("RL.ACQUIRE k 1 1M t", "ERR ttl must be"),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", ""],
+            "RL.ACQUIRE k 1 1m ",
             "ERR token must be 1 to 128 bytes other than 'rl:leases'; got ''",
         ),
+        ("RL.ACQUIRE k 1 1m rl:leases", "ERR token must be"),
+        (&format!("RL.ACQUIRE k 1 1m {long}"), "ERR token must be"),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "rl:leases"],
-            "ERR token must be",
-        ),
-        (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", &long],
-            "ERR token must be",
-        ),
-        (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "KEEP"],
+            "RL.ACQUIRE k 1 1m t KEEP",
             "ERR syntax error: option 'KEEP' needs a value",
         ),
+        ("RL.ACQUIRE k 1 1m t KEEP x", "ERR KEEP must be"),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "KEEP", "x"],
-            "ERR KEEP must be",
-        ),
-        (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "COST", "1"],
+            "RL.ACQUIRE k 1 1m t COST 1",
             "ERR syntax error: unknown option 'COST'; accepted: KEEP n, NX, WAIT ms, QUEUE n",
         ),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "KEEP", "1", "keep", "1"],
+            "RL.ACQUIRE k 1 1m t KEEP 1 keep 1",
             "ERR syntax error: option 'keep' is given twice",
         ),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "NX", "KEEP", "1", "nx"],
+            "RL.ACQUIRE k 1 1m t NX KEEP 1 nx",
             "ERR syntax error: option 'nx' is given twice",
         ),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "QUEUE", "1"],
+            "RL.ACQUIRE k 1 1m t QUEUE 1",
             "ERR syntax error: option 'QUEUE' requires WAIT",
         ),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "WAIT", "3600001"],
+            "RL.ACQUIRE k 1 1m t WAIT 3600001",
             "ERR WAIT must be a whole number from 1 to 3600000 milliseconds; got '3600001'",
         ),
         (
-            "RL.ACQUIRE",
-            vec!["k", "1", "1m", "t", "WAIT", "1", "QUEUE", "0"],
+            "RL.ACQUIRE k 1 1m t WAIT 1 QUEUE 0",
             "ERR QUEUE must be a whole number from 1 to 100000; got '0'",
         ),
         (
-            "RL.RENEW",
-            vec!["k", "1m"],
+            "RL.RENEW k 1m",
             "ERR usage: RL.RENEW key ttl token [token ...]",
         ),
-        ("RL.RENEW", vec!["k", "1", "t"], "ERR ttl must be"),
-        ("RL.RENEW", vec!["k", "1m", "t", ""], "ERR token must be"),
+        ("RL.RENEW k 1 t", "ERR ttl must be"),
+        ("RL.RENEW k 1m t ", "ERR token must be"),
         (
-            "RL.RELEASE",
-            vec!["k"],
+            "RL.RELEASE k",
             "ERR usage: RL.RELEASE key token [token ...]",
         ),
-        ("RL.RELEASE", vec!["k", "rl:leases"], "ERR token must be"),
+        ("RL.RELEASE k rl:leases", "ERR token must be"),
+        ("RL.LEASES k", "ERR usage: RL.LEASES key limit [COUNT n]"),
+        ("RL.LEASES k x", "ERR limit must be"),
         (
-            "RL.RELEASE",
-            [&["k"], &many[..]].concat(),
-            "ERR a call names at most 128 tokens",
-        ),
-        (
-            "RL.LEASES",
-            vec!["k"],
-            "ERR usage: RL.LEASES key limit [COUNT n]",
-        ),
-        ("RL.LEASES", vec!["k", "x"], "ERR limit must be"),
-        (
-            "RL.LEASES",
-            vec!["k", "1", "COUNT", "0"],
+            "RL.LEASES k 1 COUNT 0",
             "ERR COUNT must be a whole number from 1 to 100000",
         ),
         (
-            "RL.LEASES",
-            vec!["k", "1", "KEEP", "1"],
+            "RL.LEASES k 1 KEEP 1",
             "ERR syntax error: unknown option 'KEEP'; accepted: COUNT n",
         ),
+        (
+            &format!("RL.RELEASE k {}", many.join(" ")),
+            "ERR a call names at most 128 tokens",
+        ),
     ];
-    for (name, arguments, expected) in cases {
-        let error = c.error_of(&call(name, &arguments));
-        assert!(error.starts_with(expected), "{name} {arguments:?}: {error}");
+    for (call, expected) in cases {
+        let error = c.error(call);
+        assert!(error.starts_with(expected), "{call}: {error}");
     }
     assert_eq!(c.ask::<i64>("DBSIZE"), 0);
     assert_eq!(acquire(&mut c, "k", 1, "30D", &"x".repeat(128))[0], 1);
