@@ -30,11 +30,13 @@ oftener|more often
 anew|again
 in vain|pointless, or timed out
 for want of|because there is no
+beside|next to, or in addition to
 PHRASES
 # "some of which" and the like are ordinary English; the partitive in front is not.
 report '"of which": put the noun first' < <(search -iw -e 'of which' |
   grep -iwvE '(all|any|both|each|last|most|none|one|some) of which' || true)
 report 'a doc comment begins with "What": begin with a verb, such as Returns, or with a noun' \
   < <(search -e '^[[:space:]]*//[/!] What\b' -e '"""What\b')
+(($(wc -w <README.md) <= 2400)) || report 'README.md' <<<"$(wc -w <README.md) words, more than 2,400"
 report 'a Unicode minus before a digit: write -1, which can be copied' < <(search -e '−[0-9]')
 exit "$failed"
