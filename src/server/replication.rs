@@ -18,7 +18,7 @@ pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];
 /// The additional commands that effects on sorted sets consist of.
 pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
 
-/// The commands that the effects on hashes and sorted sets are made of, beside those.
+/// The additional commands that effects on hashes and sorted sets consist of.
 pub const HASH_AND_SET_COMMANDS: &[&CStr] =
     &[c"HSET", c"HDEL", c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
 

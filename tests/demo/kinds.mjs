@@ -32,7 +32,7 @@ await panel.getByText("3 of 3 slots free").waitFor();
 await panel.getByText("4 of 4 left").waitFor();
 await panel.getByText("9 of 9 left").waitFor();
 
-// Where one of several limits denies, the table names it beside the caller.
+// Where one of several limits denies, the table names it next to the caller.
 setInterval(ask, 200, "eve");
 const row = page.locator("#top tr").filter({ hasText: "3 at once" });
 await row.getByRole("button", { name: /^sha256:/ }).click();

@@ -11,7 +11,7 @@ use crate::wire::{Content, Found};
 /// The key of the call, or `None` if its number of words is wrong.
 pub struct Call(pub Option<Vec<u8>>);
 
-/// Sub-windows that count beside the newest.
+/// Sub-windows that count in addition to the newest.
 const OLDER: i128 = 16;
 
 /// `None`: another command.

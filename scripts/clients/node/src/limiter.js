@@ -97,7 +97,7 @@ export class Limiter {
     return this.#policy.counts;
   }
 
-  // Closes the connection that was opened beside one of ioredis; never the user's own.
+  // Closes the connection that was opened in addition to one of ioredis; never the user's own.
   close() {
     this.#connection.close();
   }

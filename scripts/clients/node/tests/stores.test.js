@@ -61,7 +61,7 @@ test("a window of the store ends, and its keys expire with it", async () => {
 });
 
 test("rate-limiter-flexible limits by the store", async () => {
-  // A copy beside the libraries, since Node looks for rate-limiter-flexible above the file that imports it.
+  // A copy next to the libraries, since Node looks for rate-limiter-flexible above the file that imports it.
   const copy = join(root, "target/clients/node/redis-rl-copy");
   for (const name of ["package.json", "src"]) {
     cpSync(new URL(`../${name}`, import.meta.url), join(copy, name), { recursive: true });
