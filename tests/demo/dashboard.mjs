@@ -101,7 +101,7 @@ const watch = (series) => {
     latency: [text("median"), text("slow")],
     rows: document.querySelector("#denials.stale") ? [] : [...document.querySelectorAll("#top tr")]
       .map((tr) => [tr.dataset.key, ...[...tr.querySelectorAll("td")].map((td) => td.textContent)]),
-    // Of one caller: whether it is shown as it is now, but the time beside it is another.
+    // Of one caller: whether its state is the current one. The time next to it changes.
     old: document.querySelector("#caller:not(.stale) > *") !== null
       && !clocks().some((time) => text("as-of") === `As of ${time}`) && text("as-of"),
   });
