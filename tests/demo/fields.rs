@@ -21,59 +21,54 @@ fn retry_after(response: &Response) -> Option<u64> {
 #[test]
 fn header_fields_report_the_callers_limit() {
     let redis = Server::start();
-    let demo = Demo::with(&redis, "--rate 100/h --burst 3 --cost 2");
-    demo.wait_for_log("Connected");
-    let allowed = demo.get();
-    assert_eq!(allowed.status(), 200);
-    assert_eq!(
-        allowed.header("ratelimit-policy"),
-        Some("\"default\";q=3;w=108")
-    );
-    assert_eq!(allowed.header("ratelimit"), Some("\"default\";r=1;t=36"));
-    assert_eq!(allowed.header("retry-after"), None);
-    let refused = demo.get();
-    assert_eq!(
-        (refused.status(), refused.body()),
-        (429, "Rate limit exceeded\n")
-    );
-    assert_eq!(
-        refused.header("ratelimit-policy"),
-        Some("\"default\";q=3;w=108")
-    );
-    let wait: u32 = refused
-        .header("retry-after")
-        .and_then(|s| s.parse().ok())
-        .expect("seconds");
-    assert!((10..=36).contains(&wait), "{wait}");
-    let state = format!("\"default\";r=1;t={wait}");
-    assert_eq!(refused.header("ratelimit"), Some(state.as_str()));
-}
-
-#[test]
-fn t_field_is_the_time_of_more_quota_before_and_after_a_denial() {
-    let redis = Server::start();
-    let demo = demo(&redis, "--rate 1/m --burst 100");
-    for _ in 1..100 {
-        assert_eq!(demo.get().status(), 200);
+    for (limit, requests, policy, left, t, wait) in [
+        // With a cost of 2 and one token left, the other token is the next.
+        (
+            "3/d --burst 3 --cost 2",
+            1,
+            "q=3;w=86400",
+            "1",
+            28_800,
+            28_800,
+        ),
+        // The next token is as far away before and after a denial.
+        ("1/h --burst 100", 100, "q=100;w=360000", "0", 3600, 3600),
+        // `t` is the time of the first unit, Retry-After that of the whole cost.
+        (
+            "1/h --burst 9 --cost 9",
+            1,
+            "q=9;w=32400",
+            "0",
+            3600,
+            9 * 3600,
+        ),
+    ] {
+        call::<()>(&redis, &["FLUSHALL"]);
+        let demo = demo(&redis, &format!("--rate {limit}"));
+        for request in 1..=requests + 1 {
+            let answer = demo.get();
+            let fields = answer.header("ratelimit-policy");
+            assert_eq!(fields, Some(&*format!("\"default\";{policy}")), "{limit}");
+            let after = retry_after(&answer);
+            // A slow machine may need some seconds for all requests.
+            let is_about = |time: u64, expected| (expected - 60..=expected).contains(&time);
+            if request > requests {
+                let told = (answer.status(), answer.body());
+                assert_eq!(told, (429, "Rate limit exceeded\n"), "{limit}");
+                assert!(
+                    after.is_some_and(|after| is_about(after, wait)),
+                    "{after:?}"
+                );
+            } else {
+                assert_eq!((answer.status(), after), (200, None), "{limit}");
+            }
+            if request >= requests {
+                let (r, told) = state(&answer).split_once(";t=").expect("t");
+                assert_eq!(r, format!("\"default\";r={left}"), "{limit}");
+                assert!(told.parse().is_ok_and(|told| is_about(told, t)), "{told}");
+            }
+        }
     }
-    let last = demo.get();
-    assert_eq!((last.status(), state(&last)), (200, "\"default\";r=0;t=60"));
-    let refused = demo.get();
-    assert_eq!(
-        (refused.status(), state(&refused)),
-        (429, "\"default\";r=0;t=60")
-    );
-    assert_eq!(retry_after(&refused), Some(60));
-}
-
-#[test]
-fn retry_after_is_the_time_of_the_whole_cost_and_t_of_its_first_unit() {
-    let redis = Server::start();
-    let demo = demo(&redis, "--rate 1/h --burst 9 --cost 9");
-    assert_eq!(demo.get().status(), 200);
-    let refused = demo.get();
-    assert_eq!(state(&refused), "\"default\";r=0;t=3600");
-    assert_eq!(retry_after(&refused), Some(9 * 3600));
 }
 
 #[test]

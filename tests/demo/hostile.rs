@@ -5,9 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::common::{wait_until, Server};
-use crate::driver::{call, Demo, Response};
-
-const LIMITS: &str = "--key-by plain-header:X-Api-Key --rate 1/d --burst 1";
+use crate::driver::{Demo, Response};
 
 fn connect(demo: &Demo) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", demo.port)).expect("the demo listens");
@@ -98,26 +96,6 @@ fn non_http_input_is_harmless() {
         rest(stream);
     }
     is_unharmed(&demo);
-}
-
-#[test]
-fn ten_thousand_callers_have_separate_buckets() {
-    let redis = Server::start();
-    let demo = Demo::with(&redis, LIMITS);
-    demo.wait_for_log("Connected");
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let demo = &demo;
-            scope.spawn(move || {
-                for i in 0..2_500 {
-                    let header = format!("X-Api-Key: {thread}-{i}\r\n");
-                    assert_eq!(demo.get_with(header.as_bytes()).status(), 200, "{header}");
-                }
-            });
-        }
-    });
-    assert_eq!(call::<u64>(&redis, &["DBSIZE"]), 10_000);
-    assert_eq!(demo.get_with(b"X-Api-Key: 2-1234\r\n").status(), 429);
 }
 
 /// Opens a port where every command gets the same bytes as a reply.

@@ -1,7 +1,7 @@
 //! Admission, responses and the names of callers.
 
 use crate::common::{until, wait_until, Server};
-use crate::driver::{call, keys, refusal, Demo};
+use crate::driver::{keys, refusal, Demo};
 
 #[test]
 fn third_request_is_denied() {
@@ -127,25 +127,4 @@ fn errors_never_contain_a_password() {
             "{said}"
         );
     }
-}
-
-#[test]
-fn several_limits_apply_at_once_and_all_or_nothing() {
-    let redis = Server::start();
-    let flags = "--limit 1/d:3 --limit 2/h:2 --limit 1/m:9";
-    let demo = Demo::with(&redis, flags);
-    demo.wait_for_log("Connected");
-    let allowed = demo.get();
-    assert_eq!(allowed.status(), 200);
-    let policy = "\"1/d:3\";q=3;w=259200, \"2/h:2\";q=2;w=3600, \"1/m:9\";q=9;w=540";
-    assert_eq!(allowed.header("ratelimit-policy"), Some(policy));
-    let state = "\"1/d:3\";r=2;t=86400, \"2/h:2\";r=1;t=1800, \"1/m:9\";r=8;t=60";
-    assert_eq!(allowed.header("ratelimit"), Some(state));
-    assert_eq!(demo.get().status(), 200);
-    for _ in 0..3 {
-        assert_eq!(demo.get().status(), 429);
-    }
-    call::<()>(&redis, &["DEL", "{rate:limiter:test-client}:2/h:2"]);
-    assert_eq!(demo.get().status(), 200, "a refused request was charged");
-    assert_eq!(demo.get().status(), 429);
 }
