@@ -69,6 +69,12 @@ def seeded(seed):
         yield (*SEEDED, file.name, *CALLGRIND)
 
 
+def use_up_memory(server, connection):
+    """Lets each new key evict another."""
+    connection.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+    connection.call("CONFIG", "SET", "maxmemory", server.info(connection)["used_memory"])
+
+
 def count(server, case, profiles):
     """Instructions for one call; None where the server lacks the command."""
     connection = server.connect()
@@ -81,11 +87,14 @@ def count(server, case, profiles):
     connection.call("EXISTS", *map(key, range(KEYS)))
     start = 0 if case.prepare else KEYS
     numbers = range(start, start + KEYS, STEP)
+    if case.evicts:
+        use_up_memory(server, connection)
     control(server, "instrumentation", "on")
     dump(server)
     send(connection, case.call, numbers, BATCH, case.expected)
     total, path = dump(server)
     control(server, "instrumentation", "off")
+    connection.call("CONFIG", "SET", "maxmemory", "0")
     connection.close()
     if profiles:
         profiles.mkdir(parents=True, exist_ok=True)
