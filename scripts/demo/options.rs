@@ -14,7 +14,7 @@ use crate::cost::Costs;
 use crate::limit::{bucket, Demand, Limit, KINDS};
 use crate::limiter::Fail;
 use crate::proxy::{network, Proxies};
-use redis_rl_limits::bounds::{MAX_LIMITS, MAX_TOKENS};
+use redis_rl_limits::bounds::{MAX_COST, MAX_LIMITS};
 use table::command;
 
 /// Every option, read and checked.
@@ -133,7 +133,7 @@ impl Given {
 
     fn costs(&self, demand: &Demand) -> Result<Costs, String> {
         let limits = demand.limits.iter().filter(|limit| limit.ttl().is_none());
-        let most = limits.map(|limit| limit.quota).min().unwrap_or(MAX_TOKENS);
+        let most = limits.map(|limit| limit.quota).min().unwrap_or(MAX_COST);
         let usual = self.parsed("cost", "must be a whole number")?;
         if !(1..=most).contains(&usual) {
             return Err(format!(

@@ -1,12 +1,23 @@
 //! The accepted ranges, and the constants and roundings that all kinds of limit share.
+//!
+//! Each bound may be changed by itself. Arithmetic that relies on bounds states what it assumes as a
+//! `const` assertion beside it, so a bound that breaks an assumption does not compile.
 
 /// Bits of a token's fraction: levels of a bucket are in units of 2^-24 token.
 pub const UNIT_BITS: u32 = 24;
 
-/// The largest burst, limit, cost or debt, in tokens.
-pub const MAX_TOKENS: u64 = 100_000_000_000;
+/// The largest burst of a bucket, in tokens.
+pub const MAX_BURST: u64 = 100_000_000_000;
+/// The largest debt of a bucket, in tokens.
+pub const MAX_DEBT: u64 = 100_000_000_000;
+/// The largest limit of a window.
+pub const MAX_LIMIT: u64 = 100_000_000_000;
 /// The largest usage of a window: a limit, and as much again by FORCE.
-pub const MAX_USED: u64 = 2 * MAX_TOKENS;
+pub const MAX_USED: u64 = 2 * MAX_LIMIT;
+/// The largest cost of a call, also the largest amount that a settlement leaves charged.
+pub const MAX_COST: u64 = 100_000_000_000;
+/// The largest reserve of a call, in tokens.
+pub const MAX_KEEP: u64 = 100_000_000_000;
 /// The fastest rate, in tokens per second.
 pub const MAX_RATE: u64 = 1_000_000_000_000;
 /// The longest MAXWAIT in milliseconds, about 31 years.

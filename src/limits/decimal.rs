@@ -3,6 +3,9 @@
 /// The number of digits that always fit a [`Decimal`].
 pub const MAX_DIGITS: usize = 19;
 
+/// They are read without a check for overflow.
+const _: () = assert!(10u128.pow(MAX_DIGITS as u32) <= u64::MAX as u128);
+
 /// `mantissa * 10^exponent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {

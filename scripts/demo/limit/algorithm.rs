@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{cmd, Cmd};
-use redis_rl_limits::bounds::MAX_TOKENS;
+use redis_rl_limits::bounds::MAX_COST;
 use redis_rl_limits::kinds;
 
 /// One limit.
@@ -154,9 +154,9 @@ impl Limit {
     /// `None` for slots, each of which is released by its own token.
     pub fn reset(&self, key: &str) -> Option<Cmd> {
         match self.algorithm {
-            Algorithm::Bucket(_) => Some(self.give("RL.GIVE", key, MAX_TOKENS)),
+            Algorithm::Bucket(_) => Some(self.give("RL.GIVE", key, MAX_COST)),
             Algorithm::Slots(..) => None,
-            _ => Some(self.give("RL.WGIVE", key, MAX_TOKENS)),
+            _ => Some(self.give("RL.WGIVE", key, MAX_COST)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `CL.THROTTLE key max_burst count period [quantity]`: redis-cell's command on the same buckets.
 
 use crate::commands::error::Error;
-use redis_rl_limits::bounds::{MAX_TOKENS, MILLIS_PER_SECOND, NANOS_PER_SECOND};
+use redis_rl_limits::bounds::{MAX_BURST, MAX_COST, MILLIS_PER_SECOND, NANOS_PER_SECOND};
 use redis_rl_limits::grammar::bucket;
 use redis_rl_limits::grammar::number::plain_integer;
 use redis_rl_limits::grammar::parameter::Parameter;
@@ -18,12 +18,12 @@ use crate::stats::BUCKETS;
 const ARRIVAL_TIME_DIGITS: usize = 19;
 
 /// The burst minus one, as redis-cell counts.
-const MAX_BURST: &Parameter = &Parameter::new("max_burst", 0..=MAX_TOKENS - 1);
+const BURST: &Parameter = &Parameter::new("max_burst", 0..=MAX_BURST - 1);
 /// Tokens per period.
 const COUNT: &Parameter = &Parameter::new("count", 1..=1_000_000_000_000_000_000);
 const PERIOD: &Parameter = &Parameter::new("period", 1..=1_000_000_000).with_unit(" seconds");
 /// Tokens to take; 0 peeks.
-const QUANTITY: &Parameter = &Parameter::new("quantity", 0..=MAX_TOKENS);
+const QUANTITY: &Parameter = &Parameter::new("quantity", 0..=MAX_COST);
 
 /// The command.
 pub struct Throttle;
@@ -109,7 +109,7 @@ fn parse<'a>(
         }
         _ => return Err(Error::Usage(syntax)),
     };
-    let burst = MAX_BURST.integer(max_burst.bytes())?.saturating_add(1);
+    let burst = BURST.integer(max_burst.bytes())?.saturating_add(1);
     let count = COUNT.integer(count.bytes())?;
     let period = PERIOD.integer(period.bytes())?;
     let nanos = period.checked_mul(NANOS_PER_SECOND);

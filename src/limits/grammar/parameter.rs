@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::bounds::{
-    MAX_AT_MS, MAX_SLOTS, MAX_SLOT_WAIT_MS, MAX_TOKENS, MAX_WAITERS, MAX_WAIT_MS, MIN_AT_MS,
+    MAX_AT_MS, MAX_BURST, MAX_COST, MAX_KEEP, MAX_LIMIT, MAX_SLOTS, MAX_SLOT_WAIT_MS, MAX_WAITERS,
+    MAX_WAIT_MS, MIN_AT_MS,
 };
 use crate::grammar::number::{integer, plain_integer};
 use crate::show::{Bound, Shown};
@@ -20,13 +21,13 @@ pub struct Parameter {
 
 impl Parameter {
     /// The burst of a bucket.
-    pub const BURST: &'static Self = &Self::new("burst", 0..=MAX_TOKENS);
+    pub const BURST: &'static Self = &Self::new("burst", 0..=MAX_BURST);
     /// The limit of a window.
-    pub const LIMIT: &'static Self = &Self::new("limit", 0..=MAX_TOKENS);
+    pub const LIMIT: &'static Self = &Self::new("limit", 0..=MAX_LIMIT);
     /// Tokens to take or refund.
-    pub const COST: &'static Self = &Self::new("COST", 0..=MAX_TOKENS);
+    pub const COST: &'static Self = &Self::new("COST", 0..=MAX_COST);
     /// Tokens that must remain.
-    pub const KEEP: &'static Self = &Self::new("KEEP", 0..=MAX_TOKENS);
+    pub const KEEP: &'static Self = &Self::new("KEEP", 0..=MAX_KEEP);
     /// Milliseconds that the caller accepts to wait.
     pub const MAX_WAIT: &'static Self =
         &Self::new("MAXWAIT", 0..=MAX_WAIT_MS).with_unit(" milliseconds");
@@ -39,7 +40,7 @@ impl Parameter {
     /// Leases held at once.
     pub const SLOTS: &'static Self = &Self::new("limit", 0..=MAX_SLOTS);
     /// The amount that a settlement leaves charged.
-    pub const USED: &'static Self = &Self::new("USED", 0..=MAX_TOKENS);
+    pub const USED: &'static Self = &Self::new("USED", 0..=MAX_COST);
     /// The number of leases or holds to return.
     pub const COUNT: &'static Self = &Self::new("COUNT", 1..=MAX_SLOTS);
     /// Milliseconds for which a caller waits for a slot.

@@ -10,6 +10,9 @@ const FEW: usize = 8;
 /// Twice the maximum number of keys, so that a free slot is near.
 const SLOTS: usize = 2 * MAX_LIMITS as usize;
 
+/// The table is small enough for the stack.
+const _: () = assert!(size_of::<Distinct<'_>>() <= 64 * 1024);
+
 /// Returns a key of a call, of at most [`MAX_LIMITS`], that is given twice. The `seed` must be
 /// unpredictable to whoever chooses the keys.
 #[inline(always)]

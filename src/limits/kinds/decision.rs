@@ -5,9 +5,9 @@ use crate::kinds::error::Error;
 /// The amount that a caller requests, and what happens if there is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Tokens to take, at most [`MAX_TOKENS`](crate::bounds::MAX_TOKENS).
+    /// Tokens to take, at most [`MAX_COST`](crate::bounds::MAX_COST).
     pub cost: u64,
-    /// Tokens that must remain afterwards, at most as many.
+    /// Tokens that must remain afterwards, at most [`MAX_KEEP`](crate::bounds::MAX_KEEP).
     pub keep: u64,
     /// The behaviour if there are fewer.
     pub mode: Mode,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::bounds::{MAX_TOKENS, MAX_USED, MAX_YEARS, MAX_YEARS_MS};
+use crate::bounds::{MAX_DEBT, MAX_USED, MAX_YEARS, MAX_YEARS_MS};
 use crate::show::Bound;
 
 /// Why a limit cannot decide at an instant.
@@ -27,7 +27,7 @@ impl fmt::Display for Error {
             Self::Debt => write!(
                 f,
                 "COST would make the bucket owe more than {} tokens",
-                Bound(MAX_TOKENS)
+                Bound(MAX_DEBT)
             ),
             Self::Used => write!(
                 f,

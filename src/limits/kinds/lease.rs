@@ -4,12 +4,15 @@
 //! The state is a sorted set, token → end of its lease. The set stays in the server; only the few
 //! numbers that a decision needs are passed here.
 
-use crate::bounds::saturating_i64;
+use crate::bounds::{saturating_i64, MAX_TTL_MS, NANOS_PER_MILLI};
 use crate::kinds::decision::{Reply, NEVER};
 
 /// From this score on a lease counts as held for ever, because not every millisecond has a score of
 /// its own.
 const FOR_EVER: f64 = 9_007_199_254_740_992.0; // 2^53
+
+/// No lease that a call makes counts as held for ever, whatever the clock.
+const _: () = assert!(u64::MAX / NANOS_PER_MILLI + MAX_TTL_MS < FOR_EVER as u64);
 
 /// The end of a lease, in milliseconds since 1970: the score of its member.
 ///

@@ -2,10 +2,20 @@
 
 use std::num::{NonZeroU128, NonZeroU64};
 
-use crate::bounds::{MAX_RATE, NANOS_PER_SECOND, UNIT_BITS};
+use crate::bounds::{MAX_RATE, MAX_YEARS_MS, NANOS_PER_MILLI, NANOS_PER_SECOND, UNIT_BITS};
 use crate::decimal::Decimal;
 
 const MAX_TOKENS_PER_NANO: u64 = MAX_RATE / NANOS_PER_SECOND;
+const _: () = assert!(MAX_TOKENS_PER_NANO > 0 && MAX_RATE.is_multiple_of(NANOS_PER_SECOND));
+
+/// Binary digits that a rate keeps at least, if one of its parts does not fit 64 bits.
+const PRECISION: u32 = 25;
+/// The larger part has at least 63 bits then. The smaller one keeps enough, because a rate is
+/// neither above [`MAX_RATE`] nor so slow that a token takes over [`MAX_YEARS`](crate::bounds::MAX_YEARS).
+const _: () = assert!(
+    (MAX_TOKENS_PER_NANO as u128) << UNIT_BITS <= 1 << (63 - PRECISION)
+        && (MAX_YEARS_MS as u128 * NANOS_PER_MILLI as u128) >> UNIT_BITS <= 1 << (63 - PRECISION)
+);
 
 /// `num / den` units of 2^-24 token per nanosecond: exactly the requested rate. A rate too precise
 /// for 64 bits is rounded down, by less than one part in a million.
@@ -72,9 +82,8 @@ impl Rate {
         Self::rounded_down(tokens.checked_mul(1 << UNIT_BITS)?, period)
     }
 
-    /// Reduces the fraction, then halves both parts until they fit 64 bits. Because a rate is
-    /// neither above 10^12 per second nor below one in 100 years, the smaller part keeps 25 bits,
-    /// and the error is below 2^-24.
+    /// Reduces the fraction, then halves both parts until they fit 64 bits. The smaller part keeps
+    /// [`PRECISION`] bits, so the error is below one part in a million.
     fn rounded_down(num: u128, den: u128) -> Option<Self> {
         let common = greatest_common_divisor(num, den);
         let (mut num, mut den) = (num.checked_div(common)?, den.checked_div(common)?);

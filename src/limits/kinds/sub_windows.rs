@@ -7,7 +7,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::bounds::{floor_millis, MAX_USED, MAX_YEARS_MS};
+use crate::bounds::{floor_millis, MAX_USED, MAX_YEARS_MS, NANOS_PER_MILLI};
 use crate::kinds::decision::State;
 use crate::kinds::tagged::{read_words, write_words, SLIDING_TAG};
 use crate::kinds::usage::at_tolerance;
@@ -16,6 +16,14 @@ use crate::kinds::usage::at_tolerance;
 const PARTS: u64 = 16;
 /// Sub-windows that an interval of the window's length can overlap.
 const COUNTERS: usize = PARTS as usize + 1;
+
+/// The beginning of every sub-window that ends after the last instant of a 64-bit clock is computed
+/// in 64 bits, without saturation.
+const _: () = assert!(
+    (u64::MAX / NANOS_PER_MILLI) as u128 * PARTS as u128
+        + (COUNTERS as u128 + 1) * MAX_YEARS_MS as u128
+        <= u64::MAX as u128
+);
 
 /// The stored state of a sliding window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

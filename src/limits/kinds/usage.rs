@@ -1,8 +1,12 @@
 //! The common part of both kinds of window: a limit and its usage.
 
-use crate::bounds::{MAX_USED, MILLIS_PER_SECOND};
+use crate::bounds::{MAX_COST, MAX_LIMIT, MAX_USED, MILLIS_PER_SECOND};
 use crate::kinds::decision::{Ask, Decision, Mode, Standing, NEVER};
 use crate::kinds::error::Error;
+
+/// A window that is used up to its limit can be read again, and a reply can hold any usage with a
+/// cost.
+const _: () = assert!(MAX_LIMIT <= MAX_USED && MAX_USED + MAX_COST <= i64::MAX as u64);
 
 /// The standing of a window of either kind.
 pub trait WindowStanding: Standing {

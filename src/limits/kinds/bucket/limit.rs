@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::units::ONE_TOKEN;
-use crate::bounds::{MAX_TOKENS, MAX_YEARS_MS, NANOS_PER_MILLI, UNIT_BITS};
+use crate::bounds::{MAX_BURST, MAX_YEARS_MS, NANOS_PER_MILLI, UNIT_BITS};
 use crate::kinds::rate::Rate;
 
 const MAX_FILL_NANOS: u64 = MAX_YEARS_MS * NANOS_PER_MILLI;
@@ -17,13 +17,13 @@ pub struct Limit {
 
 impl Limit {
     /// Creates a limit of `burst` tokens that refill at `rate`; `None` if the burst is above
-    /// [`MAX_TOKENS`], or if the bucket would take over 100 years to fill.
+    /// [`MAX_BURST`], or if the bucket would take over 100 years to fill.
     #[inline(always)]
     pub fn new(rate: Rate, burst: u64) -> Option<Self> {
         let limit = Self { rate, burst };
         // A burst of 0 holds nothing, but a debt by FORCE must be repaid too.
         let fill = limit.burst_units().max(ONE_TOKEN);
-        (burst <= MAX_TOKENS && rate.gains_within(fill as u64, MAX_FILL_NANOS)).then_some(limit)
+        (burst <= MAX_BURST && rate.gains_within(fill as u64, MAX_FILL_NANOS)).then_some(limit)
     }
 
     /// Returns the burst in tokens.

@@ -2,13 +2,13 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
-    reason = "no level is beyond 2^61, so three of them add up to no more than an i64 holds; what \
-              is subtracted from a time is no later than it"
+    reason = "levels and costs are bounded, and an assertion beside the units states that their sums \
+              fit; what is subtracted from a time is no later than it"
 )]
 
 use super::limit::Limit;
 use super::state::Bucket;
-use super::units::{ceil_tokens, deficit, units, whole_tokens, MAX_UNITS, ONE_TOKEN};
+use super::units::{ceil_tokens, deficit, units, whole_tokens, MAX_OWED, ONE_TOKEN};
 use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
 use crate::kinds::decision::{self, Ask, Change, Decision, Mode, Reply, NEVER};
 use crate::kinds::error::Error;
@@ -34,7 +34,7 @@ impl Bucket {
     /// 1970. The time until then is the time in which the missing tokens refill.
     pub fn from_arrival_time(arrival: u64, now: u64, limit: &Limit) -> Self {
         let missing = limit.rate.units_owed(arrival.saturating_sub(now));
-        let most = limit.burst_units() + MAX_UNITS;
+        let most = limit.burst_units() + MAX_OWED;
         Self {
             updated_at: now,
             tokens: limit.burst_units() - i64::try_from(missing).map_or(most, |n| n.min(most)),
@@ -87,7 +87,7 @@ impl decision::Standing for Standing {
     fn take(&self, ask: &Ask) -> Result<Decision<Bucket>, Error> {
         let (taken, wait_ms) = self.charge(ask);
         // Checked for every take, although only a debt can fail it.
-        if self.level - taken < -MAX_UNITS {
+        if self.level - taken < -MAX_OWED {
             return Err(Error::Debt);
         }
         Ok(match (taken, wait_ms) {
@@ -147,8 +147,8 @@ impl Holdable for Standing {
     }
 
     fn force(&self, tokens: u64) -> Decision<Bucket> {
-        // A level is at least -MAX_UNITS, so the difference is not negative.
-        match units(tokens).min((self.level + MAX_UNITS) & !(ONE_TOKEN - 1)) {
+        // A level is at least -MAX_OWED, so the difference is not negative.
+        match units(tokens).min((self.level + MAX_OWED) & !(ONE_TOKEN - 1)) {
             taken if taken > 0 => self.moved(-taken, 0),
             _ => self.give_units(0),
         }

@@ -1,16 +1,21 @@
 //! The stored state of a bucket.
 
-use super::units::MAX_UNITS;
+use super::units::{MAX_LEVEL, MAX_OWED};
 use crate::bounds::{floor_millis, saturating_i64, UNIT_BITS};
 use crate::kinds::decision::State;
+
+/// Sixteen printable characters are never taken for a bucket: the last byte of a level is neither a
+/// space or a later character of ASCII, nor a byte that continues one of UTF-8 (0x80 to 0xBF).
+const _: () =
+    assert!(MAX_LEVEL < (b' ' as i64) << 56 && MAX_OWED <= i64::MAX - ((0xC0 - 0x80) << 56));
 
 /// The stored state of a bucket: its level and the time of that level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// Nanoseconds since 1970.
     pub(super) updated_at: u64,
-    /// Level at that instant in units of 2^-24 tokens; negative when the bucket owes.
-    /// Never beyond ±[`MAX_TOKENS`](crate::bounds::MAX_TOKENS), so sums and differences of two levels fit an `i64`.
+    /// Level at that instant in units of 2^-24 tokens, at most [`MAX_LEVEL`]; negative when the bucket
+    /// owes, at most [`MAX_OWED`].
     pub(super) tokens: i64,
 }
 
@@ -19,14 +24,13 @@ impl State for Bucket {
     const SIZE: usize = 16;
     type Bytes = [u8; 16];
 
-    /// Parses the stored form. The bound on the level also distinguishes buckets from text: the
-    /// last byte of 16 printable characters would be a level beyond it.
+    /// Parses the stored form. The bounds on the level also distinguish buckets from text.
     #[inline(always)]
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (updated_at, tokens) = bytes.split_first_chunk::<8>()?;
         let updated_at = u64::from_le_bytes(*updated_at);
         let tokens = i64::from_le_bytes(tokens.try_into().ok()?);
-        (-MAX_UNITS..=MAX_UNITS)
+        (-MAX_OWED..=MAX_LEVEL)
             .contains(&tokens)
             .then_some(Self { updated_at, tokens })
     }

@@ -1,7 +1,10 @@
 //! The record under an id: the amounts that an open hold holds, or that the id was settled or
 //! closed.
 
-use crate::bounds::{MAX_HELD_LIMITS, MAX_HELD_NAMES, MAX_TOKENS};
+use crate::bounds::{MAX_COST, MAX_HELD_LIMITS, MAX_HELD_NAMES};
+
+/// A record counts its limits in one byte, and the length of a name in two.
+const _: () = assert!(MAX_HELD_LIMITS <= u8::MAX as usize && MAX_HELD_NAMES <= u16::MAX as usize);
 
 pub(super) const OPEN: u8 = 1;
 pub(super) const SETTLED: u8 = 2;
@@ -200,5 +203,5 @@ fn split_charge(bytes: &[u8]) -> Option<(Charge<'_>, &[u8])> {
         at: i64::from_le_bytes(at),
         refunded: kind & REFUNDED != 0,
     };
-    (cost <= MAX_TOKENS).then_some((charge, rest))
+    (cost <= MAX_COST).then_some((charge, rest))
 }
