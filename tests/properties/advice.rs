@@ -21,7 +21,10 @@ fn invalid_rates_get_the_right_hint() {
         ("-1", "it must be above 0"),
         ("x", "it has no number"),
         ("x1", "it must begin with a digit"),
-        ("1x", "a period comes after a slash: write 1/s"),
+        ("1x", "a period comes after a slash, such as 10/s or 100/15m"),
+        ("10month", "a period comes after a slash, such as 10/s or 100/15m"),
+        ("10 per 15m", "a period comes after a slash, such as 10/s or 100/15m"),
+        ("10 5m", "a period comes after a slash, such as 10/s or 100/15m"),
         ("10m", "a period comes after a slash: write 10/m"),
         ("10rps", "a period comes after a slash: write 10/s"),
         ("10 / s", "a period comes after a slash: write 10/s"),
@@ -34,12 +37,31 @@ fn invalid_rates_get_the_right_hint() {
         ("10,5/s", "write a decimal with a point: 10.5/s"),
         ("1,000/h", "write a number without separators: 1000/h"),
         ("1_000/h", "write a number without separators: 1000/h"),
+        ("1_0/h", "write a number without separators: 10/h"),
+        ("1 000/h", "write a number without separators: 1000/h"),
+        ("1'000/h", "write a number without separators: 1000/h"),
+        ("1.000.000/h", "write a number without separators: 1000000/h"),
+        ("1,000,000", "write a number without separators: 1000000"),
+        ("1,000rpm", "write a number without separators: 1000"),
+        ("0,500/s", "write a decimal with a point: 0.500/s"),
+        ("10,000.5/s", "write a decimal with a point: 10000.5/s"),
+        ("10.000,5/s", "write a decimal with a point: 10000.5/s"),
+        ("1,2,3/s", "a period comes after a slash, such as 10/s or 100/15m"),
+        ("1.2.3/s", "a period comes after a slash, such as 10/s or 100/15m"),
+        ("10k/s", "multiples such as k and M are not accepted: write all digits"),
+        ("10K", "multiples such as k and M are not accepted: write all digits"),
+        ("1M/h", "multiples such as k and M are not accepted: write all digits"),
+        ("1GB/d", "multiples such as k and M are not accepted: write all digits"),
+        ("1MiB/s", "multiples such as k and M are not accepted: write all digits"),
+        ("10/P1DT2H", "ISO 8601 durations are not accepted: write 1d2h"),
+        ("10/P1M", "unknown unit; use ms, s, m, h, d or w"),
+        ("10/30m1h", "each unit comes once, from the largest to the smallest, and only the last number may have a fraction: 1h30m"),
         ("10/PT30S", "ISO 8601 durations are not accepted: write 30s"),
         ("10/99999999999999999999s", "a number has at most 19 digits, at least one after a decimal point, and an exponent from -30 to 30"),
         ("0", "it must be above 0; a burst of 0 denies everything"),
         ("0/d", "it must be above 0; a burst of 0 denies everything"),
         ("1e13", "it is above 10^12 tokens a second"),
-        ("1e-25", "a bucket would take over 100 years to fill"),
+        ("1e-25", "a token would take over 100 years"),
         ("1e31", "a number has at most 19 digits, at least one after a decimal point, and an exponent from -30 to 30"),
         ("1.", "a number has at most 19 digits, at least one after a decimal point, and an exponent from -30 to 30"),
         ("10/M", "m (minute) and ms must be lower case"),
@@ -61,7 +83,8 @@ fn invalid_rates_get_the_right_hint() {
         ("11111111111111111111", "it is above 10^12 tokens a second"),
     ] {
         let expected = format!(
-            "rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{rate}': {advice}"
+            "rate must be N or N/PERIOD, such as 10, 0.5 or 100/m; got '{}': {advice}",
+            rate.replace('\'', "\\'")
         );
         assert_eq!(of_rate(rate), expected);
     }
@@ -73,6 +96,10 @@ fn invalid_windows_get_the_right_hint() {
         ("", "it is missing"),
         ("15", "a duration needs a unit: write 15s"),
         ("1.0005s", "a duration must be a whole number of milliseconds"),
+        ("30m1h", "each unit comes once, from the largest to the smallest, and only the last number may have a fraction: 1h30m"),
+        ("1h1h", "each unit comes once, from the largest to the smallest, and only the last number may have a fraction: 1h30m"),
+        ("P7D", "ISO 8601 durations are not accepted: write 7d"),
+        ("P1M", "it is not a known window"),
         ("PT1M30S", "ISO 8601 durations are not accepted: write 1m30s"),
         ("0s", "it must be above 0"),
         ("36526d", "it is over 100 years"),
@@ -104,12 +131,39 @@ fn invalid_windows_get_the_right_hint() {
 }
 
 #[test]
+fn swapped_limit_and_window_are_explained() {
+    for words in [&["1m", "5"][..], &["DAY", "5"], &["sliding", "1m", "5"]] {
+        let error = of_window(words);
+        assert!(
+            error.ends_with("the limit comes first, then the window"),
+            "{error}"
+        );
+    }
+    // The key comes first: what follows is not a limit.
+    for words in [&["1m", "user:42"][..], &["1m"], &["x", "5"]] {
+        let error = of_window(words);
+        assert!(
+            error.starts_with("limit must be a whole number from 0"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn swapped_rate_and_burst_are_explained() {
     let burst = |text: &'static str| bucket::limit(b"10", text.as_bytes()).expect_err(text);
     assert_eq!(
         burst("100/m").to_string(),
-        "burst must be a whole number; got '100/m': the rate comes first, then the burst"
+        "burst must be a whole number; got '100/m': the rate comes first, then the burst, which has no \
+         period"
     );
+    let too_slow = |burst: &[u8]| {
+        bucket::limit(b"1e-10", burst)
+            .expect_err("too slow")
+            .to_string()
+    };
+    assert!(too_slow(b"1").ends_with("a bucket that takes over 100 years to fill"));
+    assert!(too_slow(b"0").ends_with("a bucket that takes over 100 years to repay one token"));
     assert_eq!(
         burst("x").to_string(),
         "burst must be a whole number from 0 to 10^11; got 'x'"

@@ -420,6 +420,14 @@ fn lease_errors_name_the_accepted_values() {
             "ERR usage: RL.RENEW key ttl token [token ...]",
         ),
         ("RL.RENEW k 1 t", "ERR ttl must be"),
+        (
+            "RL.RENEW k t u 1m",
+            "ERR ttl must be a duration; got 't': the ttl comes before the token",
+        ),
+        (
+            "RL.ACQUIRE k 1m 5 t",
+            "ERR limit must be a whole number; got '1m': the limit comes first, then the ttl",
+        ),
         ("RL.RENEW k 1m t ", "ERR token must be"),
         (
             "RL.RELEASE k",

@@ -1,7 +1,7 @@
 //! `RL.RENEW key ttl token [token …]`: extends live leases. It never revives an expired one.
 
 use crate::commands::error::Error;
-use redis_rl_limits::grammar::lease::{check_tokens, parse_ttl};
+use redis_rl_limits::grammar::lease::{check_tokens, ttl_before};
 
 use super::occupancy::refused;
 use super::set::LeaseSet;
@@ -33,10 +33,10 @@ impl Command for Renew {
         let [key, ttl, tokens @ ..] = call.arguments() else {
             return Err(Error::Usage(Self::SYNTAX));
         };
-        if tokens.is_empty() {
+        let [.., last] = tokens else {
             return Err(Error::Usage(Self::SYNTAX));
-        }
-        let ttl_ms = parse_ttl(ttl.bytes())?;
+        };
+        let ttl_ms = ttl_before(ttl.bytes(), last.bytes())?;
         check_tokens(tokens)?;
 
         let mut set = LeaseSet::open(call, key)?;

@@ -22,6 +22,8 @@ pub enum Error<'a> {
     RateFirst(&'a [u8]),
     /// The bucket would take too long to fill.
     TooSlow,
+    /// A debt of one token would take too long to repay.
+    TooSlowToRepay,
 }
 
 /// Reads `rate` and `burst`.
@@ -32,7 +34,10 @@ pub enum Error<'a> {
 pub fn limit<'a>(rate: &'a [u8], burst: &'a [u8]) -> Result<Limit, Error<'a>> {
     let rate = read_rate(rate).ok_or(Error::Rate(rate))?;
     let burst = Parameter::BURST.integer(burst).map_err(Error::Burst)?;
-    Limit::new(rate, burst).ok_or(Error::TooSlow)
+    Limit::new(rate, burst).ok_or(match burst {
+        0 => Error::TooSlowToRepay,
+        _ => Error::TooSlow,
+    })
 }
 
 /// Returns the error for a call whose key is a rate: its arguments are in another order.
@@ -66,7 +71,8 @@ impl fmt::Display for Error<'_> {
             ),
             Self::Burst(parameter::Error { got, .. }) if got.contains(&b'/') => write!(
                 f,
-                "burst must be a whole number; got '{}': the rate comes first, then the burst",
+                "burst must be a whole number; got '{}': the rate comes first, then the burst, \
+                 which has no period",
                 Shown(got)
             ),
             Self::Burst(error) => error.fmt(f),
@@ -78,6 +84,10 @@ impl fmt::Display for Error<'_> {
             Self::TooSlow => write!(
                 f,
                 "rate and burst make a bucket that takes over {MAX_YEARS} years to fill"
+            ),
+            Self::TooSlowToRepay => write!(
+                f,
+                "rate and burst make a bucket that takes over {MAX_YEARS} years to repay one token"
             ),
         }
     }

@@ -10,6 +10,9 @@ use crate::grammar::duration::{self, unit_millis, LONG_UNITS};
 use crate::grammar::number::{decimal, MAX_EXPONENT};
 use crate::show::{Bound, Shown};
 
+/// The hint if it is not known which period was meant.
+const AFTER_SLASH: &str = "a period comes after a slash, such as 10/s or 100/15m";
+
 /// An invalid rate; it formats as the hint.
 pub(crate) struct Rate<'a>(pub(crate) &'a [u8]);
 
@@ -28,14 +31,19 @@ impl fmt::Display for Rate<'_> {
         match rest {
             [] => bounds(count, f),
             [b'/', period @ ..] => self.period(count, period, f),
-            [b',' | b'_', b'0'..=b'9', ..] => separators(text, f),
+            [b',' | b'_' | b'\'' | b' ' | b'.', b'0'..=b'9', ..] => separators(text, f),
+            rest if is_multiple(rest) => {
+                f.write_str("multiples such as k and M are not accepted: write all digits")
+            }
             // `10m`, `10rps`, `10 / s`.
-            unit => write!(
-                f,
-                "a period comes after a slash: write {}/{}",
-                Shown(self.before(unit)),
-                unit_meant(unit).unwrap_or("s")
-            ),
+            unit => match unit_meant(unit) {
+                Some(meant) => write!(
+                    f,
+                    "a period comes after a slash: write {}/{meant}",
+                    Shown(self.before(unit))
+                ),
+                None => f.write_str(AFTER_SLASH),
+            },
         }
     }
 }
@@ -93,9 +101,7 @@ impl fmt::Display for Window<'_> {
                 _ => write!(f, "it is over {MAX_YEARS} years"),
             },
             Some((_, unit)) => unknown_unit(unit, f),
-            None if window_words().any(|word| text.eq_ignore_ascii_case(word.as_bytes())) => {
-                f.write_str("a duration follows SLIDING, such as 24h")
-            }
+            None if is_window_word(text) => f.write_str("a duration follows SLIDING, such as 24h"),
             None if unit_millis(text) == Some(MILLIS_PER_DAY) => {
                 f.write_str("DAY for the calendar day, 1d for 24 hours from the first take")
             }
@@ -118,6 +124,11 @@ impl fmt::Display for Window<'_> {
     }
 }
 
+/// Returns whether it is a word with which a window begins.
+pub(crate) fn is_window_word(text: &[u8]) -> bool {
+    window_words().any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
+}
+
 /// Returns the words with which windows begin, except durations.
 fn window_words() -> impl Iterator<Item = &'static str> {
     let units = UNITS.iter().map(CalendarUnit::text);
@@ -126,28 +137,79 @@ fn window_words() -> impl Iterator<Item = &'static str> {
 
 /// Writes the number without the separators of thousands, or with a point for a decimal comma.
 fn separators(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b'_');
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b",_' .".contains(byte);
     let length = text.iter().take_while(|byte| is_part(byte)).count();
     let (number, rest) = text.split_at_checked(length).unwrap_or((text, b""));
-    let mut groups = number.split(|byte| !byte.is_ascii_digit()).skip(1);
-    let (words, separator) = match number.contains(&b'_') || groups.all(|group| group.len() == 3) {
-        true => ("write a number without separators: ", ""),
-        false => ("write a decimal with a point: ", "."),
+    let Some((whole, fraction)) = grouped(number) else {
+        return f.write_str(AFTER_SLASH);
+    };
+    let (words, point) = match fraction {
+        b"" => ("write a number without separators: ", ""),
+        _ => ("write a decimal with a point: ", "."),
     };
     f.write_str(words)?;
-    let groups = number.split(|byte| !byte.is_ascii_digit());
-    for (n, group) in groups.enumerate() {
-        write!(f, "{}{}", if n > 0 { separator } else { "" }, Shown(group))?;
+    for group in groups(whole) {
+        write!(f, "{}", Shown(group))?;
     }
-    write!(f, "{}", Shown(rest))
+    // Anything else than a period is wrong too, and gets its own hint.
+    let rest = if rest.starts_with(b"/") { rest } else { b"" };
+    write!(f, "{point}{}{}", Shown(fraction), Shown(rest))
 }
 
-/// Returns what to write instead of an ISO 8601 duration in hours, minutes and seconds.
+fn groups(number: &[u8]) -> impl Iterator<Item = &[u8]> {
+    number.split(|byte| !byte.is_ascii_digit())
+}
+
+/// Splits a number with separators into its whole part, which may have some, and its fraction.
+fn grouped(number: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_grouped = |number| {
+        let first: &[u8] = groups(number).next()?;
+        let fits = (1..=3).contains(&first.len()) && groups(number).skip(1).all(|g| g.len() == 3);
+        (fits && (first != b"0")).then_some(())
+    };
+    let last = number.iter().rposition(|byte| !byte.is_ascii_digit())?;
+    let (whole, rest) = number.split_at_checked(last)?;
+    let (separator, fraction) = rest.split_first()?;
+    let others = whole.iter().filter(|byte| !byte.is_ascii_digit());
+    let is_only = others.clone().count() == 0;
+    match others.clone().any(|other| other == separator) || is_only {
+        // One kind of separator: `1,000`, `1_0`, `1.000.000`; or a decimal comma, `10,5`.
+        true if *separator == b'_' || is_grouped(number).is_some() => Some((number, b"")),
+        true if is_only && *separator == b',' => Some((whole, fraction)),
+        true => None,
+        // Another one for thousands: `1,000.5`, `1.000,5`.
+        false if matches!(separator, b',' | b'.') => is_grouped(whole).map(|()| (whole, fraction)),
+        false => None,
+    }
+}
+
+/// Returns whether a multiple such as `k` or `MB` follows a number. A lower-case `m` alone is a minute.
+fn is_multiple(rest: &[u8]) -> bool {
+    match rest {
+        [b'k' | b'K' | b'M' | b'G' | b'T', rest @ ..] => match rest {
+            [b'b' | b'B' | b'i', ..] => true,
+            [next, ..] => !next.is_ascii_alphabetic(),
+            [] => true,
+        },
+        _ => false,
+    }
+}
+
+/// Returns what to write instead of an ISO 8601 duration in weeks, days, hours, minutes and seconds.
 fn iso(text: &[u8]) -> Option<String> {
     let text = text.to_ascii_lowercase();
-    let text = text.strip_prefix(b"pt")?;
-    duration::parse(text)?;
-    String::from_utf8(text.to_vec()).ok()
+    let text = text.strip_prefix(b"p")?;
+    let (date, time) = match text.iter().position(|&byte| byte == b't') {
+        Some(at) => (text.get(..at)?, text.get(at.saturating_add(1)..)?),
+        None => (text, &b""[..]),
+    };
+    // In a date, m is a month.
+    if date.contains(&b'm') {
+        return None;
+    }
+    let text = [date, time].concat();
+    duration::parse(&text)?;
+    String::from_utf8(text).ok()
 }
 
 fn number(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,7 +231,7 @@ fn bounds(count: Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         return f.write_str("it must be above 0; a burst of 0 denies everything");
     }
     if count.exponent < -18 {
-        return write!(f, "a bucket would take over {MAX_YEARS} years to fill");
+        return write!(f, "a token would take over {MAX_YEARS} years");
     }
     write!(f, "it is above {} tokens a second", Bound(MAX_RATE))
 }
@@ -183,6 +245,13 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if unit.iter().any(u8::is_ascii_whitespace) {
         return f.write_str("count and unit are written together, without a space: 15m");
+    }
+    let first = unit_millis(unit.split(u8::is_ascii_digit).next().unwrap_or_default());
+    if first.is_some() && unit.iter().any(u8::is_ascii_digit) {
+        return f.write_str(
+            "each unit comes once, from the largest to the smallest, and only the last number may \
+             have a fraction: 1h30m",
+        );
     }
     let lower = unit.to_ascii_lowercase();
     match lower.as_slice() {
@@ -203,8 +272,12 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Returns the unit that was probably meant by a suffix of a number without a slash.
+/// Returns the unit that was probably meant by a suffix of a number without a slash. `None` if it is
+/// unknown, or has a count of its own.
 fn unit_meant(text: &[u8]) -> Option<&'static str> {
+    if text.iter().any(u8::is_ascii_digit) {
+        return None;
+    }
     let lower = text.to_ascii_lowercase();
     let words = |c: &u8| !c.is_ascii_alphabetic();
     let mut words = lower.split(words).filter(|word| !word.is_empty());

@@ -16,6 +16,8 @@ use crate::show::Shown;
 pub enum Error<'a> {
     /// The number of slots is not accepted.
     Slots(parameter::Error<'a>),
+    /// A ttl stands where the number of slots belongs.
+    TtlFirst(&'a [u8]),
     /// The ttl is invalid.
     Ttl(&'a [u8]),
     /// The ttl is invalid, and the token is one.
@@ -31,7 +33,12 @@ pub enum Error<'a> {
 /// # Errors
 /// It is above [`MAX_SLOTS`](crate::bounds::MAX_SLOTS), or not an integer.
 pub fn limit(slots: &[u8], keep: u64) -> Result<Limit, Error<'_>> {
-    let slots = Parameter::SLOTS.integer(slots).map_err(Error::Slots)?;
+    let slots = Parameter::SLOTS
+        .integer(slots)
+        .map_err(|error| match parse_ttl(slots) {
+            Ok(_) => Error::TtlFirst(slots),
+            Err(_) => Error::Slots(error),
+        })?;
     Ok(Limit::new(slots, keep))
 }
 
@@ -85,6 +92,11 @@ impl fmt::Display for Error<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Slots(error) => error.fmt(f),
+            Self::TtlFirst(got) => write!(
+                f,
+                "limit must be a whole number; got '{}': the limit comes first, then the ttl",
+                Shown(got)
+            ),
             Self::Ttl(got) => write!(
                 f,
                 "ttl must be a duration from {MIN_TTL_MS}ms to {MAX_TTL_DAYS}d, such as 30s or \

@@ -56,7 +56,7 @@ impl Quota {
     pub fn parse<'s, 'a, W: Word<'a>>(words: &'s [W]) -> Result<(Self, &'s [W]), Error<'a>> {
         let (limit, words) = match words {
             [] => (number(Parameter::LIMIT, b"")?, words),
-            [limit, words @ ..] => (limit_before(limit.bytes())?, words),
+            [limit, words @ ..] => (limit_before(limit.bytes(), words)?, words),
         };
         let (window, words) = match words {
             [] => return Err(Error::Window(b"")),
@@ -163,11 +163,19 @@ fn read_offset(text: &[u8]) -> Option<i64> {
 
 /// Parses the limit, which precedes the window.
 #[inline(always)]
-fn limit_before(text: &[u8]) -> Result<u64, Error<'_>> {
-    number(Parameter::LIMIT, text).map_err(|error| match duration::parse(text) {
-        Some(_) => Error::WindowFirst(text),
-        None => error,
+fn limit_before<'a, W: Word<'a>>(text: &'a [u8], words: &[W]) -> Result<u64, Error<'a>> {
+    number(Parameter::LIMIT, text).map_err(|error| match is_window_first(text, words) {
+        true => Error::WindowFirst(text),
+        false => error,
     })
+}
+
+/// Returns whether a window stands where the limit belongs, and the limit comes later.
+#[cold]
+fn is_window_first<'a, W: Word<'a>>(text: &[u8], words: &[W]) -> bool {
+    let next = words.first().map_or(&b""[..], Word::bytes);
+    let is_limit = Parameter::LIMIT.integer(next).is_ok();
+    hint::is_window_word(text) || (is_limit && duration::parse(text).is_some())
 }
 
 impl fmt::Display for Error<'_> {
