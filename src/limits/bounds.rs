@@ -1,7 +1,7 @@
 //! The accepted ranges, and the constants and roundings that all kinds of limit share.
 //!
 //! Each bound may be changed by itself. Arithmetic that relies on bounds states what it assumes as a
-//! `const` assertion beside it, so a bound that breaks an assumption does not compile.
+//! `const` assertion next to it, so a bound that breaks an assumption does not compile.
 
 /// Bits of a token's fraction: levels of a bucket are in units of 2^-24 token.
 pub const UNIT_BITS: u32 = 24;

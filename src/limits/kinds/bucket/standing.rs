@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
-    reason = "levels and costs are bounded, and an assertion beside the units states that their sums \
+    reason = "levels and costs are bounded, and an assertion next to the units states that their sums \
               fit; what is subtracted from a time is no later than it"
 )]
 
