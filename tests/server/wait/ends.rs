@@ -133,36 +133,38 @@ fn grant_and_client_unblock_in_one_transaction_answer_once() {
     assert_unloads(&server);
 }
 
-/// A slot that another caller was told of meanwhile is not taken back.
+/// A slot that another caller was told of, before or after its waiter vanished, is not taken back.
 #[test]
 fn slot_of_a_vanished_waiter_stays_if_another_caller_was_told_of_it() {
     let server = launch().start();
     let mut c = server.connection();
-    for told in [
-        &["RL.RENEW", "k", "1h", "b"][..],
-        &["RL.ACQUIRE", "k", "1", "1h", "b"],
-        &["RL.ALL", "1", "k", "LEASE", "1", "1h", "b"],
-    ] {
+    for (told, is_first) in [
+        "RL.RENEW k 1m b",
+        "RL.ACQUIRE k 1 1m b",
+        "RL.ALL 1 k LEASE 1 1m b",
+        "RL.ALL 1 k LEASE 1 1m b ONCE",
+    ]
+    .iter()
+    .flat_map(|told| [(told, true), (told, false)])
+    {
         c.ask::<()>("DEL k");
         c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
         let waiter = waiting(&server, "k 1 1h b WAIT 60000");
+        let kill = format!("CLIENT KILL ID {}", waiter.id);
+        let after = match is_first {
+            true => [*told, &kill],
+            false => [&kill, *told],
+        };
         let mut together = redis::pipe();
-        together
-            .atomic()
-            .cmd("RL.RELEASE")
-            .arg(&["k", "a"])
-            .ignore();
-        together.cmd(told[0]).arg(&told[1..]).ignore();
-        together
-            .cmd("CLIENT")
-            .arg("KILL")
-            .arg("ID")
-            .arg(waiter.id)
-            .ignore();
+        together.atomic();
+        for command in [&["RL.RELEASE k a"], &after[..]].concat() {
+            let words: Vec<_> = command.split(' ').collect();
+            together.cmd(words[0]).arg(&words[1..]).ignore();
+        }
         let () = together.query(&mut c).expect("replies");
         // Another round of checks has passed once a later waiter has timed out.
         assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 80")[0], 0);
-        assert_eq!(holders(&mut c, "k"), ["b"], "{told:?}");
+        assert_eq!(holders(&mut c, "k"), ["b"], "{told} {is_first}");
     }
     assert_unloads(&server);
 }

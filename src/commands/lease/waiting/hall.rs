@@ -129,10 +129,10 @@ pub fn queue_length(db: i32, key: &[u8]) -> usize {
     .unwrap_or(0)
 }
 
-/// Notes that a caller was told that a token holds its slot.
+/// Notes that a caller was told that a token holds its slot, which is then not taken back.
 pub fn confirm(db: i32, key: &[u8], token: &[u8]) {
     with(|hall| {
-        if hall.promises.is_empty() {
+        if hall.promises.is_empty() && hall.losses.is_empty() {
             return;
         }
         let slot = Slot {
@@ -140,6 +140,7 @@ pub fn confirm(db: i32, key: &[u8], token: &[u8]) {
             key: key.into(),
             token: token.into(),
         };
+        hall.keep(&slot);
         if let Some(promise) = hall.promises.get_mut(&slot) {
             promise.is_told = true;
         }
@@ -148,7 +149,10 @@ pub fn confirm(db: i32, key: &[u8], token: &[u8]) {
 
 impl Hall {
     fn is_busy(&self) -> bool {
-        !self.queues.is_empty() || !self.promises.is_empty() || self.has_news()
+        !self.queues.is_empty()
+            || !self.promises.is_empty()
+            || !self.losses.is_empty()
+            || self.has_news()
     }
 
     fn has_news(&self) -> bool {
@@ -186,6 +190,7 @@ impl Hall {
 
     /// Promises a slot that ends at `end` to one more waiter.
     pub fn promise(&mut self, slot: &Slot, end: End) {
+        self.keep(slot);
         let promise = self.promises.entry(slot.clone()).or_insert(Promise {
             open: 0,
             is_told: false,
@@ -193,6 +198,11 @@ impl Hall {
         });
         promise.open = promise.open.saturating_add(1);
         promise.end = end;
+    }
+
+    /// Keeps the timer from taking a slot back.
+    fn keep(&mut self, slot: &Slot) {
+        self.losses.retain(|(lost, _)| lost != slot);
     }
 
     /// Keeps the timer from unblocking a caller that the server has unblocked.
