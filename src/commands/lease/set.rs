@@ -231,11 +231,17 @@ impl<'k> LeaseSet<'k> {
             self.set.expire_at(end.millis());
             return end;
         }
-        let last = self.set.last().map_or(end, End);
+        self.fit_expiry().unwrap_or(end)
+    }
+
+    /// Sets the key's expiry to the end of the last lease, and returns that time.
+    #[inline(always)]
+    pub fn fit_expiry(&mut self) -> Option<End> {
+        let last = self.set.last().map(End)?;
         if self.set.expires_at() != last.millis() {
             self.set.expire_at(last.millis());
         }
-        last
+        Some(last)
     }
 
     /// Returns the milliseconds until there is room for one more lease under this limit, or -1

@@ -3,7 +3,7 @@
 use super::{assert_unloads, holders, waiting};
 use crate::lease::leases;
 use crate::support::node::launch;
-use crate::support::{Ask, Reply};
+use crate::support::{expires_at, Ask, Reply};
 
 #[test]
 fn acquire_with_wait_is_served_in_order_of_arrival_by_the_release() {
@@ -162,5 +162,51 @@ fn acquire_with_wait_is_answered_at_once_if_it_cannot_or_may_not_wait() {
     c.ask::<()>("CONFIG SET maxmemory 0");
     c.ask::<()>("DEL k");
     assert!(one.taken());
+    assert_unloads(&server);
+}
+
+/// The slots of two keys become free by hand, which nobody reports to the module. A newcomer that is
+/// denied for the sake of the waiters of one key has them served before the other key is checked.
+#[test]
+fn denied_newcomer_has_the_waiters_served_at_once() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for newcomer in ["RL.ACQUIRE l 1 1h new", "RL.ALL 1 l LEASE 1 1h new"] {
+        let is_first = |_| {
+            c.ask::<()>("DEL k l");
+            let mut waiters = ["k", "l"].map(|key| {
+                c.call::<Reply>(&["RL.ACQUIRE", key, "1", "1h", "a"]);
+                waiting(&server, &format!("{key} 1 1h w WAIT 60000"))
+            });
+            let mut together = redis::pipe();
+            together.atomic();
+            for command in ["ZREM k a", "ZREM l a", newcomer] {
+                let words: Vec<_> = command.split(' ').collect();
+                together.cmd(words[0]).arg(&words[1..]).ignore();
+            }
+            let () = together.query(&mut c).expect("replies");
+            assert!(waiters.iter_mut().all(|waiter| waiter.taken()));
+            let [k, l] = ["k", "l"].map(|key| c.call::<f64>(&["ZSCORE", key, "w"]));
+            l < k
+        };
+        // The round of checks may come at the same moment, but not each time.
+        assert!((0..10).any(is_first), "{newcomer}");
+    }
+    assert_unloads(&server);
+}
+
+/// A waiter whose token was added by hand is only denied by the release of the last lease.
+#[test]
+fn key_expires_with_its_last_lease_after_a_release_that_only_denies_a_waiter() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 2 1h a");
+    c.ask::<Reply>("RL.ACQUIRE k 2 2h b");
+    let mut waiter = waiting(&server, "k 2 1h t NX WAIT 60000");
+    let by_hand = crate::support::now() / 1_000_000 + 3_600_000;
+    c.ask::<()>(&format!("ZADD k {by_hand} t"));
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a b"), 2);
+    assert!(!waiter.taken());
+    assert_eq!(expires_at(&mut c, "k"), by_hand as i64);
     assert_unloads(&server);
 }

@@ -6,6 +6,7 @@ use redis_rl_limits::kinds::lease::{End, IfHeld, Limit};
 use redis_rl_limits::waiting::queue::{Ticket, Turn, MAX_GRANTS};
 use redis_rl_limits::waiting::queues::QueueId;
 
+use super::alarm;
 use super::hall::{self, with, Answer, News, Slot};
 use super::terms::Terms;
 use crate::commands::lease::set::LeaseSet;
@@ -44,15 +45,21 @@ pub fn ahead(set: &mut LeaseSet<'_>, token: &[u8]) -> Option<Ahead> {
         let queue = &hall.queues.place(id)?.queue;
         let holds = |token: &[u8]| set.own(&names.argument(token)).is_some();
         let plan = queue.plan(live, MAX_GRANTS, holds);
+        if plan.is_empty() {
+            return None;
+        }
         let is_own = |turn: &Turn| {
             let waiter = queue.waiter(turn.ticket());
             waiter.is_some_and(|waiter| *waiter.token == *token)
         };
-        (!plan.is_empty()).then(|| Ahead {
+        let ahead = Ahead {
             live: plan.live,
             is_cut: plan.is_cut,
             has_own: plan.turns.iter().any(is_own),
-        })
+        };
+        // If the newcomer is denied, the timer serves them.
+        hall.queues.set_due(id, Some(set.now_ms()));
+        Some(ahead)
     })
 }
 
@@ -110,8 +117,12 @@ pub fn release<'k>(
         true => serve(set, names, most).unwrap_or(0),
         false => 0,
     };
-    if served == 0 {
-        set.shrink(latest);
+    match served {
+        0 => set.shrink(latest),
+        // A waiter that was only denied has not set it.
+        _ => {
+            set.fit_expiry();
+        }
     }
     (released, served)
 }
@@ -212,15 +223,10 @@ pub fn next_end(set: &mut LeaseSet<'_>, room: u64) -> Option<i64> {
 }
 
 /// Notifies subscribers of the decisions on a key that is closed again, and makes the timer hand over
-/// the answers.
+/// the answers and serve those who are next.
 pub fn report(call: &Call<'_>, key: &Argument<'_>) {
-    let (news, is_ready) = with(|hall| {
-        let news = std::mem::take(&mut hall.news);
-        (news, !hall.ready.is_empty())
-    });
-    if is_ready {
-        call.wake_in(0);
-    }
+    let news = with(|hall| std::mem::take(&mut hall.news));
+    alarm::arm(call);
     notify(call, key, news);
 }
 

@@ -129,6 +129,7 @@ fn check_in_turn(call: &mut Call<'_>, budget: &mut Budget) {
             hall.next_check_ms = mono_ms.saturating_add(ROUND_MS);
             keys = hall.queues.keys();
         }
+        hall.sweep = hall.sweep.min(hall.queues.keys());
         let keys = keys.max(hall.sweep).min(KEYS_A_RUN);
         hall.sweep = hall.sweep.saturating_sub(keys);
         keys
