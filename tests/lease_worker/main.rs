@@ -20,13 +20,15 @@ struct Worker {
     limit: String,
     ttl_ms: i64,
     files: usize,
+    /// Whether it waits in the server for a slot.
+    waits: bool,
     dice: u64,
 }
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
-    let [_, port, folder, limit, files, ttl_ms] = &words[..] else {
-        panic!("lease-worker PORT FOLDER LIMIT FILES TTL-MS");
+    let [_, port, folder, limit, files, ttl_ms, how] = &words[..] else {
+        panic!("lease-worker PORT FOLDER LIMIT FILES TTL-MS POLLS|WAITS");
     };
     let stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("a server");
     let mut worker = Worker {
@@ -35,6 +37,7 @@ fn main() {
         limit: limit.clone(),
         ttl_ms: ttl_ms.parse().expect("milliseconds"),
         files: files.parse().expect("a number"),
+        waits: how == "WAITS",
         dice: u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
     };
     for count in 0.. {
@@ -46,12 +49,22 @@ fn main() {
 impl Worker {
     fn turn(&mut self, token: &str) {
         let ttl = format!("{}ms", self.ttl_ms);
-        let deadline = now_ms() + self.ttl_ms;
         let limit = self.limit.clone();
-        let reply = self.call(&["RL.ACQUIRE", KEY, &limit, &ttl, token]);
-        if reply[0] == 0 {
-            let wait = self.roll(30) + 1;
-            return rest(wait.min(reply[3].max(1)));
+        let mut deadline = now_ms() + self.ttl_ms;
+        if self.waits {
+            let wait_ms = (self.roll(1_000) + 1).to_string();
+            let reply = self.call(&["RL.ACQUIRE", KEY, &limit, &ttl, token, "WAIT", &wait_ms]);
+            // The lease began at an unknown time, so it is renewed at a known one.
+            deadline = now_ms() + self.ttl_ms;
+            if reply[0] == 0 || self.call(&["RL.RENEW", KEY, &ttl, token])[0] == 0 {
+                return;
+            }
+        } else {
+            let reply = self.call(&["RL.ACQUIRE", KEY, &limit, &ttl, token]);
+            if reply[0] == 0 {
+                let wait = self.roll(30) + 1;
+                return rest(wait.min(reply[3].max(1)));
+            }
         }
         if let Some(lock) = self.lock() {
             self.work(token, lock, deadline);

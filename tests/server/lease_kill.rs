@@ -1,7 +1,8 @@
 //! Hundreds of processes that take slots and are killed at random: never more at work than slots,
 //! counted by the locks of files, and every slot comes back within its time.
 //!
-//! `REDIS_RL_LEASE_KILL=300,600` sets how many processes and seconds (200, 5).
+//! `REDIS_RL_LEASE_KILL=300,600` sets how many processes and seconds (200 that poll, or 40 that wait,
+//! and 5).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{wait_until, Server};
+use crate::support::node::launch;
 use crate::support::traffic::Dice;
 use crate::support::Ask;
 
@@ -24,12 +26,17 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(server: &Server, count: u64, limit: usize) -> Self {
+    fn start(server: &Server, count: u64, limit: usize, how: &str) -> Self {
         let folder = server.dir().join("workers");
         fs::create_dir_all(&folder).expect("a folder");
         let port = server.port().to_string();
         let folder_word = folder.to_str().expect("UTF-8").to_owned();
-        let numbers = [limit.to_string(), SLOTS.to_string(), TTL_MS.to_string()];
+        let numbers = [
+            limit.to_string(),
+            SLOTS.to_string(),
+            TTL_MS.to_string(),
+            how.to_owned(),
+        ];
         let mut workers = Self {
             folder,
             words: [vec![port, folder_word], numbers.to_vec()].concat(),
@@ -84,8 +91,8 @@ impl Drop for Workers {
     }
 }
 
-fn setting() -> (u64, Duration) {
-    let text = std::env::var("REDIS_RL_LEASE_KILL").unwrap_or_else(|_| "200,5".into());
+fn setting(count: u64) -> (u64, Duration) {
+    let text = std::env::var("REDIS_RL_LEASE_KILL").unwrap_or_else(|_| format!("{count},5"));
     let (workers, seconds) = text.split_once(',').expect("WORKERS,SECONDS");
     let seconds = seconds.parse().expect("seconds");
     (
@@ -107,9 +114,19 @@ fn run(workers: &mut Workers, time: Duration) {
 
 #[test]
 fn killed_workers_never_exceed_or_leak_slots() {
-    let (count, time) = setting();
-    let server = Server::start();
-    let mut workers = Workers::start(&server, count, SLOTS);
+    killed_workers("POLLS", 200);
+}
+
+#[test]
+fn killed_waiting_workers_never_exceed_or_leak_slots() {
+    killed_workers("WAITS", 40);
+}
+
+/// Kills workers that get their slots in one way; as many as are named, or else `count`.
+fn killed_workers(how: &str, count: u64) {
+    let (count, time) = setting(count);
+    let server = launch().start();
+    let mut workers = Workers::start(&server, count, SLOTS, how);
     run(&mut workers, time);
     workers.kill_all();
     let killed_at = Instant::now();
@@ -144,11 +161,15 @@ fn killed_workers_never_exceed_or_leak_slots() {
     println!(
         "{count} workers, {} killed, {done} pieces of work, {stalled} found one that had outlived \
          its lease, {late} stopped since theirs had ended, all slots back after {took:?}; \
-         trimmed {}, denied {}",
+         trimmed {}, denied {}, granted after a wait {}",
         workers.killed,
         server.count("rl_lease_trimmed"),
         server.count("rl_lease_denied"),
+        server.count("rl_lease_waits_granted"),
     );
+    // The dead wait no more, and no handle of theirs was lost.
+    super::wait::wait_until_waiting(&server, 0);
+    super::wait::assert_unloads(&server);
     assert!(
         workers.killed > 50 && done > 100,
         "{} {done}",
@@ -160,7 +181,7 @@ fn killed_workers_never_exceed_or_leak_slots() {
 #[test]
 fn file_lock_count_detects_one_worker_too_many() {
     let server = Server::start();
-    let workers = Workers::start(&server, 60, SLOTS + 1);
+    let workers = Workers::start(&server, 60, SLOTS + 1, "POLLS");
     wait_until("one too many is seen", || {
         !workers.noted("violations").is_empty()
     });

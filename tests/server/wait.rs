@@ -1,9 +1,12 @@
 //! RL.ACQUIRE … WAIT: who is served and when, how a wait ends, and what is written meanwhile.
 
 mod around;
+mod clock;
 mod cluster;
 mod ends;
+mod model;
 mod order;
+mod random;
 mod upgrade;
 
 use redis::{Cmd, Connection, Value};

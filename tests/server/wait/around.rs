@@ -1,6 +1,9 @@
 //! Waiting callers and what a server builds around its commands: replicas, files, pauses, other
 //! databases.
 
+use std::fs;
+use std::time::{Duration, Instant};
+
 use redis::Value;
 
 use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
@@ -13,7 +16,7 @@ fn grant_in_every_way(server: &Server) {
     for db in ["0", "3"] {
         let mut c = server.connection();
         c.call::<()>(&["SELECT", db]);
-        for (n, way) in ["plain", "multi", "lua", "all", "timer", "hand"]
+        for (n, way) in ["plain", "multi", "lua", "function", "all", "timer", "hand"]
             .iter()
             .enumerate()
         {
@@ -36,6 +39,16 @@ fn grant_in_every_way(server: &Server) {
                 "lua" => {
                     let script = "return redis.call('RL.RELEASE', KEYS[1], 'a')";
                     assert_eq!(c.call::<i64>(&["EVAL", script, "1", &key]), 1);
+                }
+                "function" => {
+                    if !knows(&mut c, &["FUNCTION", "LIST"]) {
+                        c.call::<i64>(&["RL.RELEASE", &key, "a"]);
+                    } else {
+                        let code = "#!lua name=f\nredis.register_function('f', function(keys) \
+                                    return redis.call('RL.RELEASE', keys[1], 'a') end)";
+                        c.call::<()>(&["FUNCTION", "LOAD", "REPLACE", code]);
+                        assert_eq!(c.call::<i64>(&["FCALL", "f", "1", &key]), 1);
+                    }
                 }
                 "all" => {
                     let mut together = redis::pipe();
@@ -76,7 +89,7 @@ fn replica_and_aof_equal_the_master_after_grants_in_every_way() {
             found.push((key.clone(), crate::lease::members(&mut c, key)));
             assert!(crate::support::expires_at(&mut c, key) > 0);
         }
-        assert_eq!(found.len(), 6);
+        assert_eq!(found.len(), 7);
         found
     };
     for db in ["0", "3"] {
@@ -93,17 +106,28 @@ fn replica_and_aof_equal_the_master_after_grants_in_every_way() {
 /// time all the same.
 #[test]
 fn timer_grants_nothing_while_writes_are_paused_or_refused() {
-    let server = launch().start();
+    let server = launch().with(&["--dbfilename", "folder"]).start();
     let mut c = server.connection();
-    let (pause, resume): (&[&str], &[&str]) = (
-        &["CLIENT", "PAUSE", "60000", "WRITE"],
-        &["CLIENT", "UNPAUSE"],
-    );
-    let good: (&[&str], &[&str]) = (
-        &["CONFIG", "SET", "min-replicas-to-write", "1"],
-        &["CONFIG", "SET", "min-replicas-to-write", "0"],
-    );
-    for (stop, go) in [(pause, resume), good] {
+    // A snapshot cannot replace a folder.
+    fs::create_dir(server.dir().join("folder")).expect("a folder");
+    c.ask::<()>("BGSAVE");
+    wait_until("the snapshot has failed", || {
+        server.info(["rdb_last_bgsave_status"]) == ["err"]
+    });
+    for (stop, go) in [
+        (
+            &["CLIENT", "PAUSE", "60000", "WRITE"][..],
+            &["CLIENT", "UNPAUSE"][..],
+        ),
+        (
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+        ),
+        (
+            &["CONFIG", "SET", "save", "3600 1"],
+            &["CONFIG", "SET", "save", ""],
+        ),
+    ] {
         c.ask::<()>("DEL k");
         c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
         let mut long = waiting(&server, "k 1 1h l WAIT 60000");
@@ -128,6 +152,68 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
         assert!(long.taken(), "{stop:?}");
     }
     assert_unloads(&server);
+}
+
+/// While all commands are paused nobody can look, but the wait ends long before the pause does.
+#[test]
+fn wait_ends_on_time_while_all_commands_are_paused() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 20ms a");
+    let pause = Duration::from_secs(20);
+    let start = Instant::now();
+    let mut together = redis::pipe();
+    // The lease ends under the pause.
+    together
+        .atomic()
+        .cmd("RL.RENEW")
+        .arg(&["k", "50ms", "a"])
+        .ignore();
+    let mut short = waiting(&server, "k 1 1h s WAIT 200");
+    together
+        .cmd("CLIENT")
+        .arg("PAUSE")
+        .arg(pause.as_millis() as u64)
+        .arg("ALL")
+        .ignore();
+    let () = together.query(&mut c).expect("replies");
+    let is_granted_before = short.taken();
+    assert!(start.elapsed() < pause);
+    c.ask::<()>("CLIENT UNPAUSE");
+    assert_eq!(holders(&mut c, "k") == ["s"], is_granted_before);
+    assert_unloads(&server);
+}
+
+/// A coordinated failover pauses the writes, then makes the master a replica.
+#[test]
+fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
+    let master = launch().start();
+    let mut c = master.connection();
+    let replica = master.attach(launch());
+    replica.wait_for(&master);
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiters: Vec<_> = (0..5)
+        .map(|n| waiting(&master, &format!("k 1 1h w{n} WAIT 60000")))
+        .collect();
+    c.ask::<i64>("RL.RELEASE k a");
+    assert!(waiters.remove(0).taken());
+    c.ask::<()>("FAILOVER");
+    for waiter in &mut waiters {
+        let error = waiter.error();
+        assert!(error.starts_with("UNBLOCKED "), "{error}");
+    }
+    wait_until("the roles are exchanged", || {
+        replica.info(["role"]) == ["master"] && master.info(["master_link_status"]) == ["up"]
+    });
+    master.wait_for(&replica);
+    assert_equal(&master.contents(), &replica.contents());
+    assert_eq!(holders(&mut replica.connection(), "k"), ["w0"]);
+    // Waiting goes on at the new master.
+    let mut waiter = waiting(&replica, "k 1 1h next WAIT 60000");
+    replica.ask::<i64>("RL.RELEASE k w0");
+    assert!(waiter.taken());
+    assert_unloads(&master);
+    assert_unloads(&replica);
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! The module is replaced while callers wait.
+//!
+//! `REDIS_RL_WAIT_UPGRADES` sets how often (3): `scripts/wait_upgrade.sh`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -8,6 +10,11 @@ use crate::common::{module, wait_until};
 use crate::support::node::launch;
 use crate::support::{Ask, Reply};
 use crate::upgrade::{exchange, other_build};
+
+fn upgrades() -> usize {
+    let text = std::env::var("REDIS_RL_WAIT_UPGRADES").unwrap_or_else(|_| "3".into());
+    text.parse().expect("a number")
+}
 
 #[test]
 fn module_is_replaced_under_callers_that_reconnect_and_wait() {
@@ -41,7 +48,9 @@ fn module_is_replaced_under_callers_that_reconnect_and_wait() {
                 }
             });
         }
-        for build in [&other, &module(), &other] {
+        let module = module();
+        let builds = [&other, &module].into_iter().cycle();
+        for build in builds.take(upgrades()) {
             let before = served.load(Ordering::Relaxed);
             wait_until("callers are served", || {
                 served.load(Ordering::Relaxed) > before + 100

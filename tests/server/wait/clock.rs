@@ -1,0 +1,47 @@
+//! Waiting callers on a server whose clock steps.
+
+use std::time::{Duration, Instant};
+
+use super::{wait_until_waiting, waiting};
+use crate::clock::with_clock;
+use crate::support::{Ask, Reply};
+
+/// The step of the clock, in seconds.
+const STEP: i64 = 6;
+const WAIT: Duration = Duration::from_millis(1_500);
+/// Less than the step, and more than a busy machine delays a reply.
+const LATE: Duration = Duration::from_secs(4);
+
+#[test]
+fn clock_steps_neither_shorten_nor_extend_a_wait() {
+    let server = with_clock();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    for clock in [-STEP, 0, STEP, 0] {
+        let start = Instant::now();
+        let mut waiter = waiting(&server, &format!("k 1 1h b WAIT {}", WAIT.as_millis()));
+        server.set_clock(clock);
+        assert!(!waiter.taken());
+        let took = start.elapsed();
+        assert!((WAIT..WAIT + LATE).contains(&took), "{clock}: {took:?}");
+    }
+    wait_until_waiting(&server, 0);
+}
+
+#[test]
+fn lease_that_ends_by_a_clock_step_is_granted_to_a_waiter() {
+    let server = with_clock();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 2h b WAIT 60000");
+    server.set_clock(3_700);
+    assert!(waiter.taken());
+    // After a step back, changes by hand are still found.
+    let mut waiter = waiting(&server, "k 1 1h c WAIT 60000");
+    server.set_clock(0);
+    let start = Instant::now();
+    c.ask::<()>("ZREM k b");
+    assert!(waiter.taken());
+    assert!(start.elapsed() < Duration::from_secs(60));
+    wait_until_waiting(&server, 0);
+}
