@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests all kinds of limit together for hours, by hand: calls checked against the model, on four
-# servers whose memory must not grow, and whose clocks step if they can; then pressure.
+# servers whose memory must not grow, and whose clocks step if they can; then pressure and random waits.
 #
 #   scripts/hours.sh               50 million checked calls; about two hours
 #   scripts/hours.sh 2000000       this number of checked calls, and the rest in proportion
@@ -32,6 +32,8 @@ while read -r name path; do
       REDIS_RL_SERVER=$path judged leases::every_lease_reply_matches_the_model
       REDIS_RL_SERVER=$path REDIS_RL_PRESSURE=500,$((calls / 200000 + 5)) \
         watched pressure::every_token_is_accounted_for_under_pressure
+      REDIS_RL_SERVER=$path REDIS_RL_WAIT_RANDOM=60,$((calls / 200000 + 5)) \
+        watched wait::random::random_waits_are_all_answered_and_exceed_no_limit
       ;;
   esac
 done < <(scripts/servers.sh)

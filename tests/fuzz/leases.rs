@@ -56,19 +56,69 @@ enum Held {
     OtherType,
 }
 
+/// The options of RL.ACQUIRE.
+#[derive(Default)]
+struct Options {
+    keep: i64,
+    nx: bool,
+    /// How long the call may wait, in milliseconds.
+    wait: Option<i64>,
+}
+
+/// Parses the options of RL.ACQUIRE, or returns the beginning of their error.
+fn options(mut rest: &[&str]) -> Result<Options, &'static str> {
+    let mut options = Options::default();
+    let mut seen = Vec::new();
+    while let [name, after @ ..] = rest {
+        let name = name.to_uppercase();
+        let most = match name.as_str() {
+            "NX" => 0,
+            "KEEP" => 100_000_000_000,
+            "WAIT" => 3_600_000,
+            "QUEUE" => 100_000,
+            _ => return Err("ERR syntax error: unknown option"),
+        };
+        if seen.contains(&name) {
+            return Err("ERR ");
+        }
+        rest = after;
+        if name == "NX" {
+            options.nx = true;
+        } else {
+            let [value, after @ ..] = rest else {
+                return Err("ERR syntax error: option");
+            };
+            let least = i64::from(name != "KEEP");
+            let n = whole(value, least, most).ok_or("ERR ")?;
+            match name.as_str() {
+                "KEEP" => options.keep = n,
+                "WAIT" => options.wait = Some(n),
+                _ => {}
+            }
+            rest = after;
+        }
+        seen.push(name);
+    }
+    match seen.contains(&"QUEUE".to_owned()) && options.wait.is_none() {
+        true => Err("ERR "),
+        false => Ok(options),
+    }
+}
+
+fn whole(text: &str, low: i64, high: i64) -> Option<i64> {
+    let n = match text {
+        "1e1" => 10,
+        _ if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok()?,
+        _ => return None,
+    };
+    (low..=high).contains(&n).then_some(n)
+}
+
 /// Parses a call, or returns the beginning of its error.
 fn read(words: &[Vec<u8>]) -> Result<Call, &'static str> {
     let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
     let words: Vec<String> = words.iter().map(text).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let whole = |text: &str, low: i64, high: i64| {
-        let n = match text {
-            "1e1" => 10,
-            _ if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok()?,
-            _ => return None,
-        };
-        (low..=high).contains(&n).then_some(n)
-    };
     let limit = |text| whole(text, 0, 100_000).ok_or("ERR limit must be");
     let ttl = |text: &str| {
         let known = TTLS.iter().find(|(name, _)| *name == text);
@@ -90,19 +140,15 @@ fn read(words: &[Vec<u8>]) -> Result<Call, &'static str> {
     };
     match (words[0].to_uppercase().as_str(), &words[1..]) {
         ("RL.ACQUIRE", [_, slots, time, token, rest @ ..]) => {
-            let nx = rest
-                .first()
-                .is_some_and(|word| word.eq_ignore_ascii_case("NX"));
-            let rest = rest.get(usize::from(nx)..).unwrap_or_default();
-            let keep = option(rest, "KEEP", 100_000_000_000)?.unwrap_or(0);
+            let options = options(rest)?;
             let (limit, ttl) = (limit(slots)?, ttl(time)?);
             let token = tokens(&[token])?.remove(0);
             Ok(Call::Acquire {
                 limit,
-                keep,
+                keep: options.keep,
                 ttl,
                 token,
-                nx,
+                nx: options.nx,
             })
         }
         ("RL.RENEW", [_, time, rest @ ..]) if !rest.is_empty() => {
@@ -136,6 +182,22 @@ fn any(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
         0..6 if random.once_in(8) => {
             vec!["RL.ACQUIRE", "", &limit, ttl, token, "NX", "KEEP", "1"]
         }
+        // In the end its time is up, or a lease of 10 ms has ended.
+        0..6 if random.once_in(8) => vec!["RL.ACQUIRE", "", &limit, ttl, token, "WAIT", "3"],
+        0..6 if random.once_in(8) => vec![
+            "RL.ACQUIRE",
+            "",
+            &limit,
+            ttl,
+            token,
+            "queue",
+            "1",
+            "keep",
+            "1",
+            "nx",
+            "wait",
+            "1",
+        ],
         0..6 => vec!["rl.acquire", "", &limit, ttl, token],
         6..8 => vec!["RL.RENEW", "", ttl, token, random.one_of(&TOKENS)],
         8..10 => vec!["RL.RELEASE", "", token, random.one_of(&TOKENS)],
@@ -153,6 +215,12 @@ fn any(random: &mut Random, key: &[u8]) -> Vec<Vec<u8>> {
             2 if at > 1 && at < words.len() => words[at] = "x".repeat(129).into_bytes(),
             _ if at > 1 && at < words.len() => words[at] = wrong,
             _ => {}
+        }
+    }
+    // Nobody is there who could end a long wait.
+    for at in 1..words.len() {
+        if words[at - 1].eq_ignore_ascii_case(b"WAIT") && words[at] == b"100001" {
+            words[at] = b"3600001".to_vec();
         }
     }
     words
@@ -324,6 +392,8 @@ impl Fuzz {
                     "ERR token",
                     "ERR KEEP",
                     "ERR COUNT",
+                    "ERR WAIT",
+                    "ERR QUEUE",
                     "ERR syntax",
                     "ERR usage",
                 ];
@@ -371,6 +441,7 @@ fn assert_fits(
     }
     // Leases that end together are listed by their tokens.
     told.sort_by(|a: &(String, i64), b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+    assert_waited(command, model, &says, from, to);
     // Valkey's TIME may be microseconds ahead of the system's clock, and so a millisecond.
     let fits = (from - 1..=to).any(|now| {
         let outcome = model.outcome(call, now);
@@ -389,6 +460,32 @@ fn assert_fits(
         "{command:?} gave {reply:?}, not {:?}; {model:?} became {:?}",
         expected.says, after.ends
     );
+}
+
+/// Checks that a call that was denied although it might wait has waited for its time.
+fn assert_waited(command: &Command, model: &Model, says: &[i64], from: i64, to: i64) {
+    let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
+    let words: Vec<String> = command.0.iter().map(text).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let [_, _, limit, _, token, rest @ ..] = &words[..] else {
+        return;
+    };
+    let Ok(Options {
+        wait: Some(wait),
+        keep,
+        ..
+    }) = options(rest)
+    else {
+        return;
+    };
+    let room = whole(limit, 0, 100_000).unwrap_or(0) - keep;
+    let is_held = model.ends.get(*token).is_some_and(|&end| end >= from);
+    if says[0] == 0 && room > 0 && !is_held {
+        assert!(
+            to - from >= wait - 1,
+            "{command:?} waited from {from} to {to}"
+        );
+    }
 }
 
 #[test]
