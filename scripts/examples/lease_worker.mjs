@@ -1,4 +1,4 @@
-// A worker that does its work only while it holds one of at most 5 slots, by RL.ACQUIRE.
+// A worker that does its work only while it holds one of at most 5 slots, by RL.ACQUIRE … WAIT.
 //
 // npm install redis
 import { randomUUID } from "node:crypto";
@@ -8,6 +8,8 @@ import { createClient } from "redis";
 const key = "slots:reports";
 const limit = 5;
 const ttlMs = Number(process.env.TTL_MS ?? 30_000); // Some ten times the longest pause of a process.
+
+const waitMs = 60_000;
 
 const redis = createClient({
   url: process.env.REDIS_URL,
@@ -21,26 +23,45 @@ await redis.connect();
 
 const ask = (...words) => redis.sendCommand(words.map(String));
 
+// Waits in the server until there is a slot, over a connection of its own.
+async function acquire(token) {
+  const line = redis.duplicate({ socket: { connectTimeout: 1000, socketTimeout: waitMs + 10_000 } });
+  line.on("error", () => {});
+  await line.connect();
+  try {
+    for (;;) {
+      const words = ["RL.ACQUIRE", key, limit, `${ttlMs}ms`, token, "WAIT", waitMs];
+      const [taken, , , retryMs] = await line.sendCommand(words.map(String));
+      if (taken) return;
+      // The wait is over, or too many callers wait already.
+      await sleep(Math.max(10, Math.min(retryMs, 1000)));
+    }
+  } finally {
+    line.destroy();
+  }
+}
+
 // Runs `work` while it holds a slot. `work` receives a signal, which is aborted when it must stop.
 async function withLease(work) {
   const token = randomUUID();
   const lost = new AbortController();
   let ends;
-  for (;;) {
+  // Renews the lease, and returns whether it is still live.
+  const renew = async () => {
     const asked = performance.now();
-    const [taken, , , waitMs] = await ask("RL.ACQUIRE", key, limit, `${ttlMs}ms`, token);
-    // Counted from before the call: so it is over here before it is over there.
-    ends = asked + ttlMs;
-    if (taken) break;
-    // A hint: somebody may release before, so ask a bit more often.
-    await sleep(Math.max(10, Math.min(waitMs, 1000)));
-  }
+    const isLive = Boolean(await ask("RL.RENEW", key, `${ttlMs}ms`, token));
+    // Measured from before the call, so it ends here before it ends in the server.
+    if (isLive) ends = asked + ttlMs;
+    return isLive;
+  };
+  // The lease began at an unknown time during the wait; a renewal begins at a known one.
+  do {
+    await acquire(token);
+  } while (!(await renew()));
   // Renews at a third of the time, so that two renewals may fail.
   const heart = setInterval(async () => {
-    const asked = performance.now();
     try {
-      if (await ask("RL.RENEW", key, `${ttlMs}ms`, token)) ends = asked + ttlMs;
-      else lost.abort();
+      if (!(await renew())) lost.abort();
     } catch (error) {
       console.warn(`no renewal: ${error.message}`); // The lease still runs.
     }

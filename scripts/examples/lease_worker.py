@@ -1,4 +1,4 @@
-"""A worker that works only while it holds one of at most 5 slots, with RL.ACQUIRE.
+"""A worker that works only while it holds one of at most 5 slots, with RL.ACQUIRE … WAIT.
 
 pip install redis
 """
@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 KEY, LIMIT = "slots:reports", 5
 TTL_MS = int(os.environ.get("TTL_MS", 30_000))  # About ten times the longest pause of a process.
+WAIT_MS = 60_000
 
 
 class Lease:
@@ -26,17 +27,26 @@ class Lease:
         self.lost, self.done = threading.Event(), threading.Event()
 
     def acquire(self):
-        """Waits until there is a slot."""
-        while True:
-            asked = time.monotonic()
-            taken, _, _, wait_ms, _ = self.redis.execute_command(
-                "RL.ACQUIRE", KEY, LIMIT, f"{TTL_MS}ms", self.token)
-            if taken:
-                # Measured from before the call, so it ends here before it ends in the server.
-                self.ends = asked + TTL_MS / 1000
-                return
-            # A hint: a slot may be released earlier, so retry more often.
-            time.sleep(max(0.01, min(wait_ms / 1000, 1)))
+        """Waits in the server until there is a slot, over a connection of its own."""
+        with connect(WAIT_MS / 1000 + 10) as line:
+            while True:
+                taken, _, _, wait_ms, _ = line.execute_command(
+                    "RL.ACQUIRE", KEY, LIMIT, f"{TTL_MS}ms", self.token, "WAIT", WAIT_MS)
+                # The lease began at an unknown time during the wait; a renewal begins at a known one.
+                if taken and self.renew():
+                    return
+                if not taken:
+                    # The wait is over, or too many callers wait already.
+                    time.sleep(max(0.01, min(wait_ms / 1000, 1)))
+
+    def renew(self):
+        """Renews the lease. Returns whether it is still live."""
+        asked = time.monotonic()
+        renewed = self.redis.execute_command("RL.RENEW", KEY, f"{TTL_MS}ms", self.token)
+        if renewed:
+            # Measured from before the call, so it ends here before it ends in the server.
+            self.ends = asked + TTL_MS / 1000
+        return bool(renewed)
 
     def __enter__(self):
         self.acquire()
@@ -48,15 +58,12 @@ class Lease:
     def beat(self):
         """Renews every third of the ttl, so that two renewals may fail."""
         while not self.done.wait(TTL_MS / 3000):
-            asked = time.monotonic()
             try:
-                renewed = self.redis.execute_command("RL.RENEW", KEY, f"{TTL_MS}ms", self.token)
+                if not self.renew():
+                    return self.lost.set()
             except RedisError as error:
+                # The lease is still live: the next renewal may reach the server.
                 logging.warning("no renewal: %s", error)
-                continue  # The lease is still live: the next renewal may reach the server.
-            if not renewed:
-                return self.lost.set()
-            self.ends = asked + TTL_MS / 1000
 
     def watch(self):
         """Sets `lost` by this machine's clock if no renewal succeeded."""
@@ -73,12 +80,14 @@ class Lease:
             logging.warning("no release, the slot comes back by itself: %s", error)
 
 
+def connect(timeout):
+    return Redis.from_url(os.environ["REDIS_URL"], retry=Retry(NoBackoff(), 1),
+                          socket_timeout=timeout, socket_connect_timeout=timeout)
+
+
 def main():
     # A renewal must not take longer than the interval between two.
-    timeout = TTL_MS / 3000
-    redis = Redis.from_url(os.environ["REDIS_URL"], retry=Retry(NoBackoff(), 1),
-                           socket_timeout=timeout, socket_connect_timeout=timeout)
-    with Lease(redis) as lease:
+    with Lease(connect(TTL_MS / 3000)) as lease:
         print("working", flush=True)
         for step in range(int(os.environ.get("STEPS", 100))):
             if lease.lost.is_set():

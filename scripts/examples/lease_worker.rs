@@ -1,14 +1,15 @@
-//! A worker that does its work only while it holds one of at most 5 slots, by RL.ACQUIRE.
+//! A worker that does its work only while it holds one of at most 5 slots, by RL.ACQUIRE … WAIT.
 
 use std::future::Future;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{cmd, Client, RedisResult};
+use redis::{cmd, AsyncConnectionConfig, Client, RedisResult};
 use tokio::time::{interval, sleep, sleep_until, Instant};
 
 const KEY: &str = "slots:reports";
 const LIMIT: u32 = 5;
+const WAIT: Duration = Duration::from_secs(60);
 
 /// A slot that somebody holds.
 struct Lease {
@@ -19,25 +20,38 @@ struct Lease {
 }
 
 impl Lease {
-    /// Waits until there is a slot.
-    async fn acquire(redis: ConnectionManager, ttl: Duration, token: String) -> RedisResult<Self> {
+    /// Waits in the server until there is a slot, over a connection of its own.
+    async fn acquire(
+        client: &Client,
+        redis: ConnectionManager,
+        ttl: Duration,
+        token: String,
+    ) -> RedisResult<Self> {
+        let patience = WAIT + Duration::from_secs(10);
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(patience));
+        let mut line = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let mut lease = Self {
+            redis,
+            ttl,
+            token,
+            ends: Instant::now(),
+        };
         loop {
-            // Counted from before the call: so it is over here before it is over there.
-            let ends = Instant::now() + ttl;
             let mut call = cmd("RL.ACQUIRE");
-            call.arg(KEY).arg(LIMIT).arg(millis(ttl)).arg(&token);
+            call.arg(KEY).arg(LIMIT).arg(millis(ttl)).arg(&lease.token);
+            call.arg("WAIT").arg(WAIT.as_millis() as u64);
             let (taken, _, _, wait_ms, _): (bool, i64, i64, i64, i64) =
-                call.query_async(&mut redis.clone()).await?;
-            if taken {
-                return Ok(Self {
-                    redis,
-                    ttl,
-                    token,
-                    ends,
-                });
+                call.query_async(&mut line).await?;
+            // The lease began at an unknown time during the wait; a renewal begins at a known one.
+            if taken && lease.renew().await? > 0 {
+                return Ok(lease);
             }
-            // A hint: somebody may release before, so ask a bit more often.
-            sleep(Duration::from_millis(wait_ms.clamp(10, 1000) as u64)).await;
+            if !taken {
+                // The wait is over, or too many callers wait already.
+                sleep(Duration::from_millis(wait_ms.clamp(10, 1000) as u64)).await;
+            }
         }
     }
 
@@ -81,6 +95,7 @@ impl Lease {
         call.arg(KEY).arg(millis(self.ttl)).arg(&self.token);
         let renewed = call.query_async(&mut self.redis).await?;
         if renewed > 0 {
+            // Measured from before the call, so it ends here before it ends in the server.
             self.ends = asked + self.ttl;
         }
         Ok(renewed)
@@ -104,13 +119,13 @@ async fn main() -> RedisResult<()> {
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(0)
         .set_response_timeout(Some(ttl / 3));
-    let redis = ConnectionManager::new_with_config(client, config).await?;
+    let redis = ConnectionManager::new_with_config(client.clone(), config).await?;
     // Unique to the work: the process, and when it began.
     let began = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
         .expect("a time after 1970");
     let token = format!("{}-{}", std::process::id(), began.as_nanos());
-    let lease = Lease::acquire(redis, ttl, token).await?;
+    let lease = Lease::acquire(&client, redis, ttl, token).await?;
     println!("working");
     let work = async {
         for _ in 0..setting("STEPS", 100) {

@@ -47,6 +47,11 @@ impl Drop for Worker {
 
 /// Returns the number of held slots.
 fn held(redis: &Server) -> i64 {
+    slots(redis).0
+}
+
+/// Returns the number of held slots and that of the callers that wait.
+fn slots(redis: &Server) -> (i64, i64) {
     let mut ask = redis::cmd("RL.LEASES");
     type Leases = (i64, i64, i64, i64, i64, Vec<(String, i64)>, i64);
     let told: Leases = ask
@@ -54,7 +59,7 @@ fn held(redis: &Server) -> i64 {
         .arg(5)
         .query(&mut redis.connection())
         .expect("leases");
-    told.0
+    (told.0, told.6)
 }
 
 /// Tries all cases.
@@ -105,7 +110,7 @@ fn a_worker_waits_for_a_slot_and_a_killed_ones_comes_back(command: &[impl AsRef<
         assert_eq!(worker.line(), "working");
     }
     let mut sixth = Worker::start(command, &redis, 1_500, 100_000);
-    assert_eq!(held(&redis), 5);
+    wait_until("it waits in the server", || slots(&redis) == (5, 1));
     // Killed with SIGKILL.
     drop(workers.pop());
     assert_eq!(sixth.line(), "working");
