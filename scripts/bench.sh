@@ -7,6 +7,8 @@
 #   scripts/bench.sh --leases  instructions of leases alone, about three minutes
 #   scripts/bench.sh --timed   CPU time and latency (needs a quiet machine), and bytes, ten minutes
 #   scripts/bench.sh --full    also among five million keys
+#   scripts/bench.sh --waiters [SERVER]   callers that wait for slots, on the installed Redis or the
+#                              named server, three minutes (needs a quiet machine)
 #   scripts/bench.sh --throttlecrab   compared with throttlecrab-server, three minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,5 +16,8 @@ scripts/setup.sh server libclang valgrind </dev/null
 cargo build --release -p redis-rl
 if [[ ${1:-} == --throttlecrab ]]; then
   exec python3 scripts/bench/throttlecrab.py
+fi
+if [[ ${1:-} == --waiters ]]; then
+  exec python3 scripts/bench/waiters.py "${@:2}"
 fi
 exec python3 scripts/bench "$@"

@@ -23,7 +23,7 @@ const SLOTS: usize = 3;
 /// When a caller was certainly holding a slot.
 type Interval = (Instant, Instant);
 
-/// What the callers share.
+/// The state that the callers share.
 struct Shared {
     client: redis::Client,
     stop: AtomicBool,
