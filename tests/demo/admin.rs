@@ -64,25 +64,27 @@ fn only_a_limit_of_the_limiter_can_be_reset() {
             &format!("POST /dashboard/{what}"),
             body.as_bytes(),
         )
-        .status()
     };
-    let reset = |caller: &str| post("reset", caller);
+    let reset = |caller: &str| post("reset", caller).status();
     call::<()>(&redis, &["SET", "precious", "data"]);
     for _ in 0..3 {
         ask(&demo, "eve");
     }
     for foreign in ["", "precious", "{rate:limiter:key:eve}"] {
         assert_eq!(reset(foreign), 404, "{foreign}");
-        assert_eq!(post("look", &format!("caller:{foreign}")), 404, "{foreign}");
+        let looked = post("look", &format!("caller:{foreign}"));
+        assert_eq!(looked.status(), 404, "{foreign}");
     }
-    assert_eq!(post("look", "nonsense"), 404);
+    assert_eq!(post("look", "nonsense").status(), 404);
     assert_eq!(keys(&redis), ["precious", "rate:limiter:key:eve"]);
     // A key with the prefix that is not a limit is left unchanged.
     call::<()>(&redis, &["SET", "rate:limiter:key:ann", "data"]);
     call::<()>(&redis, &["RPUSH", "rate:limiter:key:bob", "data"]);
     for caller in ["ann", "bob"] {
-        let refused = reset(&format!("rate:limiter:key:{caller}"));
-        assert_eq!(refused, 502, "{caller}");
+        let refused = post("reset", &format!("rate:limiter:key:{caller}"));
+        assert_eq!(refused.status(), 502, "{caller}");
+        let key = format!("key:{caller}");
+        assert!(refused.body().contains(&key), "{}", refused.0);
     }
     assert_eq!(
         call::<u64>(
