@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Limiter, MiddlewareOptions } from "./index.js";
+import type { Limiter, Local, MiddlewareOptions } from "./index.js";
 
 export function rateLimit<Request extends IncomingMessage = any>(
-  limiter: Limiter,
+  limiter: Limiter | Local,
   options: MiddlewareOptions<Request>,
 ): (request: Request, response: ServerResponse, next: (error?: unknown) => void) => Promise<void>;

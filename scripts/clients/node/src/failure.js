@@ -26,11 +26,22 @@ function isReply(error) {
 }
 
 // A map that forgets the entry set longest ago.
-class Recent extends Map {
+export class Recent extends Map {
+  #forgets;
+
+  constructor(forgets = () => {}) {
+    super();
+    this.#forgets = forgets;
+  }
+
   set(key, value) {
     this.delete(key);
     super.set(key, value);
-    if (this.size > mostKeys) this.delete(this.keys().next().value);
+    if (this.size > mostKeys) {
+      const [oldest, forgotten] = this.entries().next().value;
+      this.delete(oldest);
+      this.#forgets(forgotten);
+    }
     return this;
   }
 }

@@ -1,3 +1,3 @@
-import type { Limiter, MiddlewareOptions } from "./index.js";
+import type { Limiter, Local, MiddlewareOptions } from "./index.js";
 
-export function rateLimit(fastify: any, options: MiddlewareOptions<any> & { limiter: Limiter }): Promise<void>;
+export function rateLimit(fastify: any, options: MiddlewareOptions<any> & { limiter: Limiter | Local }): Promise<void>;

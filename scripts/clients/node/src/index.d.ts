@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 
-/** `source`: "memory" if a denial by the server was remembered, "local" if the bucket in this process decided, "policy" if `onError` did. */
+/** `source`: "memory" if a denial by the server was remembered, "local" if the bucket in this process decided, "policy" if `onError` did, "batch" if `Local` spent its batch. */
 export interface Decision {
   allowed: boolean;
   limit: number;
@@ -9,7 +9,7 @@ export interface Decision {
   retryAfterMs: number | null;
   resetAfterMs: number;
   taken: number;
-  source: "server" | "memory" | "local" | "policy";
+  source: "server" | "memory" | "local" | "policy" | "batch";
 }
 
 export interface Decisions {
@@ -117,6 +117,15 @@ export class Limiter {
     localDenied: number;
   };
   close(): void;
+}
+
+/** Takes batches by a limiter, and spends them in this process. */
+export class Local {
+  constructor(limiter: Limiter);
+  take(key: string, rate: Rate, burst: number, options?: Cost): Promise<Decision>;
+  check(key?: string): Promise<boolean>;
+  /** Refunds every batch. */
+  close(): Promise<void>;
 }
 
 export function bucket(key: string, rate: Rate, burst: number, options?: Cost & Keep): Limit;

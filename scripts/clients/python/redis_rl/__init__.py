@@ -5,6 +5,7 @@ from .commands import Holds, Leases, Limit, Settlement, bucket, hold, lease, win
 from .decision import Decision, Decisions
 from .failure import Counts, Outage
 from .limiter import AsyncLimiter, Limiter
+from .local import Local
 from .rate import Rate
 from .reserve import Denied, HoldEnded, Reservation
 from .slot import NoSlot, SlotLost
@@ -22,6 +23,7 @@ __all__ = [
     "Leases",
     "Limit",
     "Limiter",
+    "Local",
     "NoSlot",
     "Outage",
     "Rate",

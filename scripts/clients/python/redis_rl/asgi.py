@@ -10,6 +10,7 @@ from . import fields
 from .caller import Caller
 from .decision import Decision
 from .limiter import AsyncLimiter
+from .local import Local
 from .rate import Rate, rate as parse_rate
 
 Scope = MutableMapping[str, Any]
@@ -37,7 +38,7 @@ class RateLimit:
     def __init__(
         self,
         app: App,
-        limiter: AsyncLimiter,
+        limiter: AsyncLimiter | Local,
         rate: str | int | float | Rate,
         burst: int,
         *,

@@ -3,10 +3,9 @@
 local call, rate, mode = ARGV[1], tonumber(ARGV[2]) / tonumber(ARGV[3]), ARGV[7]
 local burst, cost, keep = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local most = 1e11
-for name, n in pairs({burst = burst or -1, COST = cost or -1, KEEP = keep or -1}) do
-  if n < 0 or n > most or n % 1 ~= 0 then
-    return redis.error_reply("ERR " .. name .. " must be an integer from 0 to 10^11")
-  end
+local function valid(n) return n and n >= 0 and n <= most and n % 1 == 0 end
+if not (valid(burst) and valid(cost) and valid(keep)) then
+  return redis.error_reply("ERR burst, COST and KEEP must be integers from 0 to 10^11")
 end
 
 -- A level this close to a whole number is that number.
@@ -19,13 +18,9 @@ local now = time[1] * 1e6 + time[2] -- Microseconds: a double holds them exactly
 local level, at = burst, now
 local stored = redis.call("GET", KEYS[1])
 if stored then
-  local tokens, since = string.match(stored, "^(%S+) (%S+)$")
-  tokens, since = tonumber(tokens), tonumber(since)
-  if not tokens or not since then
-    return redis.error_reply("WRONGTYPE key '" .. KEYS[1] .. "' holds something else")
-  end
-  at = since
-  level = math.min(burst, tokens + math.max(0, now - at) / 1000 * rate)
+  if #stored ~= 16 then return redis.error_reply("WRONGTYPE the key holds something else") end
+  level, at = struct.unpack("<dd", stored)
+  level = math.min(burst, level + math.max(0, now - at) / 1000 * rate)
 end
 
 local function reply(taken, wait)
@@ -36,7 +31,7 @@ local function write()
   if left == 0 then
     redis.call("DEL", KEYS[1])
   else
-    redis.call("SET", KEYS[1], string.format("%.17g %.0f", level, now), "PX", left)
+    redis.call("SET", KEYS[1], struct.pack("<dd", level, now), "PX", left)
   end
 end
 

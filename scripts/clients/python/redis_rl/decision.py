@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Sequence
 
-Source = Literal["server", "memory", "local", "policy"]
+Source = Literal["server", "memory", "local", "policy", "batch"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Decision:
                  then go on (0 except with ``maxwait``)
     reset_after  seconds until nothing is used any more
     source       "server"; "memory" if a denial by the server was remembered; "local" if the bucket in
-                 this process decided; "policy" if ``on_error`` did
+                 this process decided; "policy" if ``on_error`` did; "batch" if `Local` spent its batch
     """
 
     allowed: bool

@@ -1,0 +1,144 @@
+// Batches of tokens, for callers of thousands a second on one key.
+
+import { Recent } from "./failure.js";
+import { parseRate } from "./rate.js";
+
+export const holdMs = 100; // In which a batch is spent, and over which the use is counted.
+const lateMs = 50; // That a refund may take until the server has it.
+const part = 8; // A batch is at most this part of the burst.
+
+// Takes batches by a limiter, and spends them in this process. Its `take` is that of the limiter, so the
+// middlewares accept it in place of one.
+//
+// A batch is as large as the use of the last tenth of a second, at most an eighth of the burst, so it saves calls
+// only where the burst is large. After a short answer tokens are taken one call at a time, until the bucket
+// would be full again. A batch that is not spent after a tenth of a second is refunded, less the bucket's gain
+// meanwhile. So over all processes at most burst + rate × (t + 0.1 s) is spent in any time t, and a process
+// that dies loses its batch.
+export class Local {
+  #limiter;
+  #of = new Recent((stash) => this.#refund(stash));
+  #refunds = new Set();
+
+  constructor(limiter) {
+    this.#limiter = limiter;
+  }
+
+  // Takes `cost` tokens or none. One call is in flight a key: the others wait for it, and then look into the batch.
+  async take(key, rate, burst, { cost = 1 } = {}) {
+    const stash = this.#stash(key, typeof rate === "object" ? rate : parseRate(rate), burst);
+    stash.count(cost, performance.now());
+    for (;;) {
+      const decision = this.spend(stash, cost, performance.now());
+      if (decision) return decision;
+      if (!stash.taking) break;
+      await stash.taking;
+    }
+    const taken = this.#take(stash, cost);
+    const ended = taken.then(() => {}, () => {});
+    stash.taking = ended.then(() => (stash.taking = null));
+    return taken;
+  }
+
+  // Throws if the server lacks the module or the permission. Returns whether it answered.
+  check(key) {
+    return this.#limiter.check(key);
+  }
+
+  // Refunds every batch. The limiter remains open.
+  async close() {
+    for (const stash of this.#of.values()) this.#refund(stash);
+    await Promise.all(this.#refunds);
+  }
+
+  #stash(key, rate, burst) {
+    const name = JSON.stringify([key, rate.text, burst]);
+    const stash = this.#of.get(name) ?? new Stash(key, rate, burst);
+    this.#of.set(name, stash);
+    return stash;
+  }
+
+  // Spends from the batch. Returns null if it is too small, or was taken too long ago.
+  spend(stash, cost, now) {
+    if (!(cost > 0 && cost <= stash.tokens) || now >= stash.takenAt + holdMs) return null;
+    stash.tokens -= cost;
+    const { limit, remaining, resetAfterMs } = stash.decision;
+    const reset = Math.max(0, Math.ceil(resetAfterMs - (now - stash.takenAt)));
+    const left = remaining + stash.tokens;
+    return { allowed: true, limit, remaining: left, retryAfterMs: 0, resetAfterMs: reset, taken: cost, source: "batch" };
+  }
+
+  async #take(stash, cost) {
+    const { key, rate, burst } = stash;
+    const asked = performance.now();
+    const batch = stash.batch(asked);
+    if (batch > cost) {
+      const decision = await this.#limiter.take(key, rate, burst, { cost: batch, atmost: true });
+      const now = performance.now();
+      if (decision.taken < batch) stash.shortUntil = now + decision.resetAfterMs;
+      if (decision.taken) {
+        this.#refund(stash);
+        Object.assign(stash, { tokens: decision.taken, takenAt: asked, decision });
+        const end = () => stash.takenAt === asked && this.#refund(stash);
+        setTimeout(end, asked + holdMs - now).unref();
+        const spent = this.spend(stash, cost, now);
+        if (spent) return spent;
+      } else if (cost === 1) {
+        return decision;
+      }
+    }
+    // The server decides about this cost alone, and must have what is left of the batch.
+    this.#refund(stash);
+    const decision = await this.#limiter.take(key, rate, burst, { cost });
+    if (!decision.allowed) stash.shortUntil = performance.now() + decision.resetAfterMs;
+    return decision;
+  }
+
+  // Refunds what is left of the batch, less what the bucket has gained since it was taken: it might have been
+  // full then, and have gained nothing.
+  #refund(stash) {
+    const { key, rate, burst, decision, takenAt } = stash;
+    const gain = ((performance.now() - takenAt + lateMs) * rate.tokens) / rate.periodMs;
+    const cost = Math.floor(stash.tokens - gain);
+    stash.tokens = 0;
+    if (cost <= 0 || decision.source !== "server") return;
+    // An error is logged, and the tokens are lost.
+    const refund = this.#limiter.give(key, rate, burst, { cost }).catch(() => {});
+    this.#refunds.add(refund);
+    refund.finally(() => this.#refunds.delete(refund));
+  }
+}
+
+// The batch of one key and limit. `takenAt` is the time before its call, so that nothing is spent too late.
+class Stash {
+  tokens = 0;
+  takenAt = -Infinity;
+  decision = {};
+  shortUntil = 0;
+  taking = null;
+  #since = 0;
+  #used = 0;
+  #usedBefore = 0;
+
+  constructor(key, rate, burst) {
+    Object.assign(this, { key, rate, burst });
+  }
+
+  // Counts the use in spans of `holdMs`.
+  count(cost, now) {
+    const passed = now - this.#since;
+    if (passed >= holdMs) {
+      this.#usedBefore = passed < 2 * holdMs ? this.#used : 0;
+      this.#since = now;
+      this.#used = 0;
+    }
+    this.#used += cost;
+  }
+
+  // Returns the size of the next batch.
+  batch(now) {
+    if (now < this.shortUntil) return 0;
+    const before = Math.max(0, 1 - (now - this.#since) / holdMs);
+    return Math.min(Math.floor(this.#used + this.#usedBefore * before), Math.floor(this.burst / part));
+  }
+}

@@ -1,0 +1,259 @@
+"""Batches that are spent in the process."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+import selectors
+import struct
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import pytest
+import redis.asyncio
+
+from redis_rl import AsyncLimiter, Decision, Local
+from redis_rl.local import HOLD
+from server import Server
+
+BURST = 10_000
+
+
+@pytest.fixture(autouse=True)
+def no_calls(server) -> None:
+    server.client.config_resetstat()
+
+
+@asynccontextmanager
+async def connected(port: int, **arguments):
+    client = redis.asyncio.Redis(port=port)
+    local = Local(AsyncLimiter(client, **{"timeout": 30, **arguments}))
+    yield local
+    await local.aclose()
+    await client.aclose()
+
+
+def run(test) -> None:
+    asyncio.run(asyncio.wait_for(test, 120))
+
+
+def calls(server: Server) -> dict[str, int]:
+    stats = server.client.info("commandstats")
+    return {name[8:].lower(): of["calls"] for name, of in stats.items() if name.lower().startswith("cmdstat_rl.")}
+
+
+def missing(server: Server, rate: str) -> int:
+    return BURST - server.client.execute_command("RL.PEEK", "k", rate, BURST)[2]
+
+
+def test_ten_thousand_calls_a_second_cost_at_most_a_hundred_commands(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            start, passed = time.monotonic(), 0
+            while (seconds := time.monotonic() - start) < 2:
+                if passed < 10_000 * seconds:
+                    passed += (await local.take("k", "10000", BURST)).allowed
+                else:
+                    await asyncio.sleep(0.001)
+            sent = sum(calls(server).values())
+            assert passed > 1000 and sent <= 100 * seconds, (passed, sent, seconds)
+
+    run(test())
+
+
+def test_batch_grows_to_an_eighth_of_the_burst_and_what_is_left_is_refunded(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            rate = "1/h"
+            assert (await local.take("k", rate, BURST)).source == "server"
+            passed, sizes, take = 1, [], local.limiter.take
+
+            async def recorded(*arguments, cost, **options):
+                sizes.append(cost)
+                return await take(*arguments, cost=cost, **options)
+
+            local.limiter.take = recorded
+            while passed < 5000:
+                passed += (await local.take("k", rate, BURST)).allowed
+            assert 10 < max(sizes) <= BURST // 8
+            await asyncio.sleep(2 * HOLD)
+            await local.aclose()
+            # Each refund is rounded down.
+            refunds = calls(server)["rl.give"]
+            assert refunds > 0 and passed <= missing(server, rate) <= passed + refunds
+
+    run(test())
+
+
+def test_small_burst_is_taken_one_call_at_a_time(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            got = [await local.take("k", "1/h", 15) for _ in range(20)]
+            assert [one.allowed for one in got] == [True] * 15 + [False] * 5
+            assert {one.source for one in got} == {"server", "memory"}
+
+    run(test())
+
+
+def test_short_answer_and_denial(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            server.client.execute_command("RL.TAKE", "k", "1/h", BURST, "COST", BURST - 500)
+            passed = 0
+            while (denied := await local.take("k", "1/h", BURST)).allowed:
+                passed += 1
+            # A batch that a busy machine did not spend in time is back later.
+            assert 250 < passed <= 500 and denied.retry_after > 3590
+            assert (await local.take("k", "1/h", BURST)).source == "memory"
+            server.client.execute_command("RL.GIVE", "k", "1/h", BURST, "COST", 100)
+            server.client.config_resetstat()
+            until_seen = time.monotonic() + 60
+            while not (await local.take("k", "1/h", BURST)).allowed:
+                assert time.monotonic() < until_seen
+                await asyncio.sleep(0.01)
+            got = [await local.take("k", "1/h", BURST) for _ in range(50)]
+            # Until the bucket would be full again.
+            assert {one.source for one in got} == {"server"}
+
+    run(test())
+
+
+def test_callers_at_once_share_one_call_in_flight(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            await asyncio.gather(*(local.take("k", "1/h", BURST) for _ in range(1000)))
+            # Two, unless a busy machine gets a reply too late to spend the batch.
+            assert calls(server)["rl.take"] < 20
+
+    run(test())
+
+
+def test_costs_larger_than_the_batch_are_decided_by_the_server(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            await asyncio.gather(*(local.take("k", "1/h", BURST) for _ in range(100)))
+            assert (await local.take("k", "1/h", BURST, cost=5000)).allowed
+            assert (await local.take("k", "1/h", BURST, cost=0)).allowed
+            denied = await local.take("k", "1/h", BURST, cost=5000)
+            assert not denied.allowed and denied.retry_after > 90 * 3600
+
+    run(test())
+
+
+def test_without_the_server_the_bucket_in_the_process_is_spent() -> None:
+    async def test() -> None:
+        async with connected(1, timeout=0.05, share=0.002) as local:
+            got = [await local.take("k", "1/h", BURST) for _ in range(40)]
+            assert sum(one.allowed for one in got) == 20
+
+    run(test())
+
+
+def test_batch_is_not_spent_late_and_refunded_less_the_gain_meanwhile(monkeypatch) -> None:
+    """The bucket might have been full, and have gained nothing: a full refund would admit its gain twice."""
+    now, given = 1000.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    async def take(key, rate, burst, *, cost, atmost=False):
+        await asyncio.sleep(0)  # The others wait for it.
+        return Decision(True, burst, burst - cost, 0.0, 0.0, cost)
+
+    async def give(key, rate, burst, *, cost):
+        given.append(cost)
+
+    async def test() -> None:
+        nonlocal now
+        local: Any = Local(SimpleNamespace(take=take, give=give))
+        got = await asyncio.gather(*(local.take("k", 90, BURST) for _ in range(301)))
+        # The first alone, then a batch as large as the use, of which one token is left.
+        assert [one.source for one in got] == ["server"] + ["batch"] * 300
+        assert (await local.take("k", 90, BURST)).source == "batch"
+        assert (await local.take("k", 90, BURST)).source == "batch" and given == []
+        # That was the first of 303.
+        now += HOLD
+        await local.take("k", 90, BURST)
+        await asyncio.sleep(0)
+        assert given == [302 - 14]  # 13.5 tokens in 0.15 s.
+
+    run(test())
+
+
+RATE, SMALL = 1600, 1600
+
+
+def excess(units: list[float]) -> float:
+    """Returns the least burst b so that in no time t more than b + RATE × t units are spent."""
+    fewest = most = 0.0
+    for count, at in enumerate(sorted(units)):
+        beyond = count - RATE * at
+        fewest = min(fewest, beyond) if count else beyond
+        most = max(most, beyond + 1 - fewest)
+    return most
+
+
+class Logged(Local):
+    """Keeps the time at which each unit is spent. A unit that the server granted alone counts from its reply, or
+    a tenth of a second after its call."""
+
+    def __init__(self, limiter: Any, log: Callable[[float], object]) -> None:
+        super().__init__(limiter)
+        self.log = log
+
+    def _spend(self, stash, cost, now):
+        decision = super()._spend(stash, cost, now)
+        if decision:
+            self.log(now)
+        return decision
+
+    async def _take(self, stash, cost):
+        sent = time.monotonic()
+        decision = await super()._take(stash, cost)
+        if decision.allowed and decision.source == "server":
+            self.log(min(time.monotonic(), sent + HOLD))
+        return decision
+
+
+async def spend(local: Local, rng: random.Random, pause: float) -> None:
+    """Takes without end, then pauses, and so on."""
+    while True:
+        end = time.monotonic() + rng.uniform(0, 0.2)
+        while time.monotonic() < end:
+            await local.take("k", RATE, SMALL)
+            await asyncio.sleep(pause)
+        await asyncio.sleep(rng.uniform(0, 1))
+
+
+def spend_until_killed(port: int, path: Path) -> None:
+    async def run() -> None:
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        limiter = AsyncLimiter(redis.asyncio.Redis(port=port), timeout=30, on_error="closed")
+        await spend(Logged(limiter, lambda at: os.write(log, struct.pack("d", at))), random.Random(), 0)
+
+    asyncio.run(run())
+
+
+def test_log_of_every_unit_is_within_the_limit_while_processes_are_killed(server, tmp_path) -> None:
+    processes: list[Any] = []
+
+    def start() -> None:
+        arguments = (server.port, tmp_path / str(time.monotonic_ns()))
+        processes.append(multiprocessing.get_context("fork").Process(target=spend_until_killed, args=arguments))
+        processes[-1].start()
+
+    for _ in range(4):
+        start()
+    for _ in range(10):
+        time.sleep(0.2)
+        processes.pop(0).kill()
+        start()
+    for process in processes:
+        process.kill()
+        process.join()
+    logs = [log.read_bytes() for log in tmp_path.iterdir()]
+    units = [at for log in logs for (at,) in struct.iter_unpack("d", log)]
+    assert len(units) > 100 and excess(units) <= SMALL + RATE * HOLD, (excess(units), len(units))
