@@ -43,7 +43,7 @@ build_go() {
     unpack_unstable "$folder/go" golang-github-redis-go-redis-dev \
       golang-github-cespare-xxhash-v2-dev golang-github-dgryski-go-rendezvous-dev
   fi
-  cp scripts/examples/net_http.go "$folder/go/"
+  cp scripts/examples/net_http.go tests/examples/go/net_http_test.go "$folder/go/"
   # Debian's packages lack the files that declare these as modules.
   local module
   for module in cespare/xxhash/v2 dgryski/go-rendezvous; do
@@ -69,7 +69,8 @@ END
   (
     cd "$folder/go"
     export GOFLAGS=-mod=mod GOPROXY=off GOSUMDB=off
-    tools/bin/go vet net_http.go
+    tools/bin/go vet .
+    VECTORS=$OLDPWD/scripts/clients/vectors.json tools/bin/go test .
     tools/bin/go build -o net_http net_http.go
   )
 }

@@ -128,7 +128,7 @@ impl Example {
         self.process.wait().expect("it ends");
     }
 
-    #[cfg(any(feature = "go", feature = "java"))]
+    #[cfg(feature = "java")]
     /// Does the same until Redis has answered in time: a busy machine may let requests through.
     pub fn ask_redis(&self, key: &str) -> Answer {
         until("Redis is asked", || {
@@ -136,7 +136,7 @@ impl Example {
         })
     }
 
-    #[cfg(any(feature = "go", feature = "java"))]
+    #[cfg(feature = "java")]
     /// Asks until the answer has this status.
     pub fn ask_until(&self, key: &str, status: u16) -> Answer {
         until(&format!("the status is {status}"), || {
@@ -179,7 +179,7 @@ impl Answer {
         })
     }
 
-    #[cfg(any(feature = "go", feature = "java"))]
+    #[cfg(feature = "java")]
     /// Returns whether Redis decided.
     pub fn is_decided(&self) -> bool {
         self.field("RateLimit").is_some()

@@ -6,7 +6,7 @@ mod common;
 mod example;
 mod lease_workers;
 mod model_gateway;
-#[cfg(any(feature = "go", feature = "java"))]
+#[cfg(feature = "java")]
 mod pages;
 
 use example::Example;
@@ -50,7 +50,7 @@ fn in_node(script: &str) {
 #[test]
 #[cfg(feature = "go")]
 fn go_limits_as_all_examples_do() {
-    pages::hold(&mut Example::of("target/examples/go/net_http", &[]));
+    cases::hold(&mut Example::of("target/examples/go/net_http", &[]));
 }
 
 #[test]

@@ -101,7 +101,7 @@ test("a batch is not spent late, and refunded less the gain meanwhile", async ()
   try {
     const take = () => local.take("k", 90, burst);
     const got = await Promise.all(Array.from({ length: 301 }, take));
-    // The first alone, then a batch as large as the use, of which one token is left.
+    // The first alone, then a batch as large as the use: one token is left.
     assert.deepEqual(got.map(({ source }) => source), ["server", ...Array(300).fill("batch")]);
     assert.equal((await take()).source, "batch");
     assert.equal((await take()).source, "batch");

@@ -170,7 +170,7 @@ def test_batch_is_not_spent_late_and_refunded_less_the_gain_meanwhile(monkeypatc
         nonlocal now
         local: Any = Local(SimpleNamespace(take=take, give=give))
         got = await asyncio.gather(*(local.take("k", 90, BURST) for _ in range(301)))
-        # The first alone, then a batch as large as the use, of which one token is left.
+        # The first alone, then a batch as large as the use: one token is left.
         assert [one.source for one in got] == ["server"] + ["batch"] * 300
         assert (await local.take("k", 90, BURST)).source == "batch"
         assert (await local.take("k", 90, BURST)).source == "batch" and given == []
