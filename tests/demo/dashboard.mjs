@@ -101,7 +101,7 @@ const watch = (series) => {
     latency: [text("median"), text("slow")],
     rows: document.querySelector("#denials.stale") ? [] : [...document.querySelectorAll("#top tr")]
       .map((tr) => [tr.dataset.key, ...[...tr.querySelectorAll("td")].map((td) => td.textContent)]),
-    // Of one caller: whether its state is the current one. The time next to it changes.
+    // The standing of one caller that is shown as current, next to a time that is not.
     old: document.querySelector("#caller:not(.stale) > *") !== null
       && !clocks().some((time) => text("as-of") === `As of ${time}`) && text("as-of"),
   });
