@@ -62,6 +62,7 @@ mod numbers;
 mod persistence;
 mod pressure;
 mod redis_cell;
+mod release;
 mod replication;
 mod scripts;
 mod traces;
