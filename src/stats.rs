@@ -93,140 +93,143 @@ pub static BUCKETS: Takes = Takes::new();
 /// The counters of windows, fixed and sliding.
 pub static WINDOWS: Takes = Takes::new();
 
-/// The type of the counters of leases.
-pub struct LeaseCounts {
-    /// Slots acquired.
-    pub acquired: Counter,
-    /// Calls that were denied.
-    pub denied: Counter,
-    /// Leases extended.
-    pub renewed: Counter,
-    /// Leases released.
-    pub released: Counter,
-    /// Expired leases removed.
-    pub trimmed: Counter,
-    /// Callers that wait now.
-    pub waiting: Counter,
-    /// Calls that had to wait.
-    pub waits: Counter,
-    /// Of these, calls that ended with a slot.
-    pub waits_granted: Counter,
-    /// Calls that ended with a denial.
-    pub waits_timed_out: Counter,
-    /// Calls that ended in any other way.
-    pub waits_left: Counter,
+/// Declares counters, each with its name in `INFO`, so that none can be left out there.
+macro_rules! counters {
+    ($about:literal, $counts:ident: $of:ident { $(#[doc = $doc:literal] $counter:ident = $name:literal,)* }) => {
+        #[doc = $about]
+        pub struct $of {
+            $(#[doc = $doc] pub $counter: Counter,)*
+        }
+
+        #[doc = $about]
+        pub static $counts: $of = $of {
+            $($counter: Counter::new(),)*
+        };
+
+        impl $of {
+            fn fields(&'static self) -> impl Iterator<Item = Field> {
+                [$(($name, &self.$counter)),*].into_iter()
+            }
+        }
+    };
 }
 
-/// The counters of leases.
-pub static LEASES: LeaseCounts = LeaseCounts {
-    acquired: Counter::new(),
-    denied: Counter::new(),
-    renewed: Counter::new(),
-    released: Counter::new(),
-    trimmed: Counter::new(),
-    waiting: Counter::new(),
-    waits: Counter::new(),
-    waits_granted: Counter::new(),
-    waits_timed_out: Counter::new(),
-    waits_left: Counter::new(),
-};
-
-/// The type of the counters of holds.
-pub struct HoldCounts {
-    /// Reservations.
-    pub made: Counter,
-    /// Calls that repeated one.
-    pub repeated: Counter,
-    /// Settlements of open holds.
-    pub settled: Counter,
-    /// Settlements of overdue holds.
-    pub settled_late: Counter,
-    /// Settlements of unknown or closed ids.
-    pub unknown: Counter,
-    /// Overdue holds that were refunded.
-    pub returned: Counter,
-    /// Records deleted to make room.
-    pub dropped: Counter,
-    /// Walks over the records of a key.
-    pub walks: Counter,
+counters! {
+    "The counters of leases.",
+    LEASES: LeaseCounts {
+        /// Slots acquired.
+        acquired = c"lease_acquired",
+        /// Calls that were denied.
+        denied = c"lease_denied",
+        /// Leases extended.
+        renewed = c"lease_renewed",
+        /// Leases released.
+        released = c"lease_released",
+        /// Expired leases removed.
+        trimmed = c"lease_trimmed",
+        /// Callers that wait now.
+        waiting = c"lease_waiting",
+        /// Calls that had to wait.
+        waits = c"lease_waits",
+        /// Of these, calls that ended with a slot.
+        waits_granted = c"lease_waits_granted",
+        /// Calls that ended with a denial.
+        waits_timed_out = c"lease_waits_timed_out",
+        /// Calls that ended in any other way.
+        waits_left = c"lease_waits_left",
+    }
 }
 
-/// The counters of holds.
-pub static HOLDS: HoldCounts = HoldCounts {
-    made: Counter::new(),
-    repeated: Counter::new(),
-    settled: Counter::new(),
-    settled_late: Counter::new(),
-    unknown: Counter::new(),
-    returned: Counter::new(),
-    dropped: Counter::new(),
-    walks: Counter::new(),
-};
-
-/// Calls that were answered with an error.
-pub struct ErrorCounts {
-    /// The call was wrong.
-    pub call: Counter,
-    /// The key holds something else.
-    pub key: Counter,
-    /// There was no memory.
-    pub memory: Counter,
-    /// A limit would owe too much.
-    pub debt: Counter,
+counters! {
+    "The counters of holds.",
+    HOLDS: HoldCounts {
+        /// Reservations.
+        made = c"holds_made",
+        /// Calls that repeated one.
+        repeated = c"holds_repeated",
+        /// Settlements of open holds.
+        settled = c"holds_settled",
+        /// Settlements of overdue holds.
+        settled_late = c"holds_settled_late",
+        /// Settlements of unknown or closed ids.
+        unknown = c"holds_unknown",
+        /// Overdue holds that were refunded.
+        returned = c"holds_returned",
+        /// Records deleted to make room.
+        dropped = c"holds_dropped",
+        /// Walks over the records of a key.
+        walks = c"holds_walks",
+    }
 }
 
-/// The counters of errors.
-pub static ERRORS: ErrorCounts = ErrorCounts {
-    call: Counter::new(),
-    key: Counter::new(),
-    memory: Counter::new(),
-    debt: Counter::new(),
-};
+counters! {
+    "The counters of calls that were answered with an error.",
+    ERRORS: ErrorCounts {
+        /// The call was wrong.
+        call = c"errors_call",
+        /// The key holds something else.
+        key = c"errors_key",
+        /// There was no memory.
+        memory = c"errors_memory",
+        /// A limit would owe too much.
+        debt = c"errors_debt",
+    }
+}
+
+/// Returns the counters of buckets or windows with their names, in the order of the fields. The
+/// pattern has every field, so that a new one does not compile until it is listed here.
+fn fields_of(takes: &'static Takes, names: [&'static CStr; 8]) -> impl Iterator<Item = Field> {
+    let Takes {
+        allowed,
+        denied,
+        peeks,
+        taken,
+        forced,
+        reserved,
+        given,
+        created,
+    } = takes;
+    let counters = [
+        allowed, denied, peeks, taken, forced, reserved, given, created,
+    ];
+    names.into_iter().zip(counters)
+}
+
+/// A counter with its name in `INFO`, without the module's prefix.
+type Field = (&'static CStr, &'static Counter);
 
 /// Returns every counter with its name in `INFO`, without the module's prefix.
 pub fn fields() -> impl Iterator<Item = (&'static CStr, u64)> {
-    [
-        (c"takes_allowed", &BUCKETS.allowed),
-        (c"takes_denied", &BUCKETS.denied),
-        (c"peeks", &BUCKETS.peeks),
-        (c"tokens_taken", &BUCKETS.taken),
-        (c"tokens_forced", &BUCKETS.forced),
-        (c"tokens_reserved", &BUCKETS.reserved),
-        (c"tokens_given", &BUCKETS.given),
-        (c"buckets_created", &BUCKETS.created),
-        (c"window_takes_allowed", &WINDOWS.allowed),
-        (c"window_takes_denied", &WINDOWS.denied),
-        (c"window_peeks", &WINDOWS.peeks),
-        (c"window_tokens_taken", &WINDOWS.taken),
-        (c"window_tokens_forced", &WINDOWS.forced),
-        (c"window_tokens_given", &WINDOWS.given),
-        (c"window_created", &WINDOWS.created),
-        (c"lease_acquired", &LEASES.acquired),
-        (c"lease_denied", &LEASES.denied),
-        (c"lease_renewed", &LEASES.renewed),
-        (c"lease_released", &LEASES.released),
-        (c"lease_trimmed", &LEASES.trimmed),
-        (c"lease_waiting", &LEASES.waiting),
-        (c"lease_waits", &LEASES.waits),
-        (c"lease_waits_granted", &LEASES.waits_granted),
-        (c"lease_waits_timed_out", &LEASES.waits_timed_out),
-        (c"lease_waits_left", &LEASES.waits_left),
-        (c"holds_made", &HOLDS.made),
-        (c"holds_repeated", &HOLDS.repeated),
-        (c"holds_settled", &HOLDS.settled),
-        (c"holds_settled_late", &HOLDS.settled_late),
-        (c"holds_unknown", &HOLDS.unknown),
-        (c"holds_returned", &HOLDS.returned),
-        (c"holds_dropped", &HOLDS.dropped),
-        (c"holds_walks", &HOLDS.walks),
-        (c"errors_call", &ERRORS.call),
-        (c"errors_key", &ERRORS.key),
-        (c"errors_memory", &ERRORS.memory),
-        (c"errors_debt", &ERRORS.debt),
-    ]
-    .into_iter()
-    .map(|(name, counter)| (name, counter.get()))
+    let buckets = [
+        c"takes_allowed",
+        c"takes_denied",
+        c"peeks",
+        c"tokens_taken",
+        c"tokens_forced",
+        c"tokens_reserved",
+        c"tokens_given",
+        c"buckets_created",
+    ];
+    let windows = [
+        c"window_takes_allowed",
+        c"window_takes_denied",
+        c"window_peeks",
+        c"window_tokens_taken",
+        c"window_tokens_forced",
+        NO_NAME,
+        c"window_tokens_given",
+        c"window_created",
+    ];
+    fields_of(&BUCKETS, buckets)
+        .chain(fields_of(&WINDOWS, windows).filter(|(name, _)| *name != NO_NAME))
+        .chain(LEASES.fields())
+        .chain(HOLDS.fields())
+        .chain(ERRORS.fields())
+        .map(|(name, counter)| (name, counter.get()))
 }
+
+/// The name of a counter that `INFO` does not have: windows have no MAXWAIT, so they reserve nothing.
+const NO_NAME: &CStr = c"";
 
 static TOP: Mutex<Option<Top>> = Mutex::new(None);
 

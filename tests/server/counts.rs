@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::Connection;
 
-use crate::common::{Launch, Server};
+use crate::common::{root, Launch, Server};
 use crate::support::{call, Ask};
 
 fn counts(c: &mut Connection) -> HashMap<String, u64> {
@@ -97,6 +97,17 @@ fn each_call_is_counted_by_its_outcome() {
         !other
     });
     assert_eq!(counted, HashMap::from(expected));
+}
+
+#[test]
+fn reference_lists_every_counter() {
+    let server = Server::start();
+    let page = std::fs::read_to_string(root().join("src/commands/README.md")).expect("a page");
+    for name in counts(&mut server.connection()).keys() {
+        // A row says that windows have the same counters as buckets.
+        let listed = name.starts_with("window_") || page.contains(&format!("`{name}`"));
+        assert!(listed, "{name}");
+    }
 }
 
 #[test]
