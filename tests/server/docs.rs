@@ -1,8 +1,10 @@
 //! The server's information about the commands: flags, keys, documentation.
 
+use std::collections::BTreeSet;
+
 use redis::{Connection, Value};
 
-use crate::common::{Launch, Server};
+use crate::common::{root, Launch, Server};
 use crate::support::{call, knows, texts, Ask};
 
 /// The expected information about a command.
@@ -228,6 +230,98 @@ fn every_command_has_documentation() {
                 "{name}: no {text} in {reply:?}"
             );
         }
+    }
+}
+
+/// Returns the words in capitals of a syntax.
+fn keywords(syntax: &str) -> BTreeSet<String> {
+    let words = syntax.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words = words.filter(|word| word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase()));
+    words.map(str::to_owned).collect()
+}
+
+/// Returns the tokens of documented arguments. A syntax line does not have those within a window.
+fn tokens(docs: &Value, within_windows: bool) -> BTreeSet<String> {
+    let Value::Array(items) = docs else {
+        return BTreeSet::new();
+    };
+    let field = |name: &str| {
+        let mut pairs = items.chunks_exact(2);
+        let pair =
+            pairs.find(|pair| matches!(&pair[0], Value::BulkString(key) if key == name.as_bytes()));
+        pair.and_then(|pair| texts(&pair[1]).pop())
+    };
+    let token = field("token");
+    if !within_windows && token.is_none() && field("name").as_deref() == Some("window") {
+        return BTreeSet::new();
+    }
+    let inner = items.iter().flat_map(|item| tokens(item, within_windows));
+    inner.chain(token).collect()
+}
+
+/// Returns the syntax of a command without its name, as the error of a wrong call has it.
+fn syntax(c: &mut Connection, name: &str) -> String {
+    let wrong = match name {
+        "RL.TOP" => "RL.TOP 1 2",
+        name => name,
+    };
+    let error = c.error(wrong);
+    let syntax = error.strip_prefix("ERR usage: ").expect("a usage");
+    syntax.strip_prefix(name).expect("the name").to_owned()
+}
+
+#[test]
+fn accepted_options_are_those_of_the_syntax() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    for call in [
+        "RL.TAKE k 1 1",
+        "RL.PEEK k 1 1",
+        "RL.GIVE k 1 1",
+        "RL.MTAKE 1 k 1 1",
+        "RL.WTAKE k 1 1h",
+        "RL.WPEEK k 1 1h",
+        "RL.WGIVE k 1 1h",
+        "RL.ACQUIRE k 1 1m t",
+        "RL.LEASES k 1",
+        "RL.HOLDS k",
+    ] {
+        let name = call.split(' ').next().expect("a name");
+        let error = c.error(&format!("{call} NO-SUCH-OPTION"));
+        let accepted = error.split_once("accepted: ").expect("the accepted ones").1;
+        assert_eq!(
+            keywords(accepted),
+            keywords(&syntax(&mut c, name)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn syntax_documentation_and_the_reference_agree_for_every_command() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    if !knows(&mut c, &["COMMAND", "DOCS", "GET"]) {
+        return;
+    }
+    let page = std::fs::read_to_string(root().join("src/commands/README.md")).expect("a page");
+    let names: Vec<String> = c.ask("COMMAND LIST FILTERBY MODULE rl");
+    assert!(names.len() > COMMANDS.len(), "{names:?}");
+    for name in names {
+        let name = name.to_uppercase();
+        let docs: Value = c.call(&["COMMAND", "DOCS", &name]);
+        assert_eq!(
+            tokens(&docs, false),
+            keywords(&syntax(&mut c, &name)),
+            "{name}"
+        );
+        let all = tokens(&docs, true);
+        assert_eq!(
+            all.iter().find(|token| !page.contains(*token)),
+            None,
+            "{name}"
+        );
+        assert!(page.contains(&format!("    {name} ")), "{name} has no line");
     }
 }
 

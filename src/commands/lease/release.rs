@@ -20,8 +20,7 @@ impl Command for Release {
         access: Access::Write,
         keys: Keys::First,
         summary: c"Frees the slots of tokens and returns how many were held.",
-        complexity:
-            c"O(M*log(N)) where M, at most 128, is the number of tokens and N that of slots held",
+        complexity: c"O(M*log(N)) where M is the number of tokens and N that of slots held",
         arguments: &[KEY, TOKEN.multiple()],
         tips: None,
     };

@@ -20,8 +20,7 @@ impl Command for Renew {
         access: Access::Write,
         keys: Keys::First,
         summary: c"Extends live leases and returns how many.",
-        complexity:
-            c"O(M*log(N)) where M, at most 128, is the number of tokens and N that of slots held",
+        complexity: c"O(M*log(N)) where M is the number of tokens and N that of slots held",
         arguments: &[KEY, TTL, TOKEN.multiple()],
         tips: None,
     };

@@ -25,7 +25,7 @@ impl Command for All {
         access: Access::Write,
         keys: Keys::Counted { step: 1 },
         summary: c"Charges several limits of any kind, or none of them.",
-        complexity: c"O(N*log(M)) where N, at most 128, is the number of limits and M the number \
+        complexity: c"O(N*log(M)) where N is the number of limits and M the number \
                       of leases",
         arguments: &[
             Doc::integer(c"numkeys"),

@@ -34,7 +34,7 @@ impl Command for Holds {
         access: Access::List,
         keys: Keys::First,
         summary: c"Returns the open holds of a holds key without changing anything.",
-        complexity: c"O(N) where N, at most 10000, is the number of records",
+        complexity: c"O(N) where N is the number of records",
         arguments: &[KEY, Doc::integer(c"count").after(c"COUNT").optional()],
         tips: Some(c"nondeterministic_output"),
     };

@@ -27,7 +27,7 @@ impl Command for MTake {
         access: Access::Write,
         keys: Keys::Counted { step: STEP },
         summary: c"Takes tokens from several rate-limit buckets, or from none of them.",
-        complexity: c"O(N) where N, at most 128, is the number of buckets",
+        complexity: c"O(N) where N is the number of buckets",
         arguments: &[
             Doc::integer(c"numkeys"),
             Doc::block(c"bucket", &[KEY, RATE, BURST]).multiple(),

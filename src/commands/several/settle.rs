@@ -34,7 +34,7 @@ impl Command for Settle {
         keys: Keys::Counted { step: 1 },
         summary:
             c"Replaces the estimates of a hold by the amounts used, once, and releases leases.",
-        complexity: c"O(N*log(M)) where N, at most 128, is the number of limits and M that of \
+        complexity: c"O(N*log(M)) where N is the number of limits and M that of \
                       leases",
         arguments: &[
             Doc::integer(c"numkeys"),
