@@ -29,9 +29,6 @@ static MODULE: Module = Module {
     commands: commands::STANDARD,
     groups: commands::GROUPS,
     optional_commands: commands::OPTIONAL,
-    arguments:
-        c"CL.THROTTLE, TOP-KEYS followed by a number from 0 to 4096, and MAX-WAITERS followed \
-                 by a number from 0 to 100000",
     settings: &[
         Setting {
             name: c"top-keys",

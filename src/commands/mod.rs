@@ -13,7 +13,7 @@ mod string_key;
 mod top;
 mod window;
 
-use crate::server::{Command, Group, HASH_AND_SET_COMMANDS, PEEK_COMMANDS, SET_COMMANDS};
+use crate::server::{Command, Group, HASH_COMMANDS, PEEK_COMMANDS, SET_COMMANDS};
 use command::served;
 
 pub use lease::occupancy::MARKER as LEASES_MARKER;
@@ -33,8 +33,7 @@ pub const STANDARD: &[Command] = &[
 /// The commands that need more commands of the server.
 pub const GROUPS: &[Group] = &[
     Group {
-        name: c"RL.PEEK, RL.WPEEK and RL.INSPECT",
-        needs: PEEK_COMMANDS,
+        needs: &[PEEK_COMMANDS],
         commands: &[
             served::<bucket::peek::Peek>(),
             served::<window::peek::WPeek>(),
@@ -43,8 +42,7 @@ pub const GROUPS: &[Group] = &[
         feature: None,
     },
     Group {
-        name: c"RL.ACQUIRE, RL.RENEW, RL.RELEASE, RL.LEASES and RL.ALL",
-        needs: SET_COMMANDS,
+        needs: &[SET_COMMANDS],
         commands: &[
             served::<lease::acquire::Acquire>(),
             served::<lease::renew::Renew>(),
@@ -55,8 +53,7 @@ pub const GROUPS: &[Group] = &[
         feature: None,
     },
     Group {
-        name: c"RL.SETTLE, RL.HOLDS and the HOLD of RL.ALL",
-        needs: HASH_AND_SET_COMMANDS,
+        needs: &[HASH_COMMANDS, SET_COMMANDS],
         commands: &[
             served::<several::settle::Settle>(),
             served::<several::holds::Holds>(),

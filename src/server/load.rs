@@ -1,14 +1,15 @@
 //! Loading: registers the module with the server.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::os::raw::c_int;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis_module::raw;
 
 use super::api::{api, missing, OK};
 use super::argument::Argument;
 use super::command::Command;
+use super::group::Group;
 use super::hooks::{self, Hooks};
 use super::info::{self, Section};
 use super::log::Log;
@@ -18,34 +19,6 @@ use super::text::shown;
 use super::{clock, options, replication, replication_needed, timer};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
-
-/// Commands that are registered only if the server has the commands that they call, or that their
-/// effects replicate as.
-pub struct Group {
-    /// Their names, for the log.
-    pub name: &'static CStr,
-    /// The server commands that they need.
-    pub needs: &'static [&'static CStr],
-    /// The commands.
-    pub commands: &'static [Command],
-    /// Set if the server has what they need.
-    pub feature: Option<&'static Feature>,
-}
-
-/// Whether a group of commands is available.
-pub struct Feature(AtomicBool);
-
-impl Feature {
-    /// Creates a feature that is not available until the load finds it.
-    pub const fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    /// Returns whether it is available.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The module as the server sees it.
 pub struct Module {
@@ -59,8 +32,6 @@ pub struct Module {
     pub groups: &'static [Group],
     /// Commands that are registered only if the module is loaded with their name as an argument.
     pub optional_commands: &'static [Command],
-    /// The accepted load arguments, for the log.
-    pub arguments: &'static CStr,
     /// The settings of an operator.
     pub settings: &'static [Setting],
     /// Its section of `INFO`, with its version.
@@ -220,9 +191,9 @@ impl Module {
         let commands = self.optional_commands.iter();
         let commands = commands.map(|command| command.description.name);
         let Some(chosen) = settings::choose(self.settings, arguments, commands) else {
-            let arguments = shown(self.arguments);
             log.warning(format_args!(
-                "wrong module arguments; accepted, each once: {arguments}"
+                "wrong module arguments; accepted, each once: {}",
+                Accepted(self)
             ));
             return false;
         };
@@ -252,11 +223,7 @@ impl Module {
         let log = unsafe { Log::new(ctx) };
         let has_needs = |group: &&Group| {
             // SAFETY: ctx is the load's.
-            let has_needs = unsafe { has_needs(ctx, group) };
-            if let Some(feature) = group.feature {
-                feature.0.store(has_needs, Ordering::Relaxed);
-            }
-            has_needs
+            unsafe { group.is_available(ctx) }
         };
         let groups = self.groups.iter().filter(has_needs);
         for command in self.commands.iter().chain(groups.flat_map(|g| g.commands)) {
@@ -308,22 +275,23 @@ impl Module {
     }
 }
 
-/// Returns whether the server has the commands that a group needs; if not, logs which one is
-/// missing.
-///
-/// # Safety
-/// `ctx` must be that of the module's load in progress.
-unsafe fn has_needs(ctx: *mut raw::RedisModuleCtx, group: &Group) -> bool {
-    // SAFETY: guaranteed by the caller.
-    let Some(missing) = (unsafe { replication::missing_command(ctx, group.needs) }) else {
-        return true;
-    };
-    // SAFETY: guaranteed by the caller.
-    let log = unsafe { Log::new(ctx) };
-    let (name, missing) = (shown(group.name), shown(missing));
-    log.warning(format_args!("{name} are left out:"));
-    log.warning(format_args!(
-        "this server has no command {missing} (rename-command?), which they call or are replicated as"
-    ));
-    false
+/// The accepted load arguments, for the log.
+struct Accepted<'a>(&'a Module);
+
+impl fmt::Display for Accepted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for command in self.0.optional_commands {
+            write!(f, "{}, ", shown(command.description.name))?;
+        }
+        for (n, setting) in self.0.settings.iter().enumerate() {
+            let (before, name) = (if n > 0 { ", " } else { "" }, shown(setting.name));
+            let (least, most) = (setting.accepted.start(), setting.accepted.end());
+            write!(
+                f,
+                "{before}{} followed by a number from {least} to {most}",
+                name.to_uppercase()
+            )?;
+        }
+        Ok(())
+    }
 }

@@ -18,9 +18,8 @@ pub(super) const COMMANDS: &[&CStr] = &[c"SET", c"DEL"];
 /// The additional commands that effects on sorted sets consist of.
 pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
 
-/// The additional commands that effects on hashes and sorted sets consist of.
-pub const HASH_AND_SET_COMMANDS: &[&CStr] =
-    &[c"HSET", c"HDEL", c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"];
+/// The additional commands that effects on hashes consist of, together with [`SET_COMMANDS`].
+pub const HASH_COMMANDS: &[&CStr] = &[c"HSET", c"HDEL"];
 
 /// Created once; the server would otherwise create it for each call.
 pub(super) static PXAT: Name = Name::new(b"PXAT");

@@ -17,7 +17,7 @@ use crate::stats::HOLDS;
 pub static MARKER: Name = Name::new(hold::MARKER);
 
 /// Whether the server has the commands that replicate the records.
-pub static AVAILABLE: Feature = Feature::new();
+pub static AVAILABLE: Feature = Feature::new(c"the HOLD of RL.ALL");
 
 /// The state of a holds key, as read by a call.
 pub struct HoldsKey<'a> {
