@@ -14,8 +14,9 @@ use redis_rl_limits::kinds::stored::Stored;
 use crate::server::{Argument, Call, Key, KeyName, Refusal};
 use crate::stats::{self, Takes};
 
-/// A kind of limit with counters in `INFO`.
-pub trait Counted: Limit<Standing: Holdable> {
+/// A kind of limit with counters in `INFO`. Its state is one of [`Stored`], which every command must
+/// recognise in a key.
+pub trait Counted: Limit<Standing: Holdable, State: Into<Stored>> {
     /// Its counters.
     const COUNTS: &'static Takes;
 }

@@ -8,31 +8,53 @@ use crate::kinds::decision::State;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::window::Window;
 
-/// A limit that a string holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
+/// Defines [`Stored`] from the states that a string may hold.
+macro_rules! kinds {
+    ($(#[doc = $doc:literal] $kind:ident,)*) => {
+        /// A limit that a string holds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Stored {
+            $(#[doc = $doc] $kind($kind),)*
+        }
+
+        $(
+            impl From<$kind> for Stored {
+                fn from(state: $kind) -> Self {
+                    Self::$kind(state)
+                }
+            }
+        )*
+
+        impl Stored {
+            /// Returns whether a string of `len` bytes can hold a limit.
+            pub fn is_size(len: usize) -> bool {
+                [$($kind::SIZE),*].contains(&len)
+            }
+
+            /// Reads the stored form of any kind; `None` if the bytes are something else.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                None$(.or_else(|| $kind::from_bytes(bytes).map(Self::$kind)))*
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind(_) => $kind::NAME,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// A token bucket.
-    Bucket(Bucket),
+    Bucket,
     /// A fixed window.
-    Window(Window),
+    Window,
     /// A sliding window.
-    Sliding(Sliding),
+    Sliding,
 }
 
 impl Stored {
-    /// Returns whether a string of `len` bytes can hold a limit.
-    pub fn is_size(len: usize) -> bool {
-        [Bucket::SIZE, Window::SIZE, Sliding::SIZE].contains(&len)
-    }
-
-    /// Reads the stored form of any kind; `None` if the bytes are something else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Bucket::from_bytes(bytes)
-            .map(Self::Bucket)
-            .or_else(|| Window::from_bytes(bytes).map(Self::Window))
-            .or_else(|| Sliding::from_bytes(bytes).map(Self::Sliding))
-    }
-
     /// Returns whether it is a window that counts as nothing at `now`, in nanoseconds since 1970.
     pub fn has_ended(self, now: u64) -> bool {
         match self {
@@ -49,10 +71,5 @@ impl Stored {
 /// Called after a command has found that a string is not of its own kind.
 #[cold]
 pub fn name(bytes: &[u8]) -> &'static str {
-    match Stored::from_bytes(bytes) {
-        Some(Stored::Bucket(_)) => Bucket::NAME,
-        Some(Stored::Window(_)) => Window::NAME,
-        Some(Stored::Sliding(_)) => Sliding::NAME,
-        None => "another string",
-    }
+    Stored::from_bytes(bytes).map_or("another string", Stored::name)
 }
