@@ -7,5 +7,5 @@ scripts/setup.sh server libclang valgrind </dev/null
 cargo build --release -p redis-rl
 export REDIS_RL_VALGRIND=1 REDIS_RL_FUZZ_CALLS=${1:-20000}
 cargo test -p redis-rl-tests --test fuzz
-cargo test -p redis-rl-tests --test server -- all:: docs:: errors:: load:: memory:: mtake:: scripts:: top:: \
+cargo test -p redis-rl-tests --test server -- all:: docs:: errors:: load:: memory::noeviction mtake:: scripts:: top:: \
   wait::ends wait::model wait::order
