@@ -89,7 +89,10 @@ build_java() {
     exit 1
   fi
   cp "${jars[@]}" "$lib/"
-  javac -cp "$lib/*" -d "$folder/java/classes" scripts/examples/ServletLimits.java
+  javac -cp "$lib/*" -d "$folder/java/classes" scripts/examples/ServletLimits.java \
+    tests/examples/java/ServletLimitsTest.java
+  python3 tests/examples/java/vectors.py scripts/clients/vectors.json |
+    java -cp "$folder/java/classes:$lib/*" ServletLimitsTest
 }
 
 if (($# == 0)); then

@@ -127,22 +127,6 @@ impl Example {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
     }
-
-    #[cfg(feature = "java")]
-    /// Does the same until Redis has answered in time: a busy machine may let requests through.
-    pub fn ask_redis(&self, key: &str) -> Answer {
-        until("Redis is asked", || {
-            Some(self.ask(key)).filter(Answer::is_decided)
-        })
-    }
-
-    #[cfg(feature = "java")]
-    /// Asks until the answer has this status.
-    pub fn ask_until(&self, key: &str, status: u16) -> Answer {
-        until(&format!("the status is {status}"), || {
-            Some(self.ask_redis(key)).filter(|answer| answer.status() == status)
-        })
-    }
 }
 
 impl Drop for Example {
@@ -177,12 +161,6 @@ impl Answer {
             let (field, value) = line.split_once(": ")?;
             field.eq_ignore_ascii_case(name).then_some(value)
         })
-    }
-
-    #[cfg(feature = "java")]
-    /// Returns whether Redis decided.
-    pub fn is_decided(&self) -> bool {
-        self.field("RateLimit").is_some()
     }
 
     /// Returns `r` and `t` of the field RateLimit.

@@ -6,8 +6,6 @@ mod common;
 mod example;
 mod lease_workers;
 mod model_gateway;
-#[cfg(feature = "java")]
-mod pages;
 
 use example::Example;
 
@@ -59,7 +57,7 @@ fn java_limits_as_all_examples_do() {
     let folder = "target/examples/java";
     let classes = format!("{folder}/classes:{folder}/lib/*");
     let base = format!("-Dcatalina.base={folder}/tomcat");
-    pages::hold(&mut Example::of(
+    cases::hold(&mut Example::of(
         "java",
         &[&base, "-cp", &classes, "ServletLimits"],
     ));
