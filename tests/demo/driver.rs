@@ -349,9 +349,30 @@ impl Response {
             .1
     }
 
+    /// Returns the RateLimit field with each `t` rounded up to 20 seconds, which a slow machine may
+    /// need for its requests.
+    pub fn state(&self) -> String {
+        let items = self.header("ratelimit").expect("a RateLimit field");
+        let items = items.split(", ").map(|item| match item.split_once(";t=") {
+            Some((rest, t)) => format!("{rest};t={}", rounded(t)),
+            None => item.to_owned(),
+        });
+        items.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns Retry-After, rounded likewise.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.header("retry-after").map(rounded)
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
+}
+
+fn rounded(seconds: &str) -> u64 {
+    let seconds: u64 = seconds.parse().expect("seconds");
+    seconds.next_multiple_of(20)
 }

@@ -24,6 +24,7 @@ fn third_request_is_denied() {
             answers.find(|answer| answer.status() == 429)
         })
     });
+    assert_eq!(refused.body(), "Rate limit exceeded\n");
     // Half a second, rounded up.
     assert_eq!(refused.header("retry-after"), Some("1"));
     demo.wait_for(200);

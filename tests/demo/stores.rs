@@ -30,8 +30,7 @@ fn in_memory(flags: &str) -> (Demo, Option<Server>) {
 fn answers(demo: &Demo, count: usize) -> Vec<(u16, String)> {
     let answer = |_| {
         let answer = demo.get();
-        let state = answer.header("ratelimit").expect("a RateLimit field");
-        (answer.status(), state.to_owned())
+        (answer.status(), answer.state())
     };
     (0..count).map(answer).collect()
 }
