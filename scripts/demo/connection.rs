@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// Returns an error that the server replies as an error; the client library returns it as a value.
+    /// Sends a command. An error reply, which the client library returns as a value, becomes an error.
     async fn ask(&mut self, command: Cmd, to: RoutingInfo) -> RedisResult<Value> {
         let reply = match self {
             Self::Server(server) => server.send_packed_command(&command).await?,

@@ -222,7 +222,7 @@ fn panel_queries() -> Vec<String> {
     queries
 }
 
-/// There is traffic for as long as this lives, so that a test that fails does so at once.
+/// Ends the traffic when dropped, so that a failing test ends at once.
 struct Traffic<'a>(&'a AtomicBool);
 
 impl Drop for Traffic<'_> {

@@ -74,7 +74,7 @@ impl Board {
         (json!(state.samples).to_string(), snapshots)
     }
 
-    /// Notes the counters of now and, if a page is open, what the store answered.
+    /// Records the current counters and, if a page is open, the answer of the store.
     pub fn note(&self, limiter: &Limiter, taken: Option<&Taken>) {
         let at = self.at(Instant::now());
         let mut state = self.state();

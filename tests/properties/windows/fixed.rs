@@ -1,5 +1,5 @@
 //! Windows that open and end: what may be charged to one (W1), which one is in force (W3), and
-//! what comes back (W6). Kept by a ledger that knows only what was called and what was replied.
+//! what comes back (W6). Checked with a ledger of the calls and their replies.
 
 use proptest::prelude::*;
 

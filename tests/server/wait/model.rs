@@ -145,7 +145,7 @@ impl Model {
         }
     }
 
-    /// A caller is told that the token holds a slot, and so are those that wait with it.
+    /// Answers all waiters of a token that holds a slot, because another caller learned of it.
     fn tell(&mut self, key: usize, token: &str) {
         self.confirm(key, token);
         for waiter in self.of_token(key, token) {
