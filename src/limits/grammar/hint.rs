@@ -66,7 +66,7 @@ impl<'a> Rate<'a> {
             None => (Some(1), period),
         };
         match (count_of_it, unit) {
-            (Some(_), []) => write!(
+            (_, []) => write!(
                 f,
                 "the period needs a unit: write {count_text}{}s",
                 Shown(period)
@@ -245,6 +245,9 @@ fn unknown_unit(unit: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if unit.iter().any(u8::is_ascii_whitespace) {
         return f.write_str("count and unit are written together, without a space: 15m");
+    }
+    if let [b',', b'0'..=b'9', ..] = unit {
+        return f.write_str("a fraction has a point: 1.5h");
     }
     let first = unit_millis(unit.split(u8::is_ascii_digit).next().unwrap_or_default());
     if first.is_some() && unit.iter().any(u8::is_ascii_digit) {
