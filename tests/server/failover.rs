@@ -195,9 +195,7 @@ fn planned_failover_loses_nothing() {
     let heir = master.attach(logging());
     heir.wait_for_rewrite();
     assert_eq!(take(&master, 3_000), 3_000);
-    let port = heir.port().to_string();
-    let () = master.call(&["FAILOVER", "TO", "127.0.0.1", &port]);
-    wait_until("the roles have changed", || role(&heir) == "master");
+    master.fail_over_to(&heir);
     assert!(unshipped(&master, &heir).is_empty());
     assert_eq!(take(&heir, 3_000), 0);
 }

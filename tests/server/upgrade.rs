@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use crate::common::{module, wait_until, Launch, Server};
+use crate::common::{module, Launch, Server};
 use crate::support::node::{assert_equal, launch, Contents};
 use crate::support::takers::{assert_between, Taken, Takers, KEYS};
 use crate::support::traffic::{self, Dice};
@@ -218,11 +218,7 @@ fn servers_are_upgraded_one_by_one() {
     exchange(&new, &other_build(&new));
     traffic::run(&old, &mut dice, 500);
     new.wait_for(&old);
-    let port = new.port().to_string();
-    let () = old.call(&["FAILOVER", "TO", "127.0.0.1", &port]);
-    wait_until("the roles have changed", || {
-        new.info(["role"]) == ["master"]
-    });
+    old.fail_over_to(&new);
     old.wait_for_link();
     traffic::run(&new, &mut dice, 500);
     old.wait_for(&new);

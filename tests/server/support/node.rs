@@ -159,6 +159,20 @@ impl Server {
         });
     }
 
+    /// Makes a replica the master in a planned failover. The server refuses that until it has heard
+    /// from the replica that it is online, which may be a second after the link is up.
+    pub fn fail_over_to(&self, heir: &Server) {
+        let port = heir.port().to_string();
+        let online = format!("port={port},state=online");
+        wait_until("the replica is online", || {
+            self.ask::<String>("INFO replication").contains(&online)
+        });
+        let () = self.call(&["FAILOVER", "TO", "127.0.0.1", &port]);
+        wait_until("the roles have changed", || {
+            heir.info(["role"]) == ["master"]
+        });
+    }
+
     /// Waits until it has applied all that its master has.
     pub fn wait_for(&self, master: &Server) {
         wait_until("the replica is in step", || self.is_in_step_with(master));
