@@ -257,6 +257,7 @@ def main():
     arguments.add_argument("--waiters", type=int, default=10_000)
     arguments.add_argument("--only", choices=["many", "handovers", "queues"])
     options = arguments.parse_args()
+    options.server = pathlib.Path(options.server).absolute()
     parts = {"many": lambda: many(options.server, options.waiters),
              "handovers": lambda: handovers(options.server),
              "queues": lambda: queues(options.server)}
