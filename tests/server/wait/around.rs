@@ -159,28 +159,25 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
 fn wait_ends_on_time_while_all_commands_are_paused() {
     let server = launch().start();
     let mut c = server.connection();
-    c.ask::<Reply>("RL.ACQUIRE k 1 20ms a");
-    let pause = Duration::from_secs(20);
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut long = waiting(&server, "k 1 1h l WAIT 60000");
+    let joined = server.count("rl_lease_waits");
+    let mut short = Waiting::send(&server, "k 1 1h s WAIT 300");
+    wait_until("both have joined", || {
+        server.count("rl_lease_waits") > joined
+    });
+    let pause = Duration::from_secs(50);
     let start = Instant::now();
     let mut together = redis::pipe();
-    // The lease ends under the pause.
-    together
-        .atomic()
-        .cmd("RL.RENEW")
-        .arg(&["k", "50ms", "a"])
-        .ignore();
-    let mut short = waiting(&server, "k 1 1h s WAIT 200");
-    together
-        .cmd("CLIENT")
-        .arg("PAUSE")
-        .arg(pause.as_millis() as u64)
-        .arg("ALL")
-        .ignore();
+    // The slot becomes free at once, and the timer would grant it.
+    together.atomic().cmd("ZADD").arg(&["k", "1", "a"]).ignore();
+    together.cmd("CLIENT").arg("PAUSE");
+    together.arg(pause.as_millis() as u64).arg("ALL").ignore();
     let () = together.query(&mut c).expect("replies");
-    let is_granted_before = short.taken();
+    assert!(!short.taken());
     assert!(start.elapsed() < pause);
     c.ask::<()>("CLIENT UNPAUSE");
-    assert_eq!(holders(&mut c, "k") == ["s"], is_granted_before);
+    assert!(long.taken());
     assert_unloads(&server);
 }
 
