@@ -16,10 +16,14 @@ from typing import Any, Callable
 
 import pytest
 import redis.asyncio
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from redis_rl import AsyncLimiter, Decision, Local
+from redis_rl.asgi import RateLimit
 from redis_rl.local import HOLD
 from server import Server
+from test_asgi import Site, hello
 
 BURST = 10_000
 
@@ -86,6 +90,18 @@ def test_batch_grows_to_an_eighth_of_the_burst_and_what_is_left_is_refunded(serv
             # Each refund is rounded down.
             refunds = calls(server)["rl.give"]
             assert refunds > 0 and passed <= missing(server, rate) <= passed + refunds
+
+    run(test())
+
+
+def test_middleware_accepts_it_in_place_of_a_limiter(server) -> None:
+    async def test() -> None:
+        async with connected(server.port) as local:
+            site = Site.__new__(Site)
+            site.app = RateLimit(Starlette(routes=[Route("/", hello)]), local, "1/h", BURST)
+            got = await asyncio.gather(*(site.ask() for _ in range(200)))
+            assert {start["status"] for start, _ in got} == {200}
+            assert sum(calls(server).values()) < 100
 
     run(test())
 

@@ -46,7 +46,7 @@ impl Reservation {
         used.insert(key.into(), amount);
     }
 
-    /// Whether a repeat was denied: a lease ended, or what was refunded did not fit any more. Finish or
+    /// Returns whether a repeat was denied: a lease ended, or what was refunded did not fit any more. Finish or
     /// stop; it is settled either way.
     pub fn is_denied(&self) -> bool {
         self.denied.load(Ordering::Acquire)
