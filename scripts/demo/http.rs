@@ -52,7 +52,7 @@ pub fn typed(media_type: &'static str, document: impl Into<Bytes>) -> Response {
 /// Returns the value of a header that must not be repeated.
 ///
 /// # Errors
-/// It is; contains the answer.
+/// The header is repeated; contains the answer.
 pub fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{cmd, Cmd};
 
-use super::algorithm::{Ask, Limit};
+use super::algorithm::{Algorithm, Ask, Limit};
 
 /// A lease is renewed when this part of its time has passed: two renewals may fail.
 const RENEWALS: u32 = 3;
@@ -15,9 +15,16 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Returns whether a bucket is the only limit, which `RL.TAKE` takes from.
+    /// Returns the bucket that is the only limit, which `RL.TAKE` takes from.
+    pub fn lone_bucket(&self) -> Option<&Limit> {
+        let is_bucket = |limit: &&Limit| matches!(limit.algorithm, Algorithm::Bucket(_));
+        let lone = self.limits.first().filter(|_| self.limits.len() == 1);
+        lone.filter(is_bucket)
+    }
+
+    /// Returns whether there is one.
     pub fn is_bucket(&self) -> bool {
-        matches!(self.limits.as_slice(), [limit] if limit.kind() == "bucket")
+        self.lone_bucket().is_some()
     }
 
     /// Returns each limit with its key of `caller`.
@@ -40,9 +47,9 @@ impl Demand {
 
     /// Returns the command that takes from every limit, or from none.
     pub fn take(&self, ask: &Ask) -> Cmd {
-        if let ([limit], true) = (self.limits.as_slice(), self.is_bucket()) {
+        if let Some(bucket) = self.lone_bucket() {
             let mut take = cmd("RL.TAKE");
-            take.arg(&ask.caller).arg(&limit.words);
+            take.arg(&ask.caller).arg(&bucket.words);
             return take.arg("COST").arg(ask.cost).take();
         }
         let mut take = cmd("RL.ALL");
