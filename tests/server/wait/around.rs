@@ -154,7 +154,7 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
     assert_unloads(&server);
 }
 
-/// While all commands are paused nobody can look, but the wait ends long before the pause does.
+/// While all commands are paused nobody can look or end the pause, but the wait ends long before it.
 #[test]
 fn wait_ends_on_time_while_all_commands_are_paused() {
     let server = launch().start();
@@ -166,7 +166,7 @@ fn wait_ends_on_time_while_all_commands_are_paused() {
     wait_until("both have joined", || {
         server.count("rl_lease_waits") > joined
     });
-    let pause = Duration::from_secs(50);
+    let pause = Duration::from_secs(10);
     let start = Instant::now();
     let mut together = redis::pipe();
     // The slot becomes free at once, and the timer would grant it.
@@ -176,7 +176,6 @@ fn wait_ends_on_time_while_all_commands_are_paused() {
     let () = together.query(&mut c).expect("replies");
     assert!(!short.taken());
     assert!(start.elapsed() < pause);
-    c.ask::<()>("CLIENT UNPAUSE");
     assert!(long.taken());
     assert_unloads(&server);
 }
