@@ -45,6 +45,11 @@ fn blocked() -> MutexGuard<'static, Option<Blocked>> {
     BLOCKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Frees the memory of all clients. None is blocked when the module is unloaded.
+pub(super) fn free() {
+    *blocked() = None;
+}
+
 fn add(number: u64, handle: Handle) {
     let mut blocked = blocked();
     let blocked = blocked.get_or_insert_with(Blocked::default);

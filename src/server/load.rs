@@ -16,7 +16,7 @@ use super::log::Log;
 use super::member::Name;
 use super::settings::{self, Setting};
 use super::text::shown;
-use super::{clock, options, replication, replication_needed, timer};
+use super::{blocking, clock, options, replication, replication_needed, timer};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
@@ -142,6 +142,7 @@ impl Module {
     /// No call may be in progress.
     unsafe fn free(&self) {
         (self.unload)();
+        blocking::free();
         for name in self.names.iter().chain(&[&replication::PXAT]) {
             // SAFETY: guaranteed by the caller.
             unsafe { name.free() };
