@@ -1,7 +1,7 @@
 //! Loading: registers the module with the server.
 
 use std::ffi::CStr;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::os::raw::c_int;
 
 use redis_module::raw;
@@ -287,11 +287,11 @@ impl fmt::Display for Accepted<'_> {
         for (n, setting) in self.0.settings.iter().enumerate() {
             let (before, name) = (if n > 0 { ", " } else { "" }, shown(setting.name));
             let (least, most) = (setting.accepted.start(), setting.accepted.end());
-            write!(
-                f,
-                "{before}{} followed by a number from {least} to {most}",
-                name.to_uppercase()
-            )?;
+            f.write_str(before)?;
+            // One by one: a capital String could fail to grow, which is a panic.
+            name.chars()
+                .try_for_each(|letter| f.write_char(letter.to_ascii_uppercase()))?;
+            write!(f, " followed by a number from {least} to {most}")?;
         }
         Ok(())
     }
