@@ -64,7 +64,7 @@ class Load:
             thread.join()
 
 
-CHANGE = re.compile(rb"\r\n(\{k\}:[bw])\r\n\$(?:16|25)\r\n(.{16,25}?)\r\n\$4\r\nPXAT"
+CHANGE = re.compile(rb"\r\n(\{k\}:[bw])\r\n\$(?:16|25)\r\n(.{16,25}?)\r\n\$(?:4\r\nPXAT|2\r\nXX)"
                     rb"|\r\n\$\d+\r\n(\d+-\d-\d+)\r\n", re.DOTALL)
 
 

@@ -1,7 +1,5 @@
 //! The common part of the commands on one string key, for every kind of limit that it may hold.
 
-use std::marker::PhantomData;
-
 use crate::commands::error::Error;
 use redis_rl_limits::grammar;
 use redis_rl_limits::kinds::bucket;
@@ -124,7 +122,7 @@ pub struct Open<'k, 'a, L> {
     /// The key.
     pub key: Key<'k>,
     name: KeyName<'a>,
-    kind: PhantomData<L>,
+    limit: L,
 }
 
 impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
@@ -146,14 +144,14 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     ///
     /// # Errors
     /// It no longer holds such a limit.
-    pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>) -> Result<Self, Error<'a>> {
+    pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>, limit: L) -> Result<Self, Error<'a>> {
         let now = call.now();
         let mut key = call.open(name.argument);
         match key.read(|len| len == L::State::SIZE).map(drop) {
             Err(Refusal::OtherLength) if counts_as_nothing(&mut key, now) => {}
             read => read.map_err(|refusal| refused::<L>(refusal, name))?,
         }
-        Ok(Self::of(key, name))
+        Ok(Self { key, name, limit })
     }
 
     /// Opens a key and parses its string with the caller's function, if the string has an accepted
@@ -182,12 +180,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         if stored.is_some() && key.has_expired() {
             stored = None;
         }
-        Ok((Self::of(key, name), limit.stand(stored, now)))
-    }
-
-    fn of(key: Key<'k>, name: KeyName<'a>) -> Self {
-        let kind = PhantomData;
-        Self { key, name, kind }
+        Ok((Self { key, name, limit }, limit.stand(stored, now)))
     }
 
     /// Stores the decided change, if there is memory for it.
@@ -213,12 +206,14 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
         let stored = match change {
             Change::Keep => return Ok(()),
             Change::KeepAlive(at_ms) => {
-                self.key.keep_until(at_ms);
+                self.key.keep_until(at_ms, || self.limit.slack_ms());
                 return Ok(());
             }
-            Change::Write(state, expire_ms) => {
+            Change::Write(state, at_ms) => {
                 L::COUNTS.created.add((!self.key.exists()).into());
-                self.key.write(state.to_bytes().as_ref(), expire_ms)
+                let bytes = state.to_bytes();
+                self.key
+                    .write(bytes.as_ref(), at_ms, || self.limit.slack_ms())
             }
             Change::Remove => self.key.remove(),
         };

@@ -31,6 +31,10 @@ pub const MAX_AT_MS: u64 = 100_000_000_000_000;
 /// The most limits in a call. It bounds the call's memory and time.
 pub const MAX_LIMITS: u64 = 128;
 
+/// The fill time of a bucket, or the time until the last lease of a set has ended, divided by the time
+/// that its key may live longer.
+pub const SLACK_PARTS: u64 = 16;
+
 /// Nanoseconds in a millisecond.
 pub const NANOS_PER_MILLI: u64 = 1_000_000;
 /// Nanoseconds in a second.

@@ -126,12 +126,12 @@ impl Key<'_> {
         self.len
     }
 
-    /// Extends the key's expiry to `at_ms` (since 1970) if it would expire earlier, and replicates
-    /// that.
+    /// Extends the key's expiry by `slack` beyond `at_ms` (milliseconds since 1970) if it would expire
+    /// earlier than that, and replicates the change.
     #[inline(always)]
-    pub fn keep_until(&mut self, at_ms: i64) {
-        if self.exists() && !self.lives_until(at_ms) {
-            self.extend(at_ms);
+    pub fn keep_until(&mut self, at_ms: i64, slack: impl Fn() -> i64) {
+        if self.exists() && self.expires_at().is_some_and(|at| at < at_ms) {
+            self.extend(at_ms.saturating_add(slack()));
         }
     }
 
@@ -148,12 +148,6 @@ impl Key<'_> {
                 self.expire_at(at_ms);
             }
         }
-    }
-
-    /// Returns whether the key expires at this time, in milliseconds since 1970, or later.
-    #[inline(always)]
-    pub fn lives_until(&mut self, at_ms: i64) -> bool {
-        self.expires_at().is_none_or(|at| at >= at_ms)
     }
 
     /// Returns the key's expiry in milliseconds since 1970, or `None` if it has none or does not
@@ -173,13 +167,22 @@ impl Key<'_> {
         self.expires_at().is_some_and(|at| at < now_ms)
     }
 
-    /// Writes `bytes`, to expire at `expire_ms` (since 1970), and replicates that. The caller must
+    /// Writes `bytes` and replicates that. The key keeps its expiry if that is at `at_ms` (milliseconds
+    /// since 1970) or at most `slack` later, and otherwise expires that much later. The caller must
     /// have called [`check_memory`](Self::check_memory).
     ///
     /// # Errors
     /// The server refuses the write.
     #[inline(always)]
-    pub fn write(&mut self, bytes: &[u8], expire_ms: i64) -> Result<(), Refusal> {
+    pub fn write(
+        &mut self,
+        bytes: &[u8],
+        at_ms: i64,
+        slack: impl Fn() -> i64,
+    ) -> Result<(), Refusal> {
+        let latest = at_ms.saturating_add(slack());
+        let stays = |at| at_ms <= at && at <= latest;
+        let keeps_expiry = self.exists() && self.expires_at().is_some_and(stays);
         if self.start.is_null() || self.len != bytes.len() {
             self.resize(bytes.len())?;
         }
@@ -188,8 +191,13 @@ impl Key<'_> {
         // borrowed. ctx and name belong to the call in progress.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len());
-            self.expire_at(expire_ms);
-            replication::set(self.ctx, self.name, bytes, expire_ms);
+            if keeps_expiry {
+                api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
+                replication::set_value(self.ctx, self.name, bytes);
+            } else {
+                self.expire_at(latest);
+                replication::set(self.ctx, self.name, bytes, latest);
+            }
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl Module {
     unsafe fn free(&self) {
         (self.unload)();
         blocking::free();
-        for name in self.names.iter().chain(&[&replication::PXAT]) {
+        for name in self.names.iter().chain(&replication::OPTIONS) {
             // SAFETY: guaranteed by the caller.
             unsafe { name.free() };
         }

@@ -21,8 +21,12 @@ pub const SET_COMMANDS: &[&CStr] = &[c"ZADD", c"ZREM", c"PEXPIREAT", c"PERSIST"]
 /// The additional commands that effects on hashes consist of, together with [`SET_COMMANDS`].
 pub const HASH_COMMANDS: &[&CStr] = &[c"HSET", c"HDEL"];
 
-/// Created once; the server would otherwise create it for each call.
-pub(super) static PXAT: Name = Name::new(b"PXAT");
+static PXAT: Name = Name::new(b"PXAT");
+static XX: Name = Name::new(b"XX");
+static KEEPTTL: Name = Name::new(b"KEEPTTL");
+
+/// The options of `SET`. Created once; the server would otherwise create them for each call.
+pub(super) static OPTIONS: [&Name; 3] = [&PXAT, &XX, &KEEPTTL];
 
 /// Replicates that `name` was set to `value`, to expire at `expire_ms` (since 1970).
 ///
@@ -54,6 +58,36 @@ pub(super) unsafe fn set(
             PXAT.argument().string,
             digits.as_ptr(),
             digits.len(),
+        ));
+        or_verbatim(ctx, status);
+    }
+}
+
+/// Replicates that `name`, which keeps its expiry, was set to `value`.
+///
+/// `KEEPTTL` alone would create a key without an expiry on a node that lacks the key: one that evicts
+/// for itself, or a writable replica whose client removed it. With `XX` such a key stays missing there
+/// until its expiry moves.
+///
+/// # Safety
+/// As for [`set`].
+pub(super) unsafe fn set_value(ctx: *mut raw::RedisModuleCtx, name: &Argument<'_>, value: &[u8]) {
+    // SAFETY: guaranteed by the caller; the variadic arguments match the format: string object,
+    // buffer with its length, two string objects.
+    unsafe {
+        if is_unread(ctx) {
+            api!(RedisModule_ReplicateVerbatim(ctx));
+            return;
+        }
+        let status = api!(RedisModule_Replicate(
+            ctx,
+            c"SET".as_ptr(),
+            c"sbss".as_ptr(),
+            name.string,
+            value.as_ptr(),
+            value.len(),
+            XX.argument().string,
+            KEEPTTL.argument().string,
         ));
         or_verbatim(ctx, status);
     }

@@ -96,7 +96,7 @@ impl Check<'_> {
 
     fn given(&self, content: &Content, before: &Found, after: &Found) -> Result<(), String> {
         if after.content != *content && after.content != Content::Nothing {
-            return self.written(content, after);
+            return self.written(content, before, after);
         }
         let mut told = Err("no moment".to_owned());
         for (from, to) in self.spans(content) {
@@ -138,7 +138,7 @@ impl Check<'_> {
         // The start of its lifetime is known, except for an arrival time, which contains the time
         // at which it is full.
         let until = [&first, &last].map(|outcome| match outcome.after {
-            After::KeptUntil(at) => before.expires.map(|expires| expires.max(at)),
+            After::KeptUntil(at) => before.expires.map(|expires| self.limit.kept(expires, at)),
             _ => before.expires,
         });
         // An arrival time is rounded to a unit at each time, so between two times it may be full
@@ -157,7 +157,8 @@ impl Check<'_> {
             After::Removed => after.content == Content::Nothing,
             // Expired within the duration of the call. It may have been written that much earlier,
             // and was then full at most that much earlier.
-            After::Written(_, at) => {
+            After::Written(_, full_at) => {
+                let at = self.limit.expires(before.expires, full_at);
                 let earlier = at - (to - from).div_ceil(MILLI) as i64;
                 after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
             }
@@ -170,7 +171,7 @@ impl Check<'_> {
     }
 
     /// The written timestamp reveals the time of the call, so everything else is known exactly.
-    fn written(&self, content: &Content, after: &Found) -> Result<(), String> {
+    fn written(&self, content: &Content, before: &Found, after: &Found) -> Result<(), String> {
         let Content::Text(bytes) = &after.content else {
             return Err("the type has changed".to_owned());
         };
@@ -179,7 +180,10 @@ impl Check<'_> {
         if !(self.moment.from..=self.moment.to).contains(&now) {
             return Err(format!("written at {now}"));
         }
-        let expected = self.outcome(content, now).ok_or("must fail")?;
+        let mut expected = self.outcome(content, now).ok_or("must fail")?;
+        if let After::Written(_, at) = &mut expected.after {
+            *at = self.limit.expires(before.expires, *at);
+        }
         let expires = after.expires.ok_or("a bucket that does not expire")?;
         let found = Outcome {
             reply: *self.reply,

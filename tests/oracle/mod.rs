@@ -61,7 +61,7 @@ pub enum After {
     Kept,
     /// Nothing is written if the key lives until then, in milliseconds.
     KeptUntil(i64),
-    /// The state, and the millisecond at which it expires.
+    /// The state, and the millisecond at which the bucket is full: see [`Limit::expires`].
     Written(State, i64),
     Removed,
 }
@@ -116,6 +116,25 @@ impl Limit {
 
     pub fn burst_units(&self) -> BigInt {
         BigInt::from(self.burst) * UNIT
+    }
+
+    /// Returns when a key expires after a call that stores a bucket that is full at `full_at`, given
+    /// when it expired before: at most a sixteenth of the time in which an empty bucket fills later.
+    pub fn expires(&self, before: Option<i64>, full_at: i64) -> i64 {
+        let slack = clock(self.nanos_for(&self.burst_units())) / (16 * MILLI);
+        let latest = full_at + small(&slack);
+        before
+            .filter(|at| (full_at..=latest).contains(at))
+            .unwrap_or(latest)
+    }
+
+    /// Returns when a key expires after a call that stores nothing, given the millisecond at which the
+    /// bucket is full.
+    pub fn kept(&self, before: i64, full_at: i64) -> i64 {
+        match before < full_at {
+            true => self.expires(None, full_at),
+            false => before,
+        }
     }
 
     /// Units gained in a nanosecond.

@@ -130,7 +130,7 @@ proptest! {
                 return Err(TestCaseError::fail("a take is stored"));
             };
             let expires = u64::try_from(expires).expect("after 1970");
-            world.apply(outcome(&decision).after);
+            world.apply(outcome(&decision).after, &limit.exact);
             let full_at = |ms: u64| {
                 let then = ms.checked_mul(oracle::MILLI)?;
                 Some(limit.real.stand(Some(bucket), then).has(&Ask::whole(limit.exact.burst)))
@@ -143,6 +143,26 @@ proptest! {
                     i64::try_from(expires - TODAY / oracle::MILLI).expect("a time"),
                 );
             }
+        }
+    }
+
+    #[test]
+    fn key_may_live_a_sixteenth_of_the_fill_time_longer(
+        limit in limits(),
+        full_at in 0..i64::MAX / 2,
+        moved in any_size(0..=oracle::MAX_FILL / oracle::MILLI),
+        earlier in any::<bool>(),
+    ) {
+        let slack = limit.real.slack_ms();
+        prop_assert_eq!(full_at + slack, limit.exact.expires(None, full_at));
+        let fill = limit.exact.nanos_for(&limit.exact.burst_units());
+        let within = |ms: i64| num_bigint::BigInt::from(ms) * 16 * oracle::MILLI <= fill;
+        prop_assert!(within(slack) && !within(slack + 1));
+        // The first expiry of the range, the last one, and one beyond either end.
+        let moved = if earlier { -(moved as i64) - 1 } else { slack + 1 + moved as i64 };
+        for (before, stays) in [(0, true), (slack, true), (moved, false)] {
+            let expires = limit.exact.expires(Some(full_at + before), full_at);
+            prop_assert_eq!(expires == full_at + before, stays);
         }
     }
 

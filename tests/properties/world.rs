@@ -91,15 +91,18 @@ impl World {
         self.stored.filter(|s| ms <= s.1).map(|s| s.0)
     }
 
-    pub fn apply(&mut self, after: After) {
+    pub fn apply(&mut self, after: After, limit: &oracle::Limit) {
         match after {
             After::Kept => {}
             After::KeptUntil(at) => {
                 if let Some((_, expires)) = &mut self.stored {
-                    *expires = at.max(*expires);
+                    *expires = limit.kept(*expires, at);
                 }
             }
-            After::Written(state, expires) => self.stored = Some((state, expires)),
+            After::Written(state, at) => {
+                let before = self.stored.map(|(_, expires)| expires);
+                self.stored = Some((state, limit.expires(before, at)));
+            }
             After::Removed => self.stored = None,
         }
     }
@@ -109,7 +112,7 @@ impl World {
         let state = self.stored();
         self.stored = self.stored.filter(|_| state.is_some());
         let decision = call.decide(state, self.now, limit.real)?;
-        self.apply(outcome(&decision).after);
+        self.apply(outcome(&decision).after, &limit.exact);
         Ok(decision.reply)
     }
 

@@ -136,7 +136,7 @@ fn changed_limit_keeps_the_tokens() {
 }
 
 #[test]
-fn bucket_is_16_bytes_and_expires_when_full() {
+fn bucket_is_16_bytes_and_expires_a_sixteenth_of_its_fill_time_after_it_is_full() {
     let server = Server::start();
     let mut c = server.connection();
     let fill = |units: i64| {
@@ -146,18 +146,21 @@ fn bucket_is_16_bytes_and_expires_when_full() {
     let full_at_ms =
         |(at, level): (u64, i64)| (i128::from(at) + fill(13 * TOKEN - level) + 999_999) / 1_000_000;
 
+    let slack_ms = fill(13 * TOKEN) / 16_000_000;
     let before = now();
     c.take("k 7/h 13 COST 5");
     let first = stored(&mut c, "k");
     assert!((before..=now()).contains(&first.0), "{first:?}");
     assert_eq!(first.1, 8 * TOKEN);
-    assert_eq!(i128::from(expires_at(&mut c, "k")), full_at_ms(first));
+    let expires = full_at_ms(first) + slack_ms;
+    assert_eq!(i128::from(expires_at(&mut c, "k")), expires);
 
     c.take("k 7/h 13 COST 2");
     let second = stored(&mut c, "k");
     let gained = u128::from(second.0 - first.0) * 7 * TOKEN as u128 / 3_600_000_000_000;
     assert_eq!(second.1, 6 * TOKEN + gained as i64);
-    assert_eq!(i128::from(expires_at(&mut c, "k")), full_at_ms(second));
+    let expires = full_at_ms(second) + slack_ms;
+    assert_eq!(i128::from(expires_at(&mut c, "k")), expires);
 }
 
 #[test]
@@ -227,22 +230,23 @@ fn zero_burst_denies_everything_except_force() {
     assert_eq!((stored(&mut c, "k"), expires_at(&mut c, "k")), before);
 }
 
-/// However long a debt lasts, the reply contains the time at which the key expires.
+/// However long a debt lasts, the reply contains the time from which the key may expire.
 #[test]
 fn bucket_is_full_when_its_key_expires() {
     let server = Server::start();
     let mut c = server.connection();
-    for words in [
-        "k 1/36525d 1 COST 100000000000 FORCE",
-        "k 1/36525d 1 COST 1000 FORCE",
-        "k 1/d 5 FORCE",
+    for (words, slack_ms) in [
+        ("k 1/36525d 1 COST 100000000000 FORCE", 36_525 * DAY_MS / 16),
+        ("k 1/36525d 1 COST 1000 FORCE", 36_525 * DAY_MS / 16),
+        ("k 1/d 5 FORCE", 5 * DAY_MS / 16),
+        ("k 1/d 0 FORCE", 0),
     ] {
         c.ask::<i64>("DEL k");
         let before = now() / 1_000_000;
         let [.., reset_ms] = c.take(words);
         let after = now() / 1_000_000 + 1;
         let told = before as i64 + reset_ms..=after as i64 + reset_ms;
-        let at = expires_at(&mut c, "k");
+        let at = expires_at(&mut c, "k") - slack_ms;
         assert!(told.contains(&at), "{words}: {at}, not {told:?}");
     }
 }

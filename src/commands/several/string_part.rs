@@ -134,6 +134,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
                 Change::Keep | Change::KeepAlive(_) => continue,
                 Change::Write(state, at_ms) => {
                     self.standing = self.limit.stand(Some(state), call.now());
+                    // The key expires then, or later.
                     self.expires_at = Some(at_ms);
                 }
                 Change::Remove => {
@@ -171,7 +172,7 @@ impl<'a, L: Counted> StringPart<'a, L> {
         match change {
             Change::Keep => Ok(()),
             Change::KeepAlive(at_ms) if self.expires_at.is_none_or(|at| at >= at_ms) => Ok(()),
-            change => Open::<L>::again(call, self.name)?.store_with_memory(change),
+            change => Open::again(call, self.name, self.limit)?.store_with_memory(change),
         }
     }
 }

@@ -104,10 +104,11 @@ impl Reply {
 pub enum Change<S> {
     /// Writes nothing.
     Keep,
-    /// Keeps the state. Extends the key's expiry to this time, in milliseconds since 1970, if the key
-    /// would otherwise expire before the limit of this call is unused again.
+    /// Keeps the state. Extends the key's expiry if the key would otherwise expire before this time, in
+    /// milliseconds since 1970, at which the limit of this call is unused again.
     KeepAlive(i64),
-    /// Stores this state, to expire at the given Unix time in milliseconds.
+    /// Stores this state, whose key must not expire before this time, in milliseconds since 1970, and
+    /// not later than [`Limit::slack_ms`] after it.
     Write(S, i64),
     /// Removes the state: a missing key means the same.
     Remove,
@@ -148,6 +149,12 @@ pub trait Limit: Copy {
     /// Returns the standing of `stored` at `now`, in nanoseconds since 1970. Without a stored
     /// state, nothing has been taken.
     fn stand(self, stored: Option<Self::State>, now: u64) -> Self::Standing;
+
+    /// Returns the milliseconds that a key may live longer than its state counts. Calls whose expiry is
+    /// within them need not change it.
+    fn slack_ms(self) -> i64 {
+        0
+    }
 }
 
 /// The standing of a limit at one time.

@@ -9,7 +9,7 @@
 use super::limit::Limit;
 use super::state::Bucket;
 use super::units::{ceil_tokens, deficit, units, whole_tokens, MAX_OWED, ONE_TOKEN};
-use crate::bounds::{ceil_millis, saturating_i64, UNIT_BITS};
+use crate::bounds::{ceil_millis, floor_millis, saturating_i64, SLACK_PARTS, UNIT_BITS};
 use crate::kinds::decision::{self, Ask, Change, Decision, Mode, Reply, NEVER};
 use crate::kinds::error::Error;
 use crate::kinds::hold::{Holdable, Kind};
@@ -77,6 +77,13 @@ impl decision::Limit for Limit {
                 ..stored
             }),
         }
+    }
+
+    /// Returns a part of the time in which an empty bucket fills, rounded down.
+    #[inline(always)]
+    fn slack_ms(self) -> i64 {
+        let fill = self.rate.nanos_to_gain(deficit(self.burst_units(), 0));
+        saturating_i64(floor_millis(fill / SLACK_PARTS))
     }
 }
 
