@@ -35,6 +35,20 @@ use super::{memory, timer};
 const UNKNOWN: u8 = 0;
 const READ: u8 = 1;
 const UNREAD: u8 = 2;
+const READ_BY_AOF: u8 = 3;
+
+/// The readers of replicated effects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// There are none.
+    None,
+    /// Only the server's own AOF, which a server executes from its beginning, and during which it
+    /// neither evicts nor expires keys.
+    Aof,
+    /// Perhaps others, which may lack a key: a replica that evicts for itself, or one on which a client
+    /// writes.
+    Any,
+}
 
 static READERS: AtomicU8 = AtomicU8::new(READ);
 
@@ -79,28 +93,42 @@ unsafe extern "C" fn forget(
 /// # Safety
 /// `ctx` must be that of the call in progress.
 pub(super) unsafe fn is_unread(ctx: *mut raw::RedisModuleCtx) -> bool {
+    // SAFETY: guaranteed by the caller.
+    (unsafe { readers(ctx) }) == Readers::None
+}
+
+/// Returns the readers, from the cached answer if there is one.
+///
+/// # Safety
+/// `ctx` must be that of the call in progress.
+pub(super) unsafe fn readers(ctx: *mut raw::RedisModuleCtx) -> Readers {
     match READERS.load(Ordering::Relaxed) {
-        UNREAD => true,
-        READ => false,
+        UNREAD => Readers::None,
+        READ_BY_AOF => Readers::Aof,
+        READ => Readers::Any,
         _ => {
             // SAFETY: guaranteed by the caller.
-            let unread = unsafe { has_no_readers(ctx) };
-            READERS.store(if unread { UNREAD } else { READ }, Ordering::Relaxed);
-            unread
+            let found = unsafe { find_readers(ctx) };
+            let known = match found {
+                Readers::None => UNREAD,
+                Readers::Aof => READ_BY_AOF,
+                Readers::Any => READ,
+            };
+            READERS.store(known, Ordering::Relaxed);
+            found
         }
     }
 }
 
 /// # Safety
 /// `ctx` must be that of the call in progress.
-unsafe fn has_no_readers(ctx: *mut raw::RedisModuleCtx) -> bool {
-    const READERS: u32 = raw::REDISMODULE_CTX_FLAGS_AOF
-        | raw::REDISMODULE_CTX_FLAGS_SLAVE
-        | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
+unsafe fn find_readers(ctx: *mut raw::RedisModuleCtx) -> Readers {
+    const OTHERS: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
     // SAFETY: ctx is that of the call in progress; the information is freed in the context that returned it.
     unsafe {
-        if api!(RedisModule_GetContextFlags(ctx)) as u32 & READERS != 0 {
-            return false;
+        let flags = api!(RedisModule_GetContextFlags(ctx)) as u32;
+        if flags & OTHERS != 0 {
+            return Readers::Any;
         }
         let info = api!(RedisModule_GetServerInfo(ctx, c"replication".as_ptr()));
         let mut error: c_int = 0;
@@ -109,6 +137,11 @@ unsafe fn has_no_readers(ctx: *mut raw::RedisModuleCtx) -> bool {
             info, field, &mut error
         ));
         api!(RedisModule_FreeServerInfo(ctx, info));
-        error as isize == raw::REDISMODULE_OK && backlog == 0
+        let is_alone = error as isize == raw::REDISMODULE_OK && backlog == 0;
+        match is_alone {
+            false => Readers::Any,
+            true if flags & raw::REDISMODULE_CTX_FLAGS_AOF != 0 => Readers::Aof,
+            true => Readers::None,
+        }
     }
 }

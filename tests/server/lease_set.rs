@@ -106,7 +106,8 @@ fn member_added_by_hand_holds_a_slot_until_its_score() {
     assert_eq!((told.0, told.5[1].0.as_str()), (2, "hand"));
     // Once more is written, the key lives as long as it.
     assert_eq!(c.ask::<i64>("RL.RENEW k 70m a"), 1);
-    assert_eq!(expires_at(&mut c, "k"), end + 1);
+    let expires = expires_at(&mut c, "k");
+    assert!((end + 1..end + LONG_MS / 4).contains(&expires));
     assert_eq!(c.ask::<i64>("RL.RELEASE k hand"), 1);
     assert_about(leases(&mut c, "k", 2).4, 70 * 60_000);
 }
@@ -165,7 +166,8 @@ fn persisted_lease_key_expires_again_after_the_next_write() {
     c.ask::<i64>("PERSIST k");
     assert_eq!(acquire(&mut c, "k", 2, "10ms", "b")[0], 1);
     let end: f64 = c.ask("ZSCORE k a");
-    assert_eq!(expires_at(&mut c, "k"), end as i64);
+    let expires = expires_at(&mut c, "k");
+    assert!((end as i64..end as i64 + LONG_MS / 8).contains(&expires));
     // Nothing brings ended leases back where it stays so.
     c.ask::<i64>("RL.RELEASE k a");
     acquire(&mut c, "k", 2, "10ms", "a");

@@ -4,7 +4,7 @@
 //! [`LeaseSet::renew`]). In between, a call on several keys must close the key.
 
 use crate::commands::error::Error;
-use redis_rl_limits::bounds;
+use redis_rl_limits::bounds::{self, saturating_i64, SLACK_PARTS};
 use redis_rl_limits::kinds::lease::{renewed, End, Limit};
 
 use super::occupancy::{check, count, millis, refused, reset_ms, wait_ms, Occupancy, MARKER};
@@ -216,32 +216,50 @@ impl<'k> LeaseSet<'k> {
     /// would have ended at `freed`. Removes the key if no lease is live.
     pub fn shrink(&mut self, freed: End) {
         match self.set.last().map(End) {
-            // The key already expires at that time.
+            // The key already expires at that time, or a little later.
             Some(last) if last.is_live(self.now_ms) && last >= freed => {}
-            Some(last) if last.is_live(self.now_ms) => self.set.expire_at(last.millis()),
+            Some(last) if last.is_live(self.now_ms) => self.live_until(last),
             _ => self.set.clear(),
         }
     }
 
-    /// Sets the key's expiry to the end of the last lease, given that one ends at `end`. Returns
-    /// that time.
+    /// Adjusts the key's expiry to the end of the last lease, given that one ends at `end`. Returns
+    /// that end.
     #[inline(always)]
     fn expire_with_the_last(&mut self, end: End) -> End {
-        if !self.set.has_above(end.0) && self.set.is_changed() {
-            self.set.expire_at(end.millis());
-            return end;
+        if self.set.has_above(end.0) {
+            return self.fit_expiry().unwrap_or(end);
         }
-        self.fit_expiry().unwrap_or(end)
+        self.live_until(end);
+        end
     }
 
-    /// Sets the key's expiry to the end of the last lease, and returns that time.
-    #[inline(always)]
+    /// Adjusts the key's expiry to the end of the last lease, and returns that end.
     pub fn fit_expiry(&mut self) -> Option<End> {
         let last = self.set.last().map(End)?;
-        if self.set.expires_at() != last.millis() {
-            self.set.expire_at(last.millis());
-        }
+        self.live_until(last);
         Some(last)
+    }
+
+    /// Moves the key's expiry unless it is between the end of the last lease and a sixteenth of the
+    /// time until then later. It moves to the middle of that range, which calls with later ends, and
+    /// the time that passes, leave only slowly.
+    #[inline(always)]
+    fn live_until(&mut self, last: End) {
+        let expires_at = self.set.expires_at();
+        let Some(end) = last.millis() else {
+            if expires_at.is_some() {
+                self.set.expire_at(None);
+            }
+            return;
+        };
+        let left = u64::try_from(end.saturating_sub(self.now_ms)).unwrap_or(0);
+        let slack = saturating_i64(left / SLACK_PARTS);
+        let is_early = expires_at.is_none_or(|at| at < end);
+        let is_late = expires_at.is_some_and(|at| at > end.saturating_add(slack));
+        if is_early || is_late && self.set.is_changed() {
+            self.set.expire_at(Some(end.saturating_add(slack / 2)));
+        }
     }
 
     /// Returns the milliseconds until there is room for one more lease under this limit, or -1

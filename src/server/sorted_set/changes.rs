@@ -5,12 +5,11 @@ use redis_module::raw;
 use crate::server::api::api;
 use crate::server::argument::Argument;
 use crate::server::replication::{effect, expire, remove, Expiry};
-use crate::server::replication_needed::is_unread;
+use crate::server::replication_needed::{readers, Readers};
 
 /// The changes of one call to a sorted set.
 pub(super) struct SetChanges {
-    /// There is no reader: only whether there are changes matters.
-    unread: bool,
+    readers: Readers,
     any: bool,
     cleared: bool,
     removed: Vec<*mut raw::RedisModuleString>,
@@ -25,10 +24,14 @@ impl SetChanges {
     /// # Safety
     /// `ctx` must be that of the call in progress.
     pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx, is_command: bool) -> Self {
-        Self {
+        // SAFETY: guaranteed by the caller.
+        let readers = match unsafe { readers(ctx) } {
             // Outside a command there is none that could be flagged instead of its effects.
-            // SAFETY: guaranteed by the caller.
-            unread: is_command && unsafe { is_unread(ctx) },
+            Readers::None if !is_command => Readers::Any,
+            readers => readers,
+        };
+        Self {
+            readers,
             any: false,
             cleared: false,
             removed: Vec::new(),
@@ -46,7 +49,7 @@ impl SetChanges {
     /// Records that a member was removed. The string must live until the changes are replicated.
     pub(super) fn removed(&mut self, member: *mut raw::RedisModuleString) {
         self.any = true;
-        if !self.unread {
+        if self.readers != Readers::None {
             self.removed.push(member);
         }
     }
@@ -54,9 +57,15 @@ impl SetChanges {
     /// Records that a member has this score. Its string must live until the changes are replicated.
     pub(super) fn added(&mut self, member: &Argument<'_>, score: i64) {
         self.any = true;
-        if !self.unread {
+        if self.readers != Readers::None {
             self.added.push((member.string, score));
         }
+    }
+
+    /// Returns whether the key's expiry must be replicated although it has not changed: `ZADD` would
+    /// create a key without an expiry for a reader that lacks the key.
+    pub(super) fn needs_expiry(&self) -> bool {
+        self.readers == Readers::Any && self.expiry.is_none() && !self.added.is_empty()
     }
 
     /// Returns whether there are no changes.
@@ -77,7 +86,7 @@ pub(super) unsafe fn replicate(
     // SAFETY: guaranteed by the caller; the variadic arguments are those of the formats: string
     // object, vector of string objects with its length, long long.
     unsafe {
-        if changes.unread {
+        if changes.readers == Readers::None {
             api!(RedisModule_ReplicateVerbatim(ctx));
             return;
         }

@@ -176,6 +176,9 @@ impl Drop for SortedSet<'_> {
         if self.changes.is_none() {
             return;
         }
+        if self.changes.needs_expiry() {
+            self.changes.expiry = self.scores.expires_at().map(Expiry::At);
+        }
         // SAFETY: ctx and name belong to the call in progress, and the strings of the changes are
         // alive, as in `take_out`.
         unsafe {
