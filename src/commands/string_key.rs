@@ -1,5 +1,6 @@
 //! The common part of the commands on one string key, for every kind of limit that it may hold.
 
+use crate::commands::bucket::known_limits;
 use crate::commands::error::Error;
 use redis_rl_limits::grammar;
 use redis_rl_limits::kinds::bucket;
@@ -32,7 +33,7 @@ pub fn key_and_bucket<'a>(
     let [key, rate, burst, options @ ..] = call.arguments() else {
         return Err(Error::Usage(syntax));
     };
-    let limit = grammar::bucket::limit(rate.bytes(), burst.bytes())
+    let limit = known_limits::limit(rate.bytes(), burst.bytes())
         .map_err(|error| grammar::bucket::misplaced(key.bytes(), error))?;
     Ok((KeyName::of(key), limit, options))
 }

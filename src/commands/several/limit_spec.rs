@@ -1,5 +1,6 @@
 //! Parses the specs of RL.ALL.
 
+use crate::commands::bucket::known_limits;
 use crate::commands::error::Error;
 use crate::commands::hold_error::Fault;
 use redis_rl_limits::grammar;
@@ -113,7 +114,7 @@ impl StringLimit {
             let [rate, burst, words @ ..] = words else {
                 return Some(Err(usage));
             };
-            let limit = grammar::bucket::limit(rate.bytes(), burst.bytes());
+            let limit = known_limits::limit(rate.bytes(), burst.bytes());
             Some(match limit {
                 Ok(limit) => Ok((Self::Bucket(limit), words)),
                 Err(error) => Err(error.into()),
