@@ -22,8 +22,9 @@ import load
 import report
 import rivals
 from bars import MAIN
-from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, FLOOR, LUA_ALLOWED, LUA_DENIED,
-                   NEW, NEW_BASE, OURS, PEEK, TAKE, cases, named, window_cases)
+from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, FIXED, FIXED_DENIED, FIXED_NEW,
+                   FLOOR, LUA_ALLOWED, LUA_DENIED, LUA_FIXED, MOVES, NEW, NEW_BASE, OURS, PEEK,
+                   SLIDING, TAKE, cases, named, window_cases)
 from server import AOF, REPLICA, STANDALONE, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,7 +32,9 @@ TARGET = ROOT / "target" / "bench"
 ROUNDS = 5
 SERVERS = [MAIN, "redis-8.2", "valkey-9.1"]
 # With persistence or replication, only the calls that these make dearer are worth the time.
-WRITTEN = [BASE, NEW_BASE, TAKE, DENIED, NEW, CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED]
+WRITTEN = [BASE, NEW_BASE, TAKE, DENIED, MOVES, NEW, FIXED, FIXED_DENIED, FIXED_NEW, SLIDING,
+           *(f"{name} of {keys}, allowed" for name in ("RL.MTAKE", "RL.ALL") for keys in (2, 8)),
+           CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED, LUA_FIXED]
 
 
 def servers(quick):
@@ -75,6 +78,12 @@ def measure_rest(found, libraries, results):
         parts["windows"] = bytes_used.windows(binary, libraries)
         parts["written"] = bytes_used.written(binary, libraries)
         say(f"bytes: {name}")
+
+
+def measure_leases(binary, library, results):
+    """Leases alone, and with an AOF or a replica."""
+    results[MAIN]["leases"] = {setting: leases.measure(binary, library, setting)
+                               for setting in (STANDALONE, AOF, REPLICA)}
 
 
 def measure_windows(binary, libraries, results):
@@ -142,14 +151,14 @@ def main():
     if options.windows:
         measure_windows(installed, libraries, results)
     elif options.leases:
-        results[MAIN]["leases"] = leases.measure(installed, libraries[OURS])
+        measure_leases(installed, libraries[OURS], results)
     else:
         libraries |= {CELL: rivals.redis_cell(TARGET), FLOOR: rivals.floor(TARGET)}
         found = servers(options.quick)
         if not options.timed:
             count_instructions(found, libraries, results)
         if not options.quick and not options.timed:
-            results[MAIN]["leases"] = leases.measure(found[MAIN], libraries[OURS])
+            measure_leases(found[MAIN], libraries[OURS], results)
         if not options.quick:
             measure_rest(found, libraries, results)
         if options.full:

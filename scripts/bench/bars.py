@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import leases
 from bytes_used import PLAIN
-from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DAY, DAY_DENIED, DENIED, FIXED, FIXED_DENIED,
-                   LUA_ALLOWED, LUA_DENIED, LUA_FIXED, LUA_FIXED_DENIED, LUA_LOG, LUA_LOG_DENIED,
-                   LUA_TWO, LUA_TWO_DENIED, SLIDING, SLIDING_DENIED, TAKE)
+from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DAY, DAY_DENIED, DENIED, EVICTS,
+                   EVICTS_BASE, FIXED, FIXED_DENIED, LUA_ALLOWED, LUA_DENIED, LUA_FIXED,
+                   LUA_FIXED_DENIED, LUA_LOG, LUA_LOG_DENIED, LUA_TWO, LUA_TWO_DENIED, PEEK,
+                   SLIDING, SLIDING_DENIED, TAKE)
 from growth import SIZES
 from server import AOF, REPLICA, STANDALONE
 
@@ -37,6 +39,7 @@ def bars(results):
         slack = 1 if server == MAIN else 1.1
         found += [Bar(server, what, value, limit * slack)
                   for what, value, limit in ratios(server, parts.get("instructions", {}))]
+        found += [Bar(server, *rest) for rest in lease_bars(parts.get("leases", {}))]
         found += [Bar(server, *rest) for rest in bytes_bars(server, parts)]
         found += [Bar(server, *rest) for rest in growth_bars(parts.get("growth", {}))]
     return found
@@ -46,9 +49,11 @@ def ratios(server, instructions):
     """(what, ratio, limit) of instructions."""
     alone = instructions.get(STANDALONE, {})
     wanted = [
-        (alone, TAKE, BASE, 0.87, ""), (alone, DENIED, BASE, 0.66, ""),
-        (instructions.get(AOF, {}), TAKE, BASE, 1.20, f", {AOF}"),
-        (instructions.get(REPLICA, {}), TAKE, BASE, 1.20, f", {REPLICA}"),
+        (alone, TAKE, BASE, 0.86, ""), (alone, DENIED, BASE, 0.86, ""),
+        (alone, PEEK, BASE, 0.85, ""),
+        (instructions.get(AOF, {}), TAKE, BASE, 1.00, f", {AOF}"),
+        (instructions.get(REPLICA, {}), TAKE, BASE, 1.02, f", {REPLICA}"),
+        (alone, EVICTS, EVICTS_BASE, 1.5, ""),
         (alone, TAKE, CELL_ALLOWED, 0.40, " 0.2"), (alone, DENIED, CELL_DENIED, 0.48, " 0.2"),
         (alone, TAKE, LUA_ALLOWED, 0.12, ""), (alone, DENIED, LUA_DENIED, 0.115, ""),
         (alone, FIXED, BASE, 0.90, ""), (alone, FIXED_DENIED, BASE, 0.85, ""),
@@ -66,6 +71,15 @@ def ratios(server, instructions):
     for ours, theirs, limit in [(TAKE, CELL_ALLOWED, 0.40), (DENIED, CELL_DENIED, 0.48)]:
         if alone.get(ours):
             yield f"{ours} / {theirs} 0.5", alone[ours] / CELL_05[theirs], limit
+
+
+def lease_bars(found):
+    """(what, ratio, limit) of a pair of calls at the fewest live leases."""
+    for setting, limit in ((STANDALONE, 0.38), (AOF, 0.50)):
+        if setting in found:
+            counts = found[setting][leases.LIVE[0]]
+            ratio = counts[leases.ACQUIRE] / counts[leases.SEMAPHORE]
+            yield f"{leases.ACQUIRE} / {leases.SEMAPHORE}, {setting}", ratio, limit
 
 
 def bytes_bars(server, parts):

@@ -99,6 +99,7 @@ BASE = "SET key v PX ms"
 NEW_BASE = "SET key v PX ms, new key"
 TAKE, DENIED, NEW = "RL.TAKE allowed", "RL.TAKE denied", "RL.TAKE allowed, new bucket"
 EVICTS_BASE, EVICTS = f"{NEW_BASE}, evicts another", f"{NEW}, evicts another"
+MOVES = "RL.TAKE allowed, the expiry moves"
 PEEK = "RL.PEEK"
 FLOOR_TAKE = "floor of RL.TAKE"
 THROTTLE, THROTTLE_DENIED = "CL.THROTTLE allowed", "CL.THROTTLE denied"
@@ -174,16 +175,21 @@ def cases(limit=USUAL):
         return tuple(("SET", key, "sixteen letters.", "PX", 3636000) for key in keys)
 
     store = (("SET", KEY, "v", "PX", 60000),)
+    # Lives until the call comes, however slow the machine is.
+    stored = (("SET", KEY, "v", "PX", 86400000),)
+    # One token is more than a sixteenth of a burst of 10, so each take moves the expiry.
+    small = ("RL.TAKE", KEY, rate[0], 10)
     increase = (("INCR", KEY),)
     return [
         Case("PING", (("PING",),), _is(b"PONG")),
-        Case("GET", (("GET", KEY),), _is(b"v"), store),
+        Case("GET", (("GET", KEY),), _is(b"v"), stored),
         Case("INCR", increase, _more_than_once, increase),
         Case("INCR + EXPIRE", (*increase, ("EXPIRE", KEY, 60)), _is(1), increase),
-        Case(BASE, store, _is(b"OK"), store),
+        Case(BASE, store, _is(b"OK"), stored),
         Case(NEW_BASE, store, _is(b"OK")),
         Case(TAKE, take(), _first_is(1), take("COST", half)),
         Case(DENIED, take(), _first_is(0), take("COST", burst)),
+        Case(MOVES, (small,), _first_is(1), ((*small, "COST", 5),)),
         Case(NEW, take(), _first_is(1)),
         Case(EVICTS_BASE, store, _is(b"OK"), evicts=True),
         Case(EVICTS, take(), _first_is(1), evicts=True),

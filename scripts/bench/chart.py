@@ -7,7 +7,7 @@ from bars import MAIN
 from bytes_used import PLAIN
 from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DAY, DAY_DENIED, DENIED, FIXED, FIXED_DENIED, LUA_ALLOWED,
                    LUA_DENIED, LUA_FIXED, LUA_FIXED_DENIED, LUA_LOG, LUA_LOG_DENIED, LUA_TWO, LUA_TWO_DENIED,
-                   SLIDING, SLIDING_DENIED, TAKE)
+                   MOVES, SLIDING, SLIDING_DENIED, TAKE)
 from leases import LIVE
 import leases
 from server import AOF, REPLICA, STANDALONE
@@ -65,7 +65,7 @@ def charts(results):
         "written": (written, counts, AOF in counts),
         "windows": (windows, alone, FIXED in alone),
         "several": (several, alone, "floor of 8" in alone),
-        "leases": (of_leases, main.get("leases"), "leases" in main),
+        "leases": (of_leases, main.get("leases", {}).get(STANDALONE), "leases" in main),
         "latency": (latency, main.get("latency"), "latency" in main),
         "memory": (memory, main.get("memory"), "memory" in main),
     }
@@ -91,8 +91,9 @@ def bucket(counts):
 
 
 def written(counts):
+    names = [TAKE, MOVES, DENIED, FIXED, CELL_ALLOWED, LUA_ALLOWED]
     bars = [bar for setting in (STANDALONE, AOF, REPLICA)
-            for bar in ratios(counts[setting], [TAKE, DENIED, CELL_ALLOWED, LUA_ALLOWED], f", {setting}")]
+            for bar in ratios(counts[setting], names, f", {setting}")]
     return svg("Where calls are written and shipped: SET key v PX ms in the same setting = 1", bars)
 
 

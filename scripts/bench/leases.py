@@ -8,7 +8,7 @@ import time
 from cases import OURS
 from instructions import SEEDS, control, dump, seeded
 from resp import ReplyError, encode
-from server import STANDALONE, Group
+from server import Group
 
 SCRIPT = (pathlib.Path(__file__).parent / "semaphore.lua").read_text(encoding="utf-8")
 SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
@@ -56,11 +56,11 @@ def calls(live):
     }
 
 
-def measure(binary, library):
+def measure(binary, library, setting):
     """{live: {case: instructions for its calls}}: the median over the seeds of the server's tables."""
     found = {}
     for seed in SEEDS:
-        with seeded(seed) as wrapper, Group(binary, library, STANDALONE, wrapper) as server:
+        with seeded(seed) as wrapper, Group(binary, library, setting, wrapper) as server:
             for live in LIVE:
                 for name, case in calls(live).items():
                     counted = count(server, live, *case)

@@ -41,7 +41,8 @@ def instructions(results):
         return
     yield "## Instructions in the server for one call"
     yield (f"Counted by callgrind: {KEYS:,} keys in turn, {BATCH} calls in a write. In every "
-           f"column but the first, as a ratio to `{BASE}` in the same column.")
+           f"column but the first, as a ratio to `{BASE}` in the same column. "
+           "Ticks of the server, ten a second, are not counted.")
     rows = []
     for case in [*cases(), *window_cases()]:
         if not any(case.name in results[server]["instructions"][setting]
@@ -59,9 +60,9 @@ def instructions(results):
 
 def of_leases(results):
     for parts in results.values():
-        if "leases" in parts:
-            yield "## Instructions for a lease"
-            yield leases.table(parts["leases"])
+        for setting, found in parts.get("leases", {}).items():
+            yield f"## Instructions for a lease, {setting}"
+            yield leases.table(found)
 
 
 def load(results):
