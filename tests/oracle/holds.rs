@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::windows::{self, decide, Call, Named, Stored};
+use super::windows::{self, decide, Call, Hold, Named, Stored};
 
 const MINUTE: i64 = 60_000;
 
@@ -150,6 +150,18 @@ impl Model {
         let stored = self.windows.get(&limit.key).map(Vec::as_slice);
         let nanos = now as u64 * 1_000_000;
         let outcome = decide(limit.limit, limit.named, stored, nanos, call).expect("a window");
+        self.moved(limit, outcome)
+    }
+
+    /// Lets a window hold another amount. Returns by how much it moved.
+    fn hold_instead(&mut self, limit: &Limit, now: i64, hold: Hold) -> i64 {
+        let stored = self.windows.get(&limit.key).map(Vec::as_slice);
+        let nanos = now as u64 * 1_000_000;
+        let outcome = windows::hold_instead(limit.limit, limit.named, stored, nanos, hold);
+        self.moved(limit, outcome.expect("a window")).reply[0]
+    }
+
+    fn moved(&mut self, limit: &Limit, outcome: windows::Outcome) -> windows::Outcome {
         match &outcome.after {
             windows::After::Written(bytes, _) => {
                 self.windows.insert(limit.key.clone(), bytes.clone());
@@ -160,51 +172,6 @@ impl Model {
             windows::After::Kept => {}
         }
         outcome
-    }
-
-    /// Refunds exactly the window, or sub-window, of the charge. Returns how much.
-    fn refund(&mut self, key: &str, now: i64, amount: u64, at: i64) -> u64 {
-        let Some(bytes) = self.windows.get(key) else {
-            return 0;
-        };
-        let (stored, given) = match Stored::read(bytes).expect("a window") {
-            Stored::Fixed { start, end, used } => {
-                let is_in = start <= at && at < end && now < end;
-                let given = if is_in { amount.min(used) } else { 0 };
-                let used = used - given;
-                (
-                    (used > 0).then_some(Stored::Fixed { start, end, used }),
-                    given,
-                )
-            }
-            Stored::Sliding {
-                length,
-                newest,
-                mut taken,
-            } => {
-                let number = |at: i64| i128::from(at) * 16 / i128::from(length);
-                let latest = number(now).max(i128::from(newest));
-                taken.retain(|&n, _| n > latest - 17);
-                let there = taken.entry(number(at)).or_default();
-                let given = amount.min(*there as u64);
-                *there -= i128::from(given);
-                let used: i128 = taken.values().sum();
-                let newest = latest as u64;
-                let left = Stored::Sliding {
-                    length,
-                    newest,
-                    taken,
-                };
-                ((used > 0).then_some(left), given)
-            }
-        };
-        if given > 0 {
-            match stored {
-                Some(stored) => self.windows.insert(key.to_owned(), stored.bytes()),
-                None => self.windows.remove(key),
-            };
-        }
-        given
     }
 
     /// Other traffic on a window: a take of all or nothing.
@@ -328,13 +295,12 @@ impl Model {
                         return Outcome::Error("was made for other");
                     };
                     let holds = if h.refunded { 0 } else { h.cost };
-                    moved.push(if limit.amount > holds {
-                        let more = limit.amount - holds;
-                        let force = ask(more, 0, windows::Mode::Force);
-                        self.window(limit, now, Call::Take(force)).reply[0]
-                    } else {
-                        -(self.refund(&limit.key, now, holds - limit.amount, h.at) as i64)
-                    });
+                    let hold = Hold {
+                        held: holds,
+                        amount: limit.amount,
+                        at: h.at,
+                    };
+                    moved.push(self.hold_instead(limit, now, hold));
                 }
                 self.write(now, id, Record::Settled(now + MINUTE));
                 Outcome::Reply(1, moved)
@@ -396,8 +362,9 @@ impl Model {
             };
             let mut any = false;
             for h in &mut held {
-                if limits.iter().any(|limit| limit.key == h.key) && !h.refunded {
-                    let _ = self.refund(&h.key, now, h.cost, h.at);
+                let limit = limits.iter().find(|limit| limit.key == h.key);
+                if let Some(limit) = limit.filter(|_| !h.refunded) {
+                    self.hold_instead(limit, now, Hold::free(h.cost, h.at));
                     (h.refunded, any) = (true, true);
                 }
             }

@@ -240,6 +240,47 @@ impl Limit {
         self.left(now, level + given, small(&counted), 0)
     }
 
+    /// Lets the bucket hold `amount` instead of `held`, after whose charge it would have been full
+    /// at `full_at`, in nanoseconds. The first number of the reply is negative if it is refunded.
+    pub fn hold_instead(
+        &self,
+        stored: Option<State>,
+        now: u64,
+        [held, amount]: [u64; 2],
+        full_at: i64,
+    ) -> Outcome {
+        let level = self.level(stored, now);
+        let units = |tokens: u64| BigInt::from(tokens) * UNIT;
+        let gained = if amount > held {
+            // Whole tokens, down to the greatest debt.
+            let most = (&level + units(MAX_TOKENS)) / UNIT * UNIT;
+            -units(amount - held).min(most)
+        } else if self.burst == 0 {
+            BigInt::ZERO
+        } else {
+            let left = BigInt::from(full_at.max(0)) - now;
+            let inflow = left.max(BigInt::ZERO) * self.rate.numer();
+            let inflow = ceil_div(&inflow, self.rate.denom());
+            let room = self.burst_units() - &level;
+            units(held - amount).min(inflow).min(room)
+        };
+        if gained == BigInt::ZERO {
+            return self.untouched(stored, now);
+        }
+        let moved = match gained > BigInt::ZERO {
+            true => -small(&ceil_div(&gained, &BigInt::from(UNIT))),
+            false => small(&(-&gained / UNIT)),
+        };
+        self.left(now, level + gained, moved, 0)
+    }
+
+    /// Returns the nanosecond at which the bucket would be full after a charge of `cost` now.
+    pub fn full_after(&self, stored: Option<State>, now: u64, cost: u64) -> i64 {
+        let left = self.level(stored, now) - BigInt::from(cost) * UNIT;
+        let fill = clock(self.nanos_for(&(self.burst_units() - left)));
+        i64::try_from(clock(fill + now)).unwrap_or(i64::MAX)
+    }
+
     /// Returns the reply of a peek.
     pub fn look(&self, stored: Option<State>, now: u64, cost: u64) -> Outcome {
         let wanted = BigInt::from(cost) * UNIT;

@@ -154,6 +154,56 @@ impl Stored {
         }
     }
 
+    /// Returns the usage at this millisecond.
+    fn used_at(&self, now: i128) -> i128 {
+        match self.clone() {
+            Self::Fixed { used, .. } => used.into(),
+            Self::Sliding {
+                length,
+                newest,
+                taken,
+            } => {
+                let log = Log {
+                    length: length.into(),
+                    newest: newest.into(),
+                    taken,
+                };
+                log.used_at(now)
+            }
+        }
+    }
+
+    /// Refunds at most `amount` of exactly the window or sub-window of the charge. A charge later
+    /// than now counts as made now. Returns the change, and what is left.
+    fn refund(self, now: i128, amount: u64, at: i64) -> (i64, Option<Self>) {
+        match self {
+            Self::Fixed { start, end, used } => {
+                let given = if start <= at { amount.min(used) } else { 0 };
+                let used = used - given;
+                (-(given as i64), Some(Self::Fixed { start, end, used }))
+            }
+            Self::Sliding {
+                length,
+                newest,
+                mut taken,
+            } => {
+                let number = |at: i128| at * 16 / i128::from(length);
+                let latest = number(now).max(newest.into());
+                taken.retain(|&n, _| n > latest - 17);
+                let there = taken.entry(number(at.into()).min(latest)).or_default();
+                let given = if at < 0 { 0 } else { amount.min(*there as u64) };
+                *there -= i128::from(given);
+                let newest = latest as u64;
+                let left = Self::Sliding {
+                    length,
+                    newest,
+                    taken,
+                };
+                (-(given as i64), Some(left))
+            }
+        }
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Fixed { start, end, used } => {
@@ -211,6 +261,111 @@ fn charged(limit: u64, used: i128, ask: Ask) -> Result<i128, Refusal> {
         Mode::Whole => Ok(if cost <= left { cost } else { 0 }),
         Mode::AtMost => Ok(cost.min(left).max(0)),
     }
+}
+
+/// An amount that a hold has in a window, and the one that it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    pub held: u64,
+    pub amount: u64,
+    /// The time of the charge, in milliseconds.
+    pub at: i64,
+}
+
+impl Hold {
+    /// Refunds an overdue hold.
+    pub fn free(held: u64, at: i64) -> Self {
+        Self {
+            held,
+            amount: 0,
+            at,
+        }
+    }
+}
+
+/// Decides by how much a window moves if it holds another amount from now on. The first number of
+/// the reply is negative if it is refunded.
+pub fn hold_instead(
+    limit: u64,
+    named: Named,
+    stored: Option<&[u8]>,
+    now: u64,
+    hold: Hold,
+) -> Result<Outcome, Refusal> {
+    let millis = i128::from(now / MILLI);
+    let has_passed = matches!(named, Named::Until(end) if i128::from(end) <= millis);
+    let ask = |cost, mode| Ask {
+        cost,
+        keep: 0,
+        mode,
+    };
+    // What stands now: a clock that stepped back may have moved it.
+    let mut after = After::Kept;
+    let mut stands = stored.map(<[u8]>::to_vec);
+    if !has_passed {
+        let look = Call::Look(ask(1, Mode::Whole));
+        after = decide(limit, named, stored, now, look)?.after;
+        if let After::Written(bytes, _) = &after {
+            stands = Some(bytes.clone());
+        }
+    }
+    let stands = match stands {
+        Some(bytes) => Some(Stored::read(&bytes).ok_or(Refusal::Held)?),
+        None => None,
+    };
+    let stands = stands.filter(|stored| !stored.has_ended(millis));
+    if has_passed && matches!(stands, Some(Stored::Sliding { .. })) {
+        return Err(Refusal::Held);
+    }
+    let used = stands
+        .as_ref()
+        .map_or(0, |stored| stored.used_at(millis))
+        .unsigned_abs();
+    let more = u128::from(hold.amount.saturating_sub(hold.held));
+    let more = more.min(MAX_USED.unsigned_abs() - used) as u64;
+    if more > 0 && !has_passed {
+        let force = Call::Take(ask(more, Mode::Force));
+        return decide(limit, named, stored, now, force);
+    }
+    let (moved, left) = match stands.clone() {
+        Some(Stored::Fixed { start, end, used }) if more > 0 => {
+            let used = used + more;
+            (more as i64, Some(Stored::Fixed { start, end, used }))
+        }
+        Some(stored) => stored.refund(millis, hold.held.saturating_sub(hold.amount), hold.at),
+        None => (0, None),
+    };
+    let left = left.filter(|stored| stored.used_at(millis) > 0);
+    let used = left.as_ref().map_or(0, |stored| stored.used_at(millis));
+    let reset = match &left {
+        Some(Stored::Fixed { end, .. }) => i128::from(*end) - millis,
+        Some(Stored::Sliding {
+            length,
+            newest,
+            taken,
+        }) => {
+            let log = Log {
+                length: (*length).into(),
+                newest: (*newest).into(),
+                taken: taken.clone(),
+            };
+            log.first_with(millis, 0) - millis
+        }
+        None => 0,
+    };
+    let reply = [
+        moved,
+        small(limit.into()),
+        small((i128::from(limit) - used).max(0)),
+        0,
+        small(reset),
+    ];
+    let after = match (moved, left) {
+        (0, _) => after,
+        (_, None) => After::Removed,
+        (_, Some(stored)) => After::Written(stored.bytes(), small(millis + reset)),
+    };
+    Ok(Outcome { reply, after })
 }
 
 fn small(n: i128) -> i64 {

@@ -11,6 +11,7 @@ mod boundaries;
 mod calls;
 mod cases;
 mod histories;
+mod holds;
 mod hostile;
 mod keys;
 mod numbers;

@@ -218,12 +218,11 @@ impl Holdable for Standing {
     }
 
     /// Refunds only to the window that contains the time of the charge. A time later than now means
-    /// now, unless the clock stepped back behind the window.
+    /// now: the clock stepped back, and the window took over the charge.
     fn refund(&self, tokens: u64, charged_at: i64) -> Decision<Window> {
-        let Window { start, end, used } = self.window;
-        let at = charged_at.min(self.now.max(start));
+        let Window { start, used, .. } = self.window;
         match tokens.min(used) {
-            given if given > 0 && start <= at && charged_at < end.max(self.now) => {
+            given if given > 0 && start <= charged_at => {
                 self.changed(given, used.saturating_sub(given))
             }
             _ => self.unchanged(0, 0),

@@ -15,6 +15,7 @@ mod exact;
 mod fixed;
 mod grammar;
 mod histories;
+mod holds;
 mod named;
 mod regressions;
 mod sliding;
