@@ -70,6 +70,7 @@ fn rl_all_with_other_keys_costs_or_else_is_an_error() {
         "3 b w h BUCKET 1/d 1000 COST 300 WINDOW 1000 30d COST 30 HOLD 1h id",
         "3 b w h BUCKET 1/d 1000 COST 300 WINDOW 1000 30d COST 300 HOLD 1h id ELSE CHARGE",
         "3 b v h BUCKET 1/d 1000 COST 300 WINDOW 1000 30d COST 300 HOLD 1h id",
+        "3 b w h BUCKET 1/d 1000 COST 300 BUCKET 1/d 1000 COST 300 HOLD 1h id",
         "2 b h BUCKET 1/d 1000 COST 300 HOLD 1h id",
         "4 b w v h BUCKET 1/d 1000 COST 300 WINDOW 1000 30d COST 300 WINDOW 9 1h HOLD 1h id",
     ] {

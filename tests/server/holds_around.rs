@@ -1,6 +1,6 @@
 //! Holds and everything around them: replicas, the AOF, memory, other modules, edits by hand.
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Connection, Value};
 
 use super::load::without_module;
 use crate::common::{module, Launch, Server};
@@ -49,6 +49,41 @@ fn replica_and_aof_hold_the_same_and_see_effects_only() {
     assert_equal(&before, &server.contents());
     assert_eq!(settle(&mut server.connection(), 3, "id1").0, 0);
     assert_eq!(settle(&mut server.connection(), 3, "id3").0, 1);
+}
+
+/// A walk deletes forgotten records, and with the last of them the key.
+#[test]
+fn walk_deletes_on_replicas_what_it_deletes_on_the_master() {
+    let server = launch().start();
+    let replica = server.attach(launch());
+    let mut c = server.connection();
+    let forgotten = |c: &mut Connection, id: &str| {
+        let record = [&[2][..], &1_i64.to_le_bytes()].concat();
+        let marker = [&[0xF4][..], &[0; 24]].concat();
+        let fields = [
+            b"HSET",
+            &b"h"[..],
+            id.as_bytes(),
+            &record,
+            b"rl:holds",
+            &marker,
+        ];
+        c.call::<()>(&fields);
+    };
+    reserve(&mut c, 10, "1h id");
+    forgotten(&mut c, "old");
+    reserve(&mut c, 10, "1h other");
+    assert_eq!(c.ask::<Vec<String>>("HKEYS h").len(), 3);
+    replica.wait_for(&server);
+    assert_eq!(replica.contents(), server.contents());
+
+    c.ask::<()>("DEL h");
+    forgotten(&mut c, "old");
+    // Denied, so it stores nothing.
+    assert_eq!(reserve(&mut c, 2_000, "1h third").0, 0);
+    assert_eq!(c.ask::<i64>("EXISTS h"), 0);
+    replica.wait_for(&server);
+    assert_eq!(replica.contents(), server.contents());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use redis::Connection;
 use super::clock::with_clock;
 use crate::common::{wait_until, Server};
 use crate::support::holds::{count, holds, reserve, reserve_words, settle, used, Replies};
+use crate::support::mixed::state;
 use crate::support::{Ask, Reply, HOUR_MS};
 
 /// Starts a server with a movable clock, and connects to it.
@@ -35,6 +36,86 @@ fn overdue_hold_is_refunded_by_the_next_call_on_its_limits() {
     }
     let counts = ["rl_holds_returned", "rl_holds_settled_late"].map(|name| server.count(name));
     assert_eq!(counts, [1, 2]);
+}
+
+#[test]
+fn hold_is_refunded_at_its_deadline_and_not_before() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "1h id");
+    // Lets a walk begin.
+    reserve(&mut c, 1, "1s due");
+    for (seconds, refunded) in [(3_500, 1), (3_660, 301)] {
+        server.set_clock(seconds);
+        reserve(&mut c, 1, &format!("24h at{seconds}"));
+        let made = 1 + (seconds > 3_600) as i64;
+        assert_eq!(used(&mut c)[1], 301 + made - refunded, "{seconds}");
+    }
+}
+
+#[test]
+fn hold_with_else_charge_is_never_refunded() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "1h charged ELSE CHARGE");
+    reserve(&mut c, 20, "1h free");
+    server.set_clock(4_000);
+    reserve(&mut c, 1, "1h other");
+    assert_eq!(used(&mut c)[1], 301);
+    assert_eq!(server.count("rl_holds_returned"), 1);
+    // Once a walk has seen it, the key still lives until the id is forgotten.
+    let left: i64 = c.ask("PTTL h");
+    assert!(left > 7_200_000 - 4_000_000, "{left}");
+    assert_eq!(settle(&mut c, 120, "charged").0, 1);
+    assert_eq!(used(&mut c)[1], 121);
+}
+
+/// A hold that still holds something in another limit is remembered for longer than an hour.
+#[test]
+fn hold_that_was_refunded_in_part_is_remembered() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "1h id");
+    server.set_clock(4_000);
+    let only_window = "RL.ALL 2 w h WINDOW 1000 30d COST 1 HOLD 24h other";
+    assert_eq!(c.ask::<Replies>(only_window).0, 1);
+    assert_eq!(used(&mut c), [300, 1]);
+    server.set_clock(4_000 + 2 * 3_600);
+    let next = "RL.ALL 2 w h WINDOW 1000 30d COST 1 HOLD 24h next";
+    assert_eq!(c.ask::<Replies>(next).0, 1);
+    let (status, _, each) = settle(&mut c, 120, "id");
+    assert_eq!((status, each[0][0], each[1][0]), (1, -180, 120));
+}
+
+#[test]
+fn overdue_hold_is_refunded_after_the_clock_stepped_back_behind_the_last_walk() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "1h id");
+    server.set_clock(4_000);
+    reserve(&mut c, 1, "24h walks");
+    assert_eq!(used(&mut c)[1], 1);
+    server.set_clock(100);
+    reserve(&mut c, 20, "60s back");
+    server.set_clock(1_000);
+    reserve(&mut c, 1, "24h other");
+    assert_eq!(used(&mut c)[1], 2);
+}
+
+/// Whatever is wrong with a call is found before an overdue hold is refunded.
+#[test]
+fn wrong_call_refunds_no_overdue_hold() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "10s id");
+    c.ask::<()>("SET text something");
+    server.set_clock(50);
+    let before = state(&mut c);
+    for words in [
+        "RL.ALL 3 w text h WINDOW 1000 30d WINDOW 9 1h HOLD 1h other",
+        "RL.ALL 3 w text h WINDOW 1000 30d LEASE 9 1h me HOLD 1h other",
+        "RL.ALL 3 w v h WINDOW 1000 30d WINDOW 9 UNTIL 1000 HOLD 1h other",
+        "RL.ALL 2 w h WINDOW 1000 30d HOLD 1h id",
+    ] {
+        c.error(words);
+        assert_eq!(state(&mut c), before, "{words}");
+    }
+    assert_eq!(server.count("rl_holds_walks"), 0);
 }
 
 #[test]
@@ -133,7 +214,14 @@ fn holds_key_lives_until_its_last_id_is_forgotten() {
 fn settlement_after_midnight_charges_the_new_window_only_the_difference() {
     let (server, mut c) = start();
     let hour = "RL.ALL 2 w h WINDOW 1000 HOUR COST 300 HOLD 10m id";
-    for (used_after, moved, left) in [(120, 0, 0), (300, 0, 0), (450, 150, 150)] {
+    for (used_after, others, moved) in [
+        (120, 0, 0),
+        (300, 0, 0),
+        (450, 0, 150),
+        // Nothing comes back from the use of others.
+        (120, 700, 0),
+        (450, 700, 150),
+    ] {
         server.set_clock(0);
         c.ask::<()>("FLUSHALL");
         // Two seconds before the hour ends.
@@ -146,12 +234,13 @@ fn settlement_after_midnight_charges_the_new_window_only_the_difference() {
         wait_until("the hour has ended", || {
             c.ask::<Reply>("RL.WPEEK w 1000 HOUR")[2] == 1000
         });
+        c.ask::<Reply>(&format!("RL.WTAKE w 1000 HOUR COST {others}"));
         let settle = format!("RL.SETTLE 2 w h WINDOW 1000 HOUR USED {used_after} HOLD id");
         let (status, _, each): Replies = c.ask(&settle);
         assert_eq!((status, each[0][0]), (1, moved), "{used_after}");
         let window: Reply = c.ask("RL.WPEEK w 1000 HOUR");
-        assert_eq!(1000 - window[2], left, "{used_after}");
-        assert_eq!(c.ask::<i64>("EXISTS w"), i64::from(left > 0));
+        assert_eq!(1000 - window[2], others + moved, "{used_after}");
+        assert_eq!(c.ask::<i64>("EXISTS w"), i64::from(others + moved > 0));
     }
 }
 

@@ -57,6 +57,39 @@ fn full_table_of_settled_ids_makes_room_for_a_new_hold() {
     assert!(forgotten.iter().sum::<i64>() < 1000 * 1500, "the oldest");
 }
 
+/// Forgotten records make room first: then nothing that is remembered is dropped.
+#[test]
+fn full_table_of_forgotten_ids_drops_nothing() {
+    let server = with_clock();
+    let mut c = server.connection();
+    // Keeps the key.
+    send(&mut c, others(0..1, "1h ID"));
+    let ids = 1..MOST / 2;
+    send(&mut c, ids.map(|n| settle_words(1, &n.to_string())));
+    server.set_clock(600);
+    let ids = MOST / 2..MOST;
+    send(&mut c, ids.map(|n| settle_words(1, &n.to_string())));
+    let (taken, _, each) = reserve(&mut c, 3, "1h other");
+    assert_eq!((taken, each[2][2]), (1, MOST / 2 - 2));
+    assert_eq!(count(&mut c, "h"), [2, 0, MOST / 2]);
+    assert_eq!(server.count("rl_holds_dropped"), 0);
+}
+
+/// Overdue holds, which may still be settled, are dropped last.
+#[test]
+fn full_table_drops_settled_ids_before_overdue_holds() {
+    let server = with_clock();
+    let mut c = server.connection();
+    send(&mut c, others(0..10, "1h ID ELSE CHARGE"));
+    server.set_clock(2 * 3_600 - 600);
+    let ids = 10..MOST;
+    send(&mut c, ids.map(|n| settle_words(1, &n.to_string())));
+    assert_eq!(count(&mut c, "h"), [10, 10, MOST - 10]);
+    assert_eq!(reserve(&mut c, 3, "1h other").0, 1);
+    assert_eq!(count(&mut c, "h"), [11, 10, MOST - 1010]);
+    assert_eq!(server.count("rl_holds_dropped"), 1000);
+}
+
 #[test]
 fn full_table_of_open_holds_denies_until_a_walk_drops_overdue_ones() {
     let server = with_clock();
@@ -82,27 +115,34 @@ fn full_table_of_open_holds_denies_until_a_walk_drops_overdue_ones() {
 fn many_overdue_holds_are_refunded_within_25_seconds() {
     let server = with_clock();
     let mut c = server.connection();
-    send(&mut c, others(0..5000, "5s ID"));
+    send(&mut c, others(0..5000, "1h ID"));
     assert_eq!(c.ask::<Vec<i64>>("RL.WPEEK v 100000 30d")[2], 95_000);
-    let mut seconds = 10;
-    let mut refunded = 0;
+    let start = 2 * 3_600;
+    let (mut seconds, mut refunded) = (start, 0);
+    let mut walked_at = Vec::new();
     while refunded < 5000 {
         server.set_clock(seconds);
         let first = MOST + 3 * seconds;
-        send(&mut c, others(first..first + 3, "1h ID"));
+        send(&mut c, others(first..first + 3, "24h ID"));
+        if server.count("rl_holds_returned") > refunded {
+            walked_at.push(c.ask::<(i64, i64)>("TIME").0);
+        }
         refunded = server.count("rl_holds_returned");
         assert!(
-            refunded % 1000 == 0 && seconds <= 10 + 25,
+            refunded % 1000 == 0 && seconds <= start + 25,
             "{refunded} after {seconds} s"
         );
         seconds += 1;
     }
-    let calls = 3 * (seconds - 10);
+    let calls = 3 * (seconds - start);
     assert_eq!(
         c.ask::<Vec<i64>>("RL.WPEEK v 100000 30d")[2],
         100_000 - calls
     );
     assert_eq!(server.count("rl_holds_walks"), 5);
+    // A walk of 5000 records is allowed once in five seconds.
+    let lasted = walked_at[4] - walked_at[0];
+    assert!(lasted >= 4 * 5 - 1, "{walked_at:?}");
 }
 
 /// A walk takes time, so calls pay for one only when something is due, and at most once a second.
