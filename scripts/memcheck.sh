@@ -8,5 +8,5 @@ cargo build --release -p redis-rl
 export REDIS_RL_VALGRIND=1 REDIS_RL_FUZZ_CALLS=${1:-20000}
 cargo test -p redis-rl-tests --test fuzz
 # Without the tests that count on a fast server or fill its memory.
-cargo test -p redis-rl-tests --test server -- all:: docs:: errors:: load::failed load::module load::renamed \
+cargo test -p redis-rl-tests --test server -- all:: docs:: errors:: holds:: load::failed load::module load::renamed \
   memory::noeviction mtake:: scripts::take_in top:: wait::ends wait::model wait::order

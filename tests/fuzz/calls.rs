@@ -1,6 +1,7 @@
 //! Calls as somebody might send them: most are right, the others wrong in every way.
 
 use crate::common::wrong::{NO_COUNTS, NO_NUMBERS, NO_RATES};
+use crate::hold_calls;
 use crate::mixed_calls;
 use crate::model::Model;
 use crate::oracle::{MAX_TOKENS, UNIT};
@@ -67,7 +68,7 @@ pub type Words = Vec<Vec<u8>>;
 /// Returns the next command.
 pub fn any(random: &mut Random, model: &Model) -> Command {
     let key = random.below(KEYS.len() as u64) as usize;
-    let mut words = match random.below(38) {
+    let mut words = match random.below(46) {
         0..=7 => take(random, model, key),
         8..=9 => with_cost(random, model, key, "RL.GIVE"),
         10..=11 => with_cost(random, model, key, "RL.PEEK"),
@@ -79,6 +80,8 @@ pub fn any(random: &mut Random, model: &Model) -> Command {
         34 => return Command(window_calls::meddle(random)),
         35 => return Command(mixed_calls::meddle(random)),
         36 => return Command(aside(random)),
+        37..=42 => hold_calls::any(random, model),
+        43..=44 => return Command(hold_calls::meddle(random, model)),
         _ => return Command(meddle(random, key)),
     };
     if random.once_in(8) {
@@ -183,6 +186,19 @@ fn take(random: &mut Random, model: &Model, key: usize) -> Words {
     let at = if random.once_in(2) { 4 } else { words.len() };
     words.splice(at..at, mode);
     words
+}
+
+/// Returns the key of a bucket.
+pub fn any_key(random: &mut Random) -> Vec<u8> {
+    random.one_of(&KEYS).to_vec()
+}
+
+/// Returns `BUCKET rate burst` for a key, if it is one of a bucket.
+pub fn bucket_at(random: &mut Random, key: &[u8]) -> Option<Words> {
+    let key = KEYS.iter().position(|&known| known == key)?;
+    let mut words = vec![option(random, "BUCKET")];
+    words.extend(limit(random, key));
+    Some(words)
 }
 
 /// Returns a bucket spec.
@@ -307,6 +323,10 @@ fn spoil(random: &mut Random, words: &mut Words) {
                     "BUCKET",
                     "WINDOW",
                     "LEASE",
+                    "HOLD",
+                    "USED",
+                    "ELSE",
+                    "FREE",
                     "XX",
                     "9",
                     "1000000000",

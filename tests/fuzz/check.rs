@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 
 use crate::oracle::{After, Limit, Mode, Outcome, State, MILLI};
 use crate::syntax::{Ask, Verb};
-use crate::windows;
+use crate::windows::{self, Hold};
 use crate::wire::{Content, Found};
 
 /// Between which instants a call was carried out.
@@ -50,7 +50,7 @@ pub fn bucket(
 ) -> Option<Option<State>> {
     match content {
         Content::Nothing => Some(None),
-        Content::Leases(_) | Content::Other(_) => None,
+        Content::Leases(_) | Content::Holds(_) | Content::Other(_) => None,
         // A window that has ended counts as nothing.
         Content::Text(bytes)
             if windows::Stored::read(bytes)
@@ -80,6 +80,8 @@ pub struct Check<'a> {
     pub moment: &'a Moment,
     /// The expiry of the key found.
     pub expires: Option<i64>,
+    /// Overdue holds that are refunded before: amounts, each with its time.
+    pub refunds: &'a [(u64, i64)],
 }
 
 impl Check<'_> {
@@ -134,7 +136,8 @@ impl Check<'_> {
             (None, None) => return Err("must fail".to_owned()),
         };
         // A bucket that is full afterwards may have been filled by the refund.
-        let filled = matches!(self.verb, Verb::Give(_)) && after.content == Content::Nothing;
+        let gives = matches!(self.verb, Verb::Give(_) | Verb::Hold(_)) || !self.refunds.is_empty();
+        let filled = gives && after.content == Content::Nothing;
         // The start of its lifetime is known, except for an arrival time, which contains the time
         // at which it is full.
         let until = [&first, &last].map(|outcome| match outcome.after {
@@ -197,7 +200,7 @@ impl Check<'_> {
     /// Checks that the reply is between those at both ends of the possible time.
     fn between(&self, first: &[i64; 5], last: &[i64; 5]) -> Result<(), String> {
         // If it was denied until some time and allowed afterwards, both replies are right.
-        let turns = first[0] != last[0] && !matches!(self.verb, Verb::Give(_));
+        let turns = first[0] != last[0] && !matches!(self.verb, Verb::Give(_) | Verb::Hold(_));
         let held = (0..5).all(|n| {
             let (low, high) = (first[n].min(last[n]), first[n].max(last[n]));
             turns && n > 1 || (low..=high).contains(&self.reply[n])
@@ -208,9 +211,34 @@ impl Check<'_> {
 
     /// Returns the oracle's outcome; `None` if the call must fail.
     fn outcome(&self, content: &Content, now: u64) -> Option<Outcome> {
+        let mut stored = bucket(self.verb, Some(self.limit), content, self.expires, now)?;
+        let mut refunded = After::Kept;
+        for &(held, at) in self.refunds {
+            let after = self.limit.hold_instead(stored, now, [held, 0], at).after;
+            match after {
+                After::Written(state, _) => stored = Some(state),
+                After::Removed => stored = None,
+                After::Kept | After::KeptUntil(_) => continue,
+            }
+            refunded = after;
+        }
+        let mut outcome = self.asked(stored, now)?;
+        if let (After::Kept | After::KeptUntil(_), After::Written(..) | After::Removed) =
+            (outcome.after, refunded)
+        {
+            outcome.after = refunded;
+        }
+        Some(outcome)
+    }
+
+    /// Returns the oracle's outcome of what is asked of a state.
+    fn asked(&self, stored: Option<State>, now: u64) -> Option<Outcome> {
         let limit = self.limit;
-        let stored = bucket(self.verb, Some(limit), content, self.expires, now)?;
         match self.verb {
+            Verb::Hold(hold) => {
+                let Hold { held, amount, at } = hold;
+                Some(limit.hold_instead(stored, now, [held, amount], at))
+            }
             Verb::Take(ask) => take(limit, stored, now, ask),
             Verb::Peek(cost) => Some(limit.look(stored, now, cost)),
             Verb::Give(tokens) => Some(limit.give(stored, now, tokens)),

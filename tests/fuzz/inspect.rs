@@ -3,6 +3,7 @@
 use redis::Value;
 
 use crate::check::{may_have_expired, Moment, NOTHING};
+use crate::holds;
 use crate::mixed::untouched;
 use crate::oracle::{State, MILLI, UNIT};
 use crate::windows::Stored;
@@ -98,6 +99,19 @@ fn own_fields(content: &Content, now: [i64; 2]) -> (&'static str, Option<usize>,
         Content::Nothing => ("none", Some(0), Vec::new()),
         Content::Leases(ends) => ("leases", Some(ends.len() + 1), Vec::new()),
         Content::Other(_) => ("other", None, Vec::new()),
+        Content::Holds(of) => {
+            let own = |now| {
+                let [open, overdue, remembered, first] = holds::counts(of, now).unwrap_or_default();
+                fields(&[
+                    ("open", open.into()),
+                    ("overdue", overdue.into()),
+                    ("remembered", remembered.into()),
+                    ("first_deadline_ms", first.into()),
+                ])
+            };
+            let times = now[0]..=now[1];
+            ("holds", Some(of.len()), times.map(own).collect())
+        }
         Content::Text(bytes) => match (State::read(bytes), Stored::read(bytes)) {
             (Some(state), _) => {
                 let tokens = state.tokens.div_euclid(UNIT as i64);

@@ -16,12 +16,15 @@ mod oracle;
 
 mod calls;
 mod check;
+mod hold_calls;
+mod holds;
 mod inspect;
 mod leases;
 mod mixed;
 mod mixed_calls;
 mod model;
 mod random;
+mod records;
 mod syntax;
 mod window;
 mod window_calls;

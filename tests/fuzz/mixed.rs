@@ -6,6 +6,7 @@
 use redis::Value;
 
 use crate::check::{may_have_expired, Check, Moment};
+use crate::holds::{HoldSpec, Seen};
 use crate::lease_oracle;
 use crate::oracle::{self, Limit, Mode, State, MAX_TOKENS, MILLI};
 use crate::syntax::{integer, limit, Ask, Verb};
@@ -14,6 +15,8 @@ use crate::windows::{self, Named, Stored};
 use crate::wire::{Content, Found};
 
 const DAY_MS: u64 = 86_400_000;
+/// The words that a limit begins with.
+const LIMITS: [&[u8]; 4] = [b"BUCKET", b"WINDOW", b"LEASE", b"HOLD"];
 
 /// A limit as a call names it.
 #[derive(Debug)]
@@ -21,8 +24,12 @@ pub enum Spec {
     Bucket(Limit, Ask),
     Window(u64, Named, windows::Ask),
     Lease(Lease),
+    /// A token that a settlement releases.
+    Release(String),
+    Hold(HoldSpec),
 }
 
+/// `LEASE limit ttl token [KEEP n] [ONCE]`.
 #[derive(Debug)]
 pub struct Lease {
     limit: i64,
@@ -44,13 +51,15 @@ pub struct MixedCall {
     pub keys: Vec<Vec<u8>>,
     /// A limit for each key, or `None` if a word is wrong somewhere.
     pub parts: Option<Vec<Part>>,
+    /// RL.SETTLE.
+    pub settles: bool,
     /// The crate may, and need not, find a rate too long.
     may_be_too_long: bool,
 }
 
 /// The outcome of one limit of the call.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+pub enum Way {
     Taken,
     Denied,
     Again,
@@ -59,10 +68,14 @@ enum Way {
 /// `None`: not such a call.
 pub fn parse(words: &[Vec<u8>]) -> Option<MixedCall> {
     let (name, arguments) = words.split_first()?;
-    if !name.eq_ignore_ascii_case(b"RL.ALL") {
+    let settles = name.eq_ignore_ascii_case(b"RL.SETTLE");
+    if !settles && !name.eq_ignore_ascii_case(b"RL.ALL") {
         return None;
     }
-    let mut call = MixedCall::default();
+    let mut call = MixedCall {
+        settles,
+        ..MixedCall::default()
+    };
     call.parts = call.read(arguments);
     Some(call)
 }
@@ -91,7 +104,21 @@ impl MixedCall {
         let mut once = parts.iter().filter_map(Part::once);
         let first = once.next();
         let alike = once.all(|once| Some(once) == first);
-        (words.is_empty() && alike).then_some(parts)
+        let of_holds = self.may_hold(&parts);
+        (words.is_empty() && alike && of_holds).then_some(parts)
+    }
+
+    /// Returns whether the parts may have a HOLD, if they have one, or need none.
+    fn may_hold(&self, parts: &[Part]) -> bool {
+        let holds = parts.iter().filter(|part| part.is_hold()).count();
+        if holds == 0 {
+            return !self.settles;
+        }
+        let limits = parts.iter().filter(|part| part.cost().is_some());
+        let names: Vec<_> = limits.map(|part| part.key.len()).collect();
+        let is_once = parts.iter().any(|part| part.once() == Some(true));
+        let fits = (1..=16).contains(&names.len()) && names.iter().sum::<usize>() <= 1024;
+        holds == 1 && fits && !is_once
     }
 
     fn spec<'a>(&mut self, words: Rest<'a>) -> Option<(Spec, Rest<'a>)> {
@@ -103,7 +130,7 @@ impl MixedCall {
                 };
                 let limit = limit(rate, burst).ok()?;
                 self.may_be_too_long |= !oracle::has_few_digits(rate);
-                let (options, rest) = Options::read(options, false)?;
+                let (options, rest) = self.options(options)?;
                 let ask = Ask {
                     cost: options.cost.unwrap_or(1),
                     keep: options.keep.unwrap_or(0),
@@ -115,13 +142,46 @@ impl MixedCall {
                 let (limit, words) = words.split_first()?;
                 let limit = integer(limit, 0, MAX_TOKENS)?;
                 let (named, options) = window::window(words).ok()?;
-                let (options, rest) = Options::read(options, false)?;
+                let (options, rest) = self.options(options)?;
                 let ask = windows::Ask {
                     cost: options.cost.unwrap_or(1),
                     keep: options.keep.unwrap_or(0),
                     mode: windows::Mode::Whole,
                 };
                 Some((Spec::Window(limit, named, ask), rest))
+            }
+            b"LEASE" if self.settles => {
+                let (token, rest) = words.split_first()?;
+                let right = (1..=128).contains(&token.len()) && token != b"rl:leases";
+                let rest = Options::none(rest)?;
+                right.then(|| (Spec::Release(token.escape_ascii().to_string()), rest))
+            }
+            b"HOLD" => {
+                let (ttl, words) = match self.settles {
+                    true => (0, words),
+                    false => {
+                        let (ttl, words) = words.split_first()?;
+                        let ttl = window::duration(ttl);
+                        (ttl.filter(|ms| (1_000..=DAY_MS).contains(ms))?, words)
+                    }
+                };
+                let (id, words) = words.split_first()?;
+                let right = (1..=128).contains(&id.len()) && id != b"rl:holds";
+                let (free, rest) = match words {
+                    [word, other, rest @ ..]
+                        if !self.settles && word.eq_ignore_ascii_case(b"ELSE") =>
+                    {
+                        let charge = other.eq_ignore_ascii_case(b"CHARGE");
+                        if !charge && !other.eq_ignore_ascii_case(b"FREE") {
+                            return None;
+                        }
+                        (!charge, rest)
+                    }
+                    _ => (true, words),
+                };
+                let rest = Options::none(rest)?;
+                let (ttl, id) = (ttl as i64, id.clone());
+                right.then_some((Spec::Hold(HoldSpec { ttl, id, free }), rest))
             }
             b"LEASE" => {
                 let [limit, ttl, token, options @ ..] = words else {
@@ -143,6 +203,33 @@ impl MixedCall {
         }
     }
 
+    /// Parses the options of a bucket or a window.
+    fn options<'a>(&self, words: Rest<'a>) -> Option<(Options, Rest<'a>)> {
+        if !self.settles {
+            return Options::read(words, false);
+        }
+        let [name, n, rest @ ..] = words else {
+            return None;
+        };
+        let cost = integer(n, 0, MAX_TOKENS).filter(|_| name.eq_ignore_ascii_case(b"USED"))?;
+        let options = Options {
+            cost: Some(cost),
+            ..Options::default()
+        };
+        Some((options, Options::none(rest)?))
+    }
+
+    /// Returns the call as one with a HOLD, if it has one.
+    fn with_hold<'a>(&'a self, moment: &'a Moment) -> Option<Seen<'a>> {
+        let parts = self.parts.as_deref()?;
+        let has_hold = parts.iter().any(Part::is_hold);
+        has_hold.then_some(Seen {
+            call: self,
+            parts,
+            moment,
+        })
+    }
+
     /// Returns the kind of the reply, or why it is wrong.
     pub fn held<'a>(
         &self,
@@ -162,6 +249,9 @@ impl MixedCall {
         let (taken, wait, replies) = read(reply).ok_or("the reply has another shape")?;
         if replies.len() != parts.len() {
             return Err("not one reply for each limit".to_owned());
+        }
+        if let Some(seen) = self.with_hold(moment) {
+            return seen.held((taken, wait, &replies), found);
         }
         let mut told = Err("some were charged and some not".to_owned());
         for way in self.ways(taken, &replies) {
@@ -273,6 +363,10 @@ impl MixedCall {
         if self.is_retry(&before, moment) {
             return Err("a retry never fails".to_owned());
         }
+        let seen = self.with_hold(moment);
+        if let Some(told) = seen.and_then(|seen| seen.refuses(text, &before)) {
+            return Ok(told);
+        }
         let mut told = Err("must not fail".to_owned());
         for part in parts {
             told = told.or_else(|_| part.refuses(text, before(&part.key), moment));
@@ -289,12 +383,19 @@ struct Options {
 }
 
 impl Options {
+    /// The next limit, or the end, must follow.
+    fn none(words: Rest) -> Option<Rest> {
+        let next = words.first().map(|word| word.to_ascii_uppercase());
+        let is_next = next.is_none_or(|word| LIMITS.contains(&word.as_slice()));
+        is_next.then_some(words)
+    }
+
     /// Parses up to the next limit, or the end.
     fn read(mut words: Rest, of_lease: bool) -> Option<(Self, Rest)> {
         let mut options = Self::default();
         while let [name, rest @ ..] = words {
             let twice = match name.to_ascii_uppercase().as_slice() {
-                b"BUCKET" | b"WINDOW" | b"LEASE" => break,
+                name if LIMITS.contains(&name) => break,
                 b"ONCE" if of_lease => {
                     words = rest;
                     std::mem::replace(&mut options.once, true)
@@ -327,12 +428,16 @@ impl Part {
         }
     }
 
-    /// Returns the cost of a bucket or a window.
-    fn cost(&self) -> Option<u64> {
+    fn is_hold(&self) -> bool {
+        matches!(self.spec, Spec::Hold(_))
+    }
+
+    /// Returns the cost, or what was used, of a bucket or a window.
+    pub fn cost(&self) -> Option<u64> {
         match &self.spec {
             Spec::Bucket(_, ask) => Some(ask.cost),
             Spec::Window(_, _, ask) => Some(ask.cost),
-            Spec::Lease(_) => None,
+            Spec::Lease(_) | Spec::Release(_) | Spec::Hold(_) => None,
         }
     }
 
@@ -399,6 +504,7 @@ impl Part {
                     reply,
                     moment,
                     expires: before.expires,
+                    refunds: &[],
                 };
                 check.any_of(before, after)
             }
@@ -412,13 +518,17 @@ impl Part {
                 call.replies(*reply, before, after, moment).map(drop)
             }
             Spec::Lease(lease) => lease.held(reply, before, after, moment, way),
+            Spec::Release(_) | Spec::Hold(_) => Err("only with a HOLD".to_owned()),
         }
     }
 
     /// Returns the reason for the refusal, or that there is none.
     fn refuses(&self, text: &str, before: &Found, moment: &Moment) -> Result<&'static str, String> {
         let told = match (&self.spec, &before.content) {
-            (_, Content::Nothing) | (Spec::Lease(_), Content::Leases(_)) => false,
+            (Spec::Hold(_), _) => false,
+            (_, Content::Nothing) | (Spec::Lease(_) | Spec::Release(_), Content::Leases(_)) => {
+                false
+            }
             (Spec::Window(limit, named, ask), Content::Text(_)) => {
                 let call = WindowCall::among(&self.key, *limit, *named, Asked::Each(*ask));
                 return call.refuses(text, before, moment);
@@ -427,7 +537,7 @@ impl Part {
                 State::read(bytes).is_none() && text.contains(" holds ")
             }
             // Another's sorted set, or another type.
-            (Spec::Lease(_), Content::Other(_)) => {
+            (Spec::Lease(_) | Spec::Release(_), Content::Other(_)) => {
                 text.contains(" holds ") || text.starts_with("WRONGTYPE ")
             }
             _ => text.starts_with("WRONGTYPE "),
@@ -445,13 +555,45 @@ impl Part {
 }
 
 impl Lease {
-    fn held(
+    pub fn held(
         &self,
         reply: &[i64; 5],
         before: &Found,
         after: &Found,
         moment: &Moment,
         way: Way,
+    ) -> Result<(), String> {
+        let comes_to = |model: &_, now| self.comes_to(model, now, way);
+        Self::left(reply, before, after, moment, comes_to).map_err(|why| format!("{self:?} {why}"))
+    }
+
+    /// Checks the release of a token.
+    pub fn released(
+        token: &str,
+        reply: &[i64; 5],
+        before: &Found,
+        after: &Found,
+        moment: &Moment,
+    ) -> Result<(), String> {
+        let tokens = vec![token.to_owned()];
+        let release = lease_oracle::Call::Release { tokens };
+        let comes_to = |model: &lease_oracle::Model, now| {
+            let outcome = model.outcome(&release, now);
+            let left = lease_oracle::Model {
+                ends: outcome.after,
+            };
+            ([outcome.says[0], 0, 0, 0, 0], left)
+        };
+        Self::left(reply, before, after, moment, comes_to)
+    }
+
+    /// Checks the reply and the leases that are left.
+    fn left(
+        reply: &[i64; 5],
+        before: &Found,
+        after: &Found,
+        moment: &Moment,
+        comes_to: impl Fn(&lease_oracle::Model, i64) -> ([i64; 5], lease_oracle::Model),
     ) -> Result<(), String> {
         let as_found = match &before.content {
             Content::Nothing => Some(lease_oracle::Model::default()),
@@ -469,7 +611,7 @@ impl Lease {
         for model in as_found.iter().chain(&gone) {
             // Valkey's TIME may be microseconds ahead of the system's clock, and so a millisecond.
             for now in from..=to + 1 {
-                let (says, ends) = self.comes_to(model, now, way);
+                let (says, ends) = comes_to(model, now);
                 // The key itself may have expired right after.
                 let vanished = gone.is_some() && after.content == Content::Nothing;
                 // Whoever has ended may have been taken out or not.
@@ -486,7 +628,7 @@ impl Lease {
                 expected.push(says);
             }
         }
-        Err(format!("{self:?} must say one of {expected:?}"))
+        Err(format!("must say one of {expected:?}"))
     }
 
     /// Returns its reply and its new state at one time.

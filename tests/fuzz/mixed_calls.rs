@@ -32,7 +32,7 @@ pub fn any(random: &mut Random, model: &Model) -> Words {
     [vec![option(random, "RL.ALL"), count], keys, specs].concat()
 }
 
-fn lease(random: &mut Random, once: bool) -> (Vec<u8>, Words) {
+pub fn lease(random: &mut Random, once: bool) -> (Vec<u8>, Words) {
     let limit = random.one_of(&[0, 1, 2, 2, 3, 5]);
     let mut words = vec![
         option(random, "LEASE"),

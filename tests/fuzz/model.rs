@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use redis::Value;
 
 use crate::check::{bucket, take, Check, Moment, NOTHING};
+use crate::holds;
 use crate::inspect;
 use crate::mixed::{self, untouched};
 use crate::oracle::{State, MILLI, UNIT};
+use crate::records::Record;
 use crate::syntax::{self, Call, Part, Verb};
 use crate::window;
 use crate::windows::Stored;
@@ -36,6 +38,9 @@ impl Model {
     /// Returns the keys whose content a command may change.
     pub fn keys_of(&self, command: &Command) -> Vec<Vec<u8>> {
         if let Some(call) = window::parse(&command.0) {
+            return vec![call.key];
+        }
+        if let Some(call) = holds::parse(&command.0) {
             return vec![call.key];
         }
         if let Some(call) = mixed::parse(&command.0) {
@@ -98,6 +103,22 @@ impl Model {
         }
     }
 
+    /// Returns whether a key holds something else than a limit.
+    pub fn is_other(&self, key: &[u8]) -> bool {
+        let found = self.keys.get(key).map(|found| &found.content);
+        matches!(found, Some(Content::Other(_) | Content::Text(_)))
+    }
+
+    /// Returns the ids in a holds key with their records.
+    pub fn holds(&self, key: &[u8]) -> Vec<(Vec<u8>, Record)> {
+        let Some(Content::Holds(fields)) = self.keys.get(key).map(|found| &found.content) else {
+            return Vec::new();
+        };
+        let records = fields.iter();
+        let records = records.filter_map(|(id, bytes)| Some((id.clone(), Record::read(bytes)?)));
+        records.collect()
+    }
+
     pub fn check(
         &mut self,
         command: &Command,
@@ -108,6 +129,11 @@ impl Model {
     ) {
         let found: HashMap<_, _> = keys.iter().cloned().zip(found).collect();
         if let Some(call) = window::parse(&command.0) {
+            let before = self.keys.get(&call.key).unwrap_or(&NOTHING);
+            let held = call.held(&reply, before, &found[&call.key], moment);
+            let told = self.expect(held, command, &reply, &found, moment);
+            *self.seen.entry(told).or_default() += 1;
+        } else if let Some(call) = holds::parse(&command.0) {
             let before = self.keys.get(&call.key).unwrap_or(&NOTHING);
             let held = call.held(&reply, before, &found[&call.key], moment);
             let told = self.expect(held, command, &reply, &found, moment);
@@ -209,6 +235,7 @@ impl Model {
                 reply,
                 moment,
                 expires: before(part).expires,
+                refunds: &[],
             };
             check.any_of(before(part), &found[&part.key])?;
         }
@@ -237,7 +264,9 @@ impl Model {
             let bucket = bucket(part.verb, limit, &found.content, found.expires, moment.from);
             match (&found.content, bucket) {
                 _ if gone => {}
-                (Content::Leases(_) | Content::Other(_), _) if text.starts_with("WRONGTYPE ") => {
+                (Content::Leases(_) | Content::Holds(_) | Content::Other(_), _)
+                    if text.starts_with("WRONGTYPE ") =>
+                {
                     return Ok("wrong type")
                 }
                 (Content::Text(_), None) if is_no_bucket(text) => {
@@ -294,6 +323,17 @@ impl Model {
             "none charged",
             "all again",
             "inspected",
+            "hold made",
+            "hold denied",
+            "hold repeated",
+            "hold repeat denied",
+            "hold settled",
+            "hold settled before",
+            "hold unknown",
+            "hold refused",
+            "hold returned",
+            "holds walked",
+            "holds listed",
         ] {
             let seen = self.seen.get(kind).copied().unwrap_or(0);
             assert!(
@@ -323,6 +363,7 @@ fn kind(verb: Verb, replies: &[[i64; 5]]) -> &'static str {
         Verb::Each(_) if all => "all taken",
         Verb::Each(_) | Verb::Again(_) => "none taken",
         Verb::Throttle(_) => "throttled",
+        Verb::Hold(_) => "held",
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread::LocalKey;
 use num_rational::BigRational;
 
 use crate::oracle::{self, Limit, Mode, Refusal, MAX_TOKENS, SECOND};
+use crate::windows::Hold;
 
 /// The action on one bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Verb {
     /// One of several limits of a retry.
     Again(Ask),
     Throttle(u64),
+    /// Holds another amount.
+    Hold(Hold),
 }
 
 /// A cost with a reserve.

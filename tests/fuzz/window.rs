@@ -8,7 +8,9 @@ use crate::calendar::Unit;
 use crate::check::{may_have_expired, Moment, NOTHING};
 use crate::oracle::{self, State, MAX_TOKENS, MILLI};
 use crate::syntax::{integer, remembered, Known};
-use crate::windows::{decide, After, Ask, Call, Mode, Named, Outcome, Refusal, Stored, MAX_LENGTH};
+use crate::windows::{
+    decide, hold_instead, After, Ask, Call, Hold, Mode, Named, Outcome, Refusal, Stored, MAX_LENGTH,
+};
 use crate::wire::{Content, Found};
 
 const USAGE: &str = "ERR usage: ";
@@ -20,6 +22,8 @@ pub struct WindowCall {
     pub key: Vec<u8>,
     /// The limit and the window, if they are right, and what is asked of them.
     asked: Option<(u64, Named, Asked)>,
+    /// Overdue holds that are refunded before: amounts, each with its time.
+    pub refunds: Vec<(u64, i64)>,
     /// The possible beginnings of the error; empty if the words are valid.
     wrong: Vec<&'static str>,
 }
@@ -32,13 +36,25 @@ pub enum Asked {
     Each(Ask),
     /// The call was made before.
     Again(Ask),
+    /// Holds another amount.
+    Hold(Hold),
 }
 
 impl Asked {
-    fn call(self) -> Call {
+    /// Decides it.
+    fn decide(
+        self,
+        limit: u64,
+        named: Named,
+        stored: Option<&[u8]>,
+        now: u64,
+    ) -> Result<Outcome, Refusal> {
         match self {
-            Self::Alone(call) => call,
-            Self::Each(ask) | Self::Again(ask) => Call::Look(ask),
+            Self::Alone(call) => decide(limit, named, stored, now, call),
+            Self::Each(ask) | Self::Again(ask) => {
+                decide(limit, named, stored, now, Call::Look(ask))
+            }
+            Self::Hold(hold) => hold_instead(limit, named, stored, now, hold),
         }
     }
 }
@@ -62,6 +78,7 @@ pub fn parse(words: &[Vec<u8>]) -> Option<WindowCall> {
     let mut call = WindowCall {
         key: arguments.first().cloned().unwrap_or_default(),
         asked: None,
+        refunds: Vec::new(),
         wrong: Vec::new(),
     };
     match arguments {
@@ -79,6 +96,7 @@ impl WindowCall {
         Self {
             key: key.to_vec(),
             asked: Some((limit, named, asked)),
+            refunds: Vec::new(),
             wrong: Vec::new(),
         }
     }
@@ -235,18 +253,41 @@ impl WindowCall {
             Content::Text(bytes) => Some(bytes.as_slice()),
             _ => return Err("must fail: another type".to_owned()),
         };
-        let decide = |call| {
-            let outcome = decide(limit, named, stored, now, call);
-            outcome.map_err(|refusal| format!("must fail: {refusal:?}"))
+        let refusal = |refusal| format!("must fail: {refusal:?}");
+        let mut stored = stored.map(<[u8]>::to_vec);
+        let mut refunded = After::Kept;
+        for &(held, at) in &self.refunds {
+            let hold = Hold::free(held, at);
+            let outcome = hold_instead(limit, named, stored.as_deref(), now, hold);
+            match outcome.map_err(refusal)?.after {
+                After::Kept => continue,
+                After::Removed => (stored, refunded) = (None, After::Removed),
+                After::Written(bytes, at) => {
+                    stored = Some(bytes.clone());
+                    refunded = After::Written(bytes, at);
+                }
+            }
+        }
+        let stored = stored.as_deref();
+        let decide = |asked: Asked| {
+            let outcome = asked.decide(limit, named, stored, now);
+            outcome.map_err(refusal)
+        };
+        let after_refunds = |outcome: Outcome| match outcome.after {
+            After::Kept => Outcome {
+                after: refunded.clone(),
+                ..outcome
+            },
+            _ => outcome,
         };
         // A limit that alone would be denied is denied in the same way.
         if let Asked::Each(ask) = asked {
-            let alone = decide(Call::Take(ask))?;
+            let alone = decide(Asked::Alone(Call::Take(ask)))?;
             if alone.reply[0] == 0 {
-                return Ok(alone);
+                return Ok(after_refunds(alone));
             }
         }
-        let mut outcome = decide(asked.call())?;
+        let mut outcome = decide(asked)?;
         if let Asked::Again(_) = asked {
             (outcome.reply[0], outcome.reply[3]) = (0, 0);
         }
@@ -254,7 +295,7 @@ impl WindowCall {
         if matches!(asked, Asked::Alone(Call::Look(_)) | Asked::Again(_)) {
             outcome.after = After::Kept;
         }
-        Ok(outcome)
+        Ok(after_refunds(outcome))
     }
 
     fn refused(&self, content: &Content, now: u64, text: &str) -> Result<&'static str, String> {
@@ -265,7 +306,7 @@ impl WindowCall {
             _ if text.starts_with("WRONGTYPE ") => return Ok("wrong type"),
             _ => return Err("must be WRONGTYPE".to_owned()),
         };
-        let (expected, kind) = match decide(limit, named, stored, now, asked.call()) {
+        let (expected, kind) = match asked.decide(limit, named, stored, now) {
             Ok(outcome) => return Err(format!("must not fail: {outcome:?}")),
             Err(Refusal::End) => ("ERR UNTIL must be later".to_owned(), "wrong end"),
             Err(Refusal::Used) => ("ERR COST would raise".to_owned(), "too much used"),
@@ -293,7 +334,11 @@ impl WindowCall {
     }
 
     fn kind(&self, outcome: &Outcome, before: &Found) -> &'static str {
-        match self.asked.map(|(_, _, asked)| asked.call()) {
+        let call = match self.asked {
+            Some((_, _, Asked::Alone(call))) => Some(call),
+            _ => None,
+        };
+        match call {
             Some(Call::Take(_)) if converts(outcome, before) => "window converted",
             Some(Call::Take(_)) if outcome.reply[0] > 0 => "window taken",
             Some(Call::Take(_)) => "window denied",

@@ -56,6 +56,19 @@ pub fn any(random: &mut Random, model: &Model) -> Words {
     words
 }
 
+/// Returns the key of a window.
+pub fn any_key(random: &mut Random) -> Vec<u8> {
+    random.one_of(&USUAL).0.to_vec()
+}
+
+/// Returns `WINDOW limit window` for a key, if it is one of a window.
+pub fn window_at(random: &mut Random, key: &[u8]) -> Option<Words> {
+    let usual = USUAL.iter().find(|(known, ..)| *known == key)?;
+    let mut words = vec![option(random, "WINDOW")];
+    words.extend(named(random, *usual).1);
+    Some(words)
+}
+
 /// Returns a window spec.
 pub fn limit(random: &mut Random, model: &Model) -> (Vec<u8>, Words) {
     let usual = random.one_of(&USUAL);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use redis::{Parser, Value};
 
 use crate::common::Server;
+use crate::records::{Fields, Table};
 
 /// A command's words: any bytes.
 #[derive(Clone, PartialEq)]
@@ -30,6 +31,8 @@ pub enum Content {
     Text(Vec<u8>),
     /// Tokens, escaped, and when their leases end.
     Leases(BTreeMap<String, i64>),
+    /// The fields of a hash with the marker.
+    Holds(Fields),
     /// Another type, serialized.
     Other(Vec<u8>),
 }
@@ -75,6 +78,7 @@ impl Wire {
         }
         let range = [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"];
         self.words(range.into_iter());
+        self.words([b"HGETALL", key].into_iter());
         self.words([b"DUMP", key].into_iter());
     }
 
@@ -97,12 +101,15 @@ impl Wire {
     }
 
     pub fn probed(&mut self) -> Found {
-        let [expires, text, range, dump] = std::array::from_fn(|_| self.reply());
+        let [expires, text, range, hash, dump] = std::array::from_fn(|_| self.reply());
         let content = match (text, dump) {
             (Value::BulkString(text), _) => Content::Text(text),
-            (_, Value::BulkString(dump)) => match leases(&range) {
-                Some(ends) => Content::Leases(ends),
-                None => Content::Other(dump),
+            (_, Value::BulkString(dump)) => match (leases(&range), fields(&hash)) {
+                (Some(ends), _) => Content::Leases(ends),
+                (_, Some(fields)) if Table::read(&fields, None).is_some() => Content::Holds(fields),
+                // The order of the fields in a dump may change with any command.
+                (_, Some(fields)) => Content::Other(fields.into_iter().flat_map(pair).collect()),
+                _ => Content::Other(dump),
             },
             _ => Content::Nothing,
         };
@@ -112,6 +119,24 @@ impl Wire {
         };
         Found { content, expires }
     }
+}
+
+fn pair((field, value): (Vec<u8>, Vec<u8>)) -> Vec<u8> {
+    [field, value].concat()
+}
+
+/// Returns the fields of a hash.
+fn fields(hash: &Value) -> Option<Fields> {
+    let Value::Array(items) = hash else {
+        return None;
+    };
+    let bytes = |value: &Value| match value {
+        Value::BulkString(bytes) => Some(bytes.clone()),
+        _ => None,
+    };
+    let pairs = items.chunks_exact(2);
+    let fields = pairs.map(|pair| Some((bytes(&pair[0])?, bytes(&pair[1])?)));
+    fields.collect()
 }
 
 /// Returns the leases of a sorted set, if it has the marker.
