@@ -15,6 +15,7 @@ import time
 import bytes_used
 import chart
 import growth
+import holds
 import instructions
 import latency
 import leases
@@ -136,6 +137,8 @@ def main():
                            help="only windows, only on the installed redis-server")
     arguments.add_argument("--leases", action="store_true",
                            help="only leases, only on the installed redis-server")
+    arguments.add_argument("--holds", action="store_true",
+                           help="only holds, only on the installed redis-server")
     arguments.add_argument("--timed", action="store_true",
                            help="only what takes a quiet machine, and bytes")
     arguments.add_argument("--full", action="store_true",
@@ -148,6 +151,11 @@ def main():
     libraries = {OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE"}
     installed = shutil.which("redis-server")
     results = collections.defaultdict(dict)
+    if options.holds:
+        library = libraries[OURS]
+        print(holds.table(holds.measure(installed, library), holds.walks(installed, library),
+                          holds.memory(installed, library)))
+        return
     if options.windows:
         measure_windows(installed, libraries, results)
     elif options.leases:
