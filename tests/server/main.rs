@@ -26,6 +26,7 @@ mod holds;
 mod holds_around;
 mod holds_clock;
 mod holds_full;
+mod holds_kill;
 mod holds_model;
 mod inspect;
 mod lease;
