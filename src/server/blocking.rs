@@ -71,10 +71,6 @@ fn remove(handle: Handle) -> Option<(u64, Client)> {
     let blocked = guard.as_mut()?;
     let number = blocked.by_handle.remove(&(handle as usize))?;
     let client = blocked.by_number.remove(&number)?;
-    if blocked.by_number.is_empty() {
-        // An empty map keeps memory, which would be lost when the module is unloaded.
-        *guard = None;
-    }
     Some((number, client))
 }
 
