@@ -3,6 +3,7 @@
 # also in target/bench/report.md, with the charts, and callgrind's profiles in profiles/.
 #   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
+#   scripts/bench.sh --holds   holds on the installed Redis, about ten minutes
 #   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
 #   scripts/bench.sh --leases  instructions of leases alone, about three minutes
 #   scripts/bench.sh --timed   CPU time and latency (needs a quiet machine), and bytes, ten minutes
