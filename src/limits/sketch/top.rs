@@ -128,7 +128,6 @@ impl Top {
     }
 
     /// Counts a denial of `key` at `now`, in nanoseconds since 1970.
-    #[inline(always)]
     pub fn denied(&mut self, key: &[u8], now: u64) {
         if self.capacity > 0 {
             let counted = self.count(key, now);
@@ -138,7 +137,6 @@ impl Top {
 
     /// Counts a denial. `None` would mean an invalid index, so the `?`s here and below never
     /// return.
-    #[inline(always)]
     fn count(&mut self, key: &[u8], now: u64) -> Option<()> {
         let hash = hash(self.seed, key);
         if let Some(entry) = self.find(key, hash) {
@@ -164,7 +162,6 @@ impl Top {
         Some(())
     }
 
-    #[inline(always)]
     fn find(&mut self, key: &[u8], hash: u64) -> Option<&mut Entry> {
         let mut id = *self.chains.get(chain(&self.chains, hash))?;
         // The chain ends at NONE, which is beyond every entry.
@@ -202,7 +199,6 @@ impl Top {
     }
 
     /// Removes an entry from its chain.
-    #[inline(always)]
     fn unlink(&mut self, id: u16) -> Option<()> {
         let Entry { hash, next, .. } = *self.entries.get(usize::from(id))?;
         let at = chain(&self.chains, hash);
@@ -239,7 +235,6 @@ impl Fewest {
     }
 
     /// Returns an entry with the fewest denials, which will get one more.
-    #[inline(always)]
     fn take(&mut self, entries: &[Entry]) -> Option<u16> {
         loop {
             while let Some(&id) = self.entries.get(self.seen) {
