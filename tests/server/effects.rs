@@ -248,7 +248,9 @@ fn expiry_moves_only_if_it_must() {
         let (expires, sent) = (expires_at(&mut c, "k"), of_aof());
         let [taken, .., reset_ms] = c.take("k 1/h 10");
         assert_eq!(taken, 1);
-        assert_eq!(expires_at(&mut c, "k") != expires, moves, "{left}");
+        // Redis 6.2 reports only the time left, so its expiry is read to some milliseconds.
+        let moved = (expires_at(&mut c, "k") - expires).abs() > 60_000;
+        assert_eq!(moved, moves, "{left}");
         let now_sent = of_aof();
         let sent = [now_sent[0] - sent[0], now_sent[1] - sent[1]];
         assert_eq!(sent, [1, usize::from(moves)], "{left}");
