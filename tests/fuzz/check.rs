@@ -161,7 +161,9 @@ impl Check<'_> {
             // Expired within the duration of the call. It may have been written that much earlier,
             // and was then full at most that much earlier.
             After::Written(_, full_at) => {
-                let at = self.limit.expires(before.expires, full_at);
+                let at = self
+                    .limit
+                    .expires(self.expiry(content, before, to), full_at);
                 let earlier = at - (to - from).div_ceil(MILLI) as i64;
                 after.content == Content::Nothing && earlier <= (self.moment.to / MILLI) as i64
             }
@@ -185,7 +187,7 @@ impl Check<'_> {
         }
         let mut expected = self.outcome(content, now).ok_or("must fail")?;
         if let After::Written(_, at) = &mut expected.after {
-            *at = self.limit.expires(before.expires, *at);
+            *at = self.limit.expires(self.expiry(content, before, now), *at);
         }
         let expires = after.expires.ok_or("a bucket that does not expire")?;
         let found = Outcome {
@@ -211,7 +213,29 @@ impl Check<'_> {
 
     /// Returns the oracle's outcome; `None` if the call must fail.
     fn outcome(&self, content: &Content, now: u64) -> Option<Outcome> {
-        let mut stored = bucket(self.verb, Some(self.limit), content, self.expires, now)?;
+        let stored = bucket(self.verb, Some(self.limit), content, self.expires, now)?;
+        let (stored, refunded) = self.refunded(stored, now);
+        let mut outcome = self.asked(stored, now)?;
+        if let (After::Kept | After::KeptUntil(_), After::Written(..) | After::Removed) =
+            (outcome.after, refunded)
+        {
+            outcome.after = refunded;
+        }
+        Some(outcome)
+    }
+
+    /// Returns when the key expires once overdue holds were refunded.
+    fn expiry(&self, content: &Content, before: &Found, now: u64) -> Option<i64> {
+        let stored = bucket(self.verb, Some(self.limit), content, self.expires, now)?;
+        match self.refunded(stored, now).1 {
+            After::Written(_, full_at) => Some(self.limit.expires(before.expires, full_at)),
+            After::Removed => None,
+            After::Kept | After::KeptUntil(_) => before.expires,
+        }
+    }
+
+    /// Returns the state once overdue holds were refunded, and the last change.
+    fn refunded(&self, mut stored: Option<State>, now: u64) -> (Option<State>, After) {
         let mut refunded = After::Kept;
         for &(held, at) in self.refunds {
             let after = self.limit.hold_instead(stored, now, [held, 0], at).after;
@@ -222,13 +246,7 @@ impl Check<'_> {
             }
             refunded = after;
         }
-        let mut outcome = self.asked(stored, now)?;
-        if let (After::Kept | After::KeptUntil(_), After::Written(..) | After::Removed) =
-            (outcome.after, refunded)
-        {
-            outcome.after = refunded;
-        }
-        Some(outcome)
+        (stored, refunded)
     }
 
     /// Returns the oracle's outcome of what is asked of a state.

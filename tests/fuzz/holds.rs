@@ -126,8 +126,9 @@ impl Seen<'_> {
             let (before, _) = found(self.hold().1);
             let gone = may_have_expired(before, &moment);
             for table in table(before).into_iter().chain(gone.then(Table::default)) {
-                if told.is_err() {
-                    told = self.at(ms as i64, &moment, table, (status, wait, replies), &found);
+                if let Err(why) = told {
+                    let tried = self.at(ms as i64, &moment, table, (status, wait, replies), &found);
+                    told = tried.map_err(|next| format!("{why}\nat {ms}: {next}"));
                 }
             }
         }
