@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use crate::common::{wait_until, Launch, Server};
+use crate::support::aof;
 use crate::support::node::{assert_equal, launch, Contents};
 use crate::support::takers::{assert_between, Takers};
 use crate::support::traffic::{self, Dice, Traffic};
@@ -130,6 +131,38 @@ fn aof_turned_on_in_a_transaction_charges_once() {
     assert_eq!(before.len(), 3);
     server.restart_as(with_aof("always"));
     assert_equal(&before, &server.contents());
+}
+
+/// Most effects leave the expiry as it is, and the log may end anywhere: no key may then lack its
+/// expiry, or be as it never was.
+#[test]
+fn truncated_aof_restores_the_state_after_an_earlier_call() {
+    let mut server = with_aof("always").start();
+    let mut states = vec![Contents::new()];
+    for n in 0..40 {
+        let call = match n % 5 {
+            0 => "RL.TAKE bucket 100/h 1000 COST 5".to_owned(),
+            1 => "RL.WTAKE fixed 100 30d".to_owned(),
+            2 => "RL.WTAKE sliding 100 SLIDING 30d".to_owned(),
+            3 => format!("RL.ACQUIRE leases 99 1d token{n}"),
+            _ => "RL.ALL 2 bucket other BUCKET 100/h 1000 BUCKET 100/h 1000".to_owned(),
+        };
+        let _: Value = server.ask(&call);
+        states.push(server.contents());
+    }
+    assert!(aof::count(&server, "KEEPTTL") > 0);
+    let mut latest = states.len() - 1;
+    for _ in 0..8 {
+        server.kill();
+        aof::truncate(&server);
+        server.restart();
+        let found = server.contents();
+        let state = states.iter().rposition(|state| *state == found);
+        let state = state.expect("the state after one of the calls");
+        assert!(state < latest, "{state}, and {latest} before");
+        latest = state;
+    }
+    assert!(latest > 0);
 }
 
 #[test]
