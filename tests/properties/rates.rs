@@ -66,7 +66,8 @@ proptest! {
             }
             // A rate that is too slow may also exceed the words of a rate.
             Err(Refusal::Slow) => {
-                let named = matches!(real, Err(Error::TooSlow | Error::Rate(_)));
+                let named =
+                    matches!(real, Err(Error::TooSlow | Error::TooSlowToRepay | Error::Rate(_)));
                 prop_assert!(named, "{:?} {:?}", shown, real);
             }
             // Both may be wrong, and one of them is named.
