@@ -1,7 +1,5 @@
 //! The ways in which a wait ends.
 
-use std::time::Duration;
-
 use redis::Value;
 
 use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
@@ -235,7 +233,6 @@ fn module_unload_is_refused_while_a_caller_waits() {
     drop(waiter);
     wait_until_waiting(&server, 0);
     wait_until("the module is unloaded", || {
-        std::thread::sleep(Duration::from_millis(1));
         redis::cmd("MODULE")
             .arg("UNLOAD")
             .arg("rl")
