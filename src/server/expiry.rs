@@ -63,8 +63,8 @@ pub(super) unsafe fn remove(key: *mut raw::RedisModuleKey) {
 }
 
 /// Returns the expiry of the key, or `None` if it has none, for a call that began at `now`, in
-/// nanoseconds since 1970. 6.2 does not return an expiry that has passed: it is then 0 if it passed
-/// before the call began, and otherwise the millisecond in which the call began.
+/// nanoseconds since 1970. 6.2 does not return an expiry that has passed, or passes in this
+/// millisecond: it is then the millisecond in which the call began if that is over, and otherwise 0.
 ///
 /// # Safety
 /// `key` must be open.
