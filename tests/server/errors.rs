@@ -94,7 +94,7 @@ fn rejected_call_changes_nothing() {
         (
             &COMMANDS[..1],
             "1 5 ATMOST FORCE",
-            "syntax error: option 'FORCE'",
+            "syntax error: option 'FORCE' conflicts with ATMOST",
         ),
         (
             &COMMANDS[1..],
@@ -135,7 +135,7 @@ fn rejected_call_changes_nothing() {
         (
             &WINDOW_COMMANDS[..1],
             "5 1h ATMOST FORCE",
-            "syntax error: option 'FORCE'",
+            "syntax error: option 'FORCE' conflicts with ATMOST",
         ),
         (
             &WINDOW_COMMANDS[1..2],

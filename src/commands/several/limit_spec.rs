@@ -4,7 +4,7 @@ use crate::commands::bucket::known_limits;
 use crate::commands::error::Error;
 use crate::commands::hold_error::Fault;
 use redis_rl_limits::grammar;
-use redis_rl_limits::grammar::options::{self, OptionName, Options};
+use redis_rl_limits::grammar::options::{OptionName, Options};
 use redis_rl_limits::grammar::window::Quota;
 use redis_rl_limits::kinds::decision::Ask;
 use redis_rl_limits::kinds::hold::Limited;
@@ -150,7 +150,7 @@ pub fn options<'a>(
     let (options, rest) = Options::parse_prefix(words, accepted)?;
     match rest {
         [word, ..] if !begins_limit(word.bytes()) => {
-            Err(options::Error::Unknown(word.bytes(), accepted).into())
+            Err(options.rejection(word.bytes(), accepted).into())
         }
         _ => Ok((options, rest)),
     }

@@ -14,14 +14,16 @@ use crate::show::Shown;
 pub enum Error<'a> {
     /// The option is unknown; contains the accepted ones.
     Unknown(&'a [u8], &'static [OptionName]),
+    /// A number stands where an option is expected, and COST may be given.
+    LacksCost(&'a [u8]),
     /// An option lacks its value.
     MissingValue(&'a [u8]),
     /// An option is given twice.
     Repeated(&'a [u8]),
     /// The first option requires the second.
     Needs(&'static str, &'static str),
-    /// An option conflicts with another.
-    Excluded(&'a [u8]),
+    /// The first option conflicts with the second.
+    Excluded(&'a [u8], &'static str),
     /// Neither FREE nor CHARGE.
     Else(&'a [u8]),
     /// Its value is not accepted.
@@ -33,7 +35,7 @@ pub enum Error<'a> {
 pub struct Options {
     cost: Option<u64>,
     keep: Option<u64>,
-    mode: Option<Mode>,
+    mode: Option<(OptionName, Mode)>,
     at: Option<u64>,
     count: Option<u64>,
     once: bool,
@@ -57,7 +59,16 @@ impl Options {
         let (options, rest) = Self::parse_prefix(words, accepted)?;
         match rest.first() {
             None => Ok(options),
-            Some(word) => Err(Error::Unknown(word.bytes(), accepted)),
+            Some(word) => Err(options.rejection(word.bytes(), accepted)),
+        }
+    }
+
+    /// Returns the error for the word after these options, which is none of `accepted`.
+    pub fn rejection<'a>(&self, word: &'a [u8], accepted: &'static [OptionName]) -> Error<'a> {
+        let may_be_given = self.cost.is_none() && accepted.contains(&OptionName::Cost);
+        match Parameter::COST.integer(word) {
+            Ok(_) if may_be_given => Error::LacksCost(word),
+            _ => Error::Unknown(word, accepted),
         }
     }
 
@@ -108,7 +119,7 @@ impl Options {
             }
             OptionName::MaxWait => {
                 let (ms, rest) = number(Parameter::MAX_WAIT)?;
-                self.set_mode(Mode::MaxWait(ms), word)?;
+                self.set_mode(name, Mode::MaxWait(ms), word)?;
                 Ok(rest)
             }
             OptionName::At => {
@@ -151,16 +162,21 @@ impl Options {
                 set(&mut self.queue, n, word)?;
                 Ok(rest)
             }
-            OptionName::AtMost => self.set_mode(Mode::AtMost, word).map(|()| rest),
-            OptionName::Force => self.set_mode(Mode::Force, word).map(|()| rest),
+            OptionName::AtMost => self.set_mode(name, Mode::AtMost, word).map(|()| rest),
+            OptionName::Force => self.set_mode(name, Mode::Force, word).map(|()| rest),
         }
     }
 
-    fn set_mode<'a>(&mut self, mode: Mode, word: &'a [u8]) -> Result<(), Error<'a>> {
-        match self.mode.replace(mode) {
+    fn set_mode<'a>(
+        &mut self,
+        name: OptionName,
+        mode: Mode,
+        word: &'a [u8],
+    ) -> Result<(), Error<'a>> {
+        match self.mode.replace((name, mode)) {
             None => Ok(()),
-            Some(before) if same_option(before, mode) => Err(Error::Repeated(word)),
-            Some(_) => Err(Error::Excluded(word)),
+            Some((before, _)) if before == name => Err(Error::Repeated(word)),
+            Some((before, _)) => Err(Error::Excluded(word, before.word())),
         }
     }
 
@@ -169,7 +185,9 @@ impl Options {
             return Err(Error::Needs("QUEUE", "WAIT"));
         }
         match (self.keep, self.mode) {
-            (Some(_), Some(Mode::MaxWait(_) | Mode::Force)) => Err(Error::Excluded(b"KEEP")),
+            (Some(_), Some((name @ (OptionName::MaxWait | OptionName::Force), _))) => {
+                Err(Error::Excluded(b"KEEP", name.word()))
+            }
             _ => Ok(()),
         }
     }
@@ -179,7 +197,7 @@ impl Options {
         Ask {
             cost: self.cost(),
             keep: self.keep(),
-            mode: self.mode.unwrap_or(Mode::Whole),
+            mode: self.mode.map_or(Mode::Whole, |(_, mode)| mode),
         }
     }
 
@@ -251,10 +269,6 @@ fn flag<'a>(option: &mut bool, word: &'a [u8]) -> Result<(), Error<'a>> {
     }
 }
 
-fn same_option(a: Mode, b: Mode) -> bool {
-    std::mem::discriminant(&a) == std::mem::discriminant(&b)
-}
-
 impl fmt::Display for Error<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let belongs_to_a_unit = |got: &[u8]| {
@@ -271,9 +285,7 @@ impl fmt::Display for Error<'_> {
                     last: " or "
                 }
             ),
-            Self::Unknown(got, accepted)
-                if accepted.contains(&OptionName::Cost) && Parameter::COST.integer(got).is_ok() =>
-            {
+            Self::LacksCost(got) => {
                 let got = Shown(got);
                 write!(f, "syntax error: unknown option '{got}': write COST {got}")
             }
@@ -295,13 +307,10 @@ impl fmt::Display for Error<'_> {
             Self::Needs(got, needed) => {
                 write!(f, "syntax error: option '{got}' requires {needed}")
             }
-            Self::Excluded(got) => write!(
-                f,
-                "syntax error: option '{}' conflicts with another option: ATMOST, \
-                 MAXWAIT and FORCE are mutually exclusive, and KEEP cannot be combined with MAXWAIT \
-                 or FORCE",
-                Shown(got)
-            ),
+            Self::Excluded(got, other) => {
+                let got = Shown(got);
+                write!(f, "syntax error: option '{got}' conflicts with {other}")
+            }
             Self::Else(got) => write!(
                 f,
                 "syntax error: ELSE must be followed by FREE or CHARGE; got '{}'",
