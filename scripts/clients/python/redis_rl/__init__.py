@@ -7,12 +7,13 @@ from .failure import Counts, Outage
 from .limiter import AsyncLimiter, Limiter
 from .local import Local
 from .rate import Rate
-from .reserve import Denied, HoldEnded, Reservation
+from .reserve import AsyncReservation, Denied, HoldEnded, Reservation
 from .slot import NoSlot, SlotLost
 
 __version__ = "0.2.0"
 __all__ = [
     "AsyncLimiter",
+    "AsyncReservation",
     "Caller",
     "Counts",
     "Decision",

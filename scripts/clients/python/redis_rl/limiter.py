@@ -21,7 +21,7 @@ from .decision import Decision
 from .failure import Ask, Counts, OnError, Outage, Policy
 from .fallback import Fallback, Script
 from .rate import Rate, rate as parse_rate
-from .reserve import Reservation
+from .reserve import AsyncReservation, Reservation
 from .slot import AsyncSlot, Slot
 
 T = TypeVar("T")
@@ -173,7 +173,7 @@ class AsyncLimiter(_Base):
 
     def reserve(
         self, *limits: Limit, holds: Key, ttl: float, id: str | None = None, charge: bool = False
-    ) -> Reservation:
+    ) -> AsyncReservation:
         """Charges an estimate while a body runs, and settles what was used:
 
             async with limiter.reserve(bucket(key, "10000/m", 20000, cost=1500), holds="{u}:holds", ttl=60) as r:
@@ -183,7 +183,7 @@ class AsyncLimiter(_Base):
         cancelled is settled with 0; a limit without an entry in `used`, with its cost. `charge`: if this
         process dies the estimate stays charged, instead of being refunded after `ttl` seconds.
         """
-        return Reservation(self, limits, holds, ttl, id, charge)
+        return AsyncReservation(self, limits, holds, ttl, id, charge)
 
     async def _run_waiting(self, call: Call[T], wait: float) -> T:
         """Sends a call that the server answers late, on a connection of its own."""
@@ -384,6 +384,19 @@ class Limiter(_Base):
         it at a third of the ttl, sets `slot.lost` if it is lost, and releases it.
         """
         return Slot(self, key, limit, ttl, token, keep, wait)
+
+    def reserve(
+        self, *limits: Limit, holds: Key, ttl: float, id: str | None = None, charge: bool = False
+    ) -> Reservation:
+        """Charges an estimate while a body runs, and settles what was used:
+
+            with limiter.reserve(bucket(key, "10000/m", 20000, cost=1500), holds="{u}:holds", ttl=60) as r:
+                r.used[key] = work()
+
+        As `AsyncLimiter.reserve`, but the body is not cancelled if somebody else settles the hold: `r.ended` is
+        set, and HoldEnded raised at its end.
+        """
+        return Reservation(self, limits, holds, ttl, id, charge)
 
     def _run_waiting(self, call: Call[T], wait: float) -> T:
         """Sends a call that the server answers late, on a connection of its own."""

@@ -5,10 +5,11 @@ reply arrives; on -1 what was used is charged with FORCE, once, within a minute.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
 
@@ -18,7 +19,7 @@ from .decision import Decisions
 from .failure import Outage, log
 
 if TYPE_CHECKING:
-    from .limiter import AsyncLimiter
+    from .limiter import AsyncLimiter, Limiter
 
 _TRIES = 3
 _MINUTE = 60.0
@@ -34,29 +35,69 @@ class Denied(Exception):
 
 
 class HoldEnded(Exception):
-    """Somebody else settled the hold: the body was cancelled."""
+    """Somebody else settled the hold while the body ran."""
 
 
-class Reservation:
-    """Made by `AsyncLimiter.reserve`.
+class _Reservation:
+    """A reservation of either kind.
 
     used    what the body used, by key
     denied  whether a repeat was denied: a lease ended, or what was refunded did not fit any more. Finish or
             stop; it is settled either way
     """
 
-    def __init__(
-        self, limiter: AsyncLimiter, limits: tuple[Limit, ...], holds: Key, ttl: float, id: str | None, charge: bool
-    ) -> None:
+    def __init__(self, limits: tuple[Limit, ...], holds: Key, ttl: float, id: str | None, charge: bool) -> None:
         self.id = id or str(uuid.uuid4())
         self.used: dict[Key, int] = {}
         self.denied = False
-        self._limiter, self._limits, self._ttl = limiter, limits, ttl
+        self._limits, self._ttl = limits, ttl
         self._hold = commands.hold(holds, ttl, self.id, charge=charge)
         self._charge = commands.all(*limits, self._hold)
+
+    def _settlement(self, was_done: bool) -> _Settlement:
+        amounts = [(one, self.used.get(one.key, one.cost or 0) if was_done else 0) for one in self._limits]
+        return _Settlement(self.id, self._hold, amounts)
+
+
+class _Settlement:
+    """The calls that settle a hold once."""
+
+    def __init__(self, id: str, hold: Limit, amounts: list[tuple[Limit, int]]) -> None:
+        self.call = commands.settle(*amounts, (hold, 0))
+        self._id, self._amounts = id, amounts
+        self._began = time.monotonic()
+
+    def is_too_late(self) -> bool:
+        """Whether nobody may know any more what became of the hold."""
+        return time.monotonic() - self._began > _MINUTE
+
+    def give_up(self) -> None:
+        log.error("rate limiter: hold %s could not be settled within a minute", self._id)
+
+    def forced(self, state: int) -> list[commands.Call[Any]]:
+        """Returns the calls that charge what was used if the reply says that the hold is not known. Each is
+        sent once: not again after a lost reply."""
+        if state >= 0 or self.is_too_late():
+            return []
+        calls = []
+        for limit, used in self._amounts:
+            if used and limit.cost is not None:
+                command = "RL.TAKE" if limit.named[0] == "BUCKET" else "RL.WTAKE"
+                words = (command, limit.key, *limit.named[1:], "COST", used, "FORCE")
+                calls.append(commands.Call(words, limit.key, lambda reply: reply))
+        return calls
+
+
+class AsyncReservation(_Reservation):
+    """Made by `AsyncLimiter.reserve`. If somebody else settles the hold, the body is cancelled and HoldEnded is
+    raised."""
+
+    def __init__(self, limiter: AsyncLimiter, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._limiter = limiter
         self._ended = False
 
-    async def __aenter__(self) -> Reservation:
+    async def __aenter__(self) -> AsyncReservation:
         for left in reversed(range(_TRIES)):
             try:
                 decisions = await self._limiter._run(self._charge)
@@ -103,41 +144,115 @@ class Reservation:
 
     async def _settle(self, was_done: bool) -> None:
         """Settles now, or, if the server does not answer, in the background until it does."""
-        amounts = [(one, self.used.get(one.key, one.cost or 0) if was_done else 0) for one in self._limits]
-        settling = asyncio.create_task(self._settle_until_answered(amounts))
+        settling = asyncio.create_task(self._settle_until_answered(self._settlement(was_done)))
         _background.add(settling)
         settling.add_done_callback(_background.discard)
         # A cancelled caller does not cancel the settlement.
         await asyncio.wait((settling,), timeout=_TRIES * self._limiter.timeout)
 
-    async def _settle_until_answered(self, amounts: list[tuple[Limit, int]]) -> None:
-        began = time.monotonic()
-        call = commands.settle(*amounts, (self._hold, 0))
+    async def _settle_until_answered(self, settlement: _Settlement) -> None:
         while True:
             try:
-                state = (await self._limiter._run(call)).state
+                state = (await self._limiter._run(settlement.call)).state
                 break
             except Outage:
-                if time.monotonic() - began > _MINUTE:
-                    log.error("rate limiter: hold %s could not be settled within a minute", self.id)
-                    return
+                if settlement.is_too_late():
+                    return settlement.give_up()
                 await asyncio.sleep(min(1.0, self._limiter.timeout))
             except redis.exceptions.RedisError:
                 return  # A mistake, which is logged.
-        if state < 0 and time.monotonic() - began < _MINUTE:
-            for limit, used in amounts:
-                if used and limit.cost is not None:
-                    await self._force(limit, used)
-
-    async def _force(self, limit: Limit, used: int) -> None:
-        """Charges what was used, once: it is not sent again after a lost reply."""
-        command = "RL.TAKE" if limit.named[0] == "BUCKET" else "RL.WTAKE"
-        words = (command, limit.key, *limit.named[1:], "COST", used, "FORCE")
-        try:
-            await self._limiter._run(commands.Call(words, limit.key, lambda reply: reply))
-        except (Outage, redis.exceptions.RedisError):
-            pass  # It is logged.
+        for call in settlement.forced(state):
+            try:
+                await self._limiter._run(call)
+            except (Outage, redis.exceptions.RedisError):
+                pass  # It is logged.
 
 
 _background: set[asyncio.Task[None]] = set()
 """Settlements that go on after their caller. The event loop itself keeps only weak references."""
+
+
+class Reservation(_Reservation):
+    """Made by `Limiter.reserve`. A thread cannot be cancelled: look at `ended`, or call `check`, between steps."""
+
+    def __init__(self, limiter: Limiter, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._limiter = limiter
+        self._finished = threading.Event()
+        self._ended = threading.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody else settled the hold."""
+        return self._ended.is_set()
+
+    def check(self) -> None:
+        """Raises HoldEnded if somebody else settled the hold."""
+        if self.ended:
+            raise HoldEnded(f"hold {self.id} was settled")
+
+    def __enter__(self) -> Reservation:
+        for left in reversed(range(_TRIES)):
+            try:
+                decisions = self._limiter._run(self._charge)
+                break
+            except Outage:
+                # It may have been charged.
+                if not left:
+                    self._settle(was_done=False)
+                    raise
+            except KeyboardInterrupt:
+                self._settle(was_done=False)
+                raise
+        if not decisions.allowed:
+            if decisions.each[-1].taken:  # A repeat was denied: the hold is open.
+                self._settle(was_done=False)
+            raise Denied(decisions)
+        self._heart = threading.Thread(target=self._repeat, name="redis_rl hold", daemon=True)
+        self._heart.start()
+        return self
+
+    def _repeat(self) -> None:
+        while not self._finished.wait(self._ttl / 3):
+            try:
+                self.denied = not self._limiter._run(self._charge, timeout=self._ttl / 3)
+            except Outage:
+                continue  # The hold stays open: the next repeat may reach the server.
+            except redis.exceptions.ResponseError:  # It was settled: logged by the limiter.
+                return self._ended.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finished.set()
+        self._heart.join()  # A repeat that comes after the settlement would be refused.
+        if not self.ended:
+            return self._settle(was_done=kind is None)
+        if kind is None:
+            self.check()
+
+    def _settle(self, was_done: bool) -> None:
+        """Settles now, or, if the server does not answer, on a thread of its own until it does."""
+        settlement = self._settlement(was_done)
+        settling = threading.Thread(
+            target=self._settle_until_answered, args=(settlement,), name="redis_rl settlement", daemon=True
+        )
+        settling.start()
+        settling.join(_TRIES * self._limiter.timeout)
+
+    def _settle_until_answered(self, settlement: _Settlement) -> None:
+        while True:
+            try:
+                state = self._limiter._run(settlement.call).state
+                break
+            except Outage:
+                if settlement.is_too_late():
+                    return settlement.give_up()
+                time.sleep(min(1.0, self._limiter.timeout))
+            except redis.exceptions.RedisError:
+                return  # A mistake, which is logged.
+        for call in settlement.forced(state):
+            try:
+                self._limiter._run(call)
+            except (Outage, redis.exceptions.RedisError):
+                pass  # It is logged.

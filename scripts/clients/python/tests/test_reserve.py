@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 import redis.asyncio
@@ -153,3 +156,80 @@ def test_calls_of_threads(server) -> None:
     settled = limiter.settle(*((one, 1000) for one in limits()), (held, 0))
     assert (settled.state, settled.each[:3]) == (1, (-500, -500, 1))
     client.close()
+
+
+@contextmanager
+def threads(server: Server, port: int = 0, timeout: float = 5):
+    """Yields a limiter for threads."""
+    client = redis.Redis(port=port or server.port)
+    yield Limiter(client, timeout=timeout)
+    client.close()
+
+
+def until(what) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_thread_settles_by_what_was_used_or_with_0(server) -> None:
+    with threads(server) as limiter:
+        with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+            assert state(server) == (1500, 1500, 1, 1)
+            reservation.used = {TPM: 1120, MONTH: 1700}
+        assert state(server) == (1120, 1700, 0, 0)
+        with pytest.raises(KeyError):
+            with limiter.reserve(*limits(), holds=HOLDS, ttl=60):
+                raise KeyError
+        assert state(server) == (1120, 1700, 0, 0)
+        with pytest.raises(Denied):
+            with limiter.reserve(*limits(20001), holds=HOLDS, ttl=60):
+                raise AssertionError("it is denied")
+        assert state(server) == (1120, 1700, 0, 0)
+
+
+def test_threads_lost_replies_charge_once_and_settle_once(server) -> None:
+    wire = Wire(server.port)
+    with threads(server, wire.port) as limiter:
+        assert limiter.take("connects", 1, 1)
+        wire.lose = 1  # The reply of RL.ALL.
+        with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+            assert wire.lose == 0 and state(server) == (1500, 1500, 1, 1)
+            reservation.used = {TPM: 1000, MONTH: 1000}
+            wire.lose = 1  # The reply of RL.SETTLE.
+        until(lambda: state(server) == (1000, 1000, 0, 0))
+    wire.stop()
+
+
+def test_thread_whose_work_is_longer_than_its_ttl_keeps_its_hold(server) -> None:
+    with threads(server) as limiter:
+        with limiter.reserve(bucket(TPM, "1/d", 20000, cost=5), holds=HOLDS, ttl=1):
+            left = []
+
+            def was_repeated() -> bool:
+                left.append(limiter.holds(HOLDS).holds[0][1])
+                return len(left) > 1 and left[-1] > left[-2]
+
+            until(was_repeated)
+
+
+def test_thread_sees_that_its_hold_was_settled(server) -> None:
+    with threads(server) as limiter:
+        taken = bucket(TPM, "1/d", 20000, cost=5)
+        with pytest.raises(HoldEnded):
+            with limiter.reserve(taken, holds=HOLDS, ttl=1, id="mine") as reservation:
+                assert not reservation.ended
+                reservation.check()
+                limiter.settle((taken, 7), (hold(HOLDS, 1, "mine"), 0))
+                until(lambda: reservation.ended)
+        assert state(server)[0] == 7
+
+
+def test_threads_hold_that_is_not_known_any_more_is_charged_by_force(server) -> None:
+    with threads(server) as limiter:
+        with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+            server.client.flushall()
+            reservation.used = {TPM: 10, MONTH: 20}
+        until(lambda: state(server) == (10, 20, 0, 0))
+        assert [one for one in threading.enumerate() if one.name == "redis_rl hold"] == []
