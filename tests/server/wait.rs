@@ -23,22 +23,35 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Sends `RL.ACQUIRE` with these words, in database 0.
-    pub fn send(server: &Server, words: &str) -> Self {
-        Self::send_in(server, 0, words)
+    /// Calls `RL.ACQUIRE` with these words, in database 0.
+    pub fn call(server: &Server, words: &str) -> Self {
+        Self::call_in(server, 0, words)
     }
 
-    /// Sends `RL.ACQUIRE` with these words.
-    pub fn send_in(server: &Server, db: i64, words: &str) -> Self {
+    /// Calls `RL.ACQUIRE` with these words.
+    pub fn call_in(server: &Server, db: i64, words: &str) -> Self {
+        let mut client = Self::connect(server);
+        client.connection.call::<()>(&["SELECT", &db.to_string()]);
+        client.send(&[&format!("RL.ACQUIRE {words}")]);
+        client
+    }
+
+    /// Connects a client that has sent nothing yet.
+    pub fn connect(server: &Server) -> Self {
         let mut connection = server.connection();
-        connection.call::<()>(&["SELECT", &db.to_string()]);
         let id = connection.ask("CLIENT ID");
-        let mut command = Cmd::new();
-        command.arg("RL.ACQUIRE");
-        command.arg(words.split(' ').collect::<Vec<_>>());
-        let packed = command.get_packed_command();
-        connection.send_packed_command(&packed).expect("sent");
         Self { connection, id }
+    }
+
+    /// Sends these commands together.
+    pub fn send(&mut self, commands: &[&str]) {
+        let mut packed = Vec::new();
+        for words in commands {
+            let mut command = Cmd::new();
+            command.arg(words.split(' ').collect::<Vec<_>>());
+            packed.extend(command.get_packed_command());
+        }
+        self.connection.send_packed_command(&packed).expect("sent");
     }
 
     /// Returns the reply.
@@ -82,7 +95,7 @@ pub fn wait_until_waiting(server: &Server, n: i64) {
 /// Has a caller wait behind those that wait already.
 pub fn waiting(server: &Server, words: &str) -> Waiting {
     let before = server.count("rl_lease_waiting");
-    let waiter = Waiting::send(server, words);
+    let waiter = Waiting::call(server, words);
     wait_until_waiting(server, before + 1);
     waiter
 }

@@ -11,6 +11,11 @@ use crate::common::{wait_until, Server};
 use crate::support::node::{assert_equal, launch};
 use crate::support::{knows, Ask, Reply};
 
+/// Returns the code that releases a slot and returns the end of the lease that its waiter has then.
+fn release(keys: &str) -> String {
+    format!("redis.call('RL.RELEASE', {keys}[1], 'a') return redis.call('ZSCORE', {keys}[1], 'b')")
+}
+
 /// Grants by a plain command, in MULTI, by a script, by RL.ALL and by the timer, in two databases.
 fn grant_in_every_way(server: &Server) {
     for db in ["0", "3"] {
@@ -24,7 +29,7 @@ fn grant_in_every_way(server: &Server) {
             let ttl = if *way == "timer" { "60ms" } else { "1h" };
             c.call::<Reply>(&["RL.ACQUIRE", &key, "1", ttl, "a"]);
             let db = db.parse().expect("a number");
-            let mut waiter = Waiting::send_in(server, db, &format!("{key} 1 2h b WAIT 60000"));
+            let mut waiter = Waiting::call_in(server, db, &format!("{key} 1 2h b WAIT 60000"));
             wait_until("the caller waits or has a slot", || {
                 server.count("rl_lease_waiting") == 1 || holders(&mut c, &key) == ["b"]
             });
@@ -33,21 +38,26 @@ fn grant_in_every_way(server: &Server) {
                 "multi" => {
                     let mut together = redis::pipe();
                     together.atomic().cmd("SET").arg(&["other", "1"]).ignore();
-                    together.cmd("RL.RELEASE").arg(&[&key, "a"]).ignore();
-                    let () = together.query(&mut c).expect("replies");
+                    together.cmd("RL.RELEASE").arg(&[&key, "a"]);
+                    together.cmd("ZSCORE").arg(&[&key, "b"]);
+                    let found: (i64, Option<f64>) = together.query(&mut c).expect("replies");
+                    assert!(found.0 == 1 && found.1.is_some());
                 }
                 "lua" => {
-                    let script = "return redis.call('RL.RELEASE', KEYS[1], 'a')";
-                    assert_eq!(c.call::<i64>(&["EVAL", script, "1", &key]), 1);
+                    let end: Option<f64> = c.call(&["EVAL", &release("KEYS"), "1", &key]);
+                    assert!(end.is_some());
                 }
                 "function" => {
                     if !knows(&mut c, &["FUNCTION", "LIST"]) {
                         c.call::<i64>(&["RL.RELEASE", &key, "a"]);
                     } else {
-                        let code = "#!lua name=f\nredis.register_function('f', function(keys) \
-                                    return redis.call('RL.RELEASE', keys[1], 'a') end)";
-                        c.call::<()>(&["FUNCTION", "LOAD", "REPLACE", code]);
-                        assert_eq!(c.call::<i64>(&["FCALL", "f", "1", &key]), 1);
+                        let code = format!(
+                            "#!lua name=f\nredis.register_function('f', function(keys) {} end)",
+                            release("keys")
+                        );
+                        c.call::<()>(&["FUNCTION", "LOAD", "REPLACE", &code]);
+                        let end: Option<f64> = c.call(&["FCALL", "f", "1", &key]);
+                        assert!(end.is_some());
                     }
                 }
                 "all" => {
@@ -57,7 +67,9 @@ fn grant_in_every_way(server: &Server) {
                         .cmd("RL.ALL")
                         .arg(&["1", &key, "LEASE", "2", "1h", "c"])
                         .ignore();
-                    let () = together.query(&mut c).expect("replies");
+                    together.cmd("ZSCORE").arg(&[&key, "b"]);
+                    let (end,): (Option<f64>,) = together.query(&mut c).expect("replies");
+                    assert!(end.is_some());
                 }
                 "hand" => assert_eq!(c.call::<i64>(&["DEL", &key]), 1),
                 _ => {}
@@ -132,7 +144,7 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
         c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
         let mut long = waiting(&server, "k 1 1h l WAIT 60000");
         let joined = server.count("rl_lease_waits");
-        let mut short = Waiting::send(&server, "k 1 1h s WAIT 300");
+        let mut short = Waiting::call(&server, "k 1 1h s WAIT 300");
         wait_until("both have joined", || {
             server.count("rl_lease_waits") > joined
         });
@@ -154,7 +166,8 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
     assert_unloads(&server);
 }
 
-/// While all commands are paused nobody can look or end the pause, but the wait ends long before it.
+/// While all commands are paused nobody can look or end the pause, but the wait ends long before it,
+/// and the free slot is granted after it.
 #[test]
 fn wait_ends_on_time_while_all_commands_are_paused() {
     let server = launch().start();
@@ -162,7 +175,7 @@ fn wait_ends_on_time_while_all_commands_are_paused() {
     c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
     let mut long = waiting(&server, "k 1 1h l WAIT 60000");
     let joined = server.count("rl_lease_waits");
-    let mut short = Waiting::send(&server, "k 1 1h s WAIT 300");
+    let mut short = Waiting::call(&server, "k 1 1h s WAIT 300");
     wait_until("both have joined", || {
         server.count("rl_lease_waits") > joined
     });
@@ -177,10 +190,12 @@ fn wait_ends_on_time_while_all_commands_are_paused() {
     assert!(!short.taken());
     assert!(start.elapsed() < pause);
     assert!(long.taken());
+    assert!(start.elapsed() > pause / 2);
     assert_unloads(&server);
 }
 
-/// A coordinated failover pauses the writes, then makes the master a replica.
+/// A coordinated failover pauses the writes until the replica has all of them, then makes the master
+/// a replica. A slot that becomes free meanwhile is not granted.
 #[test]
 fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
     let master = launch().start();
@@ -193,7 +208,22 @@ fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
         .collect();
     c.ask::<i64>("RL.RELEASE k a");
     assert!(waiters.remove(0).taken());
-    c.ask::<()>("FAILOVER");
+    let mut short = waiting(&master, "k 1 1h short WAIT 1000");
+    replica.signal("STOP");
+    let mut together = redis::pipe();
+    together.atomic();
+    together.cmd("ZADD").arg(&["k", "XX", "1", "w0"]).ignore();
+    // Denied, so the timer would serve the waiters at once.
+    together.cmd("RL.ACQUIRE").arg(&["k", "1", "1h", "new"]);
+    together.cmd("FAILOVER").ignore();
+    let (denied,): (Reply,) = together.query(&mut c).expect("replies");
+    assert_eq!(denied[0], 0);
+    assert!(!short.taken());
+    assert_eq!(
+        master.info(["master_failover_state", "rl_lease_waiting"]),
+        ["waiting-for-sync", "4"]
+    );
+    replica.signal("CONT");
     for waiter in &mut waiters {
         let error = waiter.error();
         assert!(error.starts_with("UNBLOCKED "), "{error}");
@@ -203,8 +233,9 @@ fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
     });
     master.wait_for(&replica);
     assert_equal(&master.contents(), &replica.contents());
-    assert_eq!(holders(&mut replica.connection(), "k"), ["w0"]);
+    assert!(holders(&mut replica.connection(), "k").is_empty());
     // Waiting goes on at the new master.
+    replica.ask::<Reply>("RL.ACQUIRE k 1 1h w0");
     let mut waiter = waiting(&replica, "k 1 1h next WAIT 60000");
     replica.ask::<i64>("RL.RELEASE k w0");
     assert!(waiter.taken());

@@ -180,7 +180,7 @@ fn grant_and_timeout_in_one_turn_of_the_event_loop_answer_once() {
         c.ask::<()>("DEL k");
         c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
         let joined = server.count("rl_lease_waits");
-        let mut waiter = Waiting::send(&server, "k 1 1h b WAIT 100");
+        let mut waiter = Waiting::call(&server, "k 1 1h b WAIT 100");
         wait_until("the caller has joined", || {
             server.count("rl_lease_waits") > joined
         });

@@ -487,7 +487,7 @@ impl World {
         let passes = self.model.passes(&request);
         let waits = !is_held && !passes && request.room() > 0 && !is_full;
         let before = self.server.count("rl_lease_waits");
-        let mut caller = Waiting::send(&self.server, &words);
+        let mut caller = Waiting::call(&self.server, &words);
         if waits {
             self.last += 1;
             let number = self.last;
