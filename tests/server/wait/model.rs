@@ -392,7 +392,7 @@ impl World {
             0 => self.one_of(&callers),
             _ => self.one_of(&answered),
         };
-        Some(match self.dice.roll(0..40) {
+        Some(match self.dice.roll(0..44) {
             0..5 => Op::Acquire(self.request(key)),
             5..10 => {
                 let mut requests = vec![self.request(0), self.request(1)];
@@ -413,14 +413,20 @@ impl World {
             22..26 => Op::Remove(key, self.one_of(&live)?),
             26..29 => Op::Expire(key, self.one_of(&live)?),
             29 => Op::Delete(key).into_some(!live.is_empty())?,
-            30..32 => {
-                let token = self.token(key);
+            30..36 => {
+                // Often a token of a waiter, whose turn then takes no second slot.
+                let waiting = self.model.waiters.iter().filter(|w| w.request.key == key);
+                let waiting: Vec<_> = waiting.map(|w| w.request.token.clone()).collect();
+                let token = match self.dice.roll(0..3) {
+                    0 => self.token(key),
+                    _ => self.one_of(&waiting)?,
+                };
                 // A set without a lease may be gone, and would be another's then.
                 let is_new = !live.is_empty() && !live.contains(&token);
                 Op::Add(key, token).into_some(is_new)?
             }
-            32..34 => Op::Unblock(caller?),
-            34..37 => Op::UnblockError(caller?),
+            36..38 => Op::Unblock(caller?),
+            38..41 => Op::UnblockError(caller?),
             _ => Op::Kill(caller?),
         })
     }
@@ -457,8 +463,9 @@ impl World {
                 Value::Array(items) => items.first(),
                 other => Some(other),
             };
-            // Whether the set was there is not modelled.
-            let fits = matches!(op, Op::Delete(_)) || first == Some(&Value::Int(expected));
+            // Whether the set or an expired lease was there is not modelled.
+            let fits =
+                matches!(op, Op::Delete(_) | Op::Add(..)) || first == Some(&Value::Int(expected));
             assert!(fits, "{op:?} replied {found:?}, not {expected}");
         }
         for (key, set) in sets.iter().enumerate() {
