@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
-use crate::common::wait_until;
+use crate::common::{wait_until, Server};
 use crate::support::node::launch;
 use crate::support::{knows, Ask, Reply};
 
@@ -164,6 +164,54 @@ fn slot_of_a_vanished_waiter_stays_if_another_caller_was_told_of_it() {
         assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 80")[0], 0);
         assert_eq!(holders(&mut c, "k"), ["b"], "{told} {is_first}");
     }
+    assert_unloads(&server);
+}
+
+/// While the server sleeps, sends it commands that it then runs in one turn of the event loop: a slot
+/// is granted to a waiter, another caller renews and releases it, it is granted again to a second
+/// waiter of the same token, and the second waiter is killed, or both. Returns whether all of that
+/// was done before the first waiter was told.
+fn grant_again(server: &Server, kills_both: bool) -> bool {
+    let mut c = server.connection();
+    c.ask::<()>("DEL k");
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut first = waiting(server, "k 1 1h t WAIT 60000");
+    let [mut sleeps, mut releases, mut second, mut kills] =
+        [(); 4].map(|()| Waiting::connect(server));
+    let acquired = server.count("rl_lease_acquired");
+    sleeps.send(&["DEBUG SLEEP 0.3"]);
+    releases.send(&[
+        "RL.RELEASE k a",
+        "RL.RENEW k 1h t",
+        "RL.RELEASE k t",
+        "RL.ACQUIRE k 1 1h b",
+    ]);
+    second.send(&["RL.ACQUIRE k 1 1h t WAIT 60000"]);
+    let [kill_first, kill_second] =
+        [&first, &second].map(|waiter| format!("CLIENT KILL ID {}", waiter.id));
+    let ends = ["RL.RELEASE k b", &kill_second, &kill_first];
+    kills.send(&ends[..if kills_both { 3 } else { 2 }]);
+    let is_told = [&mut first, &mut second].map(|waiter| waiter.value().is_ok());
+    // Those of `t`, `b` and `t` again.
+    let granted = server.count("rl_lease_acquired") - acquired;
+    is_told == [!kills_both, false] && granted == 3
+}
+
+#[test]
+fn slot_granted_again_stays_only_if_a_caller_was_told_of_it_since() {
+    let server = launch().start();
+    let mut c = server.connection();
+    if !knows(&mut c, &["DEBUG", "SLEEP", "0"]) {
+        return;
+    }
+    // The commands may come in another order, but not each time.
+    assert!((0..20).any(|_| grant_again(&server, true)));
+    assert!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 20000")[0] == 1);
+    assert_eq!(holders(&mut c, "k"), ["c"]);
+    // The first waiter's answer comes after the second grant.
+    assert!((0..20).any(|_| grant_again(&server, false)));
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 80")[0], 0);
+    assert_eq!(holders(&mut c, "k"), ["t"]);
     assert_unloads(&server);
 }
 

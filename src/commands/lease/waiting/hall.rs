@@ -50,7 +50,7 @@ pub enum Answer {
 struct Promise {
     /// Waiters whose answer was not handed over yet.
     open: usize,
-    /// Whether any caller was told that the token holds the slot.
+    /// Whether any caller was told since the grant that the token holds the slot.
     is_told: bool,
     end: End,
 }
@@ -188,16 +188,18 @@ impl Hall {
         self.ready.insert(ticket.0);
     }
 
-    /// Promises a slot that ends at `end` to one more waiter.
-    pub fn promise(&mut self, slot: &Slot, end: End) {
-        self.keep(slot);
-        let promise = self.promises.entry(slot.clone()).or_insert(Promise {
-            open: 0,
+    /// Promises a slot that was just granted, and ends at `end`, to this number of waiters. If earlier
+    /// waiters of the token were not told yet, its slot was released meanwhile, and whoever was told of
+    /// that one was not told of this one.
+    pub fn promise(&mut self, slot: Slot, waiters: usize, end: End) {
+        self.keep(&slot);
+        let open = self.promises.get(&slot).map_or(0, |promise| promise.open);
+        let promise = Promise {
+            open: open.saturating_add(waiters),
             is_told: false,
             end,
-        });
-        promise.open = promise.open.saturating_add(1);
-        promise.end = end;
+        };
+        self.promises.insert(slot, promise);
     }
 
     /// Keeps the timer from taking a slot back.

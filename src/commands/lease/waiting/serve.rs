@@ -142,6 +142,7 @@ fn serve_token<'k>(
     let takers = callers
         .iter()
         .filter(|&&(ticket, terms)| gets(ticket, terms));
+    let promised_to = takers.clone().count();
     let ttl_ms = takers.map(|(_, terms)| terms.ttl_ms).max();
     let last = match (own, ttl_ms) {
         (Some(own), Some(ttl_ms)) => set.renew(held, own, token, ttl_ms)?,
@@ -165,12 +166,14 @@ fn serve_token<'k>(
     };
     let mut denied = 0;
     with(|hall| {
+        if first.is_some() {
+            hall.promise(slot.clone(), promised_to, end);
+        }
         for &(ticket, terms) in callers {
             if gets(ticket, terms) {
                 let reply = terms.limit.reply(1, live, 0, reset_ms);
                 // Only a slot that was granted here can be taken back.
                 let promised = first.is_some().then(|| slot.clone());
-                promised.iter().for_each(|slot| hall.promise(slot, end));
                 hall.decide(ticket, Answer::Slot(reply), promised);
                 match first == Some(ticket) {
                     true => LEASES.acquired.add(1),
