@@ -1,7 +1,7 @@
 //! The order in which waiters get slots.
 
 use super::{assert_unloads, holders, waiting};
-use crate::lease::leases;
+use crate::lease::{leases, Leases};
 use crate::support::node::launch;
 use crate::support::{expires_at, Ask, Reply};
 
@@ -210,5 +210,140 @@ fn key_expires_with_its_last_lease_after_a_release_that_only_denies_a_waiter() {
     let slack = 3_600_000 / 16;
     let expires = expires_at(&mut c, "k") as u64;
     assert!((by_hand..=by_hand + slack).contains(&expires));
+    assert_unloads(&server);
+}
+
+/// Returns the tokens that get slots if none is held: the earliest that could have one, one after the
+/// other.
+fn served(waiting: &[(u64, String)]) -> Vec<String> {
+    let mut served: Vec<String> = Vec::new();
+    let next = |served: &[String]| {
+        let is_next =
+            |(room, token): &&(u64, String)| *room > served.len() as u64 && !served.contains(token);
+        waiting.iter().find(is_next).map(|(_, token)| token.clone())
+    };
+    while let Some(token) = next(&served) {
+        served.push(token);
+    }
+    served
+}
+
+/// 128 slots are released at once, with waiters in as many rooms as a key may have.
+#[test]
+fn waiters_in_64_rooms_are_all_served_by_releases_of_128_slots() {
+    const SLOTS: u64 = 128;
+    const ROOMS: u64 = 64;
+    let server = launch().start();
+    let mut c = server.connection();
+    let mut held: Vec<_> = (0..SLOTS).map(|n| format!("h{n}")).collect();
+    for token in &held {
+        c.ask::<Reply>(&format!("RL.ACQUIRE k {SLOTS} 1h {token}"));
+    }
+    let mut callers = Vec::new();
+    let mut queue = Vec::new();
+    for n in 0..3 * ROOMS {
+        // The rooms in a mixed order, so that many are passed over.
+        let keep = n * 37 % ROOMS;
+        let token = format!("w{n}");
+        let words = format!("k {SLOTS} 1h {token} KEEP {keep} WAIT 60000");
+        callers.push(waiting(&server, &words));
+        queue.push((SLOTS - keep, token));
+    }
+    // One room too many.
+    let denied: Reply = c.ask("RL.ACQUIRE k 128 1h x KEEP 64 WAIT 60000");
+    assert_eq!(denied[0], 0);
+
+    let mut releases = 0;
+    while !queue.is_empty() {
+        let mut next = served(&queue);
+        let mut together = redis::pipe();
+        together.atomic().cmd("RL.RELEASE").arg("k").arg(&held);
+        together.cmd("ZRANGE").arg(&["k", "0", "-1"]);
+        let (released, members): (usize, Vec<String>) = together.query(&mut c).expect("replies");
+        assert_eq!(released, held.len());
+        for token in &next {
+            assert!(members.contains(token), "{token}");
+        }
+        assert_eq!(members.len(), next.len() + 1, "a marker, and these");
+        queue.retain(|(_, token)| !next.contains(token));
+        held.clear();
+        held.append(&mut next);
+        releases += 1;
+    }
+    assert!(callers.iter_mut().all(|caller| caller.taken()));
+    assert!((2..9).contains(&releases), "{releases}");
+    assert_unloads(&server);
+}
+
+/// A command grants at most 128 slots. The others are granted by the next runs of the timer, also
+/// after all databases were emptied.
+#[test]
+fn waiters_for_more_slots_than_one_command_grants_are_all_served() {
+    const SLOTS: usize = 200;
+    let server = launch().start();
+    let mut c = server.connection();
+    let tokens = |name: char| (0..SLOTS).map(move |n| format!("{name}{n}"));
+    for token in tokens('a') {
+        c.ask::<Reply>(&format!("RL.ACQUIRE k {SLOTS} 1h {token}"));
+    }
+    for (name, granted) in [('b', 128), ('c', 0)] {
+        let wait = |token| waiting(&server, &format!("k {SLOTS} 1h {token} WAIT 60000"));
+        let mut callers: Vec<_> = tokens(name).map(wait).collect();
+        let mut together = redis::pipe();
+        together.atomic();
+        match name {
+            'b' => {
+                let by_hand: Vec<_> = tokens('a').skip(1).collect();
+                together.cmd("ZREM").arg("k").arg(by_hand).ignore();
+                together.cmd("RL.RELEASE").arg(&["k", "a0"]).ignore();
+            }
+            _ => {
+                together.cmd("FLUSHALL").ignore();
+            }
+        }
+        together.cmd("RL.LEASES").arg(&["k", "200"]);
+        let (held,): (Leases,) = together.query(&mut c).expect("replies");
+        assert_eq!(held.0, granted);
+        assert!(callers.iter_mut().all(|caller| caller.taken()));
+        let mut expected: Vec<_> = tokens(name).collect();
+        expected.sort();
+        let mut members: Vec<String> = c.ask("ZRANGE k 1 -1");
+        members.sort();
+        assert_eq!(members, expected);
+    }
+    assert_unloads(&server);
+}
+
+#[test]
+fn waiters_of_many_keys_are_all_served_by_one_transaction() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let keys: Vec<_> = (0..62).map(|n| format!("k{n}")).collect();
+    let mut callers = Vec::new();
+    for key in &keys {
+        for token in ["a", "b"] {
+            c.call::<Reply>(&["RL.ACQUIRE", key, "2", "1h", token]);
+        }
+        for token in ["c", "d"] {
+            callers.push(waiting(&server, &format!("{key} 2 1h {token} WAIT 60000")));
+        }
+    }
+    let mut together = redis::pipe();
+    together.atomic();
+    // Of an unknown hold, whose leases are released all the same.
+    together.cmd("RL.SETTLE").arg(keys.len() + 2).arg(&keys);
+    together.arg(&["w", "h"]);
+    for _ in &keys {
+        together.arg(&["LEASE", "a"]);
+    }
+    let words = "WINDOW 9 1h USED 0 HOLD x";
+    together.arg(words.split(' ').collect::<Vec<_>>()).ignore();
+    for key in &keys {
+        together.cmd("RL.RELEASE").arg(&[key, "b"]).ignore();
+        together.cmd("ZRANGE").arg(&[key, "1", "-1"]);
+    }
+    let held: Vec<Vec<String>> = together.query(&mut c).expect("replies");
+    assert_eq!(held, vec![["c", "d"]; keys.len()]);
+    assert!(callers.iter_mut().all(|caller| caller.taken()));
     assert_unloads(&server);
 }
