@@ -1,4 +1,4 @@
-//! RL.ALL while the slot of its keys moves from one master to another and back.
+//! RL.ALL and RL.SETTLE while the slot of their keys moves from one master to another and back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::common::wait_until;
 use crate::support::cluster::{Cluster, MASTERS};
 use crate::support::mixed::Replies;
 use crate::support::Ask;
+use crate::wait::holders;
 
 /// The bucket refills nothing that counts, so every unit is accounted for.
 const CHARGED: &str = "4 {all}:b {all}:w {all}:s {all}:l BUCKET 0.001 1000000 COST 3 \
@@ -17,6 +18,11 @@ const CHARGED: &str = "4 {all}:b {all}:w {all}:s {all}:l BUCKET 0.001 1000000 CO
 /// Denied by the window most of the time, and then the bucket must not be charged either.
 const ROOM: i64 = 60;
 const DENIED: &str = "2 {all}:b2 {all}:w2 BUCKET 0.001 1000000 WINDOW 60 30d";
+/// A reservation of 5, and its settlement.
+const RESERVED: &str = "4 {all}:rb {all}:rw {all}:rl {all}:holds BUCKET 0.001 1000000 COST 5 \
+     WINDOW 1000000 30d COST 5 LEASE 100000 1h ID HOLD 1h ID";
+const SETTLED: &str = "4 {all}:rb {all}:rw {all}:rl {all}:holds BUCKET 0.001 1000000 USED AMOUNT \
+     WINDOW 1000000 30d USED AMOUNT LEASE ID HOLD ID";
 const CLIENTS: usize = 2;
 
 /// The two nodes that have the slot by turns, as a client of the cluster talks to them.
@@ -29,8 +35,8 @@ struct Client {
 
 impl Client {
     /// Repeats the call, unchanged, until a node answers.
-    fn ask(&mut self, words: &str) -> Replies {
-        let mut call = redis::cmd("RL.ALL");
+    fn ask(&mut self, command: &str, words: &str) -> Replies {
+        let mut call = redis::cmd(command);
         call.arg(words.split_whitespace().collect::<Vec<_>>());
         loop {
             let mut answer: RedisResult<Replies> = call.query(&mut self.nodes[self.at]);
@@ -64,6 +70,8 @@ fn code<T>(answer: &RedisResult<T>) -> &str {
 struct Told {
     charged: i64,
     passed: i64,
+    /// The amounts that were settled.
+    used: i64,
     redirected: usize,
 }
 
@@ -73,11 +81,22 @@ fn start(clients: Vec<Client>, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<Told>> 
         std::thread::spawn(move || {
             let mut told = Told::default();
             while !stop.load(Ordering::SeqCst) {
-                let (taken, _, each) = client.ask(&format!("{CHARGED} {n}-{} ONCE", told.charged));
+                let id = format!("{n}-{}", told.charged);
+                let (taken, _, each) = client.ask("RL.ALL", &format!("{CHARGED} {id} ONCE"));
                 // Said twice where it was made already: that charges nothing.
                 assert_eq!((taken, each.len()), (1, 4));
                 told.charged += 1;
-                told.passed += client.ask(DENIED).0;
+                told.passed += client.ask("RL.ALL", DENIED).0;
+                let reserved = client.ask("RL.ALL", &RESERVED.replace("ID", &id));
+                assert_eq!(reserved.0, 1);
+                // Less and more than was reserved, and sometimes nothing.
+                let used = told.charged % 9;
+                let settled = SETTLED
+                    .replace("ID", &id)
+                    .replace("AMOUNT", &used.to_string());
+                let settled = client.ask("RL.SETTLE", &settled);
+                assert_eq!((settled.0, settled.2[2][0]), (1, 1));
+                told.used += used;
             }
             told.redirected = client.redirected;
             told
@@ -126,6 +145,7 @@ fn every_unit_is_accounted_for_while_the_slot_moves() {
         let one = client.join().expect("a client that ends");
         told.charged += one.charged;
         told.passed += one.passed;
+        told.used += one.used;
         told.redirected += one.redirected;
     }
     println!("{} calls, {} redirected", told.charged, told.redirected);
@@ -138,9 +158,18 @@ fn every_unit_is_accounted_for_while_the_slot_moves() {
     ] {
         assert_eq!(1_000_000 - left(words), 3 * told.charged, "{words}");
     }
+    for words in [
+        "RL.PEEK {all}:rb 0.001 1000000",
+        "RL.WPEEK {all}:rw 1000000 30d",
+    ] {
+        assert_eq!(1_000_000 - left(words), told.used, "{words}");
+    }
     assert_eq!(told.passed, ROOM);
     assert_eq!(left("RL.PEEK {all}:b2 0.001 1000000"), 1_000_000 - ROOM);
     assert_eq!(left("RL.WPEEK {all}:w2 60 30d"), 0);
     let leases: Vec<Value> = first.ask("RL.LEASES {all}:l 100000");
     assert_eq!(leases[0], Value::Int(told.charged));
+    assert!(holders(&mut first, "{all}:rl").is_empty());
+    let open: Vec<Value> = first.ask("RL.HOLDS {all}:holds");
+    assert_eq!(open[0], Value::Int(0));
 }
