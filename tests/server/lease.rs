@@ -119,6 +119,19 @@ fn acquire_with_a_live_token_renews_it() {
 }
 
 #[test]
+fn renewal_with_free_slots_takes_none_of_them() {
+    let server = Server::start();
+    let mut c = server.connection();
+    acquire(&mut c, "k", 3, "1h", "a");
+    for ttl in ["2h", "1h"] {
+        let reply = acquire(&mut c, "k", 3, ttl, "a");
+        assert_eq!(reply[..4], [1, 3, 2, 0]);
+    }
+    let counts = ["acquired", "renewed"].map(|name| server.count(&format!("rl_lease_{name}")));
+    assert_eq!(counts, [1, 2]);
+}
+
+#[test]
 fn acquire_with_nx_is_denied_while_its_token_holds_a_slot_and_writes_nothing() {
     let server = Server::start();
     let mut c = server.connection();

@@ -218,6 +218,24 @@ fn changes_count_for_save_points() {
 }
 
 #[test]
+fn changes_of_leases_and_holds_count_for_save_points() {
+    let server = launch().start();
+    let mut saved = 0;
+    for call in [
+        "RL.ACQUIRE lease 2 1h a",
+        "RL.RENEW lease 2h a",
+        "RL.RELEASE lease a",
+        "RL.ALL 2 window holds WINDOW 9 30d HOLD 1h id",
+        "RL.SETTLE 2 window holds WINDOW 9 30d USED 0 HOLD id",
+    ] {
+        let _: Value = server.ask(call);
+        let changes = server.count("rdb_changes_since_last_save");
+        assert!(changes > saved, "{call}");
+        saved = changes;
+    }
+}
+
+#[test]
 fn a_server_without_the_module_loads_snapshot_and_aof() {
     for aof in ["no", "yes"] {
         let setup = launch().with(&["--appendonly", aof]);

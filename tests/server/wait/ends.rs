@@ -289,3 +289,15 @@ fn module_unload_is_refused_while_a_caller_waits() {
     });
     assert!(c.ask::<bool>("EXISTS k"));
 }
+
+#[test]
+fn module_unloads_at_once_after_the_last_wait() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    assert_eq!(c.ask::<i64>(&format!("CLIENT UNBLOCK {}", waiter.id)), 1);
+    assert!(!waiter.taken());
+    // Servers refuse to unload a module whose timer is set.
+    c.ask::<()>("MODULE UNLOAD rl");
+}
