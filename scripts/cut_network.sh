@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The cost of a cut network: servers in their own network namespaces, cut off from each other under
-# load, with Sentinel and in a cluster, with each admitted unit counted. Needs root and ten minutes
-# per server, so it is run by hand. Nothing leaves this machine.
+# load, with Sentinel and in a cluster. Each admitted unit and each settlement is counted, and callers
+# wait on both sides. Needs root and ten minutes per server, so it is run by hand. Nothing leaves
+# this machine.
 #
 #   scripts/cut_network.sh               Redis 8.2 and Valkey 9.1
 #   scripts/cut_network.sh valkey-9.1    one of those that scripts/servers.sh lists; then which cuts

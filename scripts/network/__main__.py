@@ -1,6 +1,7 @@
 """The cost of a cut network. See scripts/cut_network.sh."""
 
 import collections
+import os
 import pathlib
 import re
 import subprocess
@@ -10,13 +11,17 @@ import time
 
 import redis
 
+from holds import Holds
 from net import Net, until
+from waiters import Waiters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODULE = str(ROOT / "target/release/libredis_rl.so")
+MODULE = os.environ.get("REDIS_RL_MODULE", str(ROOT / "target/release/libredis_rl.so"))
 RATE, BURST = 200, 3000
 WINDOW, SLOTS = 2500, 300
 TIMEOUT = 1500
+# How long a reply may be on its way to a caller, in seconds.
+REPLY_MARGIN = 0.5
 FLAGS = ("--loadmodule", MODULE, "--appendonly", "yes", "--aof-use-rdb-preamble", "no",
          "--appendfsync", "no", "--save", "", "--repl-timeout", "3", "--repl-ping-replica-period", "1")
 
@@ -27,8 +32,9 @@ class Load:
     def __init__(self, find):
         self.find, self.stop, self.last = find, False, 0.0
         self.bucket, self.window, self.leases = 0, 0, 0
+        self.holds = Holds()
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.call, args=(n,)) for n in range(2)]
+        self.threads = [threading.Thread(target=self.call, args=(n,), daemon=True) for n in range(2)]
         for thread in self.threads:
             thread.start()
 
@@ -50,6 +56,7 @@ class Load:
                     token = f"{id(self)}-{number}-{count}"
                     taken = client.execute_command("RL.ACQUIRE", "{k}:l", SLOTS, "1h", token)[0]
                     self.add("leases", taken)
+                self.holds.make(client)
             except (redis.RedisError, OSError, StopIteration):
                 client = None
                 time.sleep(0.005)
@@ -155,6 +162,34 @@ CUTS = {
 }
 
 
+COLUMNS = ("the master", "min-replicas", "failover", "the old one admits for",
+           "bucket: not shipped", "beyond", "window: not shipped", "beyond", "leases: not shipped", "beyond",
+           "holds", "their window beyond what was used",
+           "waits: granted", "denied", "ended", "unanswered", "granted while refused", "")
+
+
+def row(*cells):
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def replicated(master):
+    """Returns a time before which all that the master did has reached its replicas."""
+    began = time.monotonic()
+    with master.client() as client:
+        client.set("{k}:mark", 1)
+        # In a cluster one of the two may have gone to a master without any.
+        until("the replicas follow", lambda: 0 < int(master.info("connected_slaves")) ==
+              client.execute_command("WAIT", 2, 200))
+    return began
+
+
+def is_linked(replica):
+    try:
+        return replica.info("master_link_status") == "up"
+    except redis.RedisError:
+        return False
+
+
 def case(binary, form, cut, min_replicas):
     flags = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1") if min_replicas else ()
     with Net() as net:
@@ -167,9 +202,11 @@ def case(binary, form, cut, min_replicas):
                 return None
         start = time.monotonic()
         stays, follows = Load(lambda: master), Load(now)
+        waiters = Waiters(lambda: master), Waiters(now)
         until("the bucket is drained", lambda: stays.bucket > BURST)
+        shipped = replicated(master)
         began = time.monotonic()
-        note = ""
+        notes = []
         if cut == "hears and is heard late":
             master.delay(others, 2 * TIMEOUT / 1000)
             until("a replica is promoted", promoted)
@@ -186,20 +223,38 @@ def case(binary, form, cut, min_replicas):
                 until("both have admitted", lambda: follows.bucket > 100 and time.monotonic() > end, 20)
             except TimeoutError:
                 # With min-replicas-to-write the new master may have no replica for a while.
-                note = "the new one does not admit within 20 s"
+                notes.append("the new one does not admit within 20 s")
         stays.end()
         follows.end()
-        seconds = time.monotonic() - start
+        ended = time.monotonic()
+        seconds = ended - start
         lost = not_shipped(master.log(), heir.log()) if heir else collections.Counter()
+        if heir and CUTS[cut]:
+            master.heal(others, CUTS[cut])
+            until("the old master follows the new one", lambda: is_linked(master))
+        try:
+            beyond = stays.holds.settle_all(heir or master, follows.holds, shipped)
+        except TimeoutError:
+            beyond = None
+            notes.append("the holds could not be settled in time")
+        for side in waiters:
+            side.end()
         taken = stays.bucket + follows.bucket
         most = BURST + RATE * seconds + lost[b"b"]
         windows, leases = stays.window + follows.window, stays.leases + follows.leases
+        # The old master refuses writes from its last admission on: its timer may grant nothing either.
+        late = waiters[0].count("granted", stays.last + REPLY_MARGIN, ended) if heir else 0
+        *answers, unanswered = (sum(side.count(answer) for side in waiters)
+                                for answer in ("granted", "denied", "ended", "unanswered"))
         # Replies in flight when the callers stop reach nobody.
-        fits = taken <= most and windows <= WINDOW + lost[b"w"] and leases <= SLOTS + lost[b"l"]
+        fits = taken <= most and windows <= WINDOW + lost[b"w"] and leases <= SLOTS + lost[b"l"] \
+            and not beyond and not late and not unanswered
         goes_on = max(0, stays.last - began) if heir else 0
-        print(f"| {cut} | {'yes' if min_replicas else 'no'} | {'yes' if heir else 'no'} | {goes_on:.1f} s | "
-              f"{lost[b'b']} | {taken - BURST - RATE * seconds:+.0f} | {lost[b'w']} | {windows - WINDOW:+d} | "
-              f"{lost[b'l']} | {leases - SLOTS:+d} | {note if fits else '**TOO MUCH**'} |", flush=True)
+        row(cut, "yes" if min_replicas else "no", "yes" if heir else "no", f"{goes_on:.1f} s",
+            lost[b"b"], f"{taken - BURST - RATE * seconds:+.0f}", lost[b"w"], f"{windows - WINDOW:+d}",
+            lost[b"l"], f"{leases - SLOTS:+d}", len(stays.holds.used) + len(follows.holds.used),
+            "" if beyond is None else f"{beyond:+d}", *answers, unanswered, late,
+            "; ".join(notes) if fits else "**WRONG**")
         return fits
 
 
@@ -212,9 +267,9 @@ def main():
     well = True
     for name in wanted:
         for title, form in (("Sentinel", sentinel), ("Cluster", cluster)):
-            print(f"\n{name}, {title}\n\n| the master | min-replicas | failover | the old one admits for | "
-                  "bucket: not shipped | beyond | window: not shipped | beyond | leases: not shipped | beyond | |\n"
-                  "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|", flush=True)
+            print(f"\n{name}, {title}\n")
+            row(*COLUMNS)
+            row(*["--:"] * len(COLUMNS))
             for cut in cuts:
                 for min_replicas in (False, True):
                     well &= case(found[name], form, cut, min_replicas)

@@ -145,8 +145,8 @@ class Node:
         run("ip", "netns", "del", self.space)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def client(self, **settings):
-        return redis.Redis(self.address, self.port, socket_timeout=0.5, retry=None,
+    def client(self, socket_timeout=0.5, **settings):
+        return redis.Redis(self.address, self.port, socket_timeout=socket_timeout, retry=None,
                            socket_connect_timeout=0.5, decode_responses=True, **settings)
 
     def ask(self, *words):
@@ -202,5 +202,5 @@ class Node:
 
     def log(self):
         """Returns its whole AOF."""
-        files = sorted(self.directory.glob("appendonlydir/*.aof"))
+        files = sorted(self.directory.rglob("*.aof"))
         return b"".join(file.read_bytes() for file in files)
