@@ -93,24 +93,21 @@ impl<'a> HoldsKey<'a> {
     ///
     /// # Errors
     /// The key holds something else now.
-    pub fn walk<'w>(
+    pub fn walk(
         &self,
         call: &mut Call<'a>,
         is_new: bool,
-        limits: &'w [Limited<'a>],
-    ) -> Result<Option<Walk<'w>>, Error<'a>>
-    where
-        'a: 'w,
-    {
+        limits: impl Iterator<Item = Limited<'a>>,
+    ) -> Result<Option<Walk<'a>>, Error<'a>> {
         let makes_room = is_new && !self.has_place();
         let mut walk = if makes_room {
             let remembered = self.records.saturating_sub(self.marker.open);
             if remembered == 0 && self.wait_for_walk() > 0 {
                 return Ok(None);
             }
-            Walk::making_room(self.now_ms, self.id.bytes(), limits)
+            Walk::making_room(self.now_ms, self.id.bytes(), limits.collect())
         } else if self.marker.should_walk(self.now_ms, self.records) {
-            Walk::new(self.now_ms, self.id.bytes(), limits)
+            Walk::new(self.now_ms, self.id.bytes(), limits.collect())
         } else {
             return Ok(None);
         };
@@ -189,7 +186,7 @@ impl<'a> HoldsKey<'a> {
     ///
     /// # Errors
     /// The key holds something else now.
-    pub fn write(&mut self, call: &mut Call<'a>, record: &[u8]) -> Result<(), Error<'a>> {
+    pub fn write(mut self, call: &mut Call<'a>, record: &[u8]) -> Result<(), Error<'a>> {
         if self.stored.as_deref() == Some(record) {
             return Ok(());
         }
@@ -206,7 +203,6 @@ impl<'a> HoldsKey<'a> {
             .open
             .saturating_sub(u64::from(was_open))
             .saturating_add(open);
-        self.records = self.records_with_own();
 
         let (marker, id, last) = (self.marker, self.id, self.last);
         let mut hash = self.open(call)?;
@@ -225,7 +221,6 @@ impl<'a> HoldsKey<'a> {
         if let Some(at) = expiry.filter(|_| expiry != expires_at) {
             hash.expire_at(at);
         }
-        self.stored = Some(record.to_vec());
         Ok(())
     }
 

@@ -27,7 +27,8 @@ pub fn reserve<'a>(
     specs: &Few<Spec<'a>>,
 ) -> Result<Replies, Error<'a>> {
     let asked = Asked::of(keys, specs)?;
-    let mut key = HoldsKey::read(call, asked.name, asked.hold.id)?;
+    let name = asked.name;
+    let mut key = HoldsKey::read(call, name, asked.hold.id)?;
     let id = asked.hold.id.bytes();
     let before = match key.record()? {
         None => None,
@@ -38,7 +39,7 @@ pub fn reserve<'a>(
     let mut parts = read_parts(call, keys, specs, before.as_ref());
     parts.iter().try_for_each(Mixed::check)?;
 
-    if let Some(mut walk) = key.walk(call, before.is_none(), &asked.limits)? {
+    if let Some(mut walk) = key.walk(call, before.is_none(), asked.limits())? {
         let refunds = walk.refunds();
         refund(call, keys, specs, &mut parts, &refunds)?;
         key.apply(call, walk, refunds)?;
@@ -51,13 +52,13 @@ pub fn reserve<'a>(
         }
         return Ok(replies);
     }
-    let record = record(&key, &asked, before.as_ref(), &parts, &replies);
+    let record = record(key.now_ms, asked, before.as_ref(), &parts, &replies);
     key.write(call, &record)?;
     match before {
         None => HOLDS.made.add(1),
         Some(_) => HOLDS.repeated.add(1),
     }
-    call.notify(c"rl.hold", key.name.argument);
+    call.notify(c"rl.hold", name.argument);
     Ok(replies)
 }
 
@@ -65,36 +66,41 @@ pub fn reserve<'a>(
 struct Asked<'a> {
     name: KeyName<'a>,
     hold: HoldSpec<'a>,
-    /// The buckets and windows, in the order of the call.
-    limits: Vec<Limited<'a>>,
-    /// The amount that each limit must hold.
-    costs: Vec<u64>,
+    /// The amounts that the buckets and windows must hold, in the order of the call, as if charged at
+    /// time 0.
+    charges: Vec<Charge<'a>>,
 }
 
 impl<'a> Asked<'a> {
     fn of(keys: &'a [Argument<'a>], specs: &Few<Spec<'a>>) -> Result<Self, Error<'a>> {
         let mut found = None;
-        let (mut limits, mut costs) = (Vec::new(), Vec::new());
+        let mut charges = Vec::with_capacity(keys.len());
         for (key, spec) in keys.iter().zip(specs.iter()) {
             match spec {
-                Spec::String(limit, ask) => {
-                    limits.push(limit.at(key.bytes()));
-                    costs.push(ask.cost);
-                }
+                Spec::String(limit, ask) => charges.push(Charge {
+                    limit: limit.at(key.bytes()),
+                    cost: ask.cost,
+                    at: 0,
+                    refunded: false,
+                }),
                 Spec::Lease(lease) if lease.once => return Err(Fault::Once.into()),
                 Spec::Lease(_) => {}
                 Spec::Hold(_) if found.is_some() => return Err(Fault::Repeated.into()),
                 Spec::Hold(hold) => found = Some((KeyName::of(key), *hold)),
             }
         }
-        check_limits(&limits)?;
+        check_limits(charges.iter().map(|charge| charge.limit))?;
         let (name, hold) = found.ok_or(Fault::Missing)?;
         Ok(Self {
             name,
             hold,
-            limits,
-            costs,
+            charges,
         })
+    }
+
+    /// Iterates over the buckets and windows.
+    fn limits(&self) -> impl ExactSizeIterator<Item = Limited<'a>> + use<'_, 'a> {
+        self.charges.iter().map(|charge| charge.limit)
     }
 }
 
@@ -102,13 +108,15 @@ impl<'a> Asked<'a> {
 ///
 /// # Errors
 /// There are none or too many, or their names are too long together.
-pub fn check_limits<'a>(limits: &[Limited<'_>]) -> Result<(), Error<'a>> {
-    if !(1..=MAX_HELD_LIMITS).contains(&limits.len()) {
+pub fn check_limits<'l, 'a>(limits: impl Iterator<Item = Limited<'l>>) -> Result<(), Error<'a>> {
+    let (mut count, mut names): (usize, usize) = (0, 0);
+    for limit in limits {
+        count = count.saturating_add(1);
+        names = names.saturating_add(limit.name.len());
+    }
+    if !(1..=MAX_HELD_LIMITS).contains(&count) {
         return Err(Fault::Limits.into());
     }
-    let names = limits.iter().fold(0, |bytes: usize, limit| {
-        bytes.saturating_add(limit.name.len())
-    });
     match names <= MAX_HELD_NAMES {
         true => Ok(()),
         false => Err(Fault::Names.into()),
@@ -126,16 +134,14 @@ struct Before<'a> {
 impl<'a> Before<'a> {
     /// Compares the hold with the call; `None` if it was made with other keys, costs or ELSE.
     fn of(open: &Open<'_>, asked: &Asked<'a>) -> Option<Self> {
-        let charges = asked
-            .limits
-            .iter()
-            .zip(&asked.costs)
-            .map(|(&limit, &cost)| {
-                let charge = open.charge_to(limit)?;
-                (charge.cost == cost).then_some(Charge { limit, ..charge })
-            });
-        let is_same =
-            open.is_for(asked.limits.iter().copied()) && open.else_free == asked.hold.else_free;
+        let is_same = open.is_for(asked.limits()) && open.else_free == asked.hold.else_free;
+        let charges = asked.charges.iter().map(|asked| {
+            let charge = open.charge_to(asked.limit)?;
+            (charge.cost == asked.cost).then_some(Charge {
+                limit: asked.limit,
+                ..charge
+            })
+        });
         Some(Self {
             deadline: open.deadline,
             forget_at: open.forget_at,
@@ -224,33 +230,22 @@ fn decide_hold<'a>(
 
 /// Returns the record of a hold whose limits were charged.
 fn record(
-    key: &HoldsKey<'_>,
-    asked: &Asked<'_>,
+    now_ms: i64,
+    asked: Asked<'_>,
     before: Option<&Before<'_>>,
     parts: &Few<Mixed<'_>>,
     replies: &Replies,
 ) -> Vec<u8> {
-    let mut used_until = key.now_ms;
-    let mut charges = Vec::new();
+    let mut charges = asked.charges;
+    let mut used_until = now_ms;
     let strings = parts.iter().zip(replies.each.iter());
-    let mut strings = strings.filter(|(part, _)| part.is_string());
-    for (nth, (&limit, &cost)) in asked.limits.iter().zip(&asked.costs).enumerate() {
-        let taken = strings
-            .next()
-            .and_then(|(part, reply)| Some((part.charged_at()?, reply)));
-        let held = before.and_then(|before| before.charges.get(nth)).copied();
-        match (taken, held) {
-            (Some((at, reply)), _) => {
-                used_until = used_until.max(key.now_ms.saturating_add(reply.reset_ms));
-                charges.push(Charge {
-                    limit,
-                    cost,
-                    at,
-                    refunded: false,
-                });
-            }
-            (None, Some(held)) => charges.push(held),
-            (None, None) => {}
+    let strings = strings.filter(|(part, _)| part.is_string());
+    for (nth, (charge, (part, reply))) in charges.iter_mut().zip(strings).enumerate() {
+        if let Some(at) = part.charged_at() {
+            charge.at = at;
+            used_until = used_until.max(now_ms.saturating_add(reply.reset_ms));
+        } else if let Some(held) = before.and_then(|before| before.charges.get(nth)) {
+            *charge = *held;
         }
     }
     let holds = |before: &&Before<'_>| before.charges.iter().any(|charge| charge.held() > 0);
@@ -258,7 +253,7 @@ fn record(
         before.map(|before| before.deadline),
         before.filter(holds).map(|before| before.forget_at),
     );
-    let ttl_ms = asked.hold.ttl_ms;
-    let terms = Terms::new(key.now_ms, ttl_ms, asked.hold.else_free, used_until, before);
-    terms.record(charges.into_iter())
+    let hold = asked.hold;
+    let terms = Terms::new(now_ms, hold.ttl_ms, hold.else_free, used_until, before);
+    terms.record(charges.iter().copied())
 }

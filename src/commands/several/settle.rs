@@ -79,8 +79,9 @@ fn settle<'a>(
     specs: &Few<SettleSpec<'a>>,
 ) -> Result<Replies, Error<'a>> {
     let (name, id, limits) = asked(keys, specs)?;
-    let mut key = HoldsKey::read(call, name, id)?;
-    let found = match key.record()? {
+    let key = HoldsKey::read(call, name, id)?;
+    let record = key.record()?;
+    let found = match record {
         Some(Record::Open(open)) if open.is_for(limits.iter().copied()) => Found::Open {
             is_late: open.is_overdue(key.now_ms),
         },
@@ -89,7 +90,7 @@ fn settle<'a>(
         Some(Record::Closed(_)) => Found::Closed,
         None => Found::Nothing,
     };
-    let mut parts = read_parts(call, keys, specs, &key)?;
+    let mut parts = read_parts(call, keys, specs, record)?;
     parts.iter().try_for_each(Mixed::check)?;
 
     // A settlement is never denied, so it needs no memory that it may not have.
@@ -130,7 +131,7 @@ fn asked<'a>(
     specs: &Few<SettleSpec<'a>>,
 ) -> Result<Asked<'a>, Error<'a>> {
     let mut found = None;
-    let mut limits = Vec::new();
+    let mut limits = Vec::with_capacity(keys.len());
     for (key, spec) in keys.iter().zip(specs.iter()) {
         match spec {
             SettleSpec::String(limit, _) => limits.push(limit.at(key.bytes())),
@@ -140,7 +141,7 @@ fn asked<'a>(
         }
     }
     let (name, id) = found.ok_or(Fault::Missing)?;
-    check_limits(&limits)?;
+    check_limits(limits.iter().copied())?;
     Ok((name, id, limits))
 }
 
@@ -148,9 +149,9 @@ fn read_parts<'a>(
     call: &mut Call<'a>,
     keys: &'a [Argument<'a>],
     specs: &Few<SettleSpec<'a>>,
-    key: &HoldsKey<'a>,
+    record: Option<Record<'_>>,
 ) -> Result<Few<Mixed<'a>>, Error<'a>> {
-    let open = match key.record()? {
+    let open = match record {
         Some(Record::Open(open)) => Some(open),
         _ => None,
     };

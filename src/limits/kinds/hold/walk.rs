@@ -24,7 +24,7 @@ pub struct Walk<'a> {
     /// The id of the call, whose record is left alone.
     own: &'a [u8],
     /// The limits of the call.
-    limits: &'a [Limited<'a>],
+    limits: Vec<Limited<'a>>,
     /// Ids that were forgotten.
     pub forgotten: Vec<Vec<u8>>,
     overdue: Earliest,
@@ -42,7 +42,7 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Creates a walk at `now_ms` by a call that names `limits` and the id `own`.
-    pub fn new(now_ms: i64, own: &'a [u8], limits: &'a [Limited<'a>]) -> Self {
+    pub fn new(now_ms: i64, own: &'a [u8], limits: Vec<Limited<'a>>) -> Self {
         Self {
             now_ms,
             own,
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Creates a walk for a new id in a full table: it also collects records to drop.
-    pub fn making_room(now_ms: i64, own: &'a [u8], limits: &'a [Limited<'a>]) -> Self {
+    pub fn making_room(now_ms: i64, own: &'a [u8], limits: Vec<Limited<'a>>) -> Self {
         Self {
             droppable: Some(Droppable::default()),
             ..Self::new(now_ms, own, limits)

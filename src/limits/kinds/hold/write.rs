@@ -3,6 +3,11 @@
 use super::record::{Charge, Limited, Open, CLOSED, OPEN, REFUNDED, SETTLED};
 use crate::bounds::{HOLD_MINUTE_MS, REFUNDED_HOLD_MS};
 
+/// Bytes of the stored form of an open hold before its charges.
+const TERMS_SIZE: usize = 19;
+/// Bytes of a stored charge without the name.
+const CHARGE_SIZE: usize = 19;
+
 /// Everything about an open hold except its charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -40,23 +45,25 @@ impl Terms {
 
     /// Returns the stored form of an open hold: as many charges as
     /// [`MAX_HELD_LIMITS`](crate::bounds::MAX_HELD_LIMITS) allows.
-    pub fn record<'a>(&self, charges: impl Iterator<Item = Charge<'a>>) -> Vec<u8> {
-        let mut bytes = vec![OPEN, u8::from(self.else_free), 0];
-        bytes.extend(self.deadline.to_le_bytes());
-        bytes.extend(self.forget_at.to_le_bytes());
+    pub fn record<'a>(&self, charges: impl Iterator<Item = Charge<'a>> + Clone) -> Vec<u8> {
         let mut count: u8 = 0;
+        let mut size = TERMS_SIZE;
+        for charge in charges.clone() {
+            count = count.saturating_add(1);
+            size = size.saturating_add(CHARGE_SIZE.saturating_add(charge.limit.name.len()));
+        }
+        let mut bytes = Vec::with_capacity(size);
+        bytes.extend_from_slice(&[OPEN, u8::from(self.else_free), count]);
+        bytes.extend_from_slice(&self.deadline.to_le_bytes());
+        bytes.extend_from_slice(&self.forget_at.to_le_bytes());
         for charge in charges {
             let refunded = if charge.refunded { REFUNDED } else { 0 };
             bytes.push(charge.limit.kind as u8 | refunded);
-            bytes.extend(charge.cost.to_le_bytes());
-            bytes.extend(charge.at.to_le_bytes());
+            bytes.extend_from_slice(&charge.cost.to_le_bytes());
+            bytes.extend_from_slice(&charge.at.to_le_bytes());
             let length = u16::try_from(charge.limit.name.len()).unwrap_or(u16::MAX);
-            bytes.extend(length.to_le_bytes());
-            bytes.extend(charge.limit.name);
-            count = count.saturating_add(1);
-        }
-        if let Some(place) = bytes.get_mut(2) {
-            *place = count;
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(charge.limit.name);
         }
         bytes
     }
