@@ -8,9 +8,10 @@ use crate::server::member::Member;
 use crate::server::replication::{self, Expiry};
 use crate::server::replication_needed::is_unread;
 
-/// The changes.
-#[derive(Default)]
+/// The changes. If nobody reads effects, only that there are some.
 pub(super) struct Changes {
+    is_unread: bool,
+    is_empty: bool,
     cleared: bool,
     /// Fields that were removed.
     removed: Vec<Member>,
@@ -19,25 +20,48 @@ pub(super) struct Changes {
     /// The strings of `set` that this module owns.
     owned: Vec<Member>,
     /// The key's new expiry, if it was changed.
-    pub(super) expiry: Option<Expiry>,
+    expiry: Option<Expiry>,
 }
 
 impl Changes {
+    /// Creates an empty list.
+    ///
+    /// # Safety
+    /// `ctx` must be that of the call in progress.
+    pub(super) unsafe fn new(ctx: *mut raw::RedisModuleCtx) -> Self {
+        Self {
+            // SAFETY: guaranteed by the caller.
+            is_unread: unsafe { is_unread(ctx) },
+            is_empty: true,
+            cleared: false,
+            removed: Vec::new(),
+            set: Vec::new(),
+            owned: Vec::new(),
+            expiry: None,
+        }
+    }
+
     /// Records that the key was removed.
     pub(super) fn cleared(&mut self) {
-        self.cleared = true;
+        (self.is_empty, self.cleared) = (false, true);
     }
 
     /// Records that a field was removed.
     pub(super) fn removed(&mut self, field: Member) {
-        self.removed.push(field);
+        self.is_empty = false;
+        if !self.is_unread {
+            self.removed.push(field);
+        }
     }
 
     /// Records that a field was set. Its string must live until the changes are replicated.
     pub(super) fn set(&mut self, field: *mut raw::RedisModuleString, value: Member) {
-        self.set.push(field);
-        self.set.push(value.name().string);
-        self.owned.push(value);
+        self.is_empty = false;
+        if !self.is_unread {
+            self.set.push(field);
+            self.set.push(value.name().string);
+            self.owned.push(value);
+        }
     }
 
     /// Records that a field was set whose string this module owns.
@@ -46,9 +70,14 @@ impl Changes {
         self.owned.push(field);
     }
 
+    /// Records the key's new expiry.
+    pub(super) fn expires(&mut self, at_ms: i64) {
+        (self.is_empty, self.expiry) = (false, Some(Expiry::At(at_ms)));
+    }
+
     /// Returns whether there are no changes.
     pub(super) fn is_empty(&self) -> bool {
-        !self.cleared && self.removed.is_empty() && self.set.is_empty() && self.expiry.is_none()
+        self.is_empty
     }
 
     /// Replicates them.
@@ -59,7 +88,7 @@ impl Changes {
     pub(super) unsafe fn replicate(&self, ctx: *mut raw::RedisModuleCtx, name: &Argument<'_>) {
         // SAFETY: the caller's promise; strings of ours live as long as this.
         unsafe {
-            if is_unread(ctx) {
+            if self.is_unread {
                 api!(RedisModule_ReplicateVerbatim(ctx));
                 return;
             }

@@ -15,7 +15,6 @@ use super::eviction_stats::UNSEEN;
 use super::expiry;
 use super::member::{Member, Name};
 use super::refusal::Refusal;
-use super::replication::Expiry;
 
 const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
 const NO_FLAGS: c_int = raw::REDISMODULE_HASH_NONE as c_int;
@@ -63,7 +62,8 @@ impl<'a> Call<'a> {
             name,
             key: key.cast(),
             now: self.now(),
-            changes: Changes::default(),
+            // SAFETY: ctx is that of the call in progress.
+            changes: unsafe { Changes::new(self.ctx) },
         };
         // SAFETY: the key is open, or null, which the server accepts as an empty key.
         match unsafe { api!(RedisModule_KeyType(hash.key)) } as isize {
@@ -196,7 +196,7 @@ impl<'k> Hash<'k> {
     pub fn expire_at(&mut self, at_ms: i64) {
         // SAFETY: the key is open for writing and holds something.
         unsafe { expiry::set(self.key, at_ms) };
-        self.changes.expiry = Some(Expiry::At(at_ms));
+        self.changes.expires(at_ms);
     }
 }
 
