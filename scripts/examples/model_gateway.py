@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 RATE, BURST = "60/m", 10  # Requests.
 TOKEN_RATE, TOKEN_BURST = "10000/m", 20_000
@@ -29,6 +29,15 @@ NAMES = ("requests a minute", "tokens a minute", "tokens a month", "streams at o
 def keys_of(account):
     """Returns the keys, with one hash tag, so that they share a cluster slot."""
     return [f"{{llm:{account}}}:{name}" for name in ("rpm", "tpm", "month", "run", "holds")]
+
+
+def is_final(error):
+    """Returns whether the server refuses the call itself, so that a retry is refused too.
+
+    A lost connection passes, and so do the errors of a server that cannot write now.
+    """
+    passing = str(error).startswith(("BUSY ", "MISCONF ", "NOREPLICAS "))
+    return isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError) and not passing
 
 
 class Reservation:
@@ -52,9 +61,9 @@ class Reservation:
                 # Unchanged after a lost reply: a repeat charges nothing.
                 taken, wait_ms, each = await self.redis.execute_command(*self.call)
                 break
-            except (RedisError, OSError):
-                if not tries_left:
-                    keep(self.settle(0))  # It may have been charged.
+            except (RedisError, OSError) as error:
+                if is_final(error) or not tries_left:
+                    keep(self.settle(0))  # An earlier try may have been charged.
                     raise
         if taken:
             return [], 0
@@ -83,7 +92,10 @@ class Reservation:
                 status, *_ = await self.redis.execute_command(*command)
                 break
             except (RedisError, OSError) as error:
-                logging.warning("no settlement yet: %r", error)
+                if is_final(error):
+                    logging.error("%s, %s tokens used: not settled: %s", self.keys, used, error)
+                    return
+                logging.warning("no settlement yet: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 10)
         if status == -1 and used and time.monotonic() - first_sent < 60:
@@ -121,7 +133,9 @@ async def stream(reservation, tokens):
                 if not await reservation.renew():
                     lost.set()  # The slot ran out, and may be somebody else's by now.
             except (RedisError, OSError) as error:
-                logging.warning("no renewal: %r", error)
+                logging.warning("no renewal: %s", error)
+                if is_final(error):
+                    lost.set()  # Such as: it was settled.
 
     heart = asyncio.create_task(beat())
     try:
@@ -149,7 +163,7 @@ async def answer(estimate: int, tokens: int, x_api_key: str = Header("nobody")):
     try:
         denied, wait_ms = await reservation.reserve()
     except (RedisError, OSError) as error:
-        logging.warning("the limiter does not answer: %r", error)
+        logging.warning("the limiter does not answer: %s", error)
         return JSONResponse({"error": "try again"}, 503)  # A model costs money: better closed.
     if denied:
         seconds = str(math.ceil(max(wait_ms, 1000) / 1000))

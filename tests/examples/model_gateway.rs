@@ -160,6 +160,39 @@ fn lost_reply_is_not_charged_twice() {
     });
 }
 
+/// A settlement that the server refuses is given up; one that it cannot execute now is repeated.
+#[test]
+fn settlement_is_repeated_unless_the_server_refuses_it() {
+    let gateway = gateway(&[("SECONDS_A_TOKEN", "0.01")]);
+    let stream = || {
+        let mut stream = gateway.begin("/?estimate=900&tokens=100000", "me");
+        assert!(stream.read(&mut [0; 16]).expect("it streams") > 0);
+        stream
+    };
+    let first = stream();
+    let () = gateway.call("CONFIG SET min-replicas-to-write 1");
+    drop(first);
+    wait_until("it is repeated", || {
+        gateway.log().matches("no settlement yet").count() > 1
+    });
+    let () = gateway.call("CONFIG SET min-replicas-to-write 0");
+    wait_until("it is settled", || {
+        let (used, running) = used_and_running(&gateway, "me");
+        running == 0 && used < 900
+    });
+    let settled = used_and_running(&gateway, "me").0;
+
+    let second = stream();
+    let () = gateway.call("SET {llm:me}:holds another");
+    let repeated = gateway.log().matches("no settlement yet").count();
+    drop(second);
+    wait_until("it is given up", || {
+        gateway.log().contains("not settled: WRONGTYPE")
+    });
+    assert_eq!(gateway.log().matches("no settlement yet").count(), repeated);
+    assert_eq!(used_and_running(&gateway, "me"), (settled + 900, 1));
+}
+
 /// The estimate of a gateway that was killed is refunded by the next call of the same account.
 #[test]
 fn estimate_of_a_killed_gateway_comes_back() {
