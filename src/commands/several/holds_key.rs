@@ -49,14 +49,21 @@ impl<'a> HoldsKey<'a> {
         let hash = call
             .open_hash(name.argument)
             .map_err(|refusal| refused(refusal, name.bytes))?;
-        let marker = read_marker(&hash, name.bytes)?;
+        let fields = hash.len() as u64;
+        let (marker, stored) = hash.get_both([&hash.name(&MARKER), id], |[marker, stored]| {
+            (marker.and_then(Marker::parse), stored.map(<[u8]>::to_vec))
+        });
+        if marker.is_none() && fields > 0 {
+            return Err(Fault::ForeignHash(name.bytes).into());
+        }
         Ok(Self {
             name,
             id,
             now_ms,
             marker: marker.unwrap_or(Marker::new(now_ms)),
-            records: records(&hash),
-            stored: marker.and_then(|_| hash.get(id, <[u8]>::to_vec)),
+            // Without the marker.
+            records: fields.saturating_sub(1),
+            stored,
             last: None,
         })
     }
@@ -207,8 +214,7 @@ impl<'a> HoldsKey<'a> {
         let (marker, id, last) = (self.marker, self.id, self.last);
         let mut hash = self.open(call)?;
         let is_new = hash.len() == 0;
-        hash.set(&hash.name(&MARKER), &marker.to_bytes());
-        hash.set(id, record);
+        hash.set_both([(&hash.name(&MARKER), &marker.to_bytes()), (id, record)]);
         let expires_at = hash.expires_at();
         let expiry = match (last, expires_at) {
             // Everything else was settled or closed earlier, and is forgotten earlier.
@@ -244,12 +250,6 @@ pub fn read_marker<'a>(hash: &Hash<'_>, name: &'a [u8]) -> Result<Option<Marker>
     }
     let marker = hash.get(&hash.name(&MARKER), Marker::parse).flatten();
     marker.map(Some).ok_or(Fault::ForeignHash(name).into())
-}
-
-/// Returns the number of records in a hash.
-fn records(hash: &Hash<'_>) -> u64 {
-    // Without the marker.
-    (hash.len() as u64).saturating_sub(1)
 }
 
 /// Returns the time of a call in Unix milliseconds.

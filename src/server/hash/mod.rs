@@ -8,7 +8,7 @@ use std::ptr;
 use changes::Changes;
 use redis_module::raw;
 
-use super::api::{api, OK};
+use super::api::api;
 use super::argument::Argument;
 use super::call::Call;
 use super::eviction_stats::UNSEEN;
@@ -107,23 +107,36 @@ impl<'k> Hash<'k> {
 
     /// Returns what `read` makes of a field's value; `None` if there is no such field.
     pub fn get<T>(&self, field: &Argument<'_>, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let [value, _] = self.values([field.string, END]);
+        value.map(|value| read(value.name().bytes()))
+    }
+
+    /// Returns what `read` makes of the values of two fields, each `None` if there is no such field.
+    pub fn get_both<T>(
+        &self,
+        fields: [&Argument<'_>; 2],
+        read: impl FnOnce([Option<&[u8]>; 2]) -> T,
+    ) -> T {
+        let values = self.values(fields.map(|field| field.string));
+        read([0, 1].map(|nth: usize| Some(values.get(nth)?.as_ref()?.name().bytes())))
+    }
+
+    /// Returns the values of two fields; the second may be the end of the list.
+    fn values(&self, [first, second]: [*mut raw::RedisModuleString; 2]) -> [Option<Member>; 2] {
+        let mut values: [*mut raw::RedisModuleString; 2] = [ptr::null_mut(); 2];
         if self.len() == 0 {
-            return None;
+            return [None, None];
         }
-        let mut value: *mut raw::RedisModuleString = ptr::null_mut();
-        // SAFETY: the key is open and holds a hash; the variadic arguments are a field, the place
-        // for its value, and the end of the list. The value is ours to free, within this call.
+        let [one, two] = &mut values;
+        let (one, two) = (ptr::from_mut(one), ptr::from_mut(two));
+        // SAFETY: the key is open and holds a hash; the variadic arguments are fields, each with
+        // the place for its value, and the end of the list. The values are ours to free, within
+        // this call.
         unsafe {
-            let place = &raw mut value;
-            let status = api!(RedisModule_HashGet(
-                self.key,
-                NO_FLAGS,
-                field.string,
-                place,
-                END
+            api!(RedisModule_HashGet(
+                self.key, NO_FLAGS, first, one, second, two, END
             ));
-            let value = Member::own(self.ctx, value).filter(|_| status == OK);
-            value.map(|value| read(value.name().bytes()))
+            values.map(|value| Member::own(self.ctx, value))
         }
     }
 
@@ -146,15 +159,27 @@ impl<'k> Hash<'k> {
     /// Sets a field that the call names.
     pub fn set(&mut self, field: &Argument<'k>, value: &[u8]) {
         if let Some(value) = self.text(value) {
-            self.write(field.string, value.name().string);
+            self.write([field.string, value.name().string], [END; 2]);
             self.changes.set(field.string, value);
+        }
+    }
+
+    /// Sets two fields that the call names.
+    pub fn set_both(&mut self, [(one, first), (two, second)]: [(&Argument<'k>, &[u8]); 2]) {
+        if let (Some(first), Some(second)) = (self.text(first), self.text(second)) {
+            self.write(
+                [one.string, first.name().string],
+                [two.string, second.name().string],
+            );
+            self.changes.set(one.string, first);
+            self.changes.set(two.string, second);
         }
     }
 
     /// Sets a field that the call does not name.
     pub fn set_found(&mut self, field: &[u8], value: &[u8]) {
         if let (Some(field), Some(value)) = (self.text(field), self.text(value)) {
-            self.write(field.name().string, value.name().string);
+            self.write([field.name().string, value.name().string], [END; 2]);
             self.changes.set_owned(field, value);
         }
     }
@@ -162,15 +187,24 @@ impl<'k> Hash<'k> {
     /// Removes a field, which must not be the last one.
     pub fn remove(&mut self, field: &[u8]) {
         if let Some(field) = self.text(field) {
-            self.write(field.name().string, REMOVED);
+            self.write([field.name().string, REMOVED], [END; 2]);
             self.changes.removed(field);
         }
     }
 
-    fn write(&mut self, field: *mut raw::RedisModuleString, value: *mut raw::RedisModuleString) {
-        // SAFETY: the key is open for writing, and empty or a hash; the variadic arguments are a
-        // field, its value, and the end of the list. The server copies both.
-        unsafe { api!(RedisModule_HashSet(self.key, NO_FLAGS, field, value, END)) };
+    /// Sets or removes two fields; the second may be the end of the list.
+    fn write(
+        &mut self,
+        [one, first]: [*mut raw::RedisModuleString; 2],
+        [two, second]: [*mut raw::RedisModuleString; 2],
+    ) {
+        // SAFETY: the key is open for writing, and empty or a hash; the variadic arguments are
+        // fields, each with its value, and the end of the list. The server copies them.
+        unsafe {
+            api!(RedisModule_HashSet(
+                self.key, NO_FLAGS, one, first, two, second, END
+            ))
+        };
     }
 
     fn text(&self, bytes: &[u8]) -> Option<Member> {
