@@ -52,6 +52,29 @@ fn hold_is_refunded_at_its_deadline_and_not_before() {
     }
 }
 
+/// A walk in the last second before a deadline leaves the hold alone.
+#[test]
+fn hold_is_not_refunded_a_second_early() {
+    let (server, mut c) = start();
+    wait_until("a walk comes in that second", || {
+        server.set_clock(0);
+        c.ask::<()>("FLUSHALL");
+        reserve(&mut c, 300, "5s id");
+        // Lets a walk begin.
+        reserve(&mut c, 20, "1s due");
+        server.set_clock(4);
+        reserve(&mut c, 1, "24h other");
+        let used = used(&mut c)[1];
+        let (.., listed) = holds(&mut c, "h");
+        let hold = listed.iter().find(|hold| hold.0 == b"id");
+        let left = hold.expect("it is open").1;
+        if left > 0 {
+            assert_eq!((left <= 1000, used), (true, 301), "{left}");
+        }
+        left > 0
+    });
+}
+
 #[test]
 fn hold_with_else_charge_is_never_refunded() {
     let (server, mut c) = start();
