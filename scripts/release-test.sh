@@ -236,7 +236,7 @@ suite() {
 }
 
 need_root
-scripts/setup.sh server clients release faketime libclang </dev/null
+scripts/setup.sh server clients release qemu faketime libclang </dev/null
 mkdir -p "$scratch"
 [[ -e $dist/SHA256SUMS ]] || { echo 'release-test: run scripts/release.sh first' >&2; exit 1; }
 (cd "$dist" && sha256sum --quiet -c SHA256SUMS)

@@ -9,7 +9,8 @@
 # The build runs in a Debian in a folder of its own, with its compiler, and with zig as the linker,
 # because zig links for old versions of glibc and for other processors. The same sources therefore
 # give the same bytes in any place; scripts/release/reproduce.sh compares. The buildinfo names the
-# tools: other versions may give other bytes.
+# tools: other versions may give other bytes. The folder contains only what the named targets need.
+# The bill of materials is made only with all targets, because its tool takes minutes to build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/release/debian.sh
@@ -30,10 +31,27 @@ fail() {
 # Where the sources lie inside the build folder: as outside, so two copies build in two places.
 inside=/build$PWD
 
+# Unpacks the packages without configuring them, which saves time. Of the configuration, the build
+# needs only the names /bin and cc.
 build_folder() {
-  debian_folder build bookworm \
-    rustc-web,cargo-web,rust-web-src,libstd-rust-web-dev,libstd-rust-web-dev:arm64,libclang-dev,gcc,libc6-dev,xz-utils \
-    --architectures=amd64,arm64
+  local name=build options=()
+  local packages=rustc-web,cargo-web,libstd-rust-web-dev,libclang1-14,libclang-common-14-dev,gcc,libc6-dev
+  packages+=,bash,coreutils,dash,dpkg,findutils,gzip,sed,tar
+  if [[ $* == *aarch64-linux-gnu* ]]; then
+    name+=-arm64
+    packages+=,libstd-rust-web-dev:arm64
+    options=(--architectures=amd64,arm64)
+  fi
+  if [[ $* == *-musl* ]]; then
+    name+=-musl
+    packages+=,rust-web-src
+  fi
+  # shellcheck disable=SC2016 # mmdebstrap's and dpkg-deb's own variables.
+  debian_folder "$name" bookworm "$packages" "${options[@]}" --variant=extract \
+    --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+    --extract-hook='ln -s gcc "$1/usr/bin/cc"' \
+    --extract-hook='for deb in "$1"/var/cache/apt/archives/*.deb; do
+      dpkg-deb --show --showformat "\${Package} \${Version} \${Architecture}\n" "$deb"; done >"$1/packages"'
 }
 
 # The tracked files as they are now, and the crates they ask for.
@@ -49,7 +67,9 @@ lay_sources() {
   cargo vendor --quiet --locked --manifest-path "$sources/Cargo.toml" "$sources/vendor" >/dev/null
   # The dependencies of the compiler's own library, as Debian ships it, for targets without a
   # prebuilt one.
-  cp -rn "$folder"/usr/lib/rustlib/src/rust/library/vendor/* "$sources/vendor/"
+  if [[ -e $folder/usr/lib/rustlib/src ]]; then
+    cp -rn "$folder"/usr/lib/rustlib/src/rust/library/vendor/* "$sources/vendor/"
+  fi
 }
 
 build() {
@@ -73,11 +93,17 @@ bill_of_materials() {
   sed "s|file://$sources|file:///redis-rl|g" "$sources/bill.json" >"$output"
 }
 
+is_whole() {
+  local target
+  for target in $known; do
+    [[ " $* " == *" $target "* ]] || return 1
+  done
+}
+
 built_with() {
   echo "redis-rl $version"
   echo "SOURCE_DATE_EPOCH $SOURCE_DATE_EPOCH"
-  # shellcheck disable=SC2016 # dpkg-query's own variables.
-  in_folder "$folder" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n'
+  cat "$folder/packages"
   echo "$zig"
   echo "$zigbuild"
 }
@@ -89,10 +115,10 @@ for target in "$@"; do
 done
 need_root
 [[ $(uname -sm) == 'Linux x86_64' ]] || fail 'builds on Linux on x86-64 alone'
-scripts/setup.sh clients release </dev/null
+scripts/setup.sh release </dev/null
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 
-folder=$(build_folder)
+folder=$(build_folder "$@")
 environment=(--ignore-environment PATH=/opt/zigbuild:/usr/bin:/bin:/usr/sbin:/sbin
   "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH")
 wheel "$zig" "$folder/opt/zig"
@@ -107,7 +133,9 @@ done
 rm -rf "$dist"
 mkdir -p "$dist"
 cp "$folder$inside"/target/dist/files/* scripts/release/Dockerfile "$dist"
-bill_of_materials "$folder$inside" "$dist/redis-rl-$version.cdx.json"
+if is_whole "$@"; then
+  bill_of_materials "$folder$inside" "$dist/redis-rl-$version.cdx.json"
+fi
 built_with >"$dist/redis-rl-$version.buildinfo"
 (cd "$dist" && sha256sum -- * >SHA256SUMS)
 cat "$folder$inside/checked" "$dist/SHA256SUMS"

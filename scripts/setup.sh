@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the named components if they are missing; without names, all except the last:
+# Installs the named components if they are missing; without names, all except the last two:
 #
-#   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser|release]...
+#   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser|release|qemu]...
 #
 # With --check it installs nothing, but fails if a package is missing.
 #
@@ -14,7 +14,8 @@
 #   clients     redis-py, node-redis and ioredis, web frameworks and test tools, in target/clients
 #   prometheus  scrapes the demo and, through redis_exporter, a server in tests
 #   browser     Chromium opens the demo's page in tests; what drives it, in target/clients
-#   release     makes folders with a Debian of their own, looks into libraries, runs arm64 programs
+#   release     makes folders with a Debian of their own, looks into libraries, fetches from PyPI
+#   qemu        runs arm64 programs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -102,9 +103,10 @@ look_for() {
     release)
       have mmdebstrap || missing mmdebstrap
       have readelf || missing binutils
-      have qemu-aarch64-static || missing qemu
+      has_venv || missing python
       ;;
-    *) fail "no such thing: $1; known are $known release" ;;
+    qemu) have qemu-aarch64-static || missing qemu ;;
+    *) fail "no such thing: $1; known are $known release qemu" ;;
   esac
 }
 

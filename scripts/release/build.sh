@@ -24,13 +24,10 @@ directory = "$PWD/vendor"
 offline = true
 TOML
 
-# Panic messages contain the paths of source files, so the folders get fixed names. The compiler's
-# sources keep Debian's name.
-compiler_sources=$(readlink -f /usr/lib/rustlib/src/rust)
+# Panic messages contain the paths of source files, so the folders get fixed names.
 flags=(
   "--remap-path-prefix=$PWD=/redis-rl"
   "--remap-path-prefix=$PWD/vendor=/vendor"
-  "--remap-path-prefix=/usr/lib/rustlib/src/rust=$compiler_sources"
   -Cstrip=symbols
 )
 case $target in
@@ -42,6 +39,8 @@ case $target in
   *-linux-musl)
     triple=$arch-unknown-linux-musl
     platform=$triple
+    # The compiler's sources keep Debian's name.
+    flags+=("--remap-path-prefix=/usr/lib/rustlib/src/rust=$(readlink -f /usr/lib/rustlib/src/rust)")
     # A static library of C inside the module would be a second one in the server.
     flags+=(-Ctarget-feature=-crt-static)
     extra=('-Zbuild-std=std,panic_unwind')

@@ -53,7 +53,8 @@ wheel() {
   fi
   rm -rf "$folder"
   downloads=$(mktemp -d)
-  target/clients/py/bin/python -m pip download -q --disable-pip-version-check --no-deps \
+  [[ -x $tools/python/bin/pip ]] || python3 -m venv --clear "$tools/python"
+  "$tools/python/bin/pip" download -q --disable-pip-version-check --no-deps \
     --only-binary=:all: --python-version 3.11 --dest "$downloads" "$package"
   python3 -m zipfile -e "$downloads"/*.whl "$folder"
   rm -r "$downloads"
