@@ -116,7 +116,7 @@ as_root() {
   elif have sudo; then
     sudo "$@"
   else
-    fail "root or sudo is needed for: $*"
+    fail "root or sudo is needed; or as root, once: apt-get install ${apt[*]}"
   fi
 }
 
