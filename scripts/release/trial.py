@@ -230,4 +230,5 @@ def main():
     print(f"{options.name}\t{about}\t{tried} commands, {config}, INFO, RDB, AOF, unload, load")
 
 
-main()
+if __name__ == "__main__":
+    main()
