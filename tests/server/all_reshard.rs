@@ -19,10 +19,12 @@ const CHARGED: &str = "4 {all}:b {all}:w {all}:s {all}:l BUCKET 0.001 1000000 CO
 const ROOM: i64 = 60;
 const DENIED: &str = "2 {all}:b2 {all}:w2 BUCKET 0.001 1000000 WINDOW 60 30d";
 /// A reservation of 5, and its settlement.
-const RESERVED: &str = "4 {all}:rb {all}:rw {all}:rl {all}:holds BUCKET 0.001 1000000 COST 5 \
-     WINDOW 1000000 30d COST 5 LEASE 100000 1h ID HOLD 1h ID";
-const SETTLED: &str = "4 {all}:rb {all}:rw {all}:rl {all}:holds BUCKET 0.001 1000000 USED AMOUNT \
-     WINDOW 1000000 30d USED AMOUNT LEASE ID HOLD ID";
+const RESERVED: &str =
+    "5 {all}:rb {all}:rw {all}:rs {all}:rl {all}:holds BUCKET 0.001 1000000 COST 5 \
+     WINDOW 1000000 30d COST 5 WINDOW 1000000 SLIDING 30d COST 5 LEASE 100000 1h NAME HOLD 1h NAME";
+const SETTLED: &str =
+    "5 {all}:rb {all}:rw {all}:rs {all}:rl {all}:holds BUCKET 0.001 1000000 USED AMOUNT \
+     WINDOW 1000000 30d USED AMOUNT WINDOW 1000000 SLIDING 30d USED AMOUNT LEASE NAME HOLD NAME";
 const CLIENTS: usize = 2;
 
 /// The two nodes that have the slot by turns, as a client of the cluster talks to them.
@@ -87,15 +89,15 @@ fn start(clients: Vec<Client>, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<Told>> 
                 assert_eq!((taken, each.len()), (1, 4));
                 told.charged += 1;
                 told.passed += client.ask("RL.ALL", DENIED).0;
-                let reserved = client.ask("RL.ALL", &RESERVED.replace("ID", &id));
+                let reserved = client.ask("RL.ALL", &RESERVED.replace("NAME", &id));
                 assert_eq!(reserved.0, 1);
                 // Less and more than was reserved, and sometimes nothing.
                 let used = told.charged % 9;
                 let settled = SETTLED
-                    .replace("ID", &id)
+                    .replace("NAME", &id)
                     .replace("AMOUNT", &used.to_string());
                 let settled = client.ask("RL.SETTLE", &settled);
-                assert_eq!((settled.0, settled.2[2][0]), (1, 1));
+                assert_eq!((settled.0, settled.2[3][0]), (1, 1));
                 told.used += used;
             }
             told.redirected = client.redirected;
@@ -161,6 +163,7 @@ fn every_unit_is_accounted_for_while_the_slot_moves() {
     for words in [
         "RL.PEEK {all}:rb 0.001 1000000",
         "RL.WPEEK {all}:rw 1000000 30d",
+        "RL.WPEEK {all}:rs 1000000 SLIDING 30d",
     ] {
         assert_eq!(1_000_000 - left(words), told.used, "{words}");
     }
