@@ -74,7 +74,7 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     fn of(keys: &'a [Argument<'a>], specs: &Few<Spec<'a>>) -> Result<Self, Error<'a>> {
         let mut found = None;
-        let mut charges = Vec::with_capacity(keys.len());
+        let mut charges = Vec::with_capacity(keys.len().min(MAX_HELD_LIMITS));
         for (key, spec) in keys.iter().zip(specs.iter()) {
             match spec {
                 Spec::String(limit, ask) => charges.push(Charge {

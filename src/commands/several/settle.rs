@@ -3,6 +3,7 @@
 
 use crate::commands::error::Error;
 use crate::commands::hold_error::Fault;
+use redis_rl_limits::bounds::MAX_HELD_LIMITS;
 use redis_rl_limits::kinds::hold::{self, closed, settled, Limited, Record};
 
 use super::hold_part::HoldPart;
@@ -131,7 +132,7 @@ fn asked<'a>(
     specs: &Few<SettleSpec<'a>>,
 ) -> Result<Asked<'a>, Error<'a>> {
     let mut found = None;
-    let mut limits = Vec::with_capacity(keys.len());
+    let mut limits = Vec::with_capacity(keys.len().min(MAX_HELD_LIMITS));
     for (key, spec) in keys.iter().zip(specs.iter()) {
         match spec {
             SettleSpec::String(limit, _) => limits.push(limit.at(key.bytes())),
