@@ -247,6 +247,7 @@ pub(crate) fn duration(time: Duration) -> String {
     format!("{}ms", ms(time))
 }
 
-fn ms(time: Duration) -> u64 {
+/// Returns whole milliseconds.
+pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

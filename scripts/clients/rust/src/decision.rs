@@ -9,6 +9,8 @@ pub enum Source {
     Server,
     /// A denial by the server, which is remembered until its wait is over.
     Memory,
+    /// A batch that a [`Local`](crate::Local) has taken.
+    Batch,
     /// The bucket in this process.
     Local,
     /// [`OnError::Open`](crate::OnError) or [`OnError::Closed`](crate::OnError).

@@ -115,7 +115,16 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// Tokens that must be there, or it is denied.
+    pub fn of(key: &str, rate: &Rate, burst: u64, options: crate::Options) -> Self {
+        Self {
+            key: key.to_owned(),
+            rate: rate.clone(),
+            burst,
+            options,
+        }
+    }
+
+    /// Returns the tokens that must be there, or it is denied.
     fn need(&self) -> u64 {
         let options = &self.options;
         let cost = if options.at_most {
@@ -128,20 +137,28 @@ impl Ask {
 }
 
 /// A map that forgets the entry first set when it has too many.
-struct Recent<V> {
+pub(crate) struct Recent<V> {
     of: HashMap<String, V>,
     order: VecDeque<String>,
 }
 
 impl<V> Recent<V> {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             of: HashMap::new(),
             order: VecDeque::new(),
         }
     }
 
-    fn set(&mut self, key: &str, value: V) {
+    pub fn get(&self, key: &str) -> Option<&V> {
+        self.of.get(key)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.of.values()
+    }
+
+    pub fn set(&mut self, key: &str, value: V) {
         if self.of.insert(key.to_owned(), value).is_none() {
             self.order.push_back(key.to_owned());
             if self.order.len() > MOST_KEYS {
@@ -183,7 +200,7 @@ impl LocalBuckets {
             burst => (burst as f64 * self.share).max(1.0),
         };
         let per_second = ask.rate.per_second() * self.share;
-        let (stored, at) = self.of.of.get(&ask.key).copied().unwrap_or((burst, now));
+        let (stored, at) = self.of.get(&ask.key).copied().unwrap_or((burst, now));
         let passed = now.saturating_duration_since(at).as_secs_f64();
         let mut tokens = burst.min(stored + passed * per_second);
         let most = ((tokens - options.keep as f64).max(0.0) + EPSILON) as u64;
@@ -275,7 +292,7 @@ impl Policy {
             until,
             ask: denied,
             decision,
-        } = state.denials.of.get(&ask.key)?;
+        } = state.denials.get(&ask.key)?;
         let now = Instant::now();
         let options = &ask.options;
         if options.force || options.max_wait.is_some() || now >= *until {
@@ -316,7 +333,7 @@ impl Policy {
             decision,
         };
         let mut state = self.state();
-        if is_remembered || (decision.allowed && state.denials.of.contains_key(&ask.key)) {
+        if is_remembered || (decision.allowed && state.denials.get(&ask.key).is_some()) {
             state.denials.set(&ask.key, denial);
         }
     }

@@ -11,9 +11,45 @@ use redis::aio::ConnectionLike;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{fields, Address, Caller, Limiter, Options, Rate, Source};
+use crate::{fields, Address, Caller, Decision, Error, Limiter, Local, Options, Rate, Source};
 
 type Of<T> = Arc<dyn Fn(&Parts) -> T + Send + Sync>;
+
+/// A [`Limiter`], or a [`Local`] in its place.
+pub trait Takes: Clone + Send + Sync + 'static {
+    /// Takes `cost` tokens or none.
+    fn take_cost(
+        &self,
+        key: &str,
+        rate: &Rate,
+        burst: u64,
+        cost: u64,
+    ) -> impl Future<Output = Result<Decision, Error>> + Send;
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Takes for Limiter<C> {
+    async fn take_cost(
+        &self,
+        key: &str,
+        rate: &Rate,
+        burst: u64,
+        cost: u64,
+    ) -> Result<Decision, Error> {
+        self.take(key, rate, burst, Options::cost(cost)).await
+    }
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Takes for Local<C> {
+    async fn take_cost(
+        &self,
+        key: &str,
+        rate: &Rate,
+        burst: u64,
+        cost: u64,
+    ) -> Result<Decision, Error> {
+        self.take(key, rate, burst, cost).await
+    }
+}
 
 /// Charges each request to its caller.
 ///
@@ -22,8 +58,8 @@ type Of<T> = Arc<dyn Fn(&Parts) -> T + Send + Sync>;
 /// charged. A mistake (a missing module, a missing permission) is answered with 500; call
 /// [`Limiter::check`] at start.
 #[derive(Clone)]
-pub struct RateLimit<C> {
-    limiter: Limiter<C>,
+pub struct RateLimit<L> {
+    limiter: L,
     rate: Rate,
     burst: u64,
     policy: Arc<str>,
@@ -33,9 +69,9 @@ pub struct RateLimit<C> {
     expose: bool,
 }
 
-impl<C> RateLimit<C> {
+impl<L> RateLimit<L> {
     /// Charges everybody to one bucket, unless [`caller`](Self::caller) or [`key`](Self::key) distinguishes them.
-    pub fn new(limiter: Limiter<C>, rate: Rate, burst: u64) -> Self {
+    pub fn new(limiter: L, rate: Rate, burst: u64) -> Self {
         Self {
             policy: fields::policy(&rate, burst).into(),
             limiter,
@@ -87,8 +123,8 @@ impl<C> RateLimit<C> {
     }
 }
 
-impl<S, C: Clone> Layer<S> for RateLimit<C> {
-    type Service = RateLimited<S, C>;
+impl<S, L: Clone> Layer<S> for RateLimit<L> {
+    type Service = RateLimited<S, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimited {
@@ -100,17 +136,17 @@ impl<S, C: Clone> Layer<S> for RateLimit<C> {
 
 /// A service behind a [`RateLimit`].
 #[derive(Clone)]
-pub struct RateLimited<S, C> {
+pub struct RateLimited<S, L> {
     inner: S,
-    limit: RateLimit<C>,
+    limit: RateLimit<L>,
 }
 
-impl<S, C, B, R> Service<Request<B>> for RateLimited<S, C>
+impl<S, L, B, R> Service<Request<B>> for RateLimited<S, L>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
-    C: ConnectionLike + Clone + Send + Sync + 'static,
+    L: Takes,
     B: Send + 'static,
     R: From<&'static str> + Send + 'static,
 {
@@ -132,11 +168,11 @@ where
             if is_preflight(&parts) || (limit.skip)(&parts) {
                 return inner.call(Request::from_parts(parts, body)).await;
             }
-            let options = Options::cost((limit.cost)(&parts));
+            let cost = (limit.cost)(&parts);
             let key = (limit.key)(&parts);
             let taken = limit
                 .limiter
-                .take(&key, &limit.rate, limit.burst, options)
+                .take_cost(&key, &limit.rate, limit.burst, cost)
                 .await;
             let Ok(decision) = taken else {
                 let text = "Rate limiter misconfigured\n";

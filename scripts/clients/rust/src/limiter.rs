@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::aio::ConnectionLike;
-use redis::{cmd, Cmd, FromRedisValue, Value};
+use redis::{cmd, Cmd, FromRedisValue, RedisError, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::commands::{add_cost, add_keep, duration};
 use crate::decision::{decision, decisions};
 use crate::failure::{Ask, Policy};
-use crate::{Counts, Decision, Decisions, Error, Holds, Leases, Limit, OnError, OpenHold};
+use crate::fallback::{is_missing, BucketCall, Call};
+use crate::{
+    Counts, Decision, Decisions, Error, Fallback, Holds, Leases, Limit, OnError, OpenHold,
+};
 use crate::{Options, Rate, Settlement};
 
 /// Parts of a time-out. Each counts as its nominal length even if the process was busy with other things
@@ -20,7 +23,7 @@ const TICKS: u32 = 5;
 /// Time-outs after which a call without an answer is given up.
 const LONGEST: u32 = 20;
 /// Time-outs that a call waits for its turn at most, while others are answered.
-const QUEUE: u32 = 10;
+pub(crate) const QUEUE: u32 = 10;
 
 /// How a limiter fails. `Settings::default()` waits for 50 ms, then a bucket in the process decides.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,8 @@ pub struct Settings {
     pub share: f64,
     /// Calls that wait for the server at once; more wait for their turn.
     pub in_flight: usize,
+    /// The replacement of the module where the server lacks it. By default a missing module is a mistake.
+    pub fallback: Option<Fallback>,
     /// Prints a line about an outage or a mistake, at most one a second of each.
     pub log: fn(&str),
 }
@@ -45,6 +50,7 @@ impl Default for Settings {
             on_error: OnError::Local,
             share: 1.0,
             in_flight: 64,
+            fallback: None,
             log: |line| eprintln!("{line}"),
         }
     }
@@ -74,6 +80,8 @@ struct Shared<C> {
     places: Arc<Semaphore>,
     stuck: Arc<AtomicUsize>,
     answers: AtomicU64,
+    /// Whether the server has refused a command that the script replaces.
+    lacks_module: AtomicBool,
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
@@ -95,6 +103,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
             places: Arc::new(Semaphore::new(settings.in_flight)),
             stuck: Arc::new(AtomicUsize::new(0)),
             answers: AtomicU64::new(0),
+            lacks_module: AtomicBool::new(false),
             settings,
         };
         Self {
@@ -118,19 +127,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         burst: u64,
         options: Options,
     ) -> Result<Decision, Error> {
-        let ask = Ask {
-            key: key.to_owned(),
-            rate: rate.clone(),
-            burst,
-            options,
-        };
+        let ask = Ask::of(key, rate, burst, options);
         if let Some(denied) = self.shared.policy.remembered(&ask) {
             return Ok(denied);
         }
-        let mut command = cmd("RL.TAKE");
-        command.arg(key).arg(rate.to_string()).arg(burst);
-        options.add_to(&mut command);
-        match self.run(command, Some(ask.clone()), self.timeout()).await {
+        let call = Call::Bucket(BucketCall::Take, ask.clone());
+        match self.run(call, self.timeout()).await {
             Ok(Answer::Reply(reply)) => Ok(decision(read(reply)?)),
             Ok(Answer::Denied(denied)) => Ok(denied),
             Err(Error::Outage(_)) => Ok(self.shared.policy.decide(&ask)),
@@ -138,14 +140,22 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         }
     }
 
+    /// Decides by the policy about a take that is not sent.
+    pub(crate) fn decide(&self, ask: &Ask, reason: &str) -> Decision {
+        let policy = &self.shared.policy;
+        policy.failed(&Error::Outage(reason.to_owned()));
+        policy.decide(ask)
+    }
+
     /// Asks the server once. An outage is only logged.
     ///
     /// # Errors
     /// [`Error::Mistake`]: the server lacks the module or the permission.
     pub async fn check(&self, key: &str) -> Result<(), Error> {
-        let mut command = cmd("RL.TAKE");
-        command.arg(key).arg(1000).arg(1);
-        match self.call::<Value>(command).await {
+        let often = "1000".parse().expect("a rate");
+        let ask = Ask::of(key, &often, 1, Options::default());
+        let call = Call::Bucket(BucketCall::Take, ask);
+        match self.run(call, self.timeout()).await {
             Err(mistake @ Error::Mistake(_)) => Err(mistake),
             _ => Ok(()),
         }
@@ -162,10 +172,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         burst: u64,
         cost: u64,
     ) -> Result<Decision, Error> {
-        let mut command = cmd("RL.PEEK");
-        command.arg(key).arg(rate.to_string()).arg(burst);
-        add_cost(&mut command, cost);
-        Ok(decision(self.call(command).await?))
+        let ask = Ask::of(key, rate, burst, Options::cost(cost));
+        self.bucket(BucketCall::Peek, ask).await
     }
 
     /// Refunds tokens, at most up to full. Returns the number refunded (RL.GIVE).
@@ -173,10 +181,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
     /// # Errors
     /// The server does not answer, or refuses.
     pub async fn give(&self, key: &str, rate: &Rate, burst: u64, cost: u64) -> Result<u64, Error> {
-        let mut command = cmd("RL.GIVE");
-        command.arg(key).arg(rate.to_string()).arg(burst);
-        add_cost(&mut command, cost);
-        Ok(decision(self.call(command).await?).taken)
+        let ask = Ask::of(key, rate, burst, Options::cost(cost));
+        Ok(self.bucket(BucketCall::Give, ask).await?.taken)
     }
 
     /// Takes from every bucket or from none (RL.MTAKE).
@@ -385,6 +391,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         result
     }
 
+    async fn bucket(&self, call: BucketCall, ask: Ask) -> Result<Decision, Error> {
+        let reply = self.run(Call::Bucket(call, ask), self.timeout()).await?;
+        reply.only().map(decision)
+    }
+
     async fn call<V: FromRedisValue>(&self, command: Cmd) -> Result<V, Error> {
         self.call_within(command, self.timeout()).await
     }
@@ -394,33 +405,19 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         command: Cmd,
         timeout: Duration,
     ) -> Result<V, Error> {
-        match self.run(command, None, timeout).await? {
-            Answer::Reply(reply) => read(reply),
-            // Only a take has denials to remember.
-            Answer::Denied(_) => Err(Error::Outage("denied".to_owned())),
-        }
+        self.run(Call::Other(command), timeout).await?.only()
     }
 
-    async fn run(
-        &self,
-        command: Cmd,
-        ask: Option<Ask>,
-        timeout: Duration,
-    ) -> Result<Answer, Error> {
-        let result = self.bounded(command, ask, timeout).await;
+    async fn run(&self, call: Call, timeout: Duration) -> Result<Answer, Error> {
+        let result = self.bounded(call, timeout).await;
         if let Err(error) = &result {
             self.shared.policy.failed(error);
         }
         result
     }
 
-    async fn bounded(
-        &self,
-        command: Cmd,
-        ask: Option<Ask>,
-        timeout: Duration,
-    ) -> Result<Answer, Error> {
-        let place = match self.turn(ask.as_ref()).await? {
+    async fn bounded(&self, call: Call, timeout: Duration) -> Result<Answer, Error> {
+        let place = match self.turn(call.take()).await? {
             Turn::Place(place) => place,
             Turn::Denied(denied) => return Ok(Answer::Denied(denied)),
         };
@@ -432,7 +429,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
         };
         // A task of its own: a late reply is still read, and a caller that is gone cancels nothing.
         let mut task = tokio::spawn(async move {
-            let result = shared.send(command, ask).await;
+            let result = shared.send(call).await;
             if parted.swap(true, Ordering::AcqRel) {
                 shared.stuck.fetch_sub(1, Ordering::AcqRel);
             }
@@ -491,21 +488,52 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Limiter<C> {
 }
 
 impl<C: ConnectionLike + Clone> Shared<C> {
-    async fn send(&self, command: Cmd, ask: Option<Ask>) -> Result<Value, Error> {
+    async fn send(&self, call: Call) -> Result<Value, Error> {
         let sent = Instant::now();
         let longest = (self.settings.timeout * LONGEST).max(Duration::from_secs(1));
-        let mut connection = self.connection.clone();
-        let reply = tokio::time::timeout(longest, connection.req_packed_command(&command)).await;
-        let reply = reply.map_err(|_| Error::Outage(format!("no answer within {longest:?}")))?;
-        // A reply may be an error itself.
-        let reply = reply.and_then(Value::extract_error)?;
+        let reply = tokio::time::timeout(longest, self.reply(&call)).await;
+        let reply = reply.map_err(|_| Error::Outage(format!("no answer within {longest:?}")))??;
         self.answers.fetch_add(1, Ordering::AcqRel);
         self.policy.count(|counts| counts.answered += 1);
-        if let Some(ask) = ask {
+        if let Some(ask) = call.take() {
             self.policy
-                .answered(&ask, sent, decision(read(reply.clone())?));
+                .answered(ask, sent, decision(read(reply.clone())?));
         }
         Ok(reply)
+    }
+
+    /// Sends the command, or the script that replaces it. Once the server has refused a command that it does
+    /// not know, the script is sent until the limiter ends: a bucket in each place would admit twice. A
+    /// call that was refused has charged nothing.
+    async fn reply(&self, call: &Call) -> Result<Value, RedisError> {
+        let (bucket, ask) = match call {
+            Call::Bucket(bucket, ask) => (bucket, ask),
+            Call::Other(command) => return self.sent(command).await,
+        };
+        if !self.lacks_module.load(Ordering::Acquire) {
+            match self.sent(&bucket.command(ask)).await {
+                Err(error) if self.settings.fallback.is_some() && is_missing(&error) => {
+                    if !self.lacks_module.swap(true, Ordering::AcqRel) {
+                        (self.settings.log)(&format!(
+                            "rate limiter: the module is missing, so buckets are scripts: {error}"
+                        ));
+                    }
+                }
+                other => return other,
+            }
+        }
+        match self.sent(&bucket.known_script(ask)).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                self.sent(&bucket.whole_script(ask)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn sent(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let reply = self.connection.clone().req_packed_command(command).await?;
+        // A reply may be an error itself.
+        reply.extract_error()
     }
 }
 
@@ -533,6 +561,16 @@ enum Turn {
 enum Answer {
     Reply(Value),
     Denied(Decision),
+}
+
+impl Answer {
+    /// Reads the reply of a call that has no denials to remember.
+    fn only<V: FromRedisValue>(self) -> Result<V, Error> {
+        match self {
+            Self::Reply(reply) => read(reply),
+            Self::Denied(_) => Err(Error::Outage("denied".to_owned())),
+        }
+    }
 }
 
 fn window_command(name: &str, key: &str, limit: u64, window: &str) -> Cmd {

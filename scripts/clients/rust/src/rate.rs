@@ -12,6 +12,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Returns the tokens, and the milliseconds in which they flow back.
+    pub(crate) fn as_numbers(&self) -> (f64, f64) {
+        (self.tokens, self.period_ms)
+    }
+
     /// Returns the tokens that flow back in a second.
     pub fn per_second(&self) -> f64 {
         self.tokens * 1000.0 / self.period_ms

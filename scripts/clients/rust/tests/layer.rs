@@ -10,10 +10,10 @@ use std::time::Duration;
 use common::{Launch, Server};
 use http::{Request, Response};
 use redis::aio::ConnectionManager;
-use redis_rl_client::{Caller, Limiter, OnError, RateLimit, Settings};
+use redis_rl_client::{Caller, Limiter, Local, OnError, RateLimit, Settings, Takes};
 use tower::{service_fn, Layer, ServiceExt};
 
-type Layered = RateLimit<ConnectionManager>;
+type Layered = RateLimit<Limiter<ConnectionManager>>;
 
 async fn layer(server: &Server, burst: u64, settings: Settings) -> Layered {
     let client = redis::Client::open(server.url()).expect("an address");
@@ -36,7 +36,7 @@ fn patient() -> Settings {
     }
 }
 
-async fn ask(layer: &Layered, request: Request<String>) -> Response<String> {
+async fn ask<L: Takes>(layer: &RateLimit<L>, request: Request<String>) -> Response<String> {
     let app = service_fn(|_| async { Ok::<_, Infallible>(Response::new("Hello\n".to_owned())) });
     let Ok(response) = layer.layer(app).oneshot(request).await;
     response
@@ -181,4 +181,33 @@ async fn the_closed_policy_answers_503_and_a_missing_module_500() {
         status(&layer(&bare, 1, patient()).await, "/", &[]).await,
         500
     );
+}
+
+#[tokio::test]
+async fn local_is_accepted_in_place_of_a_limiter() {
+    let server = Server::start();
+    let client = redis::Client::open(server.url()).expect("an address");
+    let connection = ConnectionManager::new(client).await.expect("a connection");
+    let local = Local::new(Limiter::new(connection, patient()));
+    let layer = RateLimit::new(local, "1/h".parse().expect("a rate"), 10_000);
+    let mut asked = Vec::new();
+    for _ in 0..200 {
+        let layer = layer.clone();
+        asked.push(tokio::spawn(async move {
+            ask(&layer, get("/", &[])).await.status()
+        }));
+    }
+    for status in asked {
+        assert_eq!(status.await.expect("no panic"), 200);
+    }
+    let stats: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query(&mut server.connection())
+        .expect("statistics");
+    let stats = stats.to_lowercase();
+    let calls = stats
+        .split_once("cmdstat_rl.take:calls=")
+        .and_then(|(_, rest)| rest.split_once(','));
+    let calls: u64 = calls.expect("a take").0.parse().expect("a number");
+    assert!(calls < 100, "{calls}");
 }

@@ -2,8 +2,12 @@
 
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
+#[path = "limiter/fallback.rs"]
+mod fallback;
 #[path = "limiter/holding.rs"]
 mod holding;
+#[path = "limiter/local.rs"]
+mod local;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +27,7 @@ const PATIENT: Settings = Settings {
     on_error: OnError::Local,
     share: 1.0,
     in_flight: 64,
+    fallback: None,
     log: |_| {},
 };
 
