@@ -14,6 +14,28 @@ fn tower_limits_as_all_examples_do() {
     cases::hold(&mut Example::of(env!("CARGO_BIN_EXE_tower"), &[]));
 }
 
+/// The other packages run the applications of their READMEs themselves.
+#[test]
+fn tower_example_is_the_application_of_the_readme() {
+    let text = |path: &str| {
+        let text = std::fs::read_to_string(common::root().join(path));
+        text.expect("a text")
+    };
+    let readme = text("scripts/clients/rust/README.md");
+    let (_, code) = readme
+        .split_once("```rust,no_run\n")
+        .expect("an application");
+    let (code, _) = code.split_once("```").expect("its end");
+    let shown: Vec<_> = code
+        .lines()
+        .filter(|line| !line.starts_with("# "))
+        .collect();
+    assert!(shown.len() <= 10);
+    // Only the formatter breaks them differently.
+    let joined = |text: &str| text.split_whitespace().collect::<String>();
+    assert!(joined(&text("scripts/examples/tower.rs")).contains(&joined(&shown.concat())));
+}
+
 #[test]
 fn fastapi_limits_as_all_examples_do() {
     in_python("fastapi_limits.py");
