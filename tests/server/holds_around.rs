@@ -3,7 +3,7 @@
 use redis::{Cmd, Connection, Value};
 
 use super::load::without_module;
-use crate::common::{module, Launch, Server};
+use crate::common::{module, wait_until, Launch, Server};
 use crate::support::holds::{count, reserve, reserve_words, settle, settle_words, used, Replies};
 use crate::support::mixed::state;
 use crate::support::node::{assert_equal, launch};
@@ -82,6 +82,21 @@ fn walk_deletes_on_replicas_what_it_deletes_on_the_master() {
     // Denied, so it stores nothing.
     assert_eq!(reserve(&mut c, 2_000, "1h third").0, 0);
     assert_eq!(c.ask::<i64>("EXISTS h"), 0);
+    replica.wait_for(&server);
+    assert_eq!(replica.contents(), server.contents());
+}
+
+#[test]
+fn walk_refunds_on_replicas_what_it_refunds_on_the_master() {
+    let server = launch().start();
+    let replica = server.attach(launch());
+    let mut c = server.connection();
+    for n in 0..3 {
+        reserve(&mut c, 10, &format!("1s id{n}"));
+    }
+    wait_until("all are overdue", || count(&mut c, "h")[1] == 3);
+    reserve(&mut c, 10, "1h id");
+    assert_eq!(used(&mut c), [10, 10]);
     replica.wait_for(&server);
     assert_eq!(replica.contents(), server.contents());
 }

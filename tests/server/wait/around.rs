@@ -2,14 +2,15 @@
 //! databases.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
-use crate::common::{wait_until, Server};
+use crate::common::{wait_until, Launch, Server};
 use crate::support::node::{assert_equal, launch};
-use crate::support::{knows, Ask, Reply};
+use crate::support::{knows, listener, now, Ask, Reply};
 
 /// Returns the code that releases a slot and returns the end of the lease that its waiter has then.
 fn release(keys: &str) -> String {
@@ -166,6 +167,87 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
     assert_unloads(&server);
 }
 
+#[test]
+fn timer_grants_while_just_enough_replicas_are_good_and_nothing_has_failed_to_be_saved() {
+    let server = launch().with(&["--min-replicas-to-write", "1"]).start();
+    let mut c = server.connection();
+    let _replica = server.attach(launch());
+    c.call::<()>(&["CONFIG", "SET", "save", "3600 1000000"]);
+    wait_until("the replica is good", || {
+        server.info(["min_slaves_good_slaves"]) == ["1"]
+    });
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    c.ask::<i64>("ZADD k XX 1 a");
+    assert!(waiter.taken());
+    assert_unloads(&server);
+}
+
+/// Without CONFIG nobody knows how many replicas are enough.
+#[test]
+fn timer_grants_nothing_without_a_good_replica_where_config_is_renamed() {
+    let server = launch()
+        .with(&["--rename-command", "CONFIG", "hidden"])
+        .with(&["--min-replicas-to-write", "1"])
+        .with(&["--min-replicas-max-lag", "600"])
+        .start();
+    let mut c = server.connection();
+    let replica = server.attach(launch());
+    wait_until("the replica is good", || {
+        server.info(["min_slaves_good_slaves"]) == ["1"]
+    });
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 1000");
+    // It does not come back.
+    replica.signal("STOP");
+    let mut together = redis::pipe();
+    together.atomic();
+    together.cmd("ZADD").arg(&["k", "XX", "1", "a"]).ignore();
+    together
+        .cmd("CLIENT")
+        .arg(&["KILL", "TYPE", "REPLICA"])
+        .ignore();
+    let () = together.query(&mut c).expect("replies");
+    assert!(!waiter.taken());
+    assert_unloads(&server);
+}
+
+/// The server refuses a client's write after it could not write to its AOF.
+#[test]
+fn timer_grants_nothing_after_a_failed_write_to_the_aof() {
+    // The largest file that the server may write, in blocks of 512 or 1024 bytes.
+    let start = "ulimit -f 128 && trap '' XFSZ && exec \"$SERVER\" \"$@\"\n";
+    let name = format!("small-files-{}", std::process::id());
+    let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let program = Launch::under_test().display().to_string();
+    fs::write(&script, start.replace("$SERVER", &program)).expect("a script");
+    let server = launch()
+        .binary("/bin/sh")
+        .configuration(&script)
+        .with(&["--appendonly", "yes"])
+        .start();
+    fs::remove_file(script).expect("a script");
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 4000");
+    let ends_at = (now() / 1_000_000 + 2_000).to_string();
+    let mut together = redis::pipe();
+    together.atomic();
+    together
+        .cmd("ZADD")
+        .arg(&["k", "XX", &ends_at, "a"])
+        .ignore();
+    together
+        .cmd("SET")
+        .arg("large")
+        .arg(vec![0_u8; 1 << 18])
+        .ignore();
+    let () = together.query(&mut c).expect("replies");
+    assert!(!waiter.taken());
+    assert_eq!(server.info(["aof_last_write_status"]), ["err"]);
+    assert_unloads(&server);
+}
+
 /// While all commands are paused nobody can look or end the pause, but the wait ends long before it,
 /// and the free slot is granted after it.
 #[test]
@@ -285,4 +367,33 @@ fn acquire_is_known_as_a_command_that_blocks() {
     let about: Vec<Value> = c.ask("COMMAND INFO RL.ACQUIRE");
     let texts = crate::support::texts(&about[0]);
     assert!(texts.iter().any(|text| text == "blocking"), "{texts:?}");
+}
+
+#[test]
+fn granted_and_denied_waiters_are_counted_and_heard_of() {
+    let server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut first = waiting(&server, "k 1 1h t WAIT 60000");
+    let mut again = ["1h", "2h"].map(|ttl| waiting(&server, &format!("k 1 {ttl} t WAIT 60000")));
+    let mut fresh = waiting(&server, "k 1 1h t NX WAIT 60000");
+    c.ask::<i64>("RL.RELEASE k a");
+    assert!(first.taken() && again.iter_mut().all(Waiting::taken) && !fresh.taken());
+    let mut last = waiting(&server, "k 1 1h l WAIT 60000");
+    c.ask::<i64>(&format!("CLIENT UNBLOCK {}", last.id));
+    assert!(!last.taken());
+    let heard: String = c.ask("LISTENER.HEARD");
+    let expected = ["acquire", "release", "acquire", "deny", "deny"];
+    assert_eq!(
+        heard,
+        expected.map(|event| format!("rl.{event} k\n")).concat()
+    );
+    let counts = ["acquired", "renewed", "denied"];
+    let counts = counts.map(|name| server.count(&format!("rl_lease_{name}")));
+    assert_eq!(counts, [2, 2, 2]);
+    let [(key, denials, ..)]: [(String, i64, i64, i64); 1] = c.ask("RL.TOP");
+    assert_eq!((key.as_str(), denials), ("k", 2));
+    assert_unloads(&server);
 }

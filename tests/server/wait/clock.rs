@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::Connection;
 
 use super::{holders, wait_until_waiting, waiting};
-use crate::clock::with_clock;
+use crate::clock::{launch_with_clock, with_clock};
 use crate::common::wait_until;
 use crate::support::{Ask, Reply};
 
@@ -53,4 +53,26 @@ fn lease_that_ends_by_a_clock_step_is_granted_to_a_waiter() {
     wait_until_held_by(&mut c, "c");
     assert!(waiter.taken());
     wait_until_waiting(&server, 0);
+}
+
+/// A timer that follows a clock which was set back, and is left behind, would run in a library that
+/// is gone.
+#[test]
+fn no_timer_outlives_the_module_after_a_clock_step() {
+    let mut launch = launch_with_clock();
+    let guard: Vec<String> = with_clock().ask("CONFIG GET enable-module-command");
+    if !guard.is_empty() {
+        launch = launch.with(&["--enable-module-command", "yes"]);
+    }
+    let mut server = launch.start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, &format!("k 1 1h b WAIT {}", WAIT.as_millis()));
+    server.set_clock(-3_600);
+    assert!(!waiter.taken());
+    wait_until_waiting(&server, 0);
+    c.ask::<()>("MODULE UNLOAD rl");
+    server.set_clock(3_600);
+    c.ask::<()>("PING");
+    assert!(server.alive());
 }

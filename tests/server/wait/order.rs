@@ -100,6 +100,26 @@ fn newcomer_comes_after_the_waiters_that_could_have_a_slot() {
 }
 
 #[test]
+fn newcomer_with_the_token_of_a_later_waiter_gets_its_slot() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for token in ["a", "b"] {
+        c.call::<Reply>(&["RL.ACQUIRE", "k", "2", "1h", token]);
+    }
+    let mut first = waiting(&server, "k 2 1h c WAIT 60000");
+    let mut second = waiting(&server, "k 2 1h d WAIT 60000");
+    let mut together = redis::pipe();
+    together.atomic();
+    together.cmd("ZREM").arg(&["k", "a", "b"]).ignore();
+    together.cmd("RL.ACQUIRE").arg(&["k", "2", "1h", "d"]);
+    let (newcomer,): (Reply,) = together.query(&mut c).expect("replies");
+    assert_eq!(newcomer[..3], [1, 2, 0]);
+    assert!(first.taken() && second.taken());
+    assert_eq!(holders(&mut c, "k"), ["c", "d"]);
+    assert_unloads(&server);
+}
+
+#[test]
 fn token_that_gets_a_slot_answers_all_its_waiters() {
     let server = launch().start();
     let mut c = server.connection();
