@@ -11,7 +11,7 @@ import time
 
 import redis
 
-from holds import Holds
+from holds import Holds, charged
 from net import Net, until
 from waiters import Waiters
 
@@ -95,7 +95,7 @@ def not_shipped(old, new):
 def sentinel(net, binary, flags):
     """A master, two replicas, three sentinels: (master, the others, the current master)."""
     master = net.node(binary, *FLAGS, *flags)
-    replicas = [net.node(binary, *FLAGS, *flags, "--replicaof", f"{master.address} 6379")
+    replicas = [net.node(binary, *FLAGS, *flags, "--replicaof", master.address, "6379")
                 for _ in range(2)]
     watchers = [net.node(binary, "--sentinel", "--sentinel", "monitor", "limits", master.address, "6379", "2",
                          "--sentinel", "down-after-milliseconds", "limits", str(TIMEOUT),
@@ -231,12 +231,15 @@ def case(binary, form, cut, min_replicas):
         lost = not_shipped(master.log(), heir.log()) if heir else collections.Counter()
         if heir and CUTS[cut]:
             master.heal(others, CUTS[cut])
-            until("the old master follows the new one", lambda: is_linked(master))
+        beyond = None
         try:
-            beyond = stays.holds.settle_all(heir or master, follows.holds, shipped)
+            used = stays.holds.settle_all(heir or master, follows.holds, shipped)
+            beyond = charged(heir or master) - used
         except TimeoutError:
-            beyond = None
             notes.append("the holds could not be settled in time")
+        if heir and CUTS[cut]:
+            until("the old master follows the new one", lambda: is_linked(master))
+            until("it has the same window", lambda: charged(master) == charged(heir))
         for side in waiters:
             side.end()
         taken = stays.bucket + follows.bucket
