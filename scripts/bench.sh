@@ -3,7 +3,11 @@
 # also in target/bench/report.md, with the charts, and callgrind's profiles in profiles/.
 #   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
-#   scripts/bench.sh --holds   holds on the installed Redis, about ten minutes
+#   scripts/bench.sh --count WORD   instructions of the cases with this word in their names, alone, with
+#                              an AOF and with a replica. Narrower: --setting standalone --seeds 1;
+#                              on another server: --server redis-8.2
+#   scripts/bench.sh --holds   holds on the installed Redis, about ten minutes for each setting; only
+#                              one of them: --setting standalone
 #   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
 #   scripts/bench.sh --leases  instructions of leases alone, about three minutes
 #   scripts/bench.sh --timed   CPU time and latency (needs a quiet machine), and bytes, ten minutes

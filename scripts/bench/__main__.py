@@ -26,7 +26,7 @@ from bars import MAIN
 from cases import (BASE, CELL, CELL_ALLOWED, CELL_DENIED, DENIED, FIXED, FIXED_DENIED, FIXED_NEW,
                    FLOOR, LUA_ALLOWED, LUA_DENIED, LUA_FIXED, MOVES, NEW, NEW_BASE, OURS, PEEK,
                    SLIDING, TAKE, cases, named, window_cases)
-from server import AOF, REPLICA, STANDALONE, end_all
+from server import AOF, REPLICA, SETTINGS, STANDALONE, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target" / "bench"
@@ -38,14 +38,14 @@ WRITTEN = [BASE, NEW_BASE, TAKE, DENIED, MOVES, NEW, FIXED, FIXED_DENIED, FIXED_
            CELL_ALLOWED, CELL_DENIED, LUA_ALLOWED, LUA_DENIED, LUA_FIXED]
 
 
-def servers(quick):
-    """{name: path} of the servers to measure."""
-    if quick:
+def servers(names):
+    """{name: path} of these servers."""
+    if names == [MAIN]:
         return {MAIN: shutil.which("redis-server")}
     lines = subprocess.run([ROOT / "scripts" / "servers.sh"], check=True, text=True,
                            stdout=subprocess.PIPE).stdout.splitlines()
     found = dict(line.split(" ", 1) for line in lines)
-    return {name: found[name] for name in SERVERS}
+    return {name: found[name] for name in names}
 
 
 def count_instructions(found, libraries, results):
@@ -64,6 +64,17 @@ def count_instructions(found, libraries, results):
             say(f"instructions: {name}, {setting}")
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def print_counts(word, binary, libraries, settings):
+    """The cases with `word` in their names, in each setting, as ratios to SET."""
+    wanted = [case for case in [*cases(), *window_cases()] if case.name == BASE or word in case.name]
+    for setting in settings:
+        profiles = TARGET / "profiles" / "count" / setting.replace(" ", "-")
+        counts = instructions.measure(binary, libraries, wanted, setting, profiles)
+        for name, count in counts.items():
+            if count:
+                print(f"{setting:12} {name:45} {count:8,.0f} {count / counts[BASE]:7.3f}", flush=True)
 
 
 def measure_rest(found, libraries, results):
@@ -139,6 +150,14 @@ def main():
                            help="only leases, only on the installed redis-server")
     arguments.add_argument("--holds", action="store_true",
                            help="only holds, only on the installed redis-server")
+    arguments.add_argument("--count", metavar="WORD",
+                           help="only instructions of the cases with this word in their names")
+    arguments.add_argument("--server", default=MAIN, metavar="NAME",
+                           help="with --count: the server, as scripts/servers.sh names it")
+    arguments.add_argument("--setting", choices=SETTINGS, action="append",
+                           help="with --count and --holds: only there (may be repeated)")
+    arguments.add_argument("--seeds", type=int, default=len(instructions.SEEDS), metavar="N",
+                           help="only the first N of three seeds of the server's tables")
     arguments.add_argument("--timed", action="store_true",
                            help="only what takes a quiet machine, and bytes")
     arguments.add_argument("--full", action="store_true",
@@ -149,12 +168,22 @@ def main():
 
     TARGET.mkdir(parents=True, exist_ok=True)
     libraries = {OURS: f"{ROOT}/target/release/libredis_rl.so CL.THROTTLE"}
+    del instructions.SEEDS[options.seeds:]
+    if options.count is not None:
+        libraries |= {CELL: rivals.redis_cell(TARGET), FLOOR: rivals.floor(TARGET)}
+        binary = servers([options.server])[options.server]
+        print_counts(options.count, binary, libraries, options.setting or SETTINGS)
+        return
     installed = shutil.which("redis-server")
     results = collections.defaultdict(dict)
     if options.holds:
         library = libraries[OURS]
-        print(holds.table(holds.measure(installed, library), holds.walks(installed, library),
-                          holds.memory(installed, library)))
+        for setting in options.setting or SETTINGS:
+            counts = holds.measure(installed, library, setting)
+            print(f"{setting}\n{holds.table(counts)}\n", flush=True)
+            if setting == STANDALONE:
+                print(holds.verdicts(counts, holds.walks(installed, library),
+                                     holds.memory(installed, library)), flush=True)
         return
     if options.windows:
         measure_windows(installed, libraries, results)
@@ -162,7 +191,7 @@ def main():
         measure_leases(installed, libraries[OURS], results)
     else:
         libraries |= {CELL: rivals.redis_cell(TARGET), FLOOR: rivals.floor(TARGET)}
-        found = servers(options.quick)
+        found = servers([MAIN] if options.quick else SERVERS)
         if not options.timed:
             count_instructions(found, libraries, results)
         if not options.quick and not options.timed:

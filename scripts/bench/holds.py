@@ -60,11 +60,11 @@ def exchange(connection, calls, first):
                 raise AssertionError(f"not the reply that this case is about: {reply}")
 
 
-def measure(binary, library):
+def measure(binary, library, setting):
     """{open holds: {case: instructions of a call}}: the median over the seeds of the server's tables."""
     found = {}
     for seed in SEEDS:
-        with seeded(seed) as wrapper, Group(binary, library, STANDALONE, wrapper) as server:
+        with seeded(seed) as wrapper, Group(binary, library, setting, wrapper) as server:
             for live in OPEN:
                 for name, counted in count(server, live).items():
                     found.setdefault(live, {}).setdefault(name, []).append(counted)
@@ -129,8 +129,8 @@ def memory(binary, library):
     return found
 
 
-def table(counts, times, sizes):
-    """The figures, with the verdict of each bound."""
+def table(counts):
+    """The instructions, with their ratios."""
     head = "| call | " + " | ".join(f"{live} open" for live in counts) + " |"
     rows = [head, "|---|" + "--:|" * len(counts)]
     for name in (WITHOUT, MADE, REPEATED, SETTLED, AGAIN):
@@ -139,6 +139,12 @@ def table(counts, times, sizes):
                  + (f" · {cases[name] / cases[base]:.2f}" if base else "")
                  for cases in counts.values()]
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def verdicts(counts, times, sizes):
+    """The verdict of each bound, and the size of a record."""
+    rows = []
     for ours, base, most in BARS:
         worst = max(cases[ours] / cases[base] for cases in counts.values())
         rows.append(f"{'OK' if worst <= most else 'MISSED'}: {ours} / {base}: {worst:.2f}, at most {most}")

@@ -14,7 +14,7 @@ KEYS = 10_000
 # The position of a name in its chain of the server's hash tables depends on a random seed. The
 # servers get the same seeds in every run, so that two runs agree, and several seeds, so that the
 # median does not depend on one.
-SEEDS = (b"1", b"2", b"3")
+SEEDS = [b"1", b"2", b"3"]
 # Calls in one write: a server with many clients has as much to read at a time, and the cost of
 # reading and writing the socket, the same for every case, does not drown what differs.
 BATCH = 20
