@@ -148,6 +148,9 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     pub fn again(call: &'k mut Call<'_>, name: KeyName<'a>, limit: L) -> Result<Self, Error<'a>> {
         let now = call.now();
         let mut key = call.open(name.argument);
+        if key.is_read() {
+            return Ok(Self { key, name, limit });
+        }
         match key.read(|len| len == L::State::SIZE).map(drop) {
             Err(Refusal::OtherLength) if counts_as_nothing(&mut key, now) => {}
             read => read.map_err(|refusal| refused::<L>(refusal, name))?,

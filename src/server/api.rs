@@ -49,6 +49,8 @@ list! {
     RedisModule_FreeServerInfo
     RedisModule_FreeString
     RedisModule_GetBlockedClientHandle
+    RedisModule_GetClientId
+    RedisModule_GetClientInfoById
     RedisModule_GetContextFlags
     RedisModule_GetExpire
     RedisModule_GetLFU

@@ -9,6 +9,7 @@ use redis_module::raw;
 use super::api::api;
 use super::argument::Argument;
 use super::clock;
+use super::kept::Kept;
 use super::text::Text;
 
 /// A call in progress. It lives until the command returns to the server.
@@ -18,6 +19,8 @@ pub struct Call<'a> {
     now: u64,
     /// Whether a client has called a command, which can then be replicated as it came.
     pub(super) is_command: bool,
+    /// The keys that stay open until the call ends.
+    pub(super) kept: Kept<'a>,
 }
 
 impl<'a> Call<'a> {
@@ -35,6 +38,7 @@ impl<'a> Call<'a> {
             arguments: words.get(1..).unwrap_or_default(),
             now: clock::now(),
             is_command: true,
+            kept: Kept::none(),
         }
     }
 
@@ -49,6 +53,7 @@ impl<'a> Call<'a> {
             arguments: &[],
             now: clock::now(),
             is_command: false,
+            kept: Kept::none(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! A key that holds an ordinary string, read and written in place.
 
-use std::os::raw::c_int;
 use std::ptr;
 
 use redis_module::raw;
@@ -8,43 +7,50 @@ use redis_module::raw;
 use super::api::api;
 use super::argument::Argument;
 use super::call::Call;
+use super::kept::{Handle, Kept, READ_WRITE};
 use super::refusal::Refusal;
 use super::{expiry, memory, replication};
 
-const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
-
 /// An open key that holds a string or nothing. Closed when dropped.
 ///
-/// Opening a key may expire it, and other modules may react to that event by removing any other
-/// key. Only one key is open at a time, therefore: it borrows the call.
+/// It borrows the call, so only one key is in use at a time. Another may be open for a later use:
+/// see [`kept`](super::kept).
 pub struct Key<'k> {
     ctx: *mut raw::RedisModuleCtx,
     name: &'k Argument<'k>,
-    key: *mut raw::RedisModuleKey,
+    open: Handle,
+    kept: &'k Kept<'k>,
     now: u64,
-    /// The string's bytes; null if there is no string, if it was not read, or once the expiry was
-    /// set: on servers that store the expiry with the value, that may move the value.
-    start: *mut u8,
-    /// The string's length; 0 if there is no string, or it was not read.
-    len: usize,
-    /// The key's expiry as the server returned it; `None` if it was not asked yet.
-    expiry: Option<Option<i64>>,
 }
 
 impl<'a> Call<'a> {
     /// Opens a key for reading and writing.
     #[inline(always)]
     pub fn open<'k>(&'k mut self, name: &'k Argument<'k>) -> Key<'k> {
+        // SAFETY: ctx and name belong to the call in progress, which a key in use would borrow.
+        let open = unsafe { self.kept.open(self.ctx, name) };
         Key {
             ctx: self.ctx,
             name,
-            // SAFETY: ctx and name belong to the call in progress.
-            key: unsafe { api!(RedisModule_OpenKey(self.ctx, name.string, READ_WRITE)) }.cast(),
+            open,
+            kept: &self.kept,
             now: self.now(),
-            start: ptr::null_mut(),
-            len: 0,
-            expiry: None,
         }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Lets the keys that every `step`-th one of `names` names stay open from their first use until the
+    /// call ends, if that is [safe](super::kept). Must come before their first use.
+    ///
+    /// # Errors
+    /// A key is given twice.
+    #[inline(always)]
+    pub fn keep_open(&mut self, names: &'a [Argument<'a>], step: usize) -> Result<(), &'a [u8]> {
+        self.kept.close_all();
+        // SAFETY: ctx is that of the call in progress.
+        self.kept = unsafe { Kept::of(self.ctx, self.seed(), names, step) }?;
+        Ok(())
     }
 }
 
@@ -79,18 +85,19 @@ impl Key<'_> {
         // first because reading in place unpacks a string that the server keeps packed, and a key
         // that is not ours should stay as it is.
         unsafe {
-            let len = api!(RedisModule_ValueLength(self.key));
-            if len > 0 && accepted(len) {
-                self.locate();
+            let len = api!(RedisModule_ValueLength(self.open.key));
+            match len > 0 && accepted(len) {
+                true => self.locate(),
+                false => self.open.start = ptr::null_mut(),
             }
         }
-        if self.start.is_null() {
+        if self.open.start.is_null() {
             return self.check_empty().map(|()| None);
         }
         // SAFETY: `locate` found `len` bytes at `start`, which nothing changes while the key is
         // borrowed.
         Ok(Some(unsafe {
-            std::slice::from_raw_parts(self.start, self.len)
+            std::slice::from_raw_parts(self.open.start, self.open.len)
         }))
     }
 
@@ -102,13 +109,14 @@ impl Key<'_> {
         let mut len = 0;
         // SAFETY: the key is open for reading and writing. StringDMA returns NULL if the key does
         // not hold a string.
-        self.start = unsafe { api!(RedisModule_StringDMA(self.key, &mut len, READ_WRITE)) }.cast();
-        self.len = len;
+        self.open.start =
+            unsafe { api!(RedisModule_StringDMA(self.open.key, &mut len, READ_WRITE)) }.cast();
+        self.open.len = len;
     }
 
     fn check_empty(&self) -> Result<(), Refusal> {
         // SAFETY: the key is open.
-        match unsafe { api!(RedisModule_KeyType(self.key)) } as isize {
+        match unsafe { api!(RedisModule_KeyType(self.open.key)) } as isize {
             raw::REDISMODULE_KEYTYPE_EMPTY => Ok(()),
             raw::REDISMODULE_KEYTYPE_STRING => Err(Refusal::OtherLength),
             _ => Err(Refusal::WrongType),
@@ -118,12 +126,18 @@ impl Key<'_> {
     /// Returns whether [`read`](Self::read) found a string, or one was written.
     #[inline(always)]
     pub fn exists(&self) -> bool {
-        self.len > 0
+        self.open.len > 0
+    }
+
+    /// Returns whether the string was read, in this use of the key or in an earlier one of the call.
+    #[inline(always)]
+    pub fn is_read(&self) -> bool {
+        !self.open.start.is_null()
     }
 
     /// Returns the length of the string that [`read`](Self::read) found; 0 if there is none.
     pub fn len(&self) -> usize {
-        self.len
+        self.open.len
     }
 
     /// Extends the key's expiry by `slack` beyond `at_ms` (milliseconds since 1970) if it would expire
@@ -142,8 +156,8 @@ impl Key<'_> {
         // belong to the call in progress.
         unsafe {
             self.locate();
-            if !self.start.is_null() {
-                let bytes = std::slice::from_raw_parts(self.start, self.len);
+            if !self.open.start.is_null() {
+                let bytes = std::slice::from_raw_parts(self.open.start, self.open.len);
                 replication::set(self.ctx, self.name, bytes, at_ms);
                 self.expire_at(at_ms);
             }
@@ -155,8 +169,8 @@ impl Key<'_> {
     #[inline(always)]
     pub fn expires_at(&mut self) -> Option<i64> {
         // SAFETY: the key is open.
-        let ask = || unsafe { expiry::get(self.key, self.now) };
-        *self.expiry.get_or_insert_with(ask)
+        let ask = || unsafe { expiry::get(self.open.key, self.now) };
+        *self.open.expiry.get_or_insert_with(ask)
     }
 
     /// Returns whether the key has expired at the time of the call. The server, which uses one time
@@ -183,14 +197,14 @@ impl Key<'_> {
         let latest = at_ms.saturating_add(slack());
         let stays = |at| at_ms <= at && at <= latest;
         let keeps_expiry = self.exists() && self.expires_at().is_some_and(stays);
-        if self.start.is_null() || self.len != bytes.len() {
+        if self.open.start.is_null() || self.open.len != bytes.len() {
             self.resize(bytes.len())?;
         }
         // SAFETY: `start` points to that many bytes of the string: `locate` found them since the
         // expiry was last set, and nothing else that could move them is called while the key is
         // borrowed. ctx and name belong to the call in progress.
         unsafe {
-            ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len());
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.open.start, bytes.len());
             if keeps_expiry {
                 api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
                 replication::set_value(self.ctx, self.name, bytes);
@@ -208,12 +222,12 @@ impl Key<'_> {
     /// The key must hold a string.
     #[inline(always)]
     unsafe fn expire_at(&mut self, expire_ms: i64) {
-        self.start = ptr::null_mut();
-        self.expiry = Some(Some(expire_ms));
+        self.open.start = ptr::null_mut();
+        self.open.expiry = Some(Some(expire_ms));
         // SAFETY: guaranteed by the caller; the key is open for writing. ctx and name belong to the
         // call in progress.
         unsafe {
-            expiry::set(self.key, expire_ms);
+            expiry::set(self.open.key, expire_ms);
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
         }
     }
@@ -223,10 +237,10 @@ impl Key<'_> {
     /// # Errors
     /// The server refuses the write.
     pub fn remove(&mut self) -> Result<(), Refusal> {
-        (self.start, self.len, self.expiry) = (ptr::null_mut(), 0, None);
+        (self.open.start, self.open.len, self.open.expiry) = (ptr::null_mut(), 0, None);
         // SAFETY: the key is open for writing; ctx and name belong to the call in progress.
         unsafe {
-            if api!(RedisModule_DeleteKey(self.key)) as isize != raw::REDISMODULE_OK {
+            if api!(RedisModule_DeleteKey(self.open.key)) as isize != raw::REDISMODULE_OK {
                 return Err(Refusal::WriteFailed);
             }
             api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
@@ -251,13 +265,13 @@ impl Key<'_> {
     /// Sets the length of the string, creating it if necessary.
     fn resize(&mut self, len: usize) -> Result<(), Refusal> {
         // SAFETY: the key is open for writing, and empty or a string.
-        let status = unsafe { api!(RedisModule_StringTruncate(self.key, len)) };
+        let status = unsafe { api!(RedisModule_StringTruncate(self.open.key, len)) };
         if status as isize != raw::REDISMODULE_OK {
             return Err(Refusal::WriteFailed);
         }
         // SAFETY: the key holds a string now.
         unsafe { self.locate() };
-        match self.len == len && !self.start.is_null() {
+        match self.open.len == len && !self.open.start.is_null() {
             true => Ok(()),
             false => Err(Refusal::WriteFailed),
         }
@@ -267,6 +281,6 @@ impl Key<'_> {
 impl Drop for Key<'_> {
     fn drop(&mut self) {
         // SAFETY: opened by `open` and closed only here.
-        unsafe { api!(RedisModule_CloseKey(self.key)) };
+        unsafe { self.kept.close(self.name, self.open) };
     }
 }

@@ -16,7 +16,7 @@ use super::log::Log;
 use super::member::Name;
 use super::settings::{self, Setting};
 use super::text::shown;
-use super::{blocking, clock, options, replication, replication_needed, timer};
+use super::{blocking, clock, options, other_modules, replication, replication_needed, timer};
 
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 
@@ -208,6 +208,7 @@ impl Module {
             // This comes last, when nothing can fail any more: up to Redis 7.0 a failed load leaves
             // its subscriptions behind, and the server would call into a library that is gone.
             replication_needed::watch(ctx);
+            other_modules::watch(ctx);
             hooks::watch(ctx, &self.hooks);
         }
         true

@@ -67,6 +67,7 @@ impl Call<'_> {
         name: &Argument<'_>,
         accepted: impl Fn(usize) -> bool,
     ) -> Result<Option<Copied>, Refusal> {
+        self.kept.close_all();
         let Some(usage) = self.look_at(name, accepted)? else {
             return Ok(None);
         };
@@ -79,6 +80,7 @@ impl Call<'_> {
 
     /// Returns the type, length and expiry of a key's value, or `None` if there is no key.
     pub fn outline(&mut self, name: &Argument<'_>) -> Option<Outline> {
+        self.kept.close_all();
         // SAFETY: ctx and name belong to the call in progress. The key holds something, and is
         // closed before anything else is done with it.
         unsafe {

@@ -60,6 +60,7 @@ mod held;
 mod load;
 mod memory;
 mod numbers;
+mod other_modules;
 mod persistence;
 mod pressure;
 mod redis_cell;

@@ -3,7 +3,7 @@
 use crate::commands::error::Error;
 
 use super::limit_spec::{LeaseSpec, Spec};
-use super::numkeys::{check_distinct, spec_for_each, split};
+use super::numkeys::{spec_for_each, split};
 use super::part::Mixed;
 use super::reply::Replies;
 use super::reserve::reserve;
@@ -76,7 +76,7 @@ impl Command for All {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
         let (keys, words) = split(call.arguments(), 1, Self::SYNTAX)?;
-        check_distinct(call, keys.iter())?;
+        call.keep_open(keys, 1).map_err(Error::RepeatedKey)?;
         let specs = spec_for_each(keys, words, |words| Spec::parse(words, Self::SYNTAX))?;
         check_once(&specs)?;
         if specs.iter().any(|spec| matches!(spec, Spec::Hold(_))) {

@@ -147,16 +147,22 @@ pub fn options<'a>(
     words: &'a [Argument<'a>],
     accepted: &'static [OptionName],
 ) -> Result<(Options, &'a [Argument<'a>]), Error<'a>> {
+    // Most limits have none.
+    if is_end(words) {
+        return Ok((Options::default(), words));
+    }
     let (options, rest) = Options::parse_prefix(words, accepted)?;
     match rest {
-        [word, ..] if !begins_limit(word.bytes()) => {
-            Err(options.rejection(word.bytes(), accepted).into())
-        }
+        [word, ..] if !is_end(rest) => Err(options.rejection(word.bytes(), accepted).into()),
         _ => Ok((options, rest)),
     }
 }
 
-fn begins_limit(word: &[u8]) -> bool {
+/// Returns whether `words` are none, or begin with the next limit.
+fn is_end(words: &[Argument<'_>]) -> bool {
+    let Some(word) = words.first().map(Argument::bytes) else {
+        return true;
+    };
     [&b"BUCKET"[..], b"WINDOW", b"LEASE", b"HOLD"]
         .iter()
         .any(|name| word.eq_ignore_ascii_case(name))

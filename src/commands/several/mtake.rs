@@ -1,11 +1,11 @@
 //! `RL.MTAKE numkeys key rate burst [key rate burst …] [COST n]`: takes `n` tokens (1) from every
 //! bucket or from none.
 
+use crate::commands::bucket::known_limits;
 use crate::commands::error::Error;
-use redis_rl_limits::grammar::bucket::limit;
 use redis_rl_limits::grammar::options::{OptionName, Options};
 
-use super::numkeys::{check_distinct, split};
+use super::numkeys::split;
 use super::reply::Replies;
 use super::small_vec::Few;
 use super::string_part::{StringPart, Wish};
@@ -41,12 +41,14 @@ impl Command for MTake {
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
         let (buckets, options) = split(call.arguments(), STEP, Self::SYNTAX)?;
         let ask = Options::parse(options, &[OptionName::Cost])?.ask();
-        let names = buckets.iter().step_by(STEP);
-        check_distinct(call, names)?;
+        call.keep_open(buckets, STEP).map_err(Error::RepeatedKey)?;
         let mut limits = Few::new();
         for bucket in buckets.chunks_exact(STEP) {
             if let [name, rate, burst] = bucket {
-                limits.push((KeyName::of(name), limit(rate.bytes(), burst.bytes())?));
+                limits.push((
+                    KeyName::of(name),
+                    known_limits::limit(rate.bytes(), burst.bytes())?,
+                ));
             }
         }
         let mut parts = Few::new();

@@ -4,10 +4,9 @@ use crate::commands::error::Error;
 use redis_rl_limits::bounds::MAX_LIMITS;
 use redis_rl_limits::grammar::parameter;
 use redis_rl_limits::grammar::parameter::Parameter;
-use redis_rl_limits::keys::distinct::repeated;
 
 use super::small_vec::Few;
-use crate::server::{Argument, Call};
+use crate::server::Argument;
 
 /// The number of keys that follow.
 const NUMKEYS: &Parameter = &Parameter::new("numkeys", 1..=MAX_LIMITS)
@@ -62,19 +61,4 @@ pub fn split<'s, 'a>(
             let parameter = NUMKEYS;
             parameter::Error { parameter, got }.into()
         })
-}
-
-/// Makes sure that no key is given twice.
-///
-/// # Errors
-/// A key is given twice.
-#[inline(always)]
-pub fn check_distinct<'s, 'a: 's>(
-    call: &Call<'_>,
-    keys: impl ExactSizeIterator<Item = &'s Argument<'a>> + Clone,
-) -> Result<(), Error<'a>> {
-    match repeated(call.seed(), keys.map(Argument::bytes)) {
-        Some(key) => Err(Error::RepeatedKey(key)),
-        None => Ok(()),
-    }
 }

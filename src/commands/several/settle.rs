@@ -8,7 +8,7 @@ use redis_rl_limits::kinds::hold::{self, closed, settled, Limited, Record};
 
 use super::hold_part::HoldPart;
 use super::holds_key::HoldsKey;
-use super::numkeys::{check_distinct, spec_for_each, split};
+use super::numkeys::{spec_for_each, split};
 use super::part::Mixed;
 use super::release_part::ReleasePart;
 use super::reply::Replies;
@@ -59,7 +59,7 @@ impl Command for Settle {
 
     fn run<'a>(call: &mut Call<'a>) -> Result<Replies, Error<'a>> {
         let (keys, words) = split(call.arguments(), 1, Self::SYNTAX)?;
-        check_distinct(call, keys.iter())?;
+        call.keep_open(keys, 1).map_err(Error::RepeatedKey)?;
         let specs = spec_for_each(keys, words, |words| SettleSpec::parse(words, Self::SYNTAX))?;
         settle(call, keys, &specs)
     }

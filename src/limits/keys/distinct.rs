@@ -77,7 +77,7 @@ impl<'a> Distinct<'a> {
                 }
             }
         }
-        // There are more keys than a call can have.
-        true
+        // More keys than a call can have: any of them may be a repeated one.
+        false
     }
 }

@@ -13,10 +13,10 @@ use super::argument::Argument;
 use super::call::Call;
 use super::eviction_stats::UNSEEN;
 use super::expiry;
+use super::kept::{Handle, Kept};
 use super::member::{Member, Name};
 use super::refusal::Refusal;
 
-const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
 const NO_FLAGS: c_int = raw::REDISMODULE_HASH_NONE as c_int;
 
 /// The value that removes a field. The crate's header lacks it.
@@ -27,12 +27,14 @@ const END: *mut raw::RedisModuleString = ptr::null_mut();
 /// An open key that holds a hash or nothing. Replicates what was changed when it is closed, which
 /// is when it is dropped.
 ///
-/// Only one key is open at a time, as with [`Key`](super::Key).
+/// It borrows the call, as a [`Key`](super::Key) does.
 pub struct Hash<'k> {
     ctx: *mut raw::RedisModuleCtx,
     name: &'k Argument<'k>,
     /// Null if there is nothing and it is only read.
     key: *mut raw::RedisModuleKey,
+    /// `None` if the key is only read.
+    kept: Option<&'k Kept<'k>>,
     now: u64,
     changes: Changes,
 }
@@ -43,7 +45,9 @@ impl<'a> Call<'a> {
     /// # Errors
     /// The key holds another type than a hash.
     pub fn open_hash<'k>(&'k mut self, name: &'k Argument<'k>) -> Result<Hash<'k>, Refusal> {
-        self.hash(name, READ_WRITE)
+        // SAFETY: ctx and name belong to the call in progress, which a key in use would borrow.
+        let key = unsafe { self.kept.open(self.ctx, name) }.key;
+        self.hash(name, key, Some(&self.kept))
     }
 
     /// Opens a key for reading without side effects.
@@ -51,16 +55,23 @@ impl<'a> Call<'a> {
     /// # Errors
     /// The key holds another type than a hash.
     pub fn peek_hash<'k>(&'k mut self, name: &'k Argument<'k>) -> Result<Hash<'k>, Refusal> {
-        self.hash(name, UNSEEN)
+        self.kept.close_all();
+        // SAFETY: ctx and name belong to the call in progress.
+        let key = unsafe { api!(RedisModule_OpenKey(self.ctx, name.string, UNSEEN)) };
+        self.hash(name, key.cast(), None)
     }
 
-    fn hash<'k>(&'k mut self, name: &'k Argument<'k>, mode: c_int) -> Result<Hash<'k>, Refusal> {
-        // SAFETY: ctx and name belong to the call in progress.
-        let key = unsafe { api!(RedisModule_OpenKey(self.ctx, name.string, mode)) };
+    fn hash<'k>(
+        &'k self,
+        name: &'k Argument<'k>,
+        key: *mut raw::RedisModuleKey,
+        kept: Option<&'k Kept<'k>>,
+    ) -> Result<Hash<'k>, Refusal> {
         let hash = Hash {
             ctx: self.ctx,
             name,
-            key: key.cast(),
+            key,
+            kept,
             now: self.now(),
             // SAFETY: ctx is that of the call in progress.
             changes: unsafe { Changes::new(self.ctx) },
@@ -237,15 +248,19 @@ impl<'k> Hash<'k> {
 impl Drop for Hash<'_> {
     fn drop(&mut self) {
         // SAFETY: ctx and name belong to the call in progress; the strings of the changes are the
-        // call's own, or owned by the changes. The key was opened by `hash` and is closed only
+        // call's own, or owned by the changes. The key was opened for this value and is closed only
         // here.
         unsafe {
             if !self.changes.is_empty() {
                 api!(RedisModule_SignalModifiedKey(self.ctx, self.name.string));
                 self.changes.replicate(self.ctx, self.name);
             }
-            if !self.key.is_null() {
-                api!(RedisModule_CloseKey(self.key));
+            match self.kept {
+                Some(kept) => kept.close(self.name, Handle::unread(self.key)),
+                None if self.key.is_null() => {}
+                None => {
+                    api!(RedisModule_CloseKey(self.key));
+                }
             }
         }
     }

@@ -10,17 +10,19 @@ use crate::server::argument::Argument;
 use crate::server::call::Call;
 use crate::server::eviction_stats::UNSEEN;
 use crate::server::expiry;
+use crate::server::kept::{Handle, Kept, READ_WRITE};
 use crate::server::member::{Member, Name, Names};
 use crate::server::refusal::Refusal;
 
 /// An open key that holds a sorted set or nothing, to be read. Closed when dropped.
 ///
-/// Only one key is open at a time, as with [`Key`](crate::server::Key).
+/// It borrows the call, as a [`Key`](crate::server::Key) does.
 pub struct Scores<'k> {
     pub(in crate::server) ctx: *mut raw::RedisModuleCtx,
     pub(in crate::server) name: &'k Argument<'k>,
     /// Null if the key does not exist and is only read.
     pub(in crate::server) key: *mut raw::RedisModuleKey,
+    kept: &'k Kept<'k>,
     pub(in crate::server) mode: c_int,
     pub(in crate::server) now: u64,
 }
@@ -31,12 +33,13 @@ impl<'a> Call<'a> {
     /// # Errors
     /// It is of another type than a sorted set.
     pub fn look_at_set<'k>(&'k mut self, name: &'k Argument<'k>) -> Result<Scores<'k>, Refusal> {
+        self.kept.close_all();
         self.scores(name, UNSEEN)
     }
 
     #[inline(always)]
     pub(in crate::server) fn scores<'k>(
-        &self,
+        &'k mut self,
         name: &'k Argument<'k>,
         mode: c_int,
     ) -> Result<Scores<'k>, Refusal> {
@@ -44,10 +47,15 @@ impl<'a> Call<'a> {
             ctx: self.ctx,
             name,
             key: ptr::null_mut(),
+            kept: &self.kept,
             mode,
             now: self.now(),
         };
-        scores.open();
+        match mode == READ_WRITE {
+            // SAFETY: ctx and name belong to the call in progress, which a key in use would borrow.
+            true => scores.key = unsafe { self.kept.open(self.ctx, name) }.key,
+            false => scores.open(),
+        }
         // SAFETY: the key is open, or null, which the server reports as empty.
         match unsafe { api!(RedisModule_KeyType(scores.key)) } as isize {
             raw::REDISMODULE_KEYTYPE_EMPTY | raw::REDISMODULE_KEYTYPE_ZSET => Ok(scores),
@@ -244,6 +252,10 @@ pub(in crate::server) enum Bound {
 
 impl Drop for Scores<'_> {
     fn drop(&mut self) {
-        self.close();
+        if self.mode != READ_WRITE || self.key.is_null() {
+            return self.close();
+        }
+        // SAFETY: opened by `scores`, or again by `open`, and not used after this.
+        unsafe { self.kept.close(self.name, Handle::unread(self.key)) };
     }
 }

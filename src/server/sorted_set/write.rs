@@ -10,12 +10,11 @@ use super::read::{Bound, Scores};
 use crate::server::api::{api, OK};
 use crate::server::argument::Argument;
 use crate::server::call::Call;
+use crate::server::kept::READ_WRITE;
 use crate::server::member::Member;
 use crate::server::refusal::Refusal;
 use crate::server::replication::Expiry;
 use crate::server::{expiry, memory};
-
-const READ_WRITE: c_int = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
 
 /// The result of raising a member's score.
 pub enum Raised {
@@ -41,10 +40,11 @@ impl<'a> Call<'a> {
     /// It is of another type than a sorted set.
     #[inline(always)]
     pub fn open_set<'k>(&'k mut self, name: &'k Argument<'k>) -> Result<SortedSet<'k>, Refusal> {
+        // SAFETY: ctx is that of the call in progress.
+        let changes = unsafe { SetChanges::new(self.ctx, self.is_command) };
         let scores = self.scores(name, READ_WRITE)?;
         Ok(SortedSet {
-            // SAFETY: ctx is that of the call in progress.
-            changes: unsafe { SetChanges::new(self.ctx, self.is_command) },
+            changes,
             scores,
             removed: Vec::new(),
         })

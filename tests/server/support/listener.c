@@ -1,5 +1,6 @@
-// A module that listens as others do: it keeps the events of modules that it is told of, and when
-// a key expires it deletes the key "A".
+// A module that listens as others do: it keeps the events of modules that it is told of. When a key
+// expires it deletes the key "A", and after a take from "taker" the keys "before" and "behind".
+// With an argument it takes from these three while it is loaded.
 
 #include <stddef.h>
 #include <stdio.h>
@@ -35,6 +36,10 @@ static int on_event(Context *context, int type, const char *event, String *key) 
   size_t length, used = strlen(heard);
   const char *name = StringPtrLen(key, &length);
   snprintf(heard + used, sizeof heard - used, "%s %.*s\n", event, (int)length, name);
+  if (!strcmp(event, "rl.take") && length == 5 && !memcmp(name, "taker", 5)) {
+    CallReply *reply = Call(context, "DEL", "cc", "before", "behind");
+    if (reply) FreeCallReply(reply);
+  }
   return 0;
 }
 
@@ -47,7 +52,7 @@ static int tell(Context *context, String **argv, int argc) {
 }
 
 int RedisModule_OnLoad(Context *context, String **argv, int argc) {
-  (void)argv, (void)argc;
+  (void)argv;
   // What the server calls a context begins with the way to everything else.
   int (*find)(const char *, void *) = ((void **)context)[0];
 #define FIND(name) find("RedisModule_" #name, (void *)&name)
@@ -56,5 +61,11 @@ int RedisModule_OnLoad(Context *context, String **argv, int argc) {
   find("RedisModule_SubscribeToKeyspaceEvents", (void *)&Subscribe);
   SetModuleAttribs(context, "listener", 1, 1);
   if (CreateCommand(context, "listener.heard", tell, "readonly", 0, 0, 0)) return 1;
-  return Subscribe(context, EXPIRED, on_expired) || Subscribe(context, OF_MODULES, on_event);
+  if (Subscribe(context, EXPIRED, on_expired) || Subscribe(context, OF_MODULES, on_event)) return 1;
+  if (argc > 0) {
+    CallReply *reply = Call(context, "RL.MTAKE", "cccccccccc", "3", "before", "1/d", "9", "taker",
+                            "1/d", "9", "behind", "1/d", "9");
+    if (reply) FreeCallReply(reply);
+  }
+  return 0;
 }
