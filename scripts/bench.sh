@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the cost of a decision, here and in the alternatives, and prints the tables. They are
 # also in target/bench/report.md, with the charts, and callgrind's profiles in profiles/.
-#   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about ten minutes
+#   scripts/bench.sh           everything on Redis 7.0 and 8.2 and Valkey 9.1, about a quarter of an hour
 #   scripts/bench.sh --quick   instructions on the installed Redis, about two minutes
 #   scripts/bench.sh --count WORD   instructions of the cases with this word in their names, alone, with
 #                              an AOF and with a replica. Narrower: --setting standalone --seeds 1;

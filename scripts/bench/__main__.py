@@ -98,6 +98,16 @@ def measure_leases(binary, library, results):
                                for setting in (STANDALONE, AOF, REPLICA)}
 
 
+def measure_holds(binary, library, settings, results):
+    """Holds in these settings; walks and bytes alone."""
+    counts = {}
+    for setting in settings:
+        counts[setting] = holds.measure(binary, library, setting)
+        say(f"holds: {setting}")
+    results[MAIN]["holds"] = {"instructions": counts, "walks": holds.walks(binary, library),
+                              "memory": holds.memory(binary, library)}
+
+
 def measure_windows(binary, libraries, results):
     """Only windows."""
     wanted = [*named([BASE, PEEK]), *window_cases()]
@@ -131,7 +141,7 @@ def about():
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "?")
     return (f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {model}; "
-            f"redis-cell {rivals.redis_cell_version(TARGET)}.")
+            f"redis-cell {rivals.redis_cell_version(TARGET) or 'not built'}.")
 
 
 def end(*_):
@@ -177,15 +187,8 @@ def main():
     installed = shutil.which("redis-server")
     results = collections.defaultdict(dict)
     if options.holds:
-        library = libraries[OURS]
-        for setting in options.setting or SETTINGS:
-            counts = holds.measure(installed, library, setting)
-            print(f"{setting}\n{holds.table(counts)}\n", flush=True)
-            if setting == STANDALONE:
-                print(holds.verdicts(counts, holds.walks(installed, library),
-                                     holds.memory(installed, library)), flush=True)
-        return
-    if options.windows:
+        measure_holds(installed, libraries[OURS], options.setting or SETTINGS, results)
+    elif options.windows:
         measure_windows(installed, libraries, results)
     elif options.leases:
         measure_leases(installed, libraries[OURS], results)
@@ -196,6 +199,7 @@ def main():
             count_instructions(found, libraries, results)
         if not options.quick and not options.timed:
             measure_leases(found[MAIN], libraries[OURS], results)
+            measure_holds(found[MAIN], libraries[OURS], [STANDALONE], results)
         if not options.quick:
             measure_rest(found, libraries, results)
         if options.full:

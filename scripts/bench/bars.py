@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import holds
 import leases
 from bytes_used import PLAIN
 from cases import (BASE, CELL_ALLOWED, CELL_DENIED, DAY, DAY_DENIED, DENIED, EVICTS,
@@ -40,6 +41,7 @@ def bars(results):
         found += [Bar(server, what, value, limit * slack)
                   for what, value, limit in ratios(server, parts.get("instructions", {}))]
         found += [Bar(server, *rest) for rest in lease_bars(parts.get("leases", {}))]
+        found += [Bar(server, *rest) for rest in hold_bars(parts.get("holds", {}))]
         found += [Bar(server, *rest) for rest in bytes_bars(server, parts)]
         found += [Bar(server, *rest) for rest in growth_bars(parts.get("growth", {}))]
     return found
@@ -80,6 +82,17 @@ def lease_bars(found):
             counts = found[setting][leases.LIVE[0]]
             ratio = counts[leases.ACQUIRE] / counts[leases.SEMAPHORE]
             yield f"{leases.ACQUIRE} / {leases.SEMAPHORE}, {setting}", ratio, limit
+
+
+def hold_bars(found):
+    """(what, value, limit) of calls with a HOLD, at the number of open holds that is worst, and of walks."""
+    counts = found.get("instructions", {}).get(STANDALONE)
+    if counts:
+        for ours, base, limit in holds.BARS:
+            worst = max(cases[ours] / cases[base] for cases in counts.values())
+            yield f"{ours} / {base}", worst, limit
+    for records, (alone, _) in found.get("walks", {}).items():
+        yield f"milliseconds of a walk of {records:,} records", alone, holds.WALKS[records]
 
 
 def bytes_bars(server, parts):

@@ -1,5 +1,6 @@
 """The report: the measurements as tables, ready for a README."""
 
+import holds
 import leases
 from bars import MAIN, bars
 from bytes_used import LIMITS, PLAIN
@@ -28,8 +29,8 @@ def number(value, form="{:,.0f}"):
 
 def render(results, about):
     """The whole report."""
-    parts = ["# The cost of a decision", about, *instructions(results), *of_leases(results), *load(results),
-             *latency(results), *bytes_of(results), *windows(results), *growth(results), *verdicts(results)]
+    parts = ["# The cost of a decision", about, *instructions(results), *of_leases(results), *of_holds(results),
+             *load(results), *latency(results), *bytes_of(results), *windows(results), *growth(results), *verdicts(results)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,6 +64,16 @@ def of_leases(results):
         for setting, found in parts.get("leases", {}).items():
             yield f"## Instructions for a lease, {setting}"
             yield leases.table(found)
+
+
+def of_holds(results):
+    for parts in results.values():
+        for setting, counts in parts.get("holds", {}).get("instructions", {}).items():
+            yield f"## Instructions for a hold, {setting}"
+            yield holds.table(counts)
+        if "holds" in parts:
+            yield "## Walks and bytes of holds"
+            yield holds.rest(parts["holds"]["walks"], parts["holds"]["memory"])
 
 
 def load(results):

@@ -52,7 +52,7 @@ def floor(target):
 
 
 def redis_cell_version(target):
-    """Returns the version in its manifest."""
-    manifest = pathlib.Path(target / "redis-cell-source" / "Cargo.toml").read_text()
-    return next(line.split('"')[1] for line in manifest.splitlines()
-                if line.startswith("version"))
+    """Returns the version in its manifest; `None` without one."""
+    manifest = pathlib.Path(target / "redis-cell-source" / "Cargo.toml")
+    lines = manifest.read_text().splitlines() if manifest.exists() else ()
+    return next((line.split('"')[1] for line in lines if line.startswith("version")), None)
