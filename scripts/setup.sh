@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the named components if they are missing; without names, all except the last two:
+# Installs the named components if they are missing; without names, all except make and the last two:
 #
-#   scripts/setup.sh [--check] [server|cc|libclang|c++|faketime|valgrind|clients|prometheus|browser|release|qemu]...
+#   scripts/setup.sh [--check] [server|cc|libclang|c++|make|faketime|valgrind|clients|prometheus|browser|release|qemu]...
 #
 # With --check it installs nothing, but fails if a package is missing.
 #
@@ -9,6 +9,7 @@
 #   cc          what the demo's build needs
 #   libclang    what the module's build needs
 #   c++         a compiler for what the fuzzer's build needs
+#   make        builds a Redis with an address sanitizer
 #   faketime    moves a server's clock in tests
 #   valgrind    watches a server's memory
 #   clients     redis-py, node-redis and ioredis, web frameworks and test tools, in target/clients
@@ -58,6 +59,7 @@ missing() {
   case $1 in
     cc) apt+=(gcc libc6-dev) ;; # macOS has it with the command line tools, as Rust needs them.
     c++) apt+=(g++) ;;
+    make) apt+=(make) ;; # Only on Debian.
     redis) apt+=(redis-server redis-tools) brew+=(redis) ;;
     libclang) apt+=(libclang-dev) brew+=(llvm) ;;
     faketime) apt+=(faketime) brew+=(libfaketime) ;;
@@ -84,6 +86,7 @@ look_for() {
       have cc || missing cc
       ;;
     c++) have c++ || missing c++ ;;
+    make) have make || missing make ;;
     faketime) has_faketime || missing faketime ;;
     valgrind) have valgrind || missing valgrind ;;
     clients)
@@ -106,7 +109,7 @@ look_for() {
       has_venv || missing python
       ;;
     qemu) have qemu-aarch64-static || missing qemu ;;
-    *) fail "no such thing: $1; known are $known release qemu" ;;
+    *) fail "no such thing: $1; known are $known make release qemu" ;;
   esac
 }
 
