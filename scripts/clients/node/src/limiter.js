@@ -58,6 +58,11 @@ export class Limiter {
     }
   }
 
+  // Decides by the policy about a take that is not sent.
+  decide(ask) {
+    return this.#policy.decide(ask);
+  }
+
   // Throws if the server lacks the module or the permission. Returns whether it answered; an outage is
   // only logged.
   async check(key = "limit:check") {

@@ -25,6 +25,7 @@ export class Local {
   }
 
   // Takes `cost` tokens or none. One call is in flight a key: the others wait for it, and then look into the batch.
+  // If the server does not answer that call, the failure policy decides about them too.
   async take(key, rate, burst, { cost = 1 } = {}) {
     const stash = this.#stash(key, typeof rate === "object" ? rate : parseRate(rate), burst);
     stash.count(cost, performance.now());
@@ -32,7 +33,12 @@ export class Local {
       const decision = this.spend(stash, cost, performance.now());
       if (decision) return decision;
       if (!stash.taking) break;
+      const { outages } = stash;
       await stash.taking;
+      if (stash.outages !== outages && stash.tokens < cost) {
+        // Each would ask in turn for a time-out.
+        return this.#limiter.decide({ key, rate: stash.rate, burst, cost, keep: 0 });
+      }
     }
     const taken = this.#take(stash, cost);
     const ended = taken.then(() => {}, () => {});
@@ -69,11 +75,10 @@ export class Local {
   }
 
   async #take(stash, cost) {
-    const { key, rate, burst } = stash;
     const asked = performance.now();
     const batch = stash.batch(asked);
     if (batch > cost) {
-      const decision = await this.#limiter.take(key, rate, burst, { cost: batch, atmost: true });
+      const decision = await this.#ask(stash, { cost: batch, atmost: true });
       const now = performance.now();
       if (decision.taken < batch) stash.shortUntil = now + decision.resetAfterMs;
       if (decision.taken) {
@@ -89,8 +94,14 @@ export class Local {
     }
     // The server decides about this cost alone, and must have what is left of the batch.
     this.#refund(stash);
-    const decision = await this.#limiter.take(key, rate, burst, { cost });
+    const decision = await this.#ask(stash, { cost });
     if (!decision.allowed) stash.shortUntil = performance.now() + decision.resetAfterMs;
+    return decision;
+  }
+
+  async #ask(stash, options) {
+    const decision = await this.#limiter.take(stash.key, stash.rate, stash.burst, options);
+    if (decision.source === "local" || decision.source === "policy") stash.outages++;
     return decision;
   }
 
@@ -116,6 +127,7 @@ class Stash {
   decision = {};
   shortUntil = 0;
   taking = null;
+  outages = 0;
   #since = 0;
   #used = 0;
   #usedBefore = 0;

@@ -84,6 +84,16 @@ test("without the server the bucket in the process is spent", async () => {
   close();
 });
 
+test("a call without an answer decides about those that wait for it", async () => {
+  const hasty = new Limiter(connection.client, { timeoutMs: 50, log: quiet() });
+  const local = new Local(hasty);
+  server.hang();
+  const got = await Promise.all(Array.from({ length: 100 }, () => local.take("k", "1/h", 7))).finally(() => server.goOn());
+  assert.deepEqual([...new Set(got.map(({ source }) => source))], ["local"]);
+  assert.equal(got.filter(({ allowed }) => allowed).length, 7);
+  assert.equal(hasty.counts.late, 1);
+});
+
 test("a batch is not spent late, and refunded less the gain meanwhile", async () => {
   let now = 1000;
   mock.method(performance, "now", () => now);

@@ -10,7 +10,7 @@ import redis.exceptions
 
 from .commands import Key
 from .decision import Decision
-from .failure import Outage
+from .failure import Ask, Outage
 from .limiter import AsyncLimiter
 from .rate import Rate, rate as parse_rate
 
@@ -41,7 +41,7 @@ class Local:
 
     async def take(self, key: Key, rate: str | int | float | Rate, burst: int, *, cost: int = 1) -> Decision:
         """Takes `cost` tokens or none. One call is in flight a key: the others wait for it, and then look into
-        the batch."""
+        the batch. If the server does not answer that call, the failure policy decides about them too."""
         stash = self._stash(key, parse_rate(rate), burst)
         stash.count(cost, time.monotonic())
         while True:
@@ -50,7 +50,11 @@ class Local:
                 return decision
             if stash.taking is None:
                 break
+            outages = stash.outages
             await stash.taking.wait()
+            if stash.outages != outages and stash.tokens < cost:
+                # Each would ask in turn for a time-out.
+                return self.limiter._policy.decide(Ask(key, stash.rate, burst, cost), Outage("no answer"))
         stash.taking = asyncio.Event()
         try:
             return await self._take(stash, cost)
@@ -93,7 +97,7 @@ class Local:
         asked = time.monotonic()
         batch = stash.batch(asked)
         if batch > cost:
-            decision = await self.limiter.take(stash.key, stash.rate, stash.burst, cost=batch, atmost=True)
+            decision = await self._ask(stash, cost=batch, atmost=True)
             now = time.monotonic()
             if decision.taken < batch:
                 stash.short_until = now + decision.reset_after
@@ -107,9 +111,14 @@ class Local:
                 return decision
         # The server decides about this cost alone, and must have what is left of the batch.
         self._refund(stash)
-        decision = await self.limiter.take(stash.key, stash.rate, stash.burst, cost=cost)
+        decision = await self._ask(stash, cost=cost)
         if not decision.allowed:
             stash.short_until = time.monotonic() + decision.reset_after
+        return decision
+
+    async def _ask(self, stash: _Stash, *, cost: int, atmost: bool = False) -> Decision:
+        decision = await self.limiter.take(stash.key, stash.rate, stash.burst, cost=cost, atmost=atmost)
+        stash.outages += decision.source in ("local", "policy")
         return decision
 
     def _end(self, stash: _Stash, taken_at: float) -> None:
@@ -144,6 +153,7 @@ class _Stash:
         self.key, self.rate, self.burst = key, rate, burst
         self.tokens, self.taken_at, self.decision = 0, 0.0, _NOTHING
         self.short_until = 0.0
+        self.outages = 0
         self.taking: asyncio.Event | None = None
         self._since, self._used, self._used_before = 0.0, 0, 0
 

@@ -170,6 +170,20 @@ def test_without_the_server_the_bucket_in_the_process_is_spent() -> None:
     run(test())
 
 
+def test_call_without_an_answer_decides_about_those_that_wait_for_it(server) -> None:
+    async def test() -> None:
+        async with connected(server.port, timeout=0.05) as local:
+            server.hang()
+            try:
+                got = await asyncio.gather(*(local.take("k", "1/h", 7) for _ in range(100)))
+            finally:
+                server.go_on()
+            assert {one.source for one in got} == {"local"} and sum(one.allowed for one in got) == 7
+            assert local.limiter.counts.late == 1
+
+    run(test())
+
+
 def test_batch_is_not_spent_late_and_refunded_less_the_gain_meanwhile(monkeypatch) -> None:
     """The bucket might have been full, and have gained nothing: a full refund would admit its gain twice."""
     now, given = 1000.0, []
