@@ -88,6 +88,30 @@ fn denied_bucket_lives_until_full_after_a_copy_and_an_expiry_by_hand() {
     }
 }
 
+#[test]
+fn denied_take_gives_no_expiry_to_a_key_that_lost_it() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.take("k 1/h 10 COST 10");
+    c.ask::<i64>("PERSIST k");
+    deny(&mut c, "k 1/h 10");
+    assert_eq!(c.ask::<i64>("TTL k"), -1);
+}
+
+#[test]
+fn refund_that_removes_a_bucket_aborts_a_watch() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let mut watching = server.connection();
+    c.take("k 1/h 10");
+    watching.ask::<()>("WATCH k");
+    c.ask::<Value>("RL.GIVE k 1/h 10");
+    assert_eq!(c.ask::<i64>("EXISTS k"), 0);
+    watching.ask::<()>("MULTI");
+    watching.ask::<()>("PING");
+    assert_eq!(watching.ask::<Value>("EXEC"), Value::Nil);
+}
+
 /// A random history of a server.
 struct World {
     dice: Dice,

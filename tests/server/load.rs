@@ -19,6 +19,13 @@ fn loading_logs_one_line_with_the_version() {
 
     let modules: Value = server.connection().ask("MODULE LIST");
     assert!(texts(&modules).contains(&"rl".to_string()), "{modules:?}");
+    let parts = env!("CARGO_PKG_VERSION").split('.');
+    let number = parts.fold(0, |n, part| {
+        n * 100 + part.parse::<u32>().expect("a number")
+    });
+    let listed: String = server.ask("INFO modules");
+    let expected = format!("module:name=rl,ver={number},");
+    assert!(listed.contains(&expected), "{listed}");
 }
 
 /// Launches the server under test with MODULE LOAD enabled and without the module.
@@ -73,7 +80,9 @@ fn wrong_module_arguments_fail_the_load_and_are_logged() {
         let Err(log) = Launch::default().module_arguments(arguments).try_start() else {
             panic!("{arguments:?} loads");
         };
-        let tells = |line: &str| line.contains("CL.THROTTLE") && line.contains("TOP-KEYS");
+        let accepted = "each once: CL.THROTTLE, TOP-KEYS followed by a number from 0 to 4096, \
+                        MAX-WAITERS followed by a number from 0 to ";
+        let tells = |line: &str| line.contains(accepted);
         assert!(log.lines().any(tells), "{arguments:?}: {log}");
     }
     let right = Launch::default().module_arguments(&["TOP-KEYS", "0", "CL.THROTTLE"]);

@@ -227,11 +227,18 @@ fn changes_of_leases_and_holds_count_for_save_points() {
         "RL.RELEASE lease a",
         "RL.ALL 2 window holds WINDOW 9 30d HOLD 1h id",
         "RL.SETTLE 2 window holds WINDOW 9 30d USED 0 HOLD id",
+        "RL.SETTLE 2 window holds WINDOW 9 30d USED 0 HOLD unknown",
     ] {
         let _: Value = server.ask(call);
         let changes = server.count("rdb_changes_since_last_save");
         assert!(changes > saved, "{call}");
         saved = changes;
+        // Repeated, or with a shorter time, these change nothing.
+        let repeated = call.replace("2h", "1h");
+        let _: Value = server.ask(&repeated);
+        if !call.starts_with("RL.A") {
+            assert_eq!(server.count("rdb_changes_since_last_save"), saved, "{call}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use redis::Value;
+use redis::{Connection, Value};
 
 use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
 use crate::common::{wait_until, Launch, Server};
@@ -377,7 +377,8 @@ fn granted_and_denied_waiters_are_counted_and_heard_of() {
     let mut c = server.connection();
     c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
     let mut first = waiting(&server, "k 1 1h t WAIT 60000");
-    let mut again = ["1h", "2h"].map(|ttl| waiting(&server, &format!("k 1 {ttl} t WAIT 60000")));
+    let mut again =
+        ["1h", "1h", "2h"].map(|ttl| waiting(&server, &format!("k 1 {ttl} t WAIT 60000")));
     let mut fresh = waiting(&server, "k 1 1h t NX WAIT 60000");
     c.ask::<i64>("RL.RELEASE k a");
     assert!(first.taken() && again.iter_mut().all(Waiting::taken) && !fresh.taken());
@@ -390,10 +391,93 @@ fn granted_and_denied_waiters_are_counted_and_heard_of() {
         heard,
         expected.map(|event| format!("rl.{event} k\n")).concat()
     );
+    // A grant by the timer is heard of when it is made.
+    let mut last = waiting(&server, "k 1 1h l WAIT 60000");
+    c.ask::<i64>("ZREM k t");
+    assert!(last.taken());
+    assert_eq!(c.ask::<String>("LISTENER.HEARD"), "rl.acquire k\n");
     let counts = ["acquired", "renewed", "denied"];
     let counts = counts.map(|name| server.count(&format!("rl_lease_{name}")));
-    assert_eq!(counts, [2, 2, 2]);
+    assert_eq!(counts, [3, 3, 2]);
     let [(key, denials, ..)]: [(String, i64, i64, i64); 1] = c.ask("RL.TOP");
     assert_eq!((key.as_str(), denials), ("k", 2));
+    assert_unloads(&server);
+}
+
+/// The server runs the timer in the database in which it was set.
+#[test]
+fn timer_serves_waiters_of_every_database() {
+    let server = launch().start();
+    let databases = [(0, "k0"), (3, "k3")];
+    let mut c = server.connection();
+    let select = |c: &mut Connection, db: i64| c.call::<()>(&["SELECT", &db.to_string()]);
+    for (db, key) in databases {
+        select(&mut c, db);
+        c.call::<Reply>(&["RL.ACQUIRE", key, "1", "1h", "a"]);
+    }
+    let wait = |token: &str, ms: u64| {
+        databases.map(|(db, key)| {
+            let words = format!("{key} 1 1h {token} WAIT {ms}");
+            Waiting::call_in(&server, db, &words)
+        })
+    };
+    for mut waiter in wait("short", 300) {
+        assert_eq!(waiter.reply()[..3], [0, 1, 0]);
+    }
+    let waiters = wait("b", 60_000);
+    wait_until_waiting(&server, 2);
+    for (db, key) in databases {
+        select(&mut c, db);
+        c.call::<i64>(&["ZREM", key, "a"]);
+    }
+    assert!(waiters.into_iter().all(|mut waiter| waiter.taken()));
+    // The slots of callers that are gone become free again.
+    let lost = wait("lost", 60_000);
+    wait_until_waiting(&server, 2);
+    let mut together = redis::pipe();
+    together.atomic();
+    for ((db, key), waiter) in databases.into_iter().zip(&lost) {
+        together.cmd("SELECT").arg(db).ignore();
+        together.cmd("RL.RELEASE").arg(&[key, "b"]).ignore();
+        together
+            .cmd("CLIENT")
+            .arg(&["KILL", "ID"])
+            .arg(waiter.id)
+            .ignore();
+    }
+    let () = together.query(&mut c).expect("replies");
+    for (db, key) in databases {
+        select(&mut c, db);
+        wait_until("the slot is free", || holders(&mut c, key).is_empty());
+    }
+    assert_unloads(&server);
+}
+
+/// The slot of a caller that is gone stays taken until its end if nothing may be written.
+#[test]
+fn timer_takes_back_no_slot_while_writes_are_paused() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for key in ["k", "other"] {
+        c.call::<Reply>(&["RL.ACQUIRE", key, "1", "1h", "a"]);
+    }
+    let lost = waiting(&server, "k 1 1h lost WAIT 60000");
+    let mut short = waiting(&server, "other 1 1h short WAIT 1000");
+    let mut together = redis::pipe();
+    together.atomic();
+    together.cmd("RL.RELEASE").arg(&["k", "a"]).ignore();
+    together
+        .cmd("CLIENT")
+        .arg(&["KILL", "ID"])
+        .arg(lost.id)
+        .ignore();
+    together
+        .cmd("CLIENT")
+        .arg(&["PAUSE", "60000", "WRITE"])
+        .ignore();
+    let () = together.query(&mut c).expect("replies");
+    assert!(!short.taken());
+    assert_eq!(holders(&mut c, "k"), ["lost"]);
+    c.ask::<()>("CLIENT UNPAUSE");
     assert_unloads(&server);
 }
