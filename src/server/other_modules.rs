@@ -12,8 +12,8 @@
 //! A module that is being loaded may have subscribed before the server lists it. The only commands
 //! that run meanwhile are those that it calls itself. A call therefore also counts as heard if its
 //! client may not block, as in the calls of modules, scripts and transactions, or is not one that
-//! the server lists. (On Valkey 9.1 the calls of modules and scripts count as those of a listed
-//! client.)
+//! the server lists. Valkey 9.1 lists the clients of modules, so one case is not recognised there:
+//! a module that calls while it is being loaded, lets that call block, and removes keys of the call.
 
 use std::os::raw::c_void;
 use std::ptr;
