@@ -11,8 +11,7 @@
 //!   rehashes moves its entries, not the values. The commands that this module calls by name read
 //!   one key, which is closed meanwhile, or none;
 //! - no other module hears of the events that the call causes, such as the expiry of a key that is
-//!   opened, and removes other keys: see [`other_modules`](super::other_modules). Otherwise one
-//!   key is open at a time.
+//!   opened, and removes other keys: see [`super::other_modules`]. Otherwise one key is open at a time.
 
 use std::cell::Cell;
 use std::os::raw::c_int;
