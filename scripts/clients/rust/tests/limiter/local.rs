@@ -8,6 +8,7 @@ use std::process::{Child, Command};
 use std::time::SystemTime;
 
 use redis_rl_client::{Decision, Local};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::*;
@@ -31,18 +32,25 @@ async fn take(local: &Local<ConnectionManager>, rate: &Rate, burst: u64, cost: u
     taken.expect("a decision")
 }
 
-/// Takes a token this many times at once.
-async fn take_at_once(local: &Local<ConnectionManager>, times: usize, rate: &Rate) {
-    let mut tasks = Vec::new();
+/// Starts this many callers, which take a token each.
+fn callers(
+    times: usize,
+    local: &Local<ConnectionManager>,
+    rate: &Rate,
+    burst: u64,
+) -> JoinSet<Decision> {
+    let mut callers = JoinSet::new();
     for _ in 0..times {
         let (local, rate) = (local.clone(), rate.clone());
-        tasks.push(tokio::spawn(
-            async move { take(&local, &rate, BURST, 1).await },
-        ));
+        callers.spawn(async move { take(&local, &rate, burst, 1).await });
     }
-    for task in tasks {
-        assert!(task.await.expect("no panic").allowed);
-    }
+    callers
+}
+
+/// Takes a token this many times at once.
+async fn take_at_once(local: &Local<ConnectionManager>, times: usize, rate: &Rate) {
+    let got = callers(times, local, rate, BURST).join_all().await;
+    assert!(got.iter().all(|one| one.allowed));
 }
 
 #[tokio::test]
@@ -155,6 +163,69 @@ async fn without_the_server_the_bucket_in_the_process_is_spent() {
         passed += u32::from(take(&local, &rate("1/h"), BURST, 1).await.allowed);
     }
     assert_eq!(passed, 20);
+}
+
+#[tokio::test]
+async fn call_without_an_answer_decides_about_those_that_wait_for_it() {
+    let server = Server::start();
+    let wire = Wire::to(server.port());
+    let settings = Settings {
+        log: |_| {},
+        ..Settings::default()
+    };
+    let local = Local::new(limiter(wire.port, settings).await);
+    wire.hold();
+    let got = callers(100, &local, &rate("1/h"), 7).join_all().await;
+    assert!(got.iter().all(|one| one.source == Source::Local));
+    assert_eq!(got.iter().filter(|one| one.allowed).count(), 7);
+    // One, unless some callers start after its time-out.
+    assert!(executed(&server, "rl.take") < 5);
+}
+
+#[tokio::test]
+async fn caller_that_is_gone_loses_no_batch() {
+    let server = Server::start();
+    let wire = Wire::to(server.port());
+    let (local, hour) = (Local::new(limiter(wire.port, PATIENT).await), rate("1/h"));
+    let left = || ask::<[u64; 5]>(&server, "RL.PEEK k 1/h 10000")[2];
+    let mut gone = loop {
+        wire.hold();
+        let (before, callers) = (left(), callers(100, &local, &hour, BURST));
+        until("the server takes", || async { left() < before }).await;
+        if before - left() > 1 {
+            break callers;
+        }
+        // A busy machine started the callers one by one, and the use was too small for a batch.
+        wire.release();
+        callers.join_all().await;
+        local.close().await;
+    };
+    gone.shutdown().await;
+    let refunds = executed(&server, "rl.give");
+    wire.release();
+    until("the batch is refunded", || async {
+        local.close().await;
+        executed(&server, "rl.give") > refunds
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_for_a_turn_than_for_ten_time_outs() {
+    let server = Server::start();
+    let wire = Wire::to(server.port());
+    let settings = Settings {
+        timeout: Duration::from_millis(100),
+        log: |_| {},
+        ..Settings::default()
+    };
+    let local = Local::new(limiter(wire.port, settings).await);
+    wire.delay();
+    // So small a burst has no batches, and so high a rate no denials.
+    let got = callers(100, &local, &rate("1000000"), 7).join_all().await;
+    let from = |source| got.iter().filter(|one| one.source == source).count();
+    assert_eq!(from(Source::Server) + from(Source::Local), 100);
+    assert!(from(Source::Local) > 0 && executed(&server, "rl.take") < 100);
 }
 
 const RATE: u64 = 1200;

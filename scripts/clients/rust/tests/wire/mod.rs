@@ -1,4 +1,4 @@
-//! A proxy to a server, which loses or holds back replies.
+//! A proxy to a server, which loses, delays or holds back replies.
 
 #![allow(dead_code)]
 
@@ -6,10 +6,16 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 const PASS: u8 = 0;
 const LOSE: u8 = 1;
 const HOLD: u8 = 2;
+const DELAY: u8 = 3;
+
+/// The least time that a delayed reply takes.
+pub const LATE: Duration = Duration::from_millis(40);
 
 /// It ends with the test's process.
 pub struct Wire {
@@ -37,8 +43,12 @@ impl Wire {
                         }
                         HOLD => {
                             while mode.load(Ordering::Acquire) == HOLD {
-                                std::thread::sleep(std::time::Duration::from_millis(5));
+                                sleep(Duration::from_millis(5));
                             }
+                            true
+                        }
+                        DELAY => {
+                            sleep(LATE);
                             true
                         }
                         _ => true,
@@ -54,9 +64,19 @@ impl Wire {
         self.mode.store(LOSE, Ordering::Release);
     }
 
-    /// Passes no reply back.
+    /// Passes no reply back, until it is released.
     pub fn hold(&self) {
         self.mode.store(HOLD, Ordering::Release);
+    }
+
+    /// Passes back the replies that are held, and those that follow.
+    pub fn release(&self) {
+        self.mode.store(PASS, Ordering::Release);
+    }
+
+    /// Passes each reply back after `LATE`, one after the other.
+    pub fn delay(&self) {
+        self.mode.store(DELAY, Ordering::Release);
     }
 }
 
