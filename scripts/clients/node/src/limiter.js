@@ -59,8 +59,14 @@ export class Limiter {
   }
 
   // Decides by the policy about a take that is not sent.
-  decide(ask) {
+  decide(ask, reason) {
+    this.#policy.outage(new Outage(reason));
     return this.#policy.decide(ask);
+  }
+
+  // Time that a call waits for its turn at most.
+  get longestTurnMs() {
+    return queue * this.#timeoutMs;
   }
 
   // Throws if the server lacks the module or the permission. Returns whether it answered; an outage is
@@ -169,7 +175,7 @@ export class Limiter {
         }
         if (this.#stuck >= this.#inFlight) throw this.#allStuck();
         silent = this.#answers === seen ? silent + 1 : 0;
-        if (silent >= ticks || performance.now() - began > queue * this.#timeoutMs) {
+        if (silent >= ticks || performance.now() - began > this.longestTurnMs) {
           throw new Outage(`no turn among ${this.#inFlight} calls within ${this.#timeoutMs} ms`);
         }
       }

@@ -25,20 +25,23 @@ export class Local {
   }
 
   // Takes `cost` tokens or none. One call is in flight a key: the others wait for it, and then look into the batch.
-  // If the server does not answer that call, the failure policy decides about them too.
+  // The failure policy decides about them if the server does not answer that call, or after ten time-outs.
   async take(key, rate, burst, { cost = 1 } = {}) {
-    const stash = this.#stash(key, typeof rate === "object" ? rate : parseRate(rate), burst);
-    stash.count(cost, performance.now());
+    const parsed = typeof rate === "object" ? rate : parseRate(rate);
+    const stash = this.#stash(key, parsed, burst);
+    const { outages } = stash;
+    const began = performance.now();
+    stash.count(cost, began);
     for (;;) {
-      const decision = this.spend(stash, cost, performance.now());
+      const now = performance.now();
+      const decision = stash.spend(cost, now);
       if (decision) return decision;
-      if (!stash.taking) break;
-      const { outages } = stash;
-      await stash.taking;
-      if (stash.outages !== outages && stash.tokens < cost) {
-        // Each would ask in turn for a time-out.
-        return this.#limiter.decide({ key, rate: stash.rate, burst, cost, keep: 0 });
+      if (stash.outages !== outages || (stash.taking && now - began > this.#limiter.longestTurnMs)) {
+        const ask = { key, rate: parsed, burst, cost, keep: 0 };
+        return this.#limiter.decide(ask, "no turn among the calls of one key");
       }
+      if (!stash.taking) break;
+      await stash.taking;
     }
     const taken = this.#take(stash, cost);
     const ended = taken.then(() => {}, () => {});
@@ -64,29 +67,19 @@ export class Local {
     return stash;
   }
 
-  // Spends from the batch. Returns null if it is too small, or was taken too long ago.
-  spend(stash, cost, now) {
-    if (!(cost > 0 && cost <= stash.tokens) || now >= stash.takenAt + holdMs) return null;
-    stash.tokens -= cost;
-    const { limit, remaining, resetAfterMs } = stash.decision;
-    const reset = Math.max(0, Math.ceil(resetAfterMs - (now - stash.takenAt)));
-    const left = remaining + stash.tokens;
-    return { allowed: true, limit, remaining: left, retryAfterMs: 0, resetAfterMs: reset, taken: cost, source: "batch" };
-  }
-
   async #take(stash, cost) {
     const asked = performance.now();
     const batch = stash.batch(asked);
-    if (batch > cost) {
+    if (cost > 0 && batch > cost) {
       const decision = await this.#ask(stash, { cost: batch, atmost: true });
       const now = performance.now();
       if (decision.taken < batch) stash.shortUntil = now + decision.resetAfterMs;
       if (decision.taken) {
         this.#refund(stash);
-        Object.assign(stash, { tokens: decision.taken, takenAt: asked, decision });
+        stash.begin(decision, asked);
         const end = () => stash.takenAt === asked && this.#refund(stash);
         setTimeout(end, asked + holdMs - now).unref();
-        const spent = this.spend(stash, cost, now);
+        const spent = stash.spend(cost, now);
         if (spent) return spent;
       } else if (cost === 1) {
         return decision;
@@ -105,14 +98,10 @@ export class Local {
     return decision;
   }
 
-  // Refunds what is left of the batch, less what the bucket has gained since it was taken: it might have been
-  // full then, and have gained nothing.
   #refund(stash) {
-    const { key, rate, burst, decision, takenAt } = stash;
-    const gain = ((performance.now() - takenAt + lateMs) * rate.tokens) / rate.periodMs;
-    const cost = Math.floor(stash.tokens - gain);
-    stash.tokens = 0;
-    if (cost <= 0 || decision.source !== "server") return;
+    const { key, rate, burst } = stash;
+    const cost = stash.refund(performance.now());
+    if (cost === 0) return;
     // An error is logged, and the tokens are lost.
     const refund = this.#limiter.give(key, rate, burst, { cost }).catch(() => {});
     this.#refunds.add(refund);
@@ -121,7 +110,7 @@ export class Local {
 }
 
 // The batch of one key and limit. `takenAt` is the time before its call, so that nothing is spent too late.
-class Stash {
+export class Stash {
   tokens = 0;
   takenAt = -Infinity;
   decision = {};
@@ -134,6 +123,29 @@ class Stash {
 
   constructor(key, rate, burst) {
     Object.assign(this, { key, rate, burst });
+  }
+
+  begin(decision, takenAt) {
+    Object.assign(this, { tokens: decision.taken, takenAt, decision });
+  }
+
+  // Spends from the batch. Returns null if it is too small, or was taken too long ago.
+  spend(cost, now) {
+    if (!(cost > 0 && cost <= this.tokens) || now >= this.takenAt + holdMs) return null;
+    this.tokens -= cost;
+    const { limit, remaining, resetAfterMs } = this.decision;
+    const reset = Math.max(0, Math.ceil(resetAfterMs - (now - this.takenAt)));
+    const left = remaining + this.tokens;
+    return { allowed: true, limit, remaining: left, retryAfterMs: 0, resetAfterMs: reset, taken: cost, source: "batch" };
+  }
+
+  // Ends the batch. Returns its tokens less what the bucket has gained since it was taken: it might have been full
+  // then, and have gained nothing. Only the server's are refunded.
+  refund(now) {
+    const { tokens, rate, decision, takenAt } = this;
+    const gain = ((now - takenAt + lateMs) * rate.tokens) / rate.periodMs;
+    this.tokens = 0;
+    return decision.source === "server" ? Math.max(0, Math.floor(tokens - gain)) : 0;
   }
 
   // Counts the use in spans of `holdMs`.

@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { Limiter, Outage } from "../src/index.js";
 import { slotOf } from "../src/connection.js";
 import { isOutage } from "../src/failure.js";
-import { Redis, Server, clusters, libraries, library, quiet, until, wireTo } from "./server.js";
+import { Redis, Server, clusters, createClient, libraries, library, quiet, until, wireTo } from "./server.js";
 
 let shared;
 before(async () => {
@@ -258,7 +258,7 @@ test("ioredis that is set up well is used as it is", async () => {
 });
 
 test("wrong settings are errors", async () => {
-  const client = { sendCommand() {} };
+  const client = createClient();
   for (const wrong of [{ timeoutMs: 0 }, { onError: "maybe" }, { share: 0 }, { share: 2 }, { inFlight: 0 }]) {
     assert.throws(() => new Limiter(client, wrong), RangeError);
   }

@@ -6,7 +6,7 @@
 import { openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Limiter } from "../src/index.js";
-import { Local, holdMs } from "../src/local.js";
+import { Local, Stash, holdMs } from "../src/local.js";
 import { libraries, quiet } from "./server.js";
 
 const [port, path, rate, burst] = process.argv.slice(2);
@@ -15,13 +15,12 @@ const file = openSync(path, "a");
 const offset = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 const log = (at) => writeSync(file, `${at + offset}\n`);
 
-class Logged extends Local {
-  spend(stash, cost, now) {
-    const decision = super.spend(stash, cost, now);
-    if (decision) log(now);
-    return decision;
-  }
-}
+const { spend } = Stash.prototype;
+Stash.prototype.spend = function (cost, now) {
+  const decision = spend.call(this, cost, now);
+  if (decision) log(now);
+  return decision;
+};
 
 class LoggedLimiter extends Limiter {
   async take(key, rate, burst, options) {
@@ -33,7 +32,7 @@ class LoggedLimiter extends Limiter {
 }
 
 const { client } = await libraries["node-redis"](Number(port));
-const local = new Logged(new LoggedLimiter(client, { timeoutMs: 30_000, onError: "closed", log: quiet() }));
+const local = new Local(new LoggedLimiter(client, { timeoutMs: 30_000, onError: "closed", log: quiet() }));
 for (;;) {
   const end = performance.now() + Math.random() * 200;
   while (performance.now() < end) {

@@ -5,11 +5,12 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, beforeEach, mock, test } from "node:test";
+import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Limiter, Local } from "../src/index.js";
-import { holdMs } from "../src/local.js";
-import { Server, libraries, quiet, until } from "./server.js";
+import { Stash, holdMs } from "../src/local.js";
+import { parseRate } from "../src/rate.js";
+import { Server, libraries, quiet, until, wireTo } from "./server.js";
 
 const burst = 10_000;
 let server;
@@ -55,7 +56,9 @@ test("a small burst, a cost of 0 and a large cost are decided by the server", as
   assert.deepEqual(got.map(({ allowed }) => allowed), [...Array(15).fill(true), ...Array(5).fill(false)]);
   await Promise.all(Array.from({ length: 100 }, () => local.take("k", "1/h", burst)));
   assert.ok((await local.take("k", "1/h", burst, { cost: 5000 })).allowed);
+  await server.ask("CONFIG", "RESETSTAT");
   assert.ok((await local.take("k", "1/h", burst, { cost: 0 })).allowed);
+  assert.equal(await calls("rl.take"), 1);
   const denied = await local.take("k", "1/h", burst, { cost: 5000 });
   assert.ok(!denied.allowed && denied.retryAfterMs > 90 * 3_600_000);
 });
@@ -94,34 +97,58 @@ test("a call without an answer decides about those that wait for it", async () =
   assert.equal(hasty.counts.late, 1);
 });
 
-test("a batch is not spent late, and refunded less the gain meanwhile", async () => {
+test("nobody waits longer for a turn than for ten time-outs", async () => {
+  const wire = await wireTo(server.port);
+  const { client, close } = await libraries["node-redis"](wire.port);
+  const local = new Local(new Limiter(client, { timeoutMs: 100, log: quiet() }));
+  wire.delayMs = 40;
+  // So small a burst has no batches, and so high a rate no denials.
+  const got = await Promise.all(Array.from({ length: 100 }, () => local.take("k", 1_000_000, 7)));
+  const from = (name) => got.filter(({ source }) => source === name).length;
+  assert.equal(from("server") + from("local"), 100);
+  assert.ok(from("local") > 0 && (await calls("rl.take")) < 100);
+  close();
+  wire.stop();
+});
+
+const granted = (taken, source = "server") =>
+  ({ allowed: true, limit: burst, remaining: 3, retryAfterMs: 0, resetAfterMs: 1000, taken, source });
+
+// The bucket might have been full, and have gained nothing: a full refund would admit its gain twice.
+test("a batch is refunded once, less the gain meanwhile", () => {
+  const stash = new Stash("k", parseRate(90), burst);
+  stash.begin(granted(302), 1000);
+  assert.ok(stash.spend(2, 1000));
+  assert.equal(stash.refund(1000 + holdMs), 300 - 14); // 13.5 tokens in 150 ms.
+  assert.equal(stash.refund(1000 + holdMs), 0);
+  stash.begin(granted(13), 1000);
+  assert.equal(stash.refund(1000 + holdMs), 0);
+});
+
+test("tokens that the server did not grant are not refunded", () => {
+  const stash = new Stash("k", parseRate("1/h"), burst);
+  for (const source of ["local", "policy"]) {
+    stash.begin(granted(302, source), 1000);
+    assert.equal(stash.refund(1000), 0);
+  }
+});
+
+test("a batch is not spent late", () => {
+  const stash = new Stash("k", parseRate(90), burst);
+  stash.begin(granted(5), 1000);
+  const spent = stash.spend(2, 1000 + holdMs - 1);
+  assert.deepEqual(spent, { ...granted(2, "batch"), remaining: 3 + 3, resetAfterMs: 901 });
+  assert.deepEqual([stash.spend(0, 1000), stash.spend(4, 1000)], [null, null]);
+  assert.equal(stash.spend(2, 1000 + holdMs), null);
+});
+
+test("the use is that of the last tenth of a second", () => {
+  const stash = new Stash("k", parseRate(1), burst);
   let now = 1000;
-  mock.method(performance, "now", () => now);
-  const given = [];
-  const allowed = { allowed: true, limit: burst, remaining: 0, resetAfterMs: 0, source: "server" };
-  const local = new Local({
-    async take(key, rate, burst, { cost }) {
-      await null; // The others wait for it.
-      return { ...allowed, taken: cost };
-    },
-    async give(key, rate, burst, { cost }) {
-      given.push(cost);
-    },
-  });
-  try {
-    const take = () => local.take("k", 90, burst);
-    const got = await Promise.all(Array.from({ length: 301 }, take));
-    // The first alone, then a batch as large as the use: one token is left.
-    assert.deepEqual(got.map(({ source }) => source), ["server", ...Array(300).fill("batch")]);
-    assert.equal((await take()).source, "batch");
-    assert.equal((await take()).source, "batch");
-    assert.deepEqual(given, []);
-    // That was the first of 303.
-    now += holdMs;
-    await take();
-    assert.deepEqual(given, [302 - 14]); // 13.5 tokens in 150 ms.
-  } finally {
-    mock.restoreAll();
+  for (const [pause, cost, size] of [[0, 400, 400], [100, 8, 408], [50, 2, 210], [200, 3000, 1250]]) {
+    now += pause;
+    stash.count(cost, now);
+    assert.equal(stash.batch(now), size);
   }
 });
 

@@ -110,15 +110,19 @@ export class Server {
 }
 
 // A proxy to a server. Of the replies, it loses the next `lose`: it closes the connection instead of
-// passing one back.
+// passing one back. It passes each of the others back after `delayMs`.
 export async function wireTo(port) {
-  const wire = { lose: 0, open: new Set() };
+  const wire = { lose: 0, delayMs: 0, open: new Set() };
   const listener = createServer((near) => {
     const far = connect(port, "127.0.0.1");
     wire.open.add(near);
     near.on("data", (data) => far.write(data));
     far.on("data", (data) => {
-      if (wire.lose === 0) return near.write(data);
+      if (wire.lose === 0) {
+        if (wire.delayMs > 0) setTimeout(() => near.write(data), wire.delayMs);
+        else near.write(data);
+        return;
+      }
       wire.lose--;
       near.destroy();
     });

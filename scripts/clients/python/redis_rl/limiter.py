@@ -33,7 +33,7 @@ _TICKS = 5
 things meanwhile: what counts is the time in which it could have read the reply."""
 _LONGEST = 20
 """Time-outs after which a call that is not answered is given up, and its connection closed."""
-_QUEUE = 10
+QUEUE = 10
 """Time-outs that a call waits for its turn at most, while the server goes on answering others."""
 
 
@@ -185,6 +185,14 @@ class AsyncLimiter(_Base):
         """
         return AsyncReservation(self, limits, holds, ttl, id, charge)
 
+    def _decide(self, ask: Ask, reason: str) -> Decision:
+        """Decides by the policy about a take that is not sent."""
+        try:
+            with self._policy.failures():
+                raise Outage(reason)
+        except Outage as outage:
+            return self._policy.decide(ask, outage)
+
     async def _run_waiting(self, call: Call[T], wait: float) -> T:
         """Sends a call that the server answers late, on a connection of its own."""
         with self._policy.failures():
@@ -244,7 +252,7 @@ class AsyncLimiter(_Base):
                 if self._stuck >= self.in_flight:
                     raise self._all_stuck()
                 silent = 0 if self._last_answer != seen else silent + 1
-                if silent >= _TICKS or time.monotonic() - began > _QUEUE * self.timeout:
+                if silent >= _TICKS or time.monotonic() - began > QUEUE * self.timeout:
                     raise Outage(f"no turn among {self.in_flight} calls within {self.timeout} s")
         finally:
             if not turn.done():
@@ -440,7 +448,7 @@ class Limiter(_Base):
                 ticks += 1
                 continue
             silent = 0 if self._last_answer != seen else silent + 1
-            if silent >= _TICKS or time.monotonic() - began > _QUEUE * timeout:
+            if silent >= _TICKS or time.monotonic() - began > QUEUE * timeout:
                 break
         with self._lock:
             if future.done():

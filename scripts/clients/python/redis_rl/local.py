@@ -11,7 +11,7 @@ import redis.exceptions
 from .commands import Key
 from .decision import Decision
 from .failure import Ask, Outage
-from .limiter import AsyncLimiter
+from .limiter import QUEUE, AsyncLimiter
 from .rate import Rate, rate as parse_rate
 
 HOLD = 0.1
@@ -41,20 +41,22 @@ class Local:
 
     async def take(self, key: Key, rate: str | int | float | Rate, burst: int, *, cost: int = 1) -> Decision:
         """Takes `cost` tokens or none. One call is in flight a key: the others wait for it, and then look into
-        the batch. If the server does not answer that call, the failure policy decides about them too."""
-        stash = self._stash(key, parse_rate(rate), burst)
-        stash.count(cost, time.monotonic())
+        the batch. The failure policy decides about them if the server does not answer that call, or after ten
+        time-outs."""
+        parsed = parse_rate(rate)
+        stash = self._stash(key, parsed, burst)
+        outages, began = stash.outages, time.monotonic()
+        stash.count(cost, began)
         while True:
-            decision = self._spend(stash, cost, time.monotonic())
-            if decision is not None:
+            now = time.monotonic()
+            if (decision := stash.spend(cost, now)) is not None:
                 return decision
+            is_long = now - began > QUEUE * self.limiter.timeout
+            if stash.outages != outages or (stash.taking is not None and is_long):
+                return self.limiter._decide(Ask(key, parsed, burst, cost), "no turn among the calls of one key")
             if stash.taking is None:
                 break
-            outages = stash.outages
             await stash.taking.wait()
-            if stash.outages != outages and stash.tokens < cost:
-                # Each would ask in turn for a time-out.
-                return self.limiter._policy.decide(Ask(key, stash.rate, burst, cost), Outage("no answer"))
         stash.taking = asyncio.Event()
         try:
             return await self._take(stash, cost)
@@ -84,28 +86,19 @@ class Local:
             self._of.move_to_end(name)
         return stash
 
-    def _spend(self, stash: _Stash, cost: int, now: float) -> Decision | None:
-        """Spends from the batch. Returns None if it is too small, or was taken too long ago."""
-        if not 0 < cost <= stash.tokens or now >= stash.taken_at + HOLD:
-            return None
-        stash.tokens -= cost
-        of = stash.decision
-        reset_after = max(0.0, of.reset_after - (now - stash.taken_at))
-        return Decision(True, of.limit, of.remaining + stash.tokens, 0.0, reset_after, cost, "batch")
-
     async def _take(self, stash: _Stash, cost: int) -> Decision:
         asked = time.monotonic()
         batch = stash.batch(asked)
-        if batch > cost:
+        if 0 < cost < batch:
             decision = await self._ask(stash, cost=batch, atmost=True)
             now = time.monotonic()
             if decision.taken < batch:
                 stash.short_until = now + decision.reset_after
             if decision.taken:
                 self._refund(stash)
-                stash.tokens, stash.taken_at, stash.decision = decision.taken, asked, decision
+                stash.begin(decision, asked)
                 asyncio.get_running_loop().call_later(asked + HOLD - now, self._end, stash, asked)
-                if (spent := self._spend(stash, cost, now)) is not None:
+                if (spent := stash.spend(cost, now)) is not None:
                     return spent
             elif cost == 1:
                 return decision
@@ -126,12 +119,7 @@ class Local:
             self._refund(stash)
 
     def _refund(self, stash: _Stash) -> None:
-        """Refunds what is left of the batch, less what the bucket has gained since it was taken: it might have
-        been full then, and have gained nothing."""
-        held = time.monotonic() - stash.taken_at + _LATE
-        refund = int(stash.tokens - stash.rate.in_ms(held * 1000))
-        stash.tokens = 0
-        if refund > 0 and stash.decision.source == "server":
+        if (refund := stash.refund(time.monotonic())) > 0:
             task = asyncio.get_running_loop().create_task(self._give(stash, refund))
             self._refunds.add(task)
             task.add_done_callback(self._refunds.discard)
@@ -156,6 +144,25 @@ class _Stash:
         self.outages = 0
         self.taking: asyncio.Event | None = None
         self._since, self._used, self._used_before = 0.0, 0, 0
+
+    def begin(self, decision: Decision, taken_at: float) -> None:
+        self.tokens, self.taken_at, self.decision = decision.taken, taken_at, decision
+
+    def spend(self, cost: int, now: float) -> Decision | None:
+        """Spends from the batch. Returns None if it is too small, or was taken too long ago."""
+        if not 0 < cost <= self.tokens or now >= self.taken_at + HOLD:
+            return None
+        self.tokens -= cost
+        of = self.decision
+        reset_after = max(0.0, of.reset_after - (now - self.taken_at))
+        return Decision(True, of.limit, of.remaining + self.tokens, 0.0, reset_after, cost, "batch")
+
+    def refund(self, now: float) -> int:
+        """Ends the batch. Returns its tokens less what the bucket has gained since it was taken: it might have
+        been full then, and have gained nothing. Only the server's are refunded."""
+        gain = self.rate.in_ms((now - self.taken_at + _LATE) * 1000)
+        tokens, self.tokens = self.tokens, 0
+        return max(0, int(tokens - gain)) if self.decision.source == "server" else 0
 
     def count(self, cost: int, now: float) -> None:
         """Counts the use in spans of HOLD."""

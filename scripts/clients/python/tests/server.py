@@ -85,11 +85,11 @@ class Server:
 
 class Wire:
     """A proxy to a server. Of the replies, it loses the next `lose`: it closes the connection instead of
-    passing one back."""
+    passing one back. It passes each of the others back after `delay` seconds."""
 
     def __init__(self, port: int) -> None:
         self._to = port
-        self.lose = 0
+        self.lose, self.delay = 0, 0.0
         self.most_open = self._open = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -123,6 +123,7 @@ class Wire:
                 if self.lose:
                     self.lose -= 1
                     break
+                time.sleep(self.delay)
                 near.sendall(data)
         except OSError:
             pass

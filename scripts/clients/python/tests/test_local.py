@@ -11,18 +11,19 @@ import struct
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import redis.asyncio
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+import redis_rl.local
 from redis_rl import AsyncLimiter, Decision, Local
 from redis_rl.asgi import RateLimit
-from redis_rl.local import HOLD
-from server import Server
+from redis_rl.local import HOLD, _Stash
+from redis_rl.rate import rate
+from server import Server, Wire
 from test_asgi import Site, hello
 
 BURST = 10_000
@@ -154,7 +155,9 @@ def test_costs_larger_than_the_batch_are_decided_by_the_server(server) -> None:
         async with connected(server.port) as local:
             await asyncio.gather(*(local.take("k", "1/h", BURST) for _ in range(100)))
             assert (await local.take("k", "1/h", BURST, cost=5000)).allowed
+            server.client.config_resetstat()
             assert (await local.take("k", "1/h", BURST, cost=0)).allowed
+            assert calls(server)["rl.take"] == 1
             denied = await local.take("k", "1/h", BURST, cost=5000)
             assert not denied.allowed and denied.retry_after > 90 * 3600
 
@@ -184,33 +187,61 @@ def test_call_without_an_answer_decides_about_those_that_wait_for_it(server) -> 
     run(test())
 
 
-def test_batch_is_not_spent_late_and_refunded_less_the_gain_meanwhile(monkeypatch) -> None:
-    """The bucket might have been full, and have gained nothing: a full refund would admit its gain twice."""
-    now, given = 1000.0, []
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-
-    async def take(key, rate, burst, *, cost, atmost=False):
-        await asyncio.sleep(0)  # The others wait for it.
-        return Decision(True, burst, burst - cost, 0.0, 0.0, cost)
-
-    async def give(key, rate, burst, *, cost):
-        given.append(cost)
+def test_nobody_waits_longer_for_a_turn_than_for_ten_time_outs(server) -> None:
+    wire = Wire(server.port)
 
     async def test() -> None:
-        nonlocal now
-        local: Any = Local(SimpleNamespace(take=take, give=give))
-        got = await asyncio.gather(*(local.take("k", 90, BURST) for _ in range(301)))
-        # The first alone, then a batch as large as the use: one token is left.
-        assert [one.source for one in got] == ["server"] + ["batch"] * 300
-        assert (await local.take("k", 90, BURST)).source == "batch"
-        assert (await local.take("k", 90, BURST)).source == "batch" and given == []
-        # That was the first of 303.
-        now += HOLD
-        await local.take("k", 90, BURST)
-        await asyncio.sleep(0)
-        assert given == [302 - 14]  # 13.5 tokens in 0.15 s.
+        async with connected(wire.port, timeout=0.1) as local:
+            await local.check()
+            wire.delay = 0.04
+            # So small a burst has no batches, and so high a rate no denials.
+            got = await asyncio.gather(*(local.take("k", 1_000_000, 7) for _ in range(100)))
+            sources = [one.source for one in got]
+            assert sources.count("server") + sources.count("local") == 100
+            assert sources.count("local") > 0 and calls(server)["rl.take"] < 100
 
     run(test())
+    wire.stop()
+
+
+def granted(tokens: int, source="server") -> Decision:
+    return Decision(True, BURST, 3, 0.0, 1.0, tokens, source)
+
+
+def test_batch_is_refunded_once_less_the_gain_meanwhile() -> None:
+    """The bucket might have been full, and have gained nothing: a full refund would admit its gain twice."""
+    stash = _Stash("k", rate(90), BURST)
+    stash.begin(granted(302), 1000.0)
+    assert stash.spend(2, 1000.0) is not None
+    assert stash.refund(1000.0 + HOLD) == 300 - 14  # 13.5 tokens in 0.15 s.
+    assert stash.refund(1000.0 + HOLD) == 0
+    stash.begin(granted(10), 1000.0)
+    assert stash.refund(1000.0 + HOLD) == 0
+
+
+@pytest.mark.parametrize("source", ["local", "policy"])
+def test_tokens_that_the_server_did_not_grant_are_not_refunded(source) -> None:
+    stash = _Stash("k", rate("1/h"), BURST)
+    stash.begin(granted(302, source), 1000.0)
+    assert stash.refund(1000.0) == 0
+
+
+def test_batch_is_not_spent_late() -> None:
+    stash = _Stash("k", rate(90), BURST)
+    stash.begin(granted(5), 1000.0)
+    spent = stash.spend(2, 1000.0 + HOLD - 0.001)
+    assert spent is not None and (spent.taken, spent.remaining, spent.source) == (2, 3 + 3, "batch")
+    assert spent.reset_after == pytest.approx(0.901)
+    assert stash.spend(0, 1000.0) is None and stash.spend(4, 1000.0) is None
+    assert stash.spend(2, 1000.0 + HOLD) is None
+
+
+def test_use_is_that_of_the_last_tenth_of_a_second() -> None:
+    stash, now = _Stash("k", rate(1), BURST), 1000.0
+    for pause, cost, size in ((0, 401, 401), (0.125, 8, 409), (0.05, 2, 210), (0.2, 3000, 1250)):
+        now += pause
+        stash.count(cost, now)
+        assert stash.batch(now) == size
 
 
 RATE, SMALL = 1600, 1600
@@ -226,28 +257,6 @@ def excess(units: list[float]) -> float:
     return most
 
 
-class Logged(Local):
-    """Keeps the time at which each unit is spent. A unit that the server granted alone counts from its reply, or
-    a tenth of a second after its call."""
-
-    def __init__(self, limiter: Any, log: Callable[[float], object]) -> None:
-        super().__init__(limiter)
-        self.log = log
-
-    def _spend(self, stash, cost, now):
-        decision = super()._spend(stash, cost, now)
-        if decision:
-            self.log(now)
-        return decision
-
-    async def _take(self, stash, cost):
-        sent = time.monotonic()
-        decision = await super()._take(stash, cost)
-        if decision.allowed and decision.source == "server":
-            self.log(min(time.monotonic(), sent + HOLD))
-        return decision
-
-
 async def spend(local: Local, rng: random.Random, pause: float) -> None:
     """Takes without end, then pauses, and so on."""
     while True:
@@ -259,10 +268,34 @@ async def spend(local: Local, rng: random.Random, pause: float) -> None:
 
 
 def spend_until_killed(port: int, path: Path) -> None:
+    """Logs the time at which each unit is spent. A unit that the server granted alone counts from its reply, or
+    a tenth of a second after its call."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def log(at: float) -> None:
+        os.write(file, struct.pack("d", at))
+
+    class LoggedStash(_Stash):
+        def spend(self, cost, now):
+            decision = super().spend(cost, now)
+            if decision:
+                log(now)
+            return decision
+
+    class Logged(Local):
+        async def _take(self, stash, cost):
+            sent = time.monotonic()
+            decision = await super()._take(stash, cost)
+            if decision.allowed and decision.source == "server":
+                log(min(time.monotonic(), sent + HOLD))
+            return decision
+
+    # This process spends and does nothing else.
+    redis_rl.local._Stash = LoggedStash  # type: ignore[misc]
+
     async def run() -> None:
-        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         limiter = AsyncLimiter(redis.asyncio.Redis(port=port), timeout=30, on_error="closed")
-        await spend(Logged(limiter, lambda at: os.write(log, struct.pack("d", at))), random.Random(), 0)
+        await spend(Logged(limiter), random.Random(), 0)
 
     asyncio.run(run())
 
