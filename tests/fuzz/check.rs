@@ -138,6 +138,10 @@ impl Check<'_> {
         // A bucket that is full afterwards may have been filled by the refund.
         let gives = matches!(self.verb, Verb::Give(_) | Verb::Hold(_)) || !self.refunds.is_empty();
         let filled = gives && after.content == Content::Nothing;
+        let [first, last] = [first, last].map(|outcome| match filled {
+            true => self.filled_by_a_unit(outcome),
+            false => outcome,
+        });
         // The start of its lifetime is known, except for an arrival time, which contains the time
         // at which it is full.
         let until = [&first, &last].map(|outcome| match outcome.after {
@@ -173,6 +177,23 @@ impl Check<'_> {
             return Err(format!("expected {first:?} to {last:?}"));
         }
         self.between(&first.reply, &last.reply)
+    }
+
+    /// Returns the outcome with a full bucket if it lacks one unit. The level is rounded down and the
+    /// refund of a hold up, so between two times that leave it a unit short it may be filled.
+    fn filled_by_a_unit(&self, outcome: Outcome) -> Outcome {
+        match outcome.after {
+            After::Written(state, _)
+                if self.limit.burst_units() == BigInt::from(state.tokens) + 1 =>
+            {
+                let burst = outcome.reply[1];
+                Outcome {
+                    reply: [outcome.reply[0], burst, burst, 0, 0],
+                    after: After::Removed,
+                }
+            }
+            _ => outcome,
+        }
     }
 
     /// The written timestamp reveals the time of the call, so everything else is known exactly.
