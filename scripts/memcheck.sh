@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzzer, and the tests of what it does not reach, on servers that are watched: no invalid
+# Runs the fuzzer, and tests of code that it does not reach, on servers that are watched: no invalid
 # access, no leak. Takes some minutes.
 #
 #   scripts/memcheck.sh [CALLS]            under valgrind

@@ -1,4 +1,4 @@
-//! Finds out whether another module could hear of what a call does.
+//! Finds out whether another module could receive the events of a call.
 //!
 //! A module that subscribed to events (of keys or of the server) is called in the midst of a call
 //! that causes one, and may remove any key. No function returns the subscribers, but the server
@@ -60,7 +60,7 @@ unsafe extern "C" fn forget(
     OTHERS.store(UNKNOWN, Ordering::Relaxed);
 }
 
-/// Returns whether no other module hears of what a call does.
+/// Returns whether no other module receives the events of a call.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress, which must not have opened a key.

@@ -50,7 +50,7 @@ pub enum Answer {
 struct Promise {
     /// Waiters whose answer was not handed over yet.
     open: usize,
-    /// Whether any caller was told since the grant that the token holds the slot.
+    /// Whether any caller received a reply, since the grant, that the token holds the slot.
     is_told: bool,
     end: End,
 }
@@ -188,9 +188,9 @@ impl Hall {
         self.ready.insert(ticket.0);
     }
 
-    /// Promises a slot that was just granted, and ends at `end`, to this number of waiters. If earlier
-    /// waiters of the token were not told yet, its slot was released meanwhile, and whoever was told of
-    /// that one was not told of this one.
+    /// Promises a slot that was just granted, and ends at `end`, to this number of waiters. Waiters of
+    /// the token whose answer is still open had an earlier slot, which was released meanwhile. Replies
+    /// about that slot do not count for this one.
     pub fn promise(&mut self, slot: Slot, waiters: usize, end: End) {
         self.keep(&slot);
         let open = self.promises.get(&slot).map_or(0, |promise| promise.open);
