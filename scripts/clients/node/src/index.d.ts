@@ -53,7 +53,7 @@ export interface Holds {
 
 export interface Reservation {
   readonly id: string;
-  /** What the body used, by key. */
+  /** What the body used, by key: charged even if the body throws. Without it: the cost, or 0 if the body throws. */
   used: Record<string, number>;
   /** Whether a repeat was denied: a lease ended, or what was refunded did not fit any more. It is settled either way. */
   readonly denied: boolean;
@@ -162,6 +162,8 @@ export class NoSlot extends Error {
 /** A limit denies, and nothing is charged. */
 export class Denied extends Error {
   readonly decisions: Decisions;
+  /** The keys whose limits deny. */
+  readonly keys: string[];
 }
 
 /** Somebody else settled the hold. */

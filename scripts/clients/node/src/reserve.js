@@ -10,13 +10,15 @@ import { rejectedWhen, repeated, tries } from "./slot.js";
 
 const minuteMs = 60_000; // After this time nobody knows any more what became of an id.
 
-// A limit denies, and nothing is charged. `decisions.each` says which.
+// Nothing is charged, because the limits of `keys` deny.
 export class Denied extends Error {
   name = "Denied";
 
-  constructor(decisions) {
-    super(`denied; retry after ${decisions.retryAfterMs} ms`);
-    this.decisions = decisions;
+  constructor(decisions, keys) {
+    const { retryAfterMs } = decisions;
+    const retry = retryAfterMs === null ? "retrying does not help" : `retry after ${retryAfterMs} ms`;
+    super(`denied by ${keys.join(", ")}; ${retry}`);
+    Object.assign(this, { decisions, keys });
   }
 }
 
@@ -26,7 +28,7 @@ export class HoldEnded extends Error {
 }
 
 // Charges the limits, runs `body(reservation)`, repeats the call at a third of the ttl, and settles
-// `reservation.used`. `run(call, timeoutMs)` sends a call.
+// `reservation.used`, even if the body throws. A limit without an amount is charged its cost, or 0 if the body throws. `run(call, timeoutMs)` sends a call.
 export async function reserve({ run, timeoutMs }, limits, options, body) {
   const { holds, ttlMs, id = randomUUID(), charge = false } = options;
   if (!(ttlMs >= 1000)) throw new RangeError(`ttlMs must be at least 1000, not ${ttlMs}`);
@@ -37,7 +39,8 @@ export async function reserve({ run, timeoutMs }, limits, options, body) {
 
   const settle = async (wasDone) => {
     const { used } = reservation;
-    const amounts = limits.map((limit) => [limit, wasDone ? (used[limit.key] ?? limit.cost ?? 0) : 0]);
+    const otherwise = ({ cost = 0 }) => (wasDone ? cost : 0);
+    const amounts = limits.map((limit) => [limit, isAmount(used[limit.key]) ? used[limit.key] : otherwise(limit)]);
     // If the server does not answer, it goes on in the background until it does.
     const settling = settleUntilAnswered(run, timeoutMs, amounts, held);
     await Promise.race([settling, sleep(tries * timeoutMs, undefined, { ref: false })]);
@@ -52,7 +55,8 @@ export async function reserve({ run, timeoutMs }, limits, options, body) {
     throw error;
   });
   if (!decisions.allowed) {
-    const denied = new Denied(decisions);
+    const keys = [...limits, held].filter((_, at) => !decisions.each[at].allowed).map(({ key }) => key);
+    const denied = new Denied(decisions, keys);
     if (decisions.each.at(-1).taken) return cancelled(denied); // A repeat was denied: the hold is open.
     throw denied;
   }
@@ -73,6 +77,18 @@ export async function reserve({ run, timeoutMs }, limits, options, body) {
   } finally {
     clearInterval(beat);
     if (!ended.signal.aborted) await settle(wasDone);
+    if (wasDone) checkUsed(reservation.used, limits);
+  }
+}
+
+const isAmount = (used) => Number.isSafeInteger(used) && used >= 0;
+
+// Throws if `used` has an entry that no settlement can charge.
+function checkUsed(used, limits) {
+  const keys = limits.filter(({ cost }) => cost !== undefined).map(({ key }) => String(key));
+  for (const [key, amount] of Object.entries(used)) {
+    if (!keys.includes(key)) throw new RangeError(`used has the key "${key}", but the limits are ${keys.join(", ")}`);
+    if (!isAmount(amount)) throw new RangeError(`used of "${key}" must be a whole number from 0 on, not ${amount}`);
   }
 }
 

@@ -72,10 +72,34 @@ for (const [name, connect] of Object.entries(libraries)) {
         assert.deepEqual(await state(), [0, 0, 0, 0]);
       }));
 
+    test("of a body that throws is settled with the amounts used by then", () =>
+      using(async (limiter) => {
+        const throws = async (reservation) => {
+          reservation.used[TPM] = 700;
+          throw new Error("mine");
+        };
+        await assert.rejects(limiter.reserve(limits(), options, throws), /mine/);
+        assert.deepEqual(await state(), [700, 0, 0, 0]);
+      }));
+
+    test("is charged its cost, with an error, if its amount cannot be charged", () =>
+      using(async (limiter) => {
+        let tokens = 0;
+        for (const used of [{ "{u}:tmp": 1 }, { [RUN]: 1 }, { [TPM]: -1 }, { [TPM]: 1.5 }, { [TPM]: "7" }]) {
+          const body = async (reservation) => Object.assign(reservation.used, { [MONTH]: 0 }, used);
+          const [key] = Object.keys(used);
+          await assert.rejects(limiter.reserve(limits(), options, body), ({ message }) => message.includes(key));
+          tokens += 1500;
+          assert.deepEqual(await state(), [tokens, 0, 0, 0]);
+        }
+      }));
+
     test("that is denied charges nothing and leaves no hold", () =>
       using(async (limiter) => {
         const denied = limiter.reserve(limits(20_001), options, () => assert.fail("it is denied"));
-        await assert.rejects(denied, ({ decisions }) => {
+        await assert.rejects(denied, ({ decisions, keys, message }) => {
+          assert.deepEqual(keys, [TPM]);
+          assert.equal(message, `denied by ${TPM}; retrying does not help`);
           assert.deepEqual(decisions.each.slice(0, 3).map(({ allowed }) => allowed), [false, true, true]);
           return true;
         });

@@ -180,7 +180,7 @@ class AsyncLimiter(_Base):
                 r.used[key] = await work()
 
         Raises Denied if a limit denies. Repeats the call at a third of the ttl. A body that raises or is
-        cancelled is settled with 0; a limit without an entry in `used`, with its cost. `charge`: if this
+        cancelled is settled with what it had put into `used`, otherwise with 0. `charge`: if this
         process dies the estimate stays charged, instead of being refunded after `ttl` seconds.
         """
         return AsyncReservation(self, limits, holds, ttl, id, charge)

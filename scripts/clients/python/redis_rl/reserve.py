@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import redis.exceptions
 
@@ -27,11 +27,13 @@ _MINUTE = 60.0
 
 
 class Denied(Exception):
-    """A limit denies, and nothing is charged. `decisions.each` says which."""
+    """Nothing is charged, because the limits of `keys` deny."""
 
-    def __init__(self, decisions: Decisions) -> None:
-        super().__init__(f"denied; retry after {decisions.retry_after} s")
-        self.decisions = decisions
+    def __init__(self, decisions: Decisions, keys: tuple[Key, ...]) -> None:
+        wait = decisions.retry_after
+        retry = "retrying does not help" if wait is None else f"retry after {wait} s"
+        super().__init__(f"denied by {', '.join(map(str, keys))}; {retry}")
+        self.decisions, self.keys = decisions, keys
 
 
 class HoldEnded(Exception):
@@ -41,7 +43,8 @@ class HoldEnded(Exception):
 class _Reservation:
     """A reservation of either kind.
 
-    used    what the body used, by key
+    used    what the body used, by key: it is charged even if the body raises. A limit without an amount is
+            charged its cost, or 0 if the body raises
     denied  whether a repeat was denied: a lease ended, or what was refunded did not fit any more. Finish or
             stop; it is settled either way
     """
@@ -54,9 +57,29 @@ class _Reservation:
         self._hold = commands.hold(holds, ttl, self.id, charge=charge)
         self._charge = commands.all(*limits, self._hold)
 
+    def _refusal(self, decisions: Decisions) -> Denied:
+        limits = (*self._limits, self._hold)
+        return Denied(decisions, tuple(one.key for one, each in zip(limits, decisions.each) if not each.allowed))
+
     def _settlement(self, was_done: bool) -> _Settlement:
-        amounts = [(one, self.used.get(one.key, one.cost or 0) if was_done else 0) for one in self._limits]
-        return _Settlement(self.id, self._hold, amounts)
+        def amount(limit: Limit) -> int:
+            used = self.used.get(limit.key)
+            return used if _is_amount(used) else (limit.cost or 0) if was_done else 0
+
+        return _Settlement(self.id, self._hold, [(limit, amount(limit)) for limit in self._limits])
+
+    def _check_used(self) -> None:
+        """Raises ValueError if `used` has an entry that no settlement can charge."""
+        keys = {limit.key for limit in self._limits if limit.cost is not None}
+        for key, used in self.used.items():
+            if key not in keys:
+                raise ValueError(f"`used` has the key {key!r}, but the limits are {sorted(map(str, keys))}")
+            if not _is_amount(used):
+                raise ValueError(f"`used` of {key!r} must be a whole number from 0 on, not {used!r}")
+
+
+def _is_amount(used: object) -> TypeGuard[int]:
+    return isinstance(used, int) and used >= 0
 
 
 class _Settlement:
@@ -113,7 +136,7 @@ class AsyncReservation(_Reservation):
         if not decisions.allowed:
             if decisions.each[-1].taken:  # A repeat was denied: the hold is open.
                 await self._settle(was_done=False)
-            raise Denied(decisions)
+            raise self._refusal(decisions)
         body = asyncio.current_task()
         assert body is not None
         self._body, self._cancelling = body, body.cancelling()
@@ -138,7 +161,8 @@ class AsyncReservation(_Reservation):
         self._beat.cancel()
         await asyncio.wait((self._beat,))
         if not self._ended:
-            return await self._settle(was_done=kind is None)
+            await self._settle(was_done=kind is None)
+            return self._check_used() if kind is None else None
         if self._body.uncancel() <= self._cancelling and kind in (asyncio.CancelledError, None):
             raise HoldEnded(f"hold {self.id} was settled") from error
 
@@ -207,7 +231,7 @@ class Reservation(_Reservation):
         if not decisions.allowed:
             if decisions.each[-1].taken:  # A repeat was denied: the hold is open.
                 self._settle(was_done=False)
-            raise Denied(decisions)
+            raise self._refusal(decisions)
         self._heart = threading.Thread(target=self._repeat, name="redis_rl hold", daemon=True)
         self._heart.start()
         return self
@@ -227,7 +251,8 @@ class Reservation(_Reservation):
         self._finished.set()
         self._heart.join()  # A repeat that comes after the settlement would be refused.
         if not self.ended:
-            return self._settle(was_done=kind is None)
+            self._settle(was_done=kind is None)
+            return self._check_used() if kind is None else None
         if kind is None:
             self.check()
 

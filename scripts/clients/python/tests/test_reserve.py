@@ -84,12 +84,56 @@ def test_error_and_cancellation_of_the_body_are_settled_with_0(server) -> None:
     run(server, test)
 
 
+def test_amounts_used_by_a_failed_body_are_charged(server) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(ConnectionError):
+            async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+                reservation.used[TPM] = 700
+                raise ConnectionError
+        assert state(server) == (700, 0, 0, 0)
+
+        async def body() -> None:
+            async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+                reservation.used = {TPM: 1, MONTH: 2}
+                await asyncio.sleep(50)
+
+        task = asyncio.create_task(body())
+        await until_state(server, (2200, 1500, 1, 1))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until_state(server, (701, 2, 0, 0))
+
+    run(server, test)
+
+
+@pytest.mark.parametrize("used", [{"{u}:tmp": 1}, {RUN: 1}, {TPM: -1}, {TPM: 1.5}, {TPM: None}])
+def test_amount_that_cannot_be_charged_raises_and_its_limit_is_charged_the_cost(server, used) -> None:
+    async def test(limiter: AsyncLimiter) -> None:
+        with pytest.raises(ValueError, match=next(iter(used))):
+            async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+                reservation.used = {MONTH: 20, **used}
+        assert state(server) == (1500, 20, 0, 0)
+        with pytest.raises(KeyError, match="mine"):  # The error of the body is not hidden.
+            async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
+                reservation.used = used
+                raise KeyError("mine")
+        assert state(server) == (1500, 20, 0, 0)
+
+    run(server, test)
+    with pytest.raises(ValueError), Limiter(redis.Redis(port=server.port), timeout=5).reserve(
+        *limits(), holds=HOLDS, ttl=60
+    ) as reservation:
+        reservation.used = used
+
+
 def test_denial_charges_nothing_and_leaves_no_hold(server) -> None:
     async def test(limiter: AsyncLimiter) -> None:
         with pytest.raises(Denied) as denied:
             async with limiter.reserve(*limits(20001), holds=HOLDS, ttl=60):
                 raise AssertionError("it is denied")
         assert [one.allowed for one in denied.value.decisions.each[:3]] == [False, True, True]
+        assert denied.value.keys == (TPM,) and str(denied.value) == f"denied by {TPM}; retrying does not help"
         assert state(server) == (0, 0, 0, 0)
 
     run(server, test)

@@ -40,7 +40,8 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Sets the amount used of the limit of this key. Without it, that is its cost.
+    /// Sets the amount used of the limit of this key: it is charged even if the body fails. Without it, that is
+    /// the cost, or 0 if the body fails.
     pub fn used(&self, key: impl Into<String>, amount: u64) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.insert(key.into(), amount);
@@ -52,9 +53,20 @@ impl Reservation {
         self.denied.load(Ordering::Acquire)
     }
 
-    fn amount(&self, limit: &Limit) -> u64 {
+    fn amount(&self, limit: &Limit) -> Option<u64> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.get(&limit.key).copied().or(limit.cost()).unwrap_or(0)
+        used.get(&limit.key).copied()
+    }
+
+    /// Returns a key with an amount that belongs to none of these limits.
+    fn stray(&self, limits: &[Limit]) -> Option<String> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_stray = |key: &&String| {
+            !limits
+                .iter()
+                .any(|limit| limit.key == **key && limit.cost().is_some())
+        };
+        used.keys().find(is_stray).cloned()
     }
 }
 
@@ -67,8 +79,10 @@ pub enum NotReserved<E> {
     Ended,
     /// The server does not answer, or refuses.
     Failed(Error),
-    /// The body failed, and the estimate was refunded.
+    /// The body failed. The limits without an amount used were refunded.
     Body(E),
+    /// The body set the amount used of a key that no bucket or window has. All others were settled.
+    Stray(String),
 }
 
 impl<E: fmt::Display> fmt::Display for NotReserved<E> {
@@ -78,6 +92,7 @@ impl<E: fmt::Display> fmt::Display for NotReserved<E> {
             Self::Ended => f.write_str("the hold was settled"),
             Self::Failed(error) => error.fmt(f),
             Self::Body(error) => error.fmt(f),
+            Self::Stray(key) => write!(f, "an amount was used of '{key}', which no limit has"),
         }
     }
 }
@@ -118,7 +133,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Reserve<C> {
     }
 
     /// Charges the estimate, runs the body, repeats the call at a third of the ttl, and settles what was used. A
-    /// body that fails, or is dropped with this future, is settled with 0.
+    /// body that fails, or is dropped with this future, is settled with what it had used by then, otherwise with 0.
     ///
     /// # Errors
     /// A limit denies, somebody else settled the hold, or the body failed.
@@ -171,7 +186,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Reserve<C> {
             }
         };
         open.settle(done.is_ok()).await;
-        done
+        match reservation.stray(&all) {
+            Some(key) if done.is_ok() => Err(NotReserved::Stray(key)),
+            _ => done,
+        }
     }
 }
 
@@ -215,13 +233,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Open<C> {
         let (limiter, all) = (self.limiter.clone(), std::mem::take(&mut self.all));
         let reservation = self.reservation.clone();
         tokio::spawn(async move {
-            let used = |limit| {
-                if was_done {
-                    reservation.amount(limit)
-                } else {
-                    0
-                }
-            };
+            let otherwise = |limit: &Limit| limit.cost().filter(|_| was_done).unwrap_or(0);
+            let used = |limit| reservation.amount(limit).unwrap_or(otherwise(limit));
             let amounts: Vec<_> = all.iter().map(|limit| (limit, used(limit))).collect();
             settle_until_answered(&limiter, &amounts).await;
         })

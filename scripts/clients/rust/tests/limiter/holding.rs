@@ -187,6 +187,46 @@ async fn estimate_of_a_body_that_fails_or_is_dropped_is_refunded() {
 }
 
 #[tokio::test]
+async fn amounts_used_by_a_failed_or_dropped_body_are_charged() {
+    let server = Server::start();
+    let limits = limiter(server.port(), PATIENT).await;
+    let reserve = || limits.reserve(estimate(1500), HOLDS, HOUR);
+    let fails = async |reservation: Reservation| {
+        reservation.used("{u}:tpm", 700);
+        Err::<(), _>("mine")
+    };
+    let failed = reserve().run(fails).await;
+    assert!(matches!(failed, Err(NotReserved::Body("mine"))));
+    assert_eq!(state(&server).await, [700, 0, 0, 0]);
+    let body = reserve().run(async |reservation| {
+        done(reservation, 3).await?;
+        std::future::pending::<Result<(), String>>().await
+    });
+    let dropped = tokio::time::timeout(Duration::from_millis(200), body).await;
+    assert!(dropped.is_err());
+    until("it is settled", || async {
+        state(&server).await == [703, 3, 0, 0]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn amount_used_of_a_key_without_a_limit_is_an_error() {
+    let server = Server::start();
+    let limits = limiter(server.port(), PATIENT).await;
+    for (at, key) in ["{u}:tmp", "{u}:run"].into_iter().enumerate() {
+        let body = async |reservation: Reservation| {
+            reservation.used("{u}:month", 0);
+            reservation.used(key, 1);
+            Ok::<_, String>(())
+        };
+        let reserved = limits.reserve(estimate(1500), HOLDS, HOUR).run(body).await;
+        assert!(matches!(&reserved, Err(NotReserved::Stray(stray)) if stray == key));
+        assert_eq!(state(&server).await, [1500 * (at as i64 + 1), 0, 0, 0]);
+    }
+}
+
+#[tokio::test]
 async fn estimate_that_is_denied_charges_nothing_and_leaves_no_hold() {
     let server = Server::start();
     let limits = limiter(server.port(), PATIENT).await;
