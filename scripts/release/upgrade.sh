@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# upgrade.sh NEW.so [--old OLD.so] [--arguments "A B"] [options of redis-cli]
+# upgrade.sh NEW.so|--remove [--old OLD.so] [--arguments "A B"] [options of redis-cli]
 #
 # Replaces the loaded module by the library NEW.so (an absolute path, which the server opens) without losing a bucket, a window or a lease. Clients are
-# disconnected once and writes pause for well under a second. The users' rules are kept. If NEW.so cannot be
+# disconnected once and writes pause for well under a second. The users' rules and the settings are kept. If NEW.so cannot be
 # loaded, the old library is loaded again.
+#
+# --remove unloads the module in the same way, and deletes the module's commands from the users' rules. The keys stay.
 #
 # The old library's path and the module's arguments are read from the server. Redis 6.2 does not know them: there,
 # --old is required, and --arguments if the module was loaded with any. REDISCLI names another client, such as
@@ -16,11 +18,12 @@ say() { echo "upgrade: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
 case ${1:-} in
+  /* | --remove) ;;
   '' | -*) usage ;;
-  /*) ;;
   *) fail "$1: give an absolute path, which the server opens" ;;
 esac
-new=$1 old='' arguments='' has_arguments='' options=()
+new=$1 old='' arguments='' has_arguments='' options=() remove=''
+[ "$new" != --remove ] || remove=1
 shift
 while [ $# -gt 0 ]; do
   case $1 in
@@ -96,24 +99,51 @@ while IFS= read -r line; do
   esac
 done < <(ask 'MODULE LIST')
 [ -n "$found" ] || fail 'the module rl is not loaded'
-[ -n "$old" ] || fail 'this server does not know the library that it has loaded: give --old'
-[ -n "$arguments" ] && [ -z "$has_arguments" ] && say "arguments: $arguments"
+[ -n "$old$remove" ] || fail 'this server does not know the library that it has loaded: give --old'
+[ -z "$arguments" ] || [ -n "$has_arguments$remove" ] || say "arguments: $arguments"
+
+# The settings, which CONFIG SET may have changed since the module was loaded. Redis 6.2 has none.
+settings=() field=''
+while IFS= read -r line; do
+  if [[ $line == rl.* ]]; then field=$line; elif [ -n "$field" ]; then settings+=("CONFIG SET $field $line") field=''; fi
+done < <(ask 'CONFIG GET rl.*')
 
 # The users whose rules name a command of the module.
+me=$(ask 'ACL WHOAMI')
 names=() all_rules=()
 while IFS= read -r line; do
   [[ $line == user\ * ]] || continue
   if [[ ${line,,} =~ [+-](rl\.|cl\.throttle) ]]; then
-    line=${line#user }
-    names+=("${line%% *}")
-    all_rules+=("$(rules "${line#* }")")
+    line=${line#user } name=${line%% *} line=${line#* }
+    [ -z "$remove" ] || line=$(sed -E 's/ [+-](rl\.|cl\.throttle)[^ )]*//Ig' <<<"$line")
+    names+=("$name")
+    all_rules+=("$(rules "$line")")
   fi
 done < <(ask 'ACL LIST')
 
-restore_users() {
-  local n
-  for n in "${!names[@]}"; do
-    echo "ACL SETUSER $(quoted "${names[$n]}")${all_rules[$n]}"
+# Prints the line that takes the module's commands from a user. This script's own user must keep all its permissions: the server
+# checks them again for each line that EXEC runs.
+clear_user() {
+  local cleared=nocommands
+  [ "${names[$1]}" != "$me" ] || cleared=allcommands
+  [[ ${all_rules[$1]} != *'"('* ]] || cleared+=' clearselectors'
+  echo "ACL SETUSER $(quoted "${names[$1]}") $cleared"
+}
+
+restore_user() { echo "ACL SETUSER $(quoted "${names[$1]}")${all_rules[$1]}"; }
+
+status=0
+# Ensures that a user has its rules again, given the reply to their restoration. A rule for a command that the loaded
+# library lacks is dropped: otherwise the user would be left without any permission.
+restored() {
+  local reply=$2 rule rules
+  while [ "$reply" != OK ]; do
+    rule=${reply#*modifier \'} rule=${rule%%\'*}
+    rules=${all_rules[$1]/" $(quoted "$rule")"}
+    [ "$rules" != "${all_rules[$1]}" ] || { say "the rules of user ${names[$1]}: $reply"; status=1; return; }
+    say "user ${names[$1]}: the rule $rule is dropped, because the loaded library has no such command"
+    all_rules[$1]=$rules
+    reply=$(ask "$(restore_user "$1")")
   done
 }
 
@@ -124,33 +154,38 @@ for try in 1 2 3 4 5; do
   begun=$(multi)
   [ "$begun" = OK ] || fail "MULTI: $begun"
   lines=('CLIENT KILL TYPE normal' 'CLIENT KILL TYPE pubsub')
-  for n in "${!names[@]}"; do
-    cleared=nocommands
-    [[ ${all_rules[$n]} != *'"('* ]] || cleared='nocommands clearselectors'
-    lines+=("ACL SETUSER $(quoted "${names[$n]}") $cleared")
-  done
+  for n in "${!names[@]}"; do lines+=("$(clear_user "$n")"); done
   unload=${#lines[@]}
-  lines+=('MODULE UNLOAD rl' "MODULE LOAD $(quoted "$new") $arguments")
-  while IFS= read -r line; do lines+=("$line"); done < <(restore_users)
+  lines+=('MODULE UNLOAD rl')
+  [ -n "$remove" ] || lines+=("MODULE LOAD $(quoted "$new") $arguments" "${settings[@]}")
+  first_user=${#lines[@]}
+  for n in "${!names[@]}"; do lines+=("$(restore_user "$n")"); done
 
   for line in "${lines[@]}"; do queue "$line"; done
   mapfile -t replies < <(ask EXEC)
   unloaded=${replies[$unload]:-} loaded=${replies[$unload + 1]:-}
-  if [ "$unloaded" = OK ] && [ "$loaded" != OK ]; then
+  if [ "$unloaded" = OK ] && [ -z "$remove" ] && [ "$loaded" != OK ]; then
     again=$(ask "MODULE LOAD $(quoted "$old") $arguments")
-    while IFS= read -r line; do ask "$line" >/dev/null; done < <(restore_users)
+    for line in "${settings[@]}"; do ask "$line" >/dev/null; done
+    for n in "${!names[@]}"; do restored "$n" "$(ask "$(restore_user "$n")")"; done
     ask 'CLIENT UNPAUSE' >/dev/null
     [ "$again" = OK ] || fail "$new: $loaded; and the old library: $again"
     fail "$new: $loaded; the old library is loaded again"
   fi
   ask 'CLIENT UNPAUSE' >/dev/null
   if [ "$unloaded" = OK ]; then
-    for n in "${!names[@]}"; do
-      restored=${replies[$unload + 2 + n]:-}
-      [ "$restored" = OK ] || fail "the rules of user ${names[$n]}: $restored"
+    for n in "${!settings[@]}"; do
+      reply=${replies[$unload + 2 + n]:-}
+      [ -n "$remove" ] || [ "$reply" = OK ] || say "${settings[$n]}: $reply"
     done
-    say "loaded $new"
-    exit 0
+    for n in "${!names[@]}"; do restored "$n" "${replies[$first_user + n]:-}"; done
+    if [ -n "$remove" ]; then
+      say 'removed; now delete the loadmodule line, the rl.* settings and the rules of the users from the configuration (CONFIG REWRITE, ACL SAVE)'
+    else
+      say "loaded $new"
+      [ "$new" = "$old" ] || say "if the configuration names $old, a restart loads that: change the loadmodule line (CONFIG REWRITE does, from Redis 7.0 on)"
+    fi
+    exit "$status"
   fi
   say "try $try: $unloaded"
 done

@@ -1,5 +1,6 @@
 //! One build of the module is replaced by another under load, by the only safe procedure.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -183,6 +184,137 @@ fn upgrade_script_refuses_a_relative_path_and_an_unreachable_server() {
         assert!(said.contains(reason), "{build}: {said}");
     }
     assert_eq!(client.ask::<String>("PING"), "PONG", "still connected");
+}
+
+/// Returns the arguments of the script for this server, after which those of redis-cli may follow.
+fn options(server: &Server) -> Vec<String> {
+    let (old, port) = (module(), server.port().to_string());
+    let old = old.to_str().expect("UTF-8").to_string();
+    ["--old", &old, "--arguments", "CL.THROTTLE", "-p", &port]
+        .map(String::from)
+        .into()
+}
+
+/// Runs the release's script and returns whether it succeeded, and what it reports.
+fn upgrade(build: &str, options: &[String]) -> (bool, String) {
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let output = run(Path::new(build), &options);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), said)
+}
+
+/// Users whose rules name commands of the module. The second one is an operator.
+fn with_users() -> Server {
+    let server = with_user();
+    let () = server.ask("ACL SETUSER ops on >secret ~* &* +@all -rl.top");
+    server
+}
+
+/// The rules of all users, in a form that does not depend on the order in which the server names commands.
+fn users(server: &Server) -> Vec<Vec<String>> {
+    let users: Vec<String> = server.ask("ACL LIST");
+    let sorted = users.into_iter().map(|user| {
+        let mut words: Vec<_> = user.split(' ').map(str::to_lowercase).collect();
+        words.sort_unstable();
+        words
+    });
+    sorted.collect()
+}
+
+/// The server checks the permissions of the script's own user again while the module is unloaded.
+#[test]
+fn upgrade_by_a_user_whose_rules_name_the_module_keeps_all_rules() {
+    let server = with_users();
+    let before = users(&server);
+    let mut options = options(&server);
+    options.extend(["--user", "ops", "--pass", "secret", "--no-auth-warning"].map(String::from));
+    let other = other_build(&server);
+    let (done, said) = upgrade(other.to_str().expect("UTF-8"), &options);
+    assert!(done, "{said}");
+    assert_runs(&server, &other);
+    assert_eq!(users(&server), before);
+}
+
+#[test]
+fn failed_upgrade_keeps_the_old_library_its_settings_and_all_rules() {
+    let server = with_users();
+    let before = users(&server);
+    let settings = change_settings(&server);
+    let (done, said) = upgrade("/missing.so", &options(&server));
+    assert!(
+        !done && said.contains("the old library is loaded again"),
+        "{said}"
+    );
+    assert_runs(&server, &module());
+    assert_eq!(users(&server), before);
+    assert_eq!(current_settings(&server), settings);
+}
+
+/// Returns the names and values of the settings; Redis 6.2 has none.
+fn current_settings(server: &Server) -> BTreeMap<String, String> {
+    server.ask("CONFIG GET rl.*")
+}
+
+/// Changes a setting and returns all of them.
+fn change_settings(server: &Server) -> BTreeMap<String, String> {
+    if !current_settings(server).is_empty() {
+        let () = server.ask("CONFIG SET rl.max-waiters 7");
+    }
+    current_settings(server)
+}
+
+#[test]
+fn upgrade_keeps_settings_changed_at_run_time() {
+    let server = launch().start();
+    let settings = change_settings(&server);
+    let other = other_build(&server);
+    exchange(&server, &other);
+    assert_runs(&server, &other);
+    assert_eq!(current_settings(&server), settings);
+}
+
+/// Otherwise the user would have no permission at all.
+#[test]
+fn upgrade_drops_only_the_rules_for_commands_that_the_new_library_lacks() {
+    let server = with_users();
+    let before = users(&server);
+    let () = server.ask("ACL SETUSER app +cl.throttle");
+    let mut options = options(&server);
+    options[3].clear();
+    let other = other_build(&server);
+    let (done, said) = upgrade(other.to_str().expect("UTF-8"), &options);
+    assert!(
+        done && said
+            .to_lowercase()
+            .contains("user app: the rule +cl.throttle is dropped"),
+        "{said}"
+    );
+    assert_eq!(users(&server), before);
+}
+
+#[test]
+fn removal_keeps_the_server_the_keys_and_all_other_rules() {
+    let mut server = with_users();
+    let waiting = waiting_clients(&server);
+    let before = server.contents();
+    let mut options = options(&server);
+    options.extend(["--user", "ops", "--pass", "secret", "--no-auth-warning"].map(String::from));
+    let (done, said) = upgrade("--remove", &options);
+    assert!(done, "{said}");
+    assert_cut_off(waiting);
+    let error = server.connection().error("RL.TAKE k 1/d 5");
+    assert!(error.contains("unknown command"), "{error}");
+    let rules = users(&server);
+    let names_module = |word: &String| word.contains("rl.");
+    assert!(!rules.iter().flatten().any(names_module), "{rules:?}");
+    let app = &rules[0];
+    assert!(
+        app.contains(&"+ping".into()) && app.contains(&"-@all".into()),
+        "{rules:?}"
+    );
+    let () = server.ask("CONFIG REWRITE");
+    assert!(server.alive());
+    assert_equal(&before, &server.contents());
 }
 
 /// The module's event subscriptions are not called while it is unloaded.
