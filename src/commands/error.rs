@@ -99,7 +99,8 @@ impl fmt::Display for Error<'_> {
             ),
             Self::Kind(got) => write!(
                 f,
-                "ERR a limit begins with BUCKET, WINDOW, LEASE or HOLD; got '{}'",
+                "ERR a limit begins with BUCKET, WINDOW, LEASE or HOLD; got '{}': as many keys as \
+                 numkeys come before the limits",
                 Shown(got)
             ),
             Self::LimitForEachKey { keys } => write!(

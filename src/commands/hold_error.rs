@@ -22,6 +22,8 @@ pub enum Fault<'a> {
     Names,
     /// A bucket or a window of RL.SETTLE has no USED.
     Used,
+    /// A word follows the name of a LEASE or a HOLD of RL.SETTLE.
+    NameAlone(&'a [u8]),
     /// The id was settled.
     Settled(&'a [u8]),
     /// The id was closed.
@@ -63,6 +65,12 @@ impl fmt::Display for Fault<'_> {
             Self::Used => f.write_str(
                 "ERR syntax error: each BUCKET and WINDOW of RL.SETTLE needs USED n, the amount to \
                  charge in the end",
+            ),
+            Self::NameAlone(got) => write!(
+                f,
+                "ERR syntax error: RL.SETTLE accepts LEASE token and HOLD id, without a limit, a \
+                 ttl or options; got '{}'",
+                Shown(got)
             ),
             Self::Settled(id) => write!(f, "ERR hold '{}' was settled", Shown(id)),
             Self::Cancelled(id) => write!(

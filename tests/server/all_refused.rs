@@ -33,7 +33,8 @@ fn invalid_calls_change_no_key() {
         ("2 a b BUCKET 1/d 5 BUCKET 1/d 5 LEASE 5 1h t", each),
         (
             "1 a CIRCLE 1/d 5",
-            "ERR a limit begins with BUCKET, WINDOW, LEASE or HOLD; got 'CIRCLE'",
+            "ERR a limit begins with BUCKET, WINDOW, LEASE or HOLD; got 'CIRCLE': as many keys as \
+             numkeys come before the limits",
         ),
         ("1 a 1/d 5", "ERR a limit begins with"),
         ("2 a BUCKET 1/d 5", "ERR a limit begins with"),

@@ -223,7 +223,11 @@ fn wrong_calls_with_a_hold_are_errors_and_change_nothing() {
         ("2 w h WINDOW 9 1h HOLD 1h", "ERR usage: RL.ALL"),
         ("2 w h WINDOW 9 1h HOLD 999ms id", ttl),
         ("2 w h WINDOW 9 1h HOLD 25h id", ttl),
-        ("2 w h WINDOW 9 1h HOLD 5 id", ttl),
+        (
+            "2 w h WINDOW 9 1h HOLD 5 id",
+            "ERR ttl of a HOLD must be a duration from 1s to 24h, such as 30s or 5m; got '5': a \
+             duration needs a unit: write 5s",
+        ),
         ("2 w h WINDOW 9 1h HOLD 1h rl:holds", id),
         (&format!("2 w h WINDOW 9 1h HOLD 1h {long_id}"), id),
         (
@@ -281,7 +285,13 @@ fn wrong_calls_with_a_hold_are_errors_and_change_nothing() {
         ("2 w h WINDOW 9 1h USED 1 HOLD", "ERR usage: RL.SETTLE"),
         (
             "2 w h WINDOW 9 1h USED 1 HOLD id ELSE FREE",
-            "ERR syntax error: unknown option 'ELSE'",
+            "ERR syntax error: RL.SETTLE accepts LEASE token and HOLD id, without a limit, a ttl or \
+             options; got 'ELSE'",
+        ),
+        (
+            "3 w r h WINDOW 9 1h USED 1 LEASE 5 30s t HOLD id",
+            "ERR syntax error: RL.SETTLE accepts LEASE token and HOLD id, without a limit, a ttl or \
+             options; got '30s'",
         ),
         (
             "1 w WINDOW 9 1h USED 1",

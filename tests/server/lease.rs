@@ -395,9 +395,24 @@ fn lease_errors_name_the_accepted_values() {
         ("RL.ACQUIRE k 1.5 1m t", "ERR limit must be"),
         (
             "RL.ACQUIRE k 1 15 t",
-            "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got '15'",
+            "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got '15': a duration \
+             needs a unit: write 15s",
         ),
-        ("RL.ACQUIRE k 1 m t", "ERR ttl must be"),
+        (
+            "RL.ACQUIRE k 1 PT15S t",
+            "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got 'PT15S': ISO 8601 \
+             durations are not accepted: write 15s",
+        ),
+        (
+            "RL.ACQUIRE k 1 31d t",
+            "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got '31d'",
+        ),
+        (
+            "RL.RENEW k 15x t",
+            "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got '15x': unknown \
+             unit; use ms, s, m, h, d or w",
+        ),
+        ("RL.ACQUIRE k 1 m t", "ERR ttl must be a duration from 10ms to 30d, such as 30s or 5m; got 'm': a duration needs a count: write 1m"),
         ("RL.ACQUIRE k 1 9ms t", "ERR ttl must be"),
         ("RL.ACQUIRE k 1 31d t", "ERR ttl must be"),
         ("RL.ACQUIRE k 1 1M t", "ERR ttl must be"),

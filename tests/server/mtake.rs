@@ -109,15 +109,24 @@ fn invalid_rl_mtake_changes_no_bucket() {
     c.ask::<()>("RPUSH list x");
     c.ask::<()>("SET text x");
     let numkeys = "ERR numkeys must be a whole number from 1 to 128";
+    let few = "ERR numkeys must be a whole number from 1 to 128 that matches";
     let usage = "ERR usage: RL.MTAKE numkeys key rate burst";
-    let wrong: [(&str, &str); 20] = [
+    let wrong: [(&str, &str); 21] = [
         ("", usage),
         ("1", usage),
         ("1 a 1/d", usage),
         ("0 a 1/d 5", numkeys),
         ("-1 a 1/d 5", numkeys),
-        ("2 a 1/d 5", numkeys),
-        ("2 a 1/d 5 b 1/d", numkeys),
+        ("2 a 1/d 5", few),
+        (
+            "2 a 1/d 5 b 1/d",
+            "ERR numkeys must be a whole number from 1 to 128 that matches the number of \
+             arguments after it; got '2'",
+        ),
+        (
+            "129 a 1/d 5",
+            "ERR numkeys must be a whole number from 1 to 128, in plain digits",
+        ),
         ("1000000000 a 1/d 5", numkeys),
         ("99999999999999999999999999 a 1/d 5", numkeys),
         (" a 1/d 5", numkeys),

@@ -159,7 +159,7 @@ pub fn options<'a>(
 }
 
 /// Returns whether `words` is empty or begins with the next limit.
-fn is_end(words: &[Argument<'_>]) -> bool {
+pub fn is_end(words: &[Argument<'_>]) -> bool {
     let Some(word) = words.first().map(Argument::bytes) else {
         return true;
     };

@@ -12,6 +12,10 @@ use crate::server::Argument;
 const NUMKEYS: &Parameter = &Parameter::new("numkeys", 1..=MAX_LIMITS)
     .with_unit(", in plain digits, followed by as many keys");
 
+/// The same, where it is valid, but fewer arguments follow.
+const NUMKEYS_THAT_FOLLOW: &Parameter = &Parameter::new("numkeys", 1..=MAX_LIMITS)
+    .with_unit(" that matches the number of arguments after it");
+
 /// A spec, and the words after it.
 type Parsed<'a, S> = Result<(S, &'a [Argument<'a>]), Error<'a>>;
 
@@ -58,7 +62,7 @@ pub fn split<'s, 'a>(
         .ok()
         .and_then(|n| rest.split_at_checked(step.checked_mul(n)?))
         .ok_or_else(|| {
-            let parameter = NUMKEYS;
+            let parameter = NUMKEYS_THAT_FOLLOW;
             parameter::Error { parameter, got }.into()
         })
 }

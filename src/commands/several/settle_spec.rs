@@ -5,7 +5,7 @@ use crate::commands::hold_error::Fault;
 use redis_rl_limits::grammar::options::OptionName;
 use redis_rl_limits::grammar::{hold::check_id, lease::check_token};
 
-use super::limit_spec::{options, StringLimit};
+use super::limit_spec::{is_end, options, StringLimit};
 use crate::server::Argument;
 
 /// A limit as a settlement names it.
@@ -48,7 +48,9 @@ impl<'a> SettleSpec<'a> {
         } else {
             return Err(Error::Kind(kind.bytes()));
         };
-        let (_, rest) = options(words, &[])?;
-        Ok((spec, rest))
+        match words {
+            [word, ..] if !is_end(words) => Err(Fault::NameAlone(word.bytes()).into()),
+            _ => Ok((spec, words)),
+        }
     }
 }

@@ -84,6 +84,30 @@ impl<'a> Rate<'a> {
     }
 }
 
+/// An invalid ttl; it formats as the hint with a colon before it, or as nothing if only the bounds are missed.
+pub(crate) struct Ttl<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Ttl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        match decimal(text) {
+            Some((_, [])) => write!(f, ": a duration needs a unit: write {}s", Shown(text)),
+            None if unit_millis(text).is_some() => {
+                write!(f, ": a duration needs a count: write 1{}", Shown(text))
+            }
+            Some((_, unit)) if unit_millis(unit).is_none() && duration::parse(text).is_none() => {
+                f.write_str(": ")?;
+                unknown_unit(unit, f)
+            }
+            _ if iso(text).is_some() => {
+                f.write_str(": ")?;
+                unknown_unit(text, f)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// An invalid window, or an invalid length of a sliding one.
 pub(crate) struct Window<'a>(pub(crate) &'a [u8]);
 

@@ -7,6 +7,7 @@ use crate::bounds::{
     MIN_HOLD_TTL_MS,
 };
 use crate::grammar::duration;
+use crate::grammar::hint;
 use crate::show::Shown;
 
 /// Why a ttl or an id of a hold was refused.
@@ -46,8 +47,9 @@ impl fmt::Display for Error<'_> {
             Self::Ttl(got) => write!(
                 f,
                 "ttl of a HOLD must be a duration from 1s to {MAX_HOLD_TTL_HOURS}h, such as 30s or \
-                 5m; got '{}'",
-                Shown(got)
+                 5m; got '{}'{}",
+                Shown(got),
+                hint::Ttl(got)
             ),
             Self::Id(got) => write!(
                 f,

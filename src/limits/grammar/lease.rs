@@ -6,6 +6,7 @@ use crate::bounds::{
     MARKER, MAX_TOKENS_A_CALL, MAX_TOKEN_LEN, MAX_TTL_DAYS, MAX_TTL_MS, MIN_TTL_MS,
 };
 use crate::grammar::duration;
+use crate::grammar::hint;
 use crate::grammar::parameter::{self, Parameter};
 use crate::grammar::words::Word;
 use crate::kinds::lease::Limit;
@@ -100,8 +101,9 @@ impl fmt::Display for Error<'_> {
             Self::Ttl(got) => write!(
                 f,
                 "ttl must be a duration from {MIN_TTL_MS}ms to {MAX_TTL_DAYS}d, such as 30s or \
-                 5m; got '{}'",
-                Shown(got)
+                 5m; got '{}'{}",
+                Shown(got),
+                hint::Ttl(got)
             ),
             Self::TokenFirst(got) => write!(
                 f,
