@@ -7,14 +7,19 @@ const keep = ({ keep = 0 } = {}) => (keep ? ["KEEP", keep] : []);
 const flag = (set, word) => (set ? [word] : []);
 const rateText = (rate) => (typeof rate === "object" ? rate.text : String(rate));
 const windowWords = (window) => window.split(/\s+/).filter(Boolean);
-const ttl = (ms) => `${ms}ms`;
+const ttl = (ms) => `${number(ms)}ms`;
+// "30s" is for redis-cli.
+const number = (ms) => {
+  if (typeof ms !== "number") throw new TypeError(`a time is a number of milliseconds, such as 30000, not "${ms}"`);
+  return ms;
+};
 const first = (reply) => Number(reply[0]);
 
 export const commands = {
   // Takes `cost` tokens or none (RL.TAKE).
   take(key, rate, burst, options = {}) {
     const { atmost, maxwaitMs, force } = options;
-    const wait = maxwaitMs === undefined ? [] : ["MAXWAIT", maxwaitMs];
+    const wait = maxwaitMs === undefined ? [] : ["MAXWAIT", number(maxwaitMs)];
     const more = [...cost(options), ...keep(options), ...flag(atmost, "ATMOST"), ...wait, ...flag(force, "FORCE")];
     return { key, words: (k) => ["RL.TAKE", k(key), rateText(rate), burst, ...more], read: decision };
   },
@@ -69,17 +74,16 @@ export const commands = {
   // Acquires a slot for `token`, or renews the one that it holds (RL.ACQUIRE). With `waitMs` the server
   // answers only when there is a slot, or after this time: use `slot`.
   acquire(key, limit, ttlMs, token, options = {}) {
-    const wait = options.waitMs ? ["WAIT", options.waitMs] : [];
+    const wait = options.waitMs ? ["WAIT", number(options.waitMs)] : [];
     const more = [ttl(ttlMs), token, ...keep(options), ...wait];
     return { key, words: (k) => ["RL.ACQUIRE", k(key), limit, ...more], read: decision };
   },
 
   // Extends live leases. Returns how many (RL.RENEW).
-  renew: (key, ttlMs, ...tokens) => ({
-    key,
-    words: (k) => ["RL.RENEW", k(key), ttl(ttlMs), ...tokens],
-    read: Number,
-  }),
+  renew(key, ttlMs, ...tokens) {
+    const more = [ttl(ttlMs), ...tokens];
+    return { key, words: (k) => ["RL.RENEW", k(key), ...more], read: Number };
+  },
 
   // Frees slots. Returns how many were held (RL.RELEASE).
   release: (key, ...tokens) => ({

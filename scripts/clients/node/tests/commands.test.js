@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { commands, hold } from "../src/commands.js";
 import { Limiter, bucket, lease, window } from "../src/index.js";
 import { slotOf } from "../src/connection.js";
 import { Server, clusters, libraries, until } from "./server.js";
@@ -98,6 +99,18 @@ for (const [name, connect] of Object.entries(libraries)) {
     connection.close();
   });
 }
+
+test("a time that is not a number names the mistake", () => {
+  const calls = [
+    () => commands.acquire("k", 5, "30s", "t"),
+    () => commands.acquire("k", 5, 30_000, "t", { waitMs: "2s" }),
+    () => commands.renew("k", "30s", "t"),
+    () => commands.take("k", 1, 1, { maxwaitMs: "2s" }),
+    () => lease("k", 5, "30s", "t"),
+    () => hold("h", "30s", "id"),
+  ];
+  for (const call of calls) assert.throws(call, /a time is a number of milliseconds, such as 30000, not "/);
+});
 
 test("a cluster is asked by the key's slot", async () => {
   const node = await Server.startCluster();

@@ -38,7 +38,7 @@ def take(
     if atmost:
         words.append("ATMOST")
     if maxwait is not None:
-        words += ["MAXWAIT", round(maxwait * 1000)]
+        words += ["MAXWAIT", millis(maxwait)]
     if force:
         words.append("FORCE")
     return Call(tuple(words), key, decision)
@@ -98,7 +98,7 @@ def acquire(
 
     With `wait` the server answers only when there is a slot, or after `wait` seconds: use `slot`.
     """
-    waits: tuple[Word, ...] = ("WAIT", round(wait * 1000)) if wait else ()
+    waits: tuple[Word, ...] = ("WAIT", millis(wait)) if wait else ()
     return Call(("RL.ACQUIRE", key, limit, duration(ttl), token, *_keep(keep), *waits), key, decision)
 
 
@@ -238,8 +238,15 @@ def holds(key: Key, *, count: int = 100) -> Call[Holds]:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as the server reads it."""
-    return f"{round(seconds * 1000)}ms"
+    """Returns a duration as the server reads it. Raises TypeError if it is not a number."""
+    return f"{millis(seconds)}ms"
+
+
+def millis(seconds: float) -> int:
+    """Returns the milliseconds. Raises TypeError if it is not a number: "30s" is for redis-cli."""
+    if isinstance(seconds, (str, bytes)):
+        raise TypeError(f"a time is a number of seconds, such as 30, not {seconds!r}")
+    return round(seconds * 1000)
 
 
 def _rate(rate: str | int | float | Rate) -> Word:

@@ -38,7 +38,7 @@ class _Slot:
     before the call, so it is over here before it is over there."""
 
     def __init__(self, key: Key, limit: int, ttl: float, token: str | None, keep: int, wait: float) -> None:
-        if not ttl >= 0.01:
+        if not commands.millis(ttl) >= 10:
             raise ValueError(f"ttl must be at least 0.01 seconds, not {ttl}")
         self.key, self.limit, self.ttl, self.keep, self.wait = key, limit, ttl, keep, wait
         self.token = token or str(uuid.uuid4())

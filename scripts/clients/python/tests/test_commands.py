@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from redis_rl import bucket, lease, window
+from redis_rl import bucket, hold, lease, window
+from redis_rl.slot import Slot
 
 
 def test_bucket_calls(server, limits) -> None:
@@ -75,3 +76,19 @@ def test_all_or_nothing(server, limits) -> None:
     assert repeated and [one.taken for one in repeated.each] == [0, 0, 1]
     denied = r.all(window("{u}:month", 2000, "MONTH", cost=501), bucket("{u}:rpm", "60/m", 10))
     assert not denied and [one.allowed for one in denied.each] == [False, True]
+
+
+def test_time_that_is_not_a_number_names_the_mistake(server, limits) -> None:
+    limiter = limits(server.port, timeout=30)
+    calls = [
+        lambda: limiter.acquire("k", 5, "30s", "t"),
+        lambda: limiter.acquire("k", 5, 30, "t", wait="2s"),
+        lambda: limiter.renew("k", "30s", "t"),
+        lambda: limiter.take("k", 1, 1, maxwait="2s"),
+        lambda: lease("k", 5, "30s", "t"),
+        lambda: hold("h", "30s", "id"),
+        lambda: Slot(None, "k", 5, "30s", "t", 0, 0),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="a time is a number of seconds, such as 30, not '"):
+            call()
