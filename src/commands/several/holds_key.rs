@@ -151,18 +151,7 @@ impl<'a> HoldsKey<'a> {
         };
         if let Some(stored) = &self.stored {
             self.records = self.records.saturating_add(1);
-            match Record::parse(stored) {
-                Some(Record::Open(open)) => {
-                    self.marker.open = self.marker.open.saturating_add(1);
-                    self.marker.note_due(open.due());
-                    last = last.max(open.forget_at);
-                }
-                Some(own) => {
-                    self.marker.note_due(own.forget_at());
-                    last = last.max(own.forget_at());
-                }
-                None => self.marker.open = self.marker.open.saturating_add(1),
-            }
+            last = last.max(note(&mut self.marker, stored).unwrap_or(last));
         }
         self.last = Some(last);
 
@@ -199,17 +188,10 @@ impl<'a> HoldsKey<'a> {
         }
         let is_open = |record: &[u8]| matches!(Record::parse(record), Some(Record::Open(_)));
         let was_open = self.stored.as_deref().is_some_and(is_open);
-        let (due, forget_at, open) = match Record::parse(record) {
-            Some(Record::Open(open)) => (open.due(), open.forget_at, 1),
-            Some(other) => (other.forget_at(), other.forget_at(), 0),
-            None => return Ok(()),
+        self.marker.open = self.marker.open.saturating_sub(u64::from(was_open));
+        let Some(forget_at) = note(&mut self.marker, record) else {
+            return Ok(());
         };
-        self.marker.note_due(due);
-        self.marker.open = self
-            .marker
-            .open
-            .saturating_sub(u64::from(was_open))
-            .saturating_add(open);
 
         let (marker, id, last) = (self.marker, self.id, self.last);
         let mut hash = self.open(call)?;
@@ -238,6 +220,18 @@ impl<'a> HoldsKey<'a> {
         call.open_hash(name.argument)
             .map_err(|refusal| refused(refusal, name.bytes))
     }
+}
+
+/// Counts a record in the marker. Returns the time from which the id is unknown; `None` if the record
+/// does not parse.
+fn note(marker: &mut Marker, record: &[u8]) -> Option<i64> {
+    let (due, forget_at, open) = match Record::parse(record)? {
+        Record::Open(open) => (open.due(), open.forget_at, 1),
+        other => (other.forget_at(), other.forget_at(), 0),
+    };
+    marker.note_due(due);
+    marker.open = marker.open.saturating_add(open);
+    Some(forget_at)
 }
 
 /// Checks that a hash is ours. Returns its marker, `None` if there is no key.
