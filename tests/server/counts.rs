@@ -35,6 +35,7 @@ fn each_call_is_counted_by_its_outcome() {
     c.ask::<()>("RL.PEEK a 1/d 10");
     c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 9 COST 3");
     c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 2");
+    c.ask::<()>("RL.MTAKE 2 x 1/d 9 y 1/d 2 COST 3");
     c.ask::<()>("CL.THROTTLE t 0 1 86400");
     c.ask::<()>("CL.THROTTLE t 0 1 86400");
     c.ask::<()>("CL.THROTTLE t 0 1 86400 0");
@@ -67,7 +68,7 @@ fn each_call_is_counted_by_its_outcome() {
 
     let expected = [
         ("takes_allowed", 8),
-        ("takes_denied", 2),
+        ("takes_denied", 3),
         ("peeks", 2),
         ("tokens_taken", 7 + 3 + 5 + 1 + 1 + 6 + 2 + 1),
         ("tokens_forced", 5),

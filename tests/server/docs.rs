@@ -202,6 +202,49 @@ fn command_getkeys_finds_the_keys() {
     }
 }
 
+/// Clients that route by keys, and proxies, read these.
+#[test]
+fn key_specifications_name_the_keys_and_their_use() {
+    let server = with_every_command();
+    let mut c = server.connection();
+    for Known {
+        name, flags, keys, ..
+    } in COMMANDS
+    {
+        let about: Vec<Vec<Value>> = c.call(&["COMMAND", "INFO", name]);
+        let Some(specs) = about[0].get(8) else {
+            // Redis 6.2 has none.
+            return;
+        };
+        let counted = |step| format!("keynum spec keynumidx 0 firstkey 1 keystep {step}");
+        let (variable, found) = match name {
+            "RL.MTAKE" => (" variable_flags", counted(3)),
+            "RL.ALL" | "RL.SETTLE" => (" variable_flags", counted(1)),
+            _ => ("", "range spec lastkey 0 keystep 1 limit 0".to_owned()),
+        };
+        let used = match flags.contains(&"write") {
+            true => "RW access update",
+            false => "RO access",
+        };
+        let expected = match keys.is_empty() {
+            true => String::new(),
+            false => format!(
+                "flags {used}{variable} begin_search type index spec index 1 find_keys type {found}"
+            ),
+        };
+        assert_eq!(words(specs).join(" "), expected, "{name}");
+    }
+}
+
+/// Returns the texts and numbers of a reply, in order.
+fn words(reply: &Value) -> Vec<String> {
+    match reply {
+        Value::Array(parts) => parts.iter().flat_map(words).collect(),
+        Value::Int(number) => vec![number.to_string()],
+        other => texts(other),
+    }
+}
+
 #[test]
 fn every_command_has_documentation() {
     let server = with_every_command();

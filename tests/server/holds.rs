@@ -137,6 +137,55 @@ fn rl_all_with_a_hold_charges_every_limit_or_none() {
     assert_eq!(c.ask::<Replies>(keeps).0, 1);
 }
 
+/// A new id waits for a walk only if the table is full.
+#[test]
+fn rl_all_denied_with_a_hold_waits_for_its_limits() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let mut transaction = redis::pipe();
+    transaction.atomic();
+    for id in ["first", "second"] {
+        let words = format!("RL.ALL 2 b h BUCKET 4/s 1 HOLD 1h {id}");
+        let words: Vec<_> = words.split(' ').collect();
+        transaction.cmd(words[0]).arg(&words[1..]);
+    }
+    let replies: Vec<Replies> = transaction.query(&mut c).expect("replies");
+    let [(1, 0, _), (0, wait_ms, each)] = &replies[..] else {
+        panic!("{replies:?}");
+    };
+    assert_eq!((*wait_ms, each[1][3]), (each[0][3], 0));
+}
+
+#[test]
+fn rl_all_holds_up_to_16_limits_and_1024_bytes_of_names() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let names: Vec<_> = (0..16).map(|n| format!("{n:064}")).collect();
+    for (command, option, hold) in [("ALL", "COST", "1h id"), ("SETTLE", "USED", "id")] {
+        let names = names.join(" ");
+        let limits = vec![format!("WINDOW 9 1h {option} 3"); 16].join(" ");
+        let words = format!("RL.{command} 17 {names} h {limits} HOLD {hold}");
+        assert_eq!(c.ask::<Replies>(&words).0, 1, "{command}");
+    }
+}
+
+#[test]
+fn rl_settle_counts_refunds_and_charges_beyond_the_limit() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for (id, cost) in [("fits", 1), ("less", 4), ("more", 4)] {
+        let words = format!("RL.ALL 2 w h WINDOW 10 30d COST {cost} HOLD 1h {id}");
+        assert_eq!(c.ask::<Replies>(&words).0, 1);
+    }
+    for (id, used, moved) in [("fits", 2, 1), ("less", 1, -3), ("more", 20, 16)] {
+        let words = format!("RL.SETTLE 2 w h WINDOW 10 30d USED {used} HOLD {id}");
+        assert_eq!(c.ask::<Replies>(&words).2[0][0], moved, "{id}");
+    }
+    let counts = ["taken", "given", "forced"];
+    let counts = counts.map(|name| server.count(&format!("rl_window_tokens_{name}")));
+    assert_eq!(counts, [1 + 4 + 4 + 1 + 16, 3, 16]);
+}
+
 #[test]
 fn rl_settle_releases_the_leases_it_names_whatever_it_replies() {
     let server = Server::start();

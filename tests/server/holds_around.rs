@@ -350,6 +350,45 @@ fn events_name_the_holds_key_and_what_moved() {
     }
 }
 
+#[test]
+fn refund_of_overdue_holds_is_counted_and_sends_one_event() {
+    let server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    for id in ["one", "two"] {
+        let words = format!("RL.ALL 2 w h WINDOW 100 30d COST 10 HOLD 1s {id}");
+        assert_eq!(c.ask::<Replies>(&words).0, 1);
+    }
+    wait_until("all are overdue", || count(&mut c, "h")[1] == 2);
+    c.ask::<String>("LISTENER.HEARD");
+    // Nobody held anything of the other window.
+    let words = "RL.ALL 3 v w h WINDOW 100 30d WINDOW 100 30d HOLD 1h id";
+    assert_eq!(c.ask::<Replies>(words).0, 1);
+    let heard: String = c.ask("LISTENER.HEARD");
+    assert_eq!(heard, "rl.give w\nrl.take v\nrl.take w\nrl.hold h\n");
+    assert_eq!(server.count("rl_window_tokens_given"), 20);
+}
+
+#[test]
+fn full_holds_key_sends_an_event_and_is_among_the_top_denied() {
+    let server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    let marker = [&[0xF4_u8][..], &[0; 24]].concat();
+    let mut fill = Cmd::new();
+    fill.arg("HSET").arg("h").arg("rl:holds").arg(marker);
+    for id in 0..10_000 {
+        fill.arg(id).arg("damaged");
+    }
+    fill.exec(&mut c).expect("no error");
+    assert_eq!(c.ask::<Replies>(&reserve_words(3, "1h id")).0, 0);
+    assert_eq!(c.ask::<String>("LISTENER.HEARD"), "rl.deny h\n");
+    let top: Vec<(String, i64, Value, Value)> = c.ask("RL.TOP");
+    assert_eq!((top[0].0.as_str(), top[0].1, top.len()), ("h", 1, 1));
+}
+
 /// A client may settle only keys that it may write.
 #[test]
 fn key_patterns_of_a_user_cover_every_key_of_a_call() {

@@ -105,6 +105,9 @@ fn full_table_of_open_holds_denies_until_a_walk_drops_overdue_ones() {
     assert_eq!((taken, each[2]), (0, [0, MOST, 0, 0, 0]));
     assert!((1..=MOST).contains(&wait_ms), "{wait_ms}");
     assert_eq!(used(&mut c), [0, 0]);
+    // No walk follows so soon after another.
+    assert_eq!(reserve(&mut c, 3, "1h new").0, 0);
+    assert!(server.count("rl_holds_walks") <= 1);
     // Open holds are repeated and settled as always.
     let repeat = "RL.ALL 2 v h WINDOW 100000 30d HOLD 100s 7 ELSE CHARGE";
     assert_eq!(c.ask::<Replies>(repeat).0, 1);

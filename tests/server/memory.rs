@@ -225,10 +225,12 @@ fn scripts_need_allow_oom_at_maxmemory() {
 /// INFO may be renamed away, and costs as much as three takes.
 #[test]
 fn new_bucket_that_evicts_another_is_admitted_without_info() {
-    for policy in ["allkeys-lru", "volatile-ttl"] {
+    for (policy, db) in [("allkeys-lru", "0"), ("volatile-ttl", "9")] {
         let server = launch().start();
+        let mut c = server.connection();
+        c.call::<()>(&["SELECT", db]);
         limit_memory(&server, policy);
-        spread(&mut server.connection(), 60_000);
+        spread(&mut c, 60_000);
         assert!(server.count("evicted_keys") > 0, "{policy}");
         let stats: String = server.ask("INFO commandstats");
         let mut lines = stats.lines();
@@ -272,4 +274,18 @@ fn new_bucket_is_denied_if_nothing_can_be_evicted() {
             "{policy}"
         );
     }
+}
+
+/// The databases are searched for a key that can be evicted.
+#[test]
+fn call_without_memory_stays_in_its_database() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<()>("SELECT 3");
+    c.ask::<()>("CONFIG SET maxmemory-policy allkeys-lru");
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    let error = c.error("RL.TAKE k 1/d 10");
+    assert!(error.starts_with("OOM "), "{error}");
+    let client: String = c.ask("CLIENT INFO");
+    assert!(client.contains(" db=3 "), "{client}");
 }

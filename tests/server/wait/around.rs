@@ -358,6 +358,25 @@ fn waiters_are_served_above_maxmemory() {
 }
 
 #[test]
+fn newcomer_is_denied_above_maxmemory_while_another_waits() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    for key in ["k 2", "other 1"] {
+        let error = c.error(&format!("RL.ACQUIRE {key} 1h c"));
+        assert!(error.starts_with("OOM "), "{key}: {error}");
+    }
+    // A renewal needs no memory.
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 2h a")[0], 1);
+    c.ask::<i64>("RL.RELEASE k a");
+    assert!(waiter.taken());
+    c.ask::<()>("CONFIG SET maxmemory 0");
+    assert_unloads(&server);
+}
+
+#[test]
 fn acquire_is_known_as_a_command_that_blocks() {
     let server = launch().start();
     let mut c = server.connection();
