@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails if modules of src depend on each other in a circle, or on a folder above their own.
+"""Fails if modules of src depend on each other in a circle, or on a folder above their own, or if
+one is missing from the tree in src/README.md.
 
 A module depends on each module that its code names by a path (`super::x`, `crate::x`,
 `redis_rl_limits::x`, or `x` for a file of its own folder). A mod.rs does not depend on what it
@@ -15,6 +16,8 @@ SRC = pathlib.Path(__file__).parent.parent / "src"
 FLOORS = ["lib", "commands", "stats", "limits", "server", "ground"]
 # What knows nothing of limits, although it is in their package.
 GROUND = [("limits", "keys"), ("limits", "bounds")]
+# Folders whose files the tree names. Of the others it names the folder.
+NAMED = [(), ("commands",), ("limits",), ("limits", "kinds"), ("limits", "grammar"), ("server",)]
 PATH = re.compile(r"(?<![$\w])(?:crate|super|redis_rl_limits)(?:::(?:\w+|\{[^;]*?\}))+")
 
 
@@ -66,6 +69,17 @@ def dependencies(file, modules):
                 yield target
 
 
+def missing_from_tree(modules):
+    """Modules, or their folders, that the tree at the beginning of src/README.md does not name."""
+    tree = (SRC / "README.md").read_text().split("Dependencies point", 1)[0]
+    named = set(re.findall(r"\w+", tree))
+    for module in modules:
+        while module[:-1] not in NAMED:
+            module = module[:-1]
+        if module[-1] not in named:
+            yield "::".join(module)
+
+
 def main():
     files = {name(file): file for file in SRC.rglob("*.rs")}
     arrows = {module: set(dependencies(file, files)) for module, file in files.items()}
@@ -89,6 +103,7 @@ def main():
 
     for module in sorted(arrows):
         walk(module, [])
+    faults += [f"{m} is missing from src/README.md" for m in sorted(set(missing_from_tree(files)))]
     for fault in faults:
         print("arrows:", fault)
     count = sum(map(len, arrows.values()))

@@ -105,5 +105,5 @@ pub const TOKEN: Doc = Doc::string(c"token");
 pub const FIRST_VERSION: &std::ffi::CStr = c"0.1.0";
 /// The version that introduced leases.
 pub const LEASES_VERSION: &std::ffi::CStr = c"0.2.0";
-/// The version that brought holds.
+/// The version that introduced holds.
 pub const HOLDS_VERSION: &std::ffi::CStr = c"0.2.0";

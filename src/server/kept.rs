@@ -82,7 +82,7 @@ impl<'a> Kept<'a> {
         }
         let mut places = Vec::new();
         // SAFETY: guaranteed by the caller.
-        if unsafe { other_modules::are_deaf(ctx) } {
+        if unsafe { other_modules::receive_no_events(ctx) } {
             places.reserve_exact(keys.len());
             places.extend(keys.map(|_| Cell::new(Handle::unread(ptr::null_mut()))));
         }

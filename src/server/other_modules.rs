@@ -64,7 +64,7 @@ unsafe extern "C" fn forget(
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress, which must not have opened a key.
-pub(super) unsafe fn are_deaf(ctx: *mut raw::RedisModuleCtx) -> bool {
+pub(super) unsafe fn receive_no_events(ctx: *mut raw::RedisModuleCtx) -> bool {
     const NOT: u32 = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
         | raw::REDISMODULE_CTX_FLAGS_LUA
         | raw::REDISMODULE_CTX_FLAGS_MULTI;
@@ -84,7 +84,7 @@ pub(super) unsafe fn are_deaf(ctx: *mut raw::RedisModuleCtx) -> bool {
 }
 
 /// # Safety
-/// As for [`are_deaf`].
+/// As for [`receive_no_events`].
 #[cold]
 unsafe fn ask(ctx: *mut raw::RedisModuleCtx) -> bool {
     // SAFETY: guaranteed by the caller.
@@ -98,7 +98,7 @@ unsafe fn ask(ctx: *mut raw::RedisModuleCtx) -> bool {
 /// `None` if the server does not list its modules (`rename-command`).
 ///
 /// # Safety
-/// As for [`are_deaf`].
+/// As for [`receive_no_events`].
 unsafe fn count(ctx: *mut raw::RedisModuleCtx) -> Option<usize> {
     // SAFETY: guaranteed by the caller; `c` stands for a C string. The elements are used before the
     // reply is freed.

@@ -22,9 +22,19 @@ fn answers(page: &str, question: &str) -> String {
 
 /// Runs lines in a shell in which `redis-cli` asks this server.
 fn run(server: &Server, lines: &str) -> String {
+    let text = run_as(server, "", lines);
+    for error in ["ERR", "WRONGTYPE", "NOPERM", "Could not connect"] {
+        assert!(!text.contains(error), "{lines}\n{text}");
+    }
+    text
+}
+
+/// The same with these options of redis-cli, but errors are allowed.
+fn run_as(server: &Server, options: &str, lines: &str) -> String {
     let folder = server.dir().join("bin");
     fs::create_dir_all(&folder).expect("a folder");
-    let script = "#!/bin/sh\nexec /usr/bin/env PATH=\"$OWN_PATH\" redis-cli -p \"$PORT\" \"$@\"\n";
+    let script =
+        "#!/bin/sh\nexec /usr/bin/env PATH=\"$OWN_PATH\" redis-cli -p \"$PORT\" $OPTIONS \"$@\"\n";
     let program = folder.join("redis-cli");
     fs::write(&program, script).expect("a script");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -35,13 +45,11 @@ fn run(server: &Server, lines: &str) -> String {
         .env("OWN_PATH", &path)
         .env("PATH", format!("{}:{path}", folder.display()))
         .env("PORT", server.port().to_string())
+        .env("OPTIONS", options)
         .output()
         .expect("bash");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{lines}\n{output:?}");
-    for error in ["ERR", "WRONGTYPE", "Could not connect"] {
-        assert!(!text.contains(error), "{lines}\n{text}");
-    }
     text
 }
 
@@ -89,6 +97,10 @@ fn each_command_of_the_operators_page_answers_its_question() {
         ("**How full is it?**", "req-81f\n"),
         ("**Which estimates are overdue?**", "req-9\n"),
         ("**Is Redis away?**", "PONG\nname\nrl\n"),
+        ("**Is the limiter slow?**", "cmdstat_RL.TAKE:calls="),
+        ("**Did anything fail open?**", "rl_errors_memory:0"),
+        ("**Which keys use the memory?**", " 2 user:…:rps\n"),
+        ("**Which keys use the memory?**", "\nBiggest"),
         (
             "**List and count everything under a prefix:**",
             "user:42:jobs\n",
@@ -110,4 +122,43 @@ fn each_command_of_the_operators_page_answers_its_question() {
     }
     let left: Vec<String> = call(&server, &["KEYS", "*"]);
     assert_eq!(left, ["user:7:rps"]);
+}
+
+/// Every reading question works for the page's viewer, and a reset only for its operator.
+#[test]
+fn each_user_of_the_operators_page_may_do_what_it_is_for() {
+    let page = root().join("scripts/grafana/README.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let server = Server::start();
+    let users = answers(&page, "## Users");
+    assert_eq!(run(&server, &users), "OK\nOK\nOK\n");
+    let as_user = |user: &str, lines: &str| {
+        let options = format!("--user {user} --pass secret --no-auth-warning");
+        run_as(&server, &options, lines)
+    };
+    call::<()>(&server, &["RL.TAKE", "user:42:rps", "1/d", "5"]);
+    let (_, questions) = page.split_once("## Questions").expect("a heading");
+    let (questions, _) = questions.split_once("## Users").expect("a heading");
+    let mut asked = 0;
+    for question in questions.lines().filter(|line| line.starts_with("**")) {
+        if !question.to_lowercase().contains("reset") {
+            let text = as_user("viewer", &answers(&page, question));
+            assert!(!text.contains("NOPERM"), "{question}\n{text}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 8, "{asked}");
+    assert!(as_user("metrics", "redis-cli INFO rl; redis-cli RL.TOP").contains("rl_version"));
+    for refused in [
+        "RL.TAKE user:42:rps 1/d 5",
+        "UNLINK user:42:rps",
+        "GET user:42:rps",
+    ] {
+        for user in ["metrics", "viewer"] {
+            let text = as_user(user, &format!("redis-cli {refused}"));
+            assert!(text.contains("NOPERM"), "{user}: {refused}: {text}");
+        }
+    }
+    let reset = as_user("operator", &answers(&page, "**How do I reset it?**"));
+    assert_eq!(reset, "1\n0\n");
 }
