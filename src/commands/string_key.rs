@@ -25,6 +25,9 @@ impl Counted for bucket::Limit {
 }
 
 /// Parses `key rate burst …` and returns the key, the limit and the rest.
+///
+/// # Errors
+/// An argument is missing, or the rate or the burst is not accepted.
 #[inline(always)]
 pub fn key_and_bucket<'a>(
     call: &Call<'a>,
@@ -39,6 +42,9 @@ pub fn key_and_bucket<'a>(
 }
 
 /// Takes the requested tokens, or denies the call.
+///
+/// # Errors
+/// The key holds something else, the debt would be too large, or the server refuses the write.
 #[inline(always)]
 pub fn take<'a, L: Counted>(
     call: &mut Call<'a>,
@@ -61,6 +67,9 @@ pub fn take<'a, L: Counted>(
 }
 
 /// Replies with the standing of a limit, without changing anything.
+///
+/// # Errors
+/// The key holds something else, or cannot be read.
 pub fn look<'a, L: Counted>(
     call: &mut Call<'a>,
     name: KeyName<'a>,
@@ -100,6 +109,9 @@ fn is_ended_window(bytes: &[u8], now: u64) -> bool {
 }
 
 /// Refunds, as `give` decides from the standing of the limit.
+///
+/// # Errors
+/// The key holds something else, or the server refuses the write.
 pub fn give<'a, L: Counted>(
     call: &mut Call<'a>,
     name: KeyName<'a>,

@@ -58,6 +58,9 @@ pub fn reset_ms(set: &mut Scores<'_>, now_ms: i64) -> i64 {
 }
 
 /// Checks that a set was created by RL.ACQUIRE.
+///
+/// # Errors
+/// It has members, but not the marker.
 #[inline(always)]
 pub fn check<'a>(set: &Scores<'_>, name: &Argument<'a>) -> Result<(), Error<'a>> {
     match set.score(&set.name(&MARKER)) == Some(0.0) || set.len() == 0 {

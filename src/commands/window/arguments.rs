@@ -54,6 +54,9 @@ impl Counted for sliding::Limit {
 }
 
 /// Parses `key limit window …` and returns the key, the window and the rest.
+///
+/// # Errors
+/// An argument is missing, or the limit or the window is not accepted.
 #[inline(always)]
 pub fn key_and_window<'a>(
     call: &Call<'a>,

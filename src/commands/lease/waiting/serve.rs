@@ -233,6 +233,7 @@ pub fn report(call: &Call<'_>, key: &Argument<'_>) {
     notify(call, key, news);
 }
 
+/// Counts decisions on a key and notifies subscribers of them.
 pub fn notify(call: &Call<'_>, key: &Argument<'_>, news: News) {
     LEASES.denied.add(news.denied);
     for _ in 0..news.acquired {
