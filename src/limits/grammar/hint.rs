@@ -108,6 +108,21 @@ impl fmt::Display for Ttl<'_> {
     }
 }
 
+/// An invalid offset; it formats as the hint with a colon before it, or as nothing.
+pub(crate) struct Offset<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Offset<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.iter().any(u8::is_ascii_alphabetic) {
+            true => f.write_str(
+                ": names of zones are not accepted; for one with daylight saving, compute its next \
+                 midnight and write UNTIL instead",
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
 /// An invalid window, or an invalid length of a sliding one.
 pub(crate) struct Window<'a>(pub(crate) &'a [u8]);
 

@@ -198,8 +198,9 @@ impl fmt::Display for Error<'_> {
             Self::Offset(got) => write!(
                 f,
                 "{OFFSET} must be from -23:59 to +23:59, with a sign and two digits each, \
-                 such as +02:00; got '{}'",
-                Shown(got)
+                 such as +02:00; got '{}'{}",
+                Shown(got),
+                hint::Offset(got)
             ),
             Self::Anchor(unit) => write!(
                 f,

@@ -188,9 +188,16 @@ fn an_offset_has_a_sign_and_two_digits_each() {
     ] {
         let words: [&[u8]; 4] = [b"10", b"DAY", b"OFFSET", offset.as_bytes()];
         let error = redis_rl_limits::grammar::window::Quota::parse(&words).expect_err(offset);
+        let hint = match offset {
+            "UTC" | "+1e:00" | "Europe/Vienna" => {
+                ": names of zones are not accepted; for one with daylight saving, compute its next \
+                 midnight and write UNTIL instead"
+            }
+            _ => "",
+        };
         let expected = format!(
             "OFFSET must be from -23:59 to +23:59, with a sign and two digits each, such as \
-             +02:00; got '{offset}'"
+             +02:00; got '{offset}'{hint}"
         );
         assert_eq!(error.to_string(), expected);
     }

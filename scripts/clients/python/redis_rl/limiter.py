@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import queue
 import threading
@@ -37,12 +38,22 @@ QUEUE = 10
 """Time-outs that a call waits for its turn at most, while the server goes on answering others."""
 
 
+def _describe(method: Any, build: Callable[..., Any]) -> None:
+    """Lets help() print the arguments of the command instead of those of its wrapper."""
+    method.__doc__ = build.__doc__
+    method.__name__ = build.__name__
+    signature = inspect.signature(build)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    method.__signature__ = signature.replace(
+        parameters=[itself, *signature.parameters.values()], return_annotation=inspect.Signature.empty
+    )
+
+
 def _async_method(build: Callable[P, Call[C]]) -> Callable[Concatenate[AsyncLimiter, P], Awaitable[C]]:
     async def method(self: AsyncLimiter, /, *args: P.args, **kwargs: P.kwargs) -> C:
         return await self._run(build(*args, **kwargs))
 
-    method.__doc__ = build.__doc__
-    method.__name__ = build.__name__
+    _describe(method, build)
     return method
 
 
@@ -50,8 +61,7 @@ def _method(build: Callable[P, Call[C]]) -> Callable[Concatenate[Limiter, P], C]
     def method(self: Limiter, /, *args: P.args, **kwargs: P.kwargs) -> C:
         return self._run(build(*args, **kwargs))
 
-    method.__doc__ = build.__doc__
-    method.__name__ = build.__name__
+    _describe(method, build)
     return method
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
-from redis_rl import bucket, hold, lease, window
+from redis_rl import AsyncLimiter, Limiter, bucket, hold, lease, window
 from redis_rl.slot import Slot
 
 
@@ -92,3 +94,9 @@ def test_time_that_is_not_a_number_names_the_mistake(server, limits) -> None:
     for call in calls:
         with pytest.raises(TypeError, match="a time is a number of seconds, such as 30, not '"):
             call()
+
+
+@pytest.mark.parametrize("kind", [AsyncLimiter, Limiter])
+def test_help_has_the_arguments_of_each_command(kind) -> None:
+    assert str(inspect.signature(kind.renew)) == "(self, /, key: 'Key', ttl: 'float', *tokens: 'str')"
+    assert "keep" in inspect.signature(kind(None).acquire).parameters
