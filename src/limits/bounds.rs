@@ -73,6 +73,9 @@ pub const MAX_GRANTS: usize = 128;
 pub const MAX_SLOT_WAIT_MS: u64 = MILLIS_PER_HOUR;
 /// Maximum number of callers that may wait for a slot, in all and for one key.
 pub const MAX_WAITERS: u64 = 100_000;
+/// The longest name of a key for whose slots callers may wait, in bytes. The timer copies the names and looks
+/// them up again and again, and their memory is not the server's.
+pub const MAX_WAITED_NAME: usize = 1024;
 /// The default number of leases that RL.LEASES returns.
 pub const LEASES_TOLD: u64 = 100;
 

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::queue::{Queue, Ticket, Waiter};
+use crate::bounds::MAX_WAITED_NAME;
 
 /// Identifies the queue of a key. A queue that was empty is forgotten; its key's next one has
 /// another identity.
@@ -47,6 +48,8 @@ pub enum Full {
     Server,
     /// Its room would be one too many.
     Rooms,
+    /// The key's name is longer than [`MAX_WAITED_NAME`].
+    Name,
 }
 
 /// The maximum numbers of waiters.
@@ -106,8 +109,11 @@ impl<W> Queues<W> {
     /// Returns whether a caller with this room can wait for a key.
     ///
     /// # Errors
-    /// Too many callers wait already, or there are too many rooms.
+    /// Too many callers wait already, there are too many rooms, or the key's name is too long.
     pub fn check(&self, db: i32, key: &[u8], room: u64, bounds: Bounds) -> Result<(), Full> {
+        if key.len() > MAX_WAITED_NAME {
+            return Err(Full::Name);
+        }
         let queue = self.find(db, key).and_then(|id| self.place(id));
         let waiting = queue.map_or(0, |place| place.queue.len());
         if bounds.queue.is_some_and(|most| waiting as u64 >= most) {

@@ -269,6 +269,25 @@ fn max_waiters_bounds_the_callers_and_0_ends_all_waits() {
     assert_eq!(off.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 60000")[0], 0);
 }
 
+/// The timer copies and looks up each name again and again, so a few long ones would stall the server for as
+/// long as their callers wait.
+#[test]
+fn nobody_waits_for_a_key_with_a_name_of_more_than_1024_bytes() {
+    let server = launch().start();
+    let mut c = server.connection();
+    let [accepted, long] = [1024, 1025].map(|len| "k".repeat(len));
+    for key in [&accepted, &long] {
+        assert_eq!(c.ask::<Reply>(&format!("RL.ACQUIRE {key} 1 1h a"))[0], 1);
+    }
+    let denied: Reply = c.ask(&format!("RL.ACQUIRE {long} 1 1h b WAIT 100"));
+    assert_eq!(denied[..3], [0, 1, 0]);
+    assert_eq!(server.count("rl_lease_waits"), 0);
+    let mut waiter = waiting(&server, &format!("{accepted} 1 1h b WAIT 3600000"));
+    c.ask::<i64>(&format!("RL.RELEASE {accepted} a"));
+    assert!(waiter.taken());
+    assert_unloads(&server);
+}
+
 /// Without waiters no timer is armed; with one, or one that is still blocked, the unload is refused.
 #[test]
 fn module_unload_is_refused_while_a_caller_waits() {

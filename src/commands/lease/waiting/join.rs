@@ -24,7 +24,7 @@ impl Place<'_> {
     /// Returns whether a caller with these terms can wait.
     ///
     /// # Errors
-    /// Too many callers wait already.
+    /// Too many callers wait already, or nobody may wait for this key.
     pub fn check(&self, terms: Terms) -> Result<(), Full> {
         let bounds = Bounds {
             queue: self.queue,
