@@ -69,54 +69,72 @@ unsafe fn can_evict(ctx: *mut raw::RedisModuleCtx) -> bool {
     // SAFETY: guaranteed by the caller. The client's database is the same afterwards.
     unsafe {
         let volatile = |policy: &[u8]| policy.starts_with(b"volatile");
-        let volatile_only = field(ctx, c"memory", c"maxmemory_policy", volatile);
-        let selected = api!(RedisModule_GetSelectedDb(ctx));
-        let mut database: c_int = 0;
-        let mut can = false;
-        while !can && api!(RedisModule_SelectDb(ctx, database)) == OK {
-            can = api!(RedisModule_DbSize(ctx)) > 0
-                && (!volatile_only || has_expiring_key(ctx, database));
-            database = database.saturating_add(1);
-        }
-        api!(RedisModule_SelectDb(ctx, selected));
-        can
+        let volatile_only = with_info(ctx, c"memory", |memory| {
+            field(memory, c"maxmemory_policy", volatile)
+        });
+        // Once for all databases: the server writes a line for each.
+        with_info(ctx, c"keyspace", |keyspace| {
+            let selected = api!(RedisModule_GetSelectedDb(ctx));
+            let mut database: c_int = 0;
+            let mut can = false;
+            while !can && api!(RedisModule_SelectDb(ctx, database)) == OK {
+                can = api!(RedisModule_DbSize(ctx)) > 0
+                    && (!volatile_only || has_expiring_key(keyspace, database));
+                database = database.saturating_add(1);
+            }
+            api!(RedisModule_SelectDb(ctx, selected));
+            can
+        })
     }
 }
 
 /// Returns whether a database has a key with an expiry.
 ///
 /// # Safety
-/// `ctx` must be that of the call in progress.
-unsafe fn has_expiring_key(ctx: *mut raw::RedisModuleCtx, database: c_int) -> bool {
+/// `keyspace` must be that section of INFO.
+unsafe fn has_expiring_key(keyspace: *mut raw::RedisModuleServerInfoData, database: c_int) -> bool {
     const COUNT: &[u8] = b"expires=";
     // `keys=1,expires=0,…`
     let is_some = |part: &[u8]| matches!(part.strip_prefix(COUNT), Some([b'1'..=b'9', ..]));
     let name = Text::of(format_args!("db{database}"));
     // SAFETY: guaranteed by the caller.
     unsafe {
-        field(ctx, c"keyspace", name.c_str(), |counts| {
+        field(keyspace, name.c_str(), |counts| {
             counts.split(|&byte| byte == b',').any(is_some)
         })
     }
 }
 
-/// Returns what `look` makes of a field in a section of INFO; `false` if there is no such field.
+/// Returns what `look` makes of a section of INFO.
 ///
 /// # Safety
 /// `ctx` must be that of the call in progress.
-unsafe fn field(
+unsafe fn with_info(
     ctx: *mut raw::RedisModuleCtx,
     section: &CStr,
+    look: impl FnOnce(*mut raw::RedisModuleServerInfoData) -> bool,
+) -> bool {
+    // SAFETY: guaranteed by the caller. The information is freed after it was looked at.
+    unsafe {
+        let info = api!(RedisModule_GetServerInfo(ctx, section.as_ptr()));
+        let found = look(info);
+        api!(RedisModule_FreeServerInfo(ctx, info));
+        found
+    }
+}
+
+/// Returns what `look` makes of a field; `false` if there is no such field.
+///
+/// # Safety
+/// `info` must be a section of INFO that is not freed yet.
+unsafe fn field(
+    info: *mut raw::RedisModuleServerInfoData,
     name: &CStr,
     look: impl FnOnce(&[u8]) -> bool,
 ) -> bool {
-    // SAFETY: guaranteed by the caller. The text lives until the information is freed, which is after it
-    // was looked at.
+    // SAFETY: guaranteed by the caller. The text lives until the information is freed.
     unsafe {
-        let info = api!(RedisModule_GetServerInfo(ctx, section.as_ptr()));
         let text = api!(RedisModule_ServerInfoGetFieldC(info, name.as_ptr()));
-        let found = !text.is_null() && look(CStr::from_ptr(text).to_bytes());
-        api!(RedisModule_FreeServerInfo(ctx, info));
-        found
+        !text.is_null() && look(CStr::from_ptr(text).to_bytes())
     }
 }

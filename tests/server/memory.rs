@@ -1,5 +1,7 @@
 //! A server whose memory is used up.
 
+use std::time::Instant;
+
 use redis::{Connection, Value};
 
 use crate::common::{until, Server};
@@ -288,4 +290,31 @@ fn call_without_memory_stays_in_its_database() {
     assert!(error.starts_with("OOM "), "{error}");
     let client: String = c.ask("CLIENT INFO");
     assert!(client.contains(" db=3 "), "{client}");
+}
+
+/// Whether something can be evicted is read from a list with a line for each database.
+#[test]
+fn refusal_of_a_new_bucket_reads_the_list_of_databases_once() {
+    let server = launch().with(&["--databases", "1000"]).start();
+    let mut c = server.connection();
+    let mut spread = redis::pipe();
+    for database in 0..1000 {
+        spread.cmd("SELECT").arg(database).ignore();
+        spread.cmd("SET").arg(&["k", "v"]).ignore();
+    }
+    let () = spread.query(&mut c).expect("replies");
+    c.ask::<()>("CONFIG SET maxmemory-policy volatile-lru");
+    c.ask::<()>("CONFIG SET maxmemory 500000");
+    let mut fastest = |call: fn(&mut Connection)| {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let start = Instant::now();
+            call(&mut c);
+            times.push(start.elapsed());
+        }
+        times.into_iter().min().expect("five")
+    };
+    let list = fastest(|c| drop(c.ask::<String>("INFO keyspace")));
+    let refusal = fastest(|c| assert!(c.error("RL.TAKE new 1 2").starts_with("OOM ")));
+    assert!(refusal < 100 * list, "{refusal:?}, one list {list:?}");
 }
