@@ -15,6 +15,12 @@ pub fn is_on() -> bool {
     std::env::var_os("REDIS_RL_VALGRIND").is_some()
 }
 
+/// Returns whether servers report leaks when they end in the ordinary way: under valgrind, or with an address
+/// sanitizer, which writes its reports itself.
+pub fn finds_leaks() -> bool {
+    is_on() || std::env::var_os("ASAN_OPTIONS").is_some()
+}
+
 /// Returns the command that runs a server's binary under valgrind, to report into its folder.
 pub fn command(binary: &Path, dir: &Path) -> Command {
     let mut command = Command::new("valgrind");
