@@ -191,12 +191,16 @@ impl Module {
         clock::find();
         let commands = self.optional_commands.iter();
         let commands = commands.map(|command| command.description.name);
-        let Some(chosen) = settings::choose(self.settings, arguments, commands) else {
-            log.warning(format_args!(
-                "wrong module arguments; accepted, each once: {}",
-                Accepted(self)
-            ));
-            return false;
+        let chosen = match settings::choose(self.settings, arguments, commands) {
+            Ok(chosen) => chosen,
+            Err(wrong) => {
+                log.warning(format_args!(
+                    "wrong module argument '{}'; accepted, each once: {}",
+                    wrong.get(..64).unwrap_or(wrong).escape_ascii(),
+                    Accepted(self)
+                ));
+                return false;
+            }
         };
         // SAFETY: ctx is the load's.
         unsafe {

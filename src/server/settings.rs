@@ -67,30 +67,34 @@ impl Setting {
     }
 }
 
-/// Returns the settings with the values from the module's arguments, or `None` if an argument is
-/// wrong or given twice. An argument may also be one of the `other` words.
-pub(super) fn choose(
+/// Returns the settings with the values from the module's arguments. An argument may also be one of
+/// the `other` words.
+///
+/// # Errors
+/// An argument, which is returned, is wrong, given twice or without its value.
+pub(super) fn choose<'a>(
     settings: &'static [Setting],
-    mut arguments: &[Argument<'_>],
+    mut arguments: &[Argument<'a>],
     other: impl Iterator<Item = &'static CStr>,
-) -> Option<Vec<(&'static Setting, i64)>> {
+) -> Result<Vec<(&'static Setting, i64)>, &'a [u8]> {
     let words: Vec<_> = settings.iter().map(|s| s.name).chain(other).collect();
     let mut chosen: Vec<_> = settings.iter().map(|s| (s, s.default)).collect();
     let mut given = Vec::new();
     while let [argument, rest @ ..] = arguments {
         arguments = rest;
-        let word = *words.iter().find(|word| argument.is(word))?;
+        let found = words.iter().find(|word| argument.is(word));
+        let &word = found.ok_or(argument.bytes())?;
         if given.contains(&word) {
-            return None;
+            return Err(argument.bytes());
         }
         given.push(word);
         if let Some((setting, value)) = chosen.iter_mut().find(|(s, _)| s.name == word) {
-            let (argument, rest) = arguments.split_first()?;
-            *value = setting.parse(argument.bytes())?;
+            let (number, rest) = arguments.split_first().ok_or(argument.bytes())?;
+            *value = setting.parse(number.bytes()).ok_or(number.bytes())?;
             arguments = rest;
         }
     }
-    Some(chosen)
+    Ok(chosen)
 }
 
 /// Applies the values that the server's configuration has for the registered settings.

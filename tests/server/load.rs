@@ -65,24 +65,34 @@ fn module_load_and_unload_lose_no_limit() {
 
 #[test]
 fn wrong_module_arguments_fail_the_load_and_are_logged() {
-    let wrong: [&[&str]; 9] = [
-        &["FOO"],
-        &["CL.THROTTLE", "FOO"],
-        &["TOP-KEYS"],
-        &["TOP-KEYS", "-1"],
-        &["TOP-KEYS", "4097"],
-        &["TOP-KEYS", "many"],
-        &["TOP-KEYS", "5", "top-keys", "5"],
-        &["MAX-WAITERS", "5", "TOP-KEYS", "5", "MAX-WAITERS", "6"],
-        &["CL.THROTTLE", "TOP-KEYS", "5", "cl.throttle"],
+    let long = "x".repeat(100);
+    let wrong: [(&[&str], &str); 10] = [
+        (&["FOO"], "FOO"),
+        (&["CL.THROTTLE", "FOO"], "FOO"),
+        (&[&long], &long[..64]),
+        (&["TOP-KEYS"], "TOP-KEYS"),
+        (&["TOP-KEYS", "-1"], "-1"),
+        (&["TOP-KEYS", "4097"], "4097"),
+        (&["TOP-KEYS", "many"], "many"),
+        (&["TOP-KEYS", "5", "top-keys", "6"], "top-keys"),
+        (
+            &["MAX-WAITERS", "5", "TOP-KEYS", "5", "max-waiters", "6"],
+            "max-waiters",
+        ),
+        (
+            &["CL.THROTTLE", "TOP-KEYS", "5", "cl.throttle"],
+            "cl.throttle",
+        ),
     ];
-    for arguments in wrong {
+    for (arguments, named) in wrong {
         let Err(log) = Launch::default().module_arguments(arguments).try_start() else {
             panic!("{arguments:?} loads");
         };
-        let accepted = "each once: CL.THROTTLE, TOP-KEYS followed by a number from 0 to 4096, \
-                        MAX-WAITERS followed by a number from 0 to ";
-        let tells = |line: &str| line.contains(accepted);
+        let reason = format!(
+            "wrong module argument '{named}'; accepted, each once: CL.THROTTLE, TOP-KEYS followed by a \
+             number from 0 to 4096, MAX-WAITERS followed by a number from 0 to "
+        );
+        let tells = |line: &str| line.contains(&reason);
         assert!(log.lines().any(tells), "{arguments:?}: {log}");
     }
     let right = Launch::default().module_arguments(&["TOP-KEYS", "0", "CL.THROTTLE"]);
