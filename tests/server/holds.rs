@@ -184,6 +184,9 @@ fn rl_settle_counts_refunds_and_charges_beyond_the_limit() {
     let counts = ["taken", "given", "forced"];
     let counts = counts.map(|name| server.count(&format!("rl_window_tokens_{name}")));
     assert_eq!(counts, [1 + 4 + 4 + 1 + 16, 3, 16]);
+    // A settlement is not a take.
+    assert_eq!(server.count("rl_window_takes_allowed"), 3);
+    assert_eq!(server.count("rl_holds_settled"), 3);
 }
 
 #[test]
@@ -352,6 +355,10 @@ fn wrong_calls_with_a_hold_are_errors_and_change_nothing() {
         ),
         ("1 h HOLD id", "ERR a call with a HOLD must have 1 to 16"),
         ("2 w l WINDOW 9 1h USED 1 LEASE", "ERR usage: RL.SETTLE"),
+        (
+            &format!("3 w l h WINDOW 9 1h USED 1 LEASE {} HOLD id", "t".repeat(129)),
+            "ERR token must be",
+        ),
         ("2 w h WINDOW 9 1h COST 1 HOLD id", "ERR syntax error"),
         (
             "2 h h WINDOW 9 1h USED 1 HOLD id",
