@@ -11,7 +11,7 @@
 #   scripts/bench.sh --windows instructions and memory of windows alone, about six minutes
 #   scripts/bench.sh --leases  instructions of leases alone, about three minutes
 #   scripts/bench.sh --timed   CPU time and latency (needs a quiet machine), and bytes, ten minutes
-#   scripts/bench.sh --full    also among five million keys
+#   scripts/bench.sh --full    also among ten million keys (7 GB of memory)
 #   scripts/bench.sh --waiters [SERVER]   callers that wait for slots, on the installed Redis or the
 #                              named server, three minutes (needs a quiet machine)
 #   scripts/bench.sh --throttlecrab   compared with throttlecrab-server, three minutes

@@ -171,7 +171,7 @@ def main():
     arguments.add_argument("--timed", action="store_true",
                            help="only what takes a quiet machine, and bytes")
     arguments.add_argument("--full", action="store_true",
-                           help="also among five million keys (4 GB of memory, 5 minutes more)")
+                           help="also among ten million keys (7 GB of memory, 10 minutes more)")
     options = arguments.parse_args()
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, end)

@@ -20,7 +20,9 @@ def memory(binary, libraries):
              (OURS, "bucket", ["RL.TAKE", KEY, "100/d", "200"]),
              (OURS, "fixed window", ["RL.WTAKE", KEY, "200", "1d"]),
              (OURS, "sliding window", ["RL.WTAKE", KEY, "200", "SLIDING", "1d"]),
-             (OURS, "lease", ["RL.ACQUIRE", KEY, "5", "1d", "0123456789abcdef"]),
+             (OURS, "one lease", ["RL.ACQUIRE", KEY, "5", "1d", "0123456789abcdef"]),
+             (OURS, "one hold of one limit", ["RL.ALL", "2", "one:bucket", KEY, "BUCKET", "1", KEYS + 1,
+                                              "HOLD", "1d", "0123456789abcdef"]),
              (CELL, "redis-cell", ["CL.THROTTLE", KEY, "199", "100", "86400", "1"])]
     for kind, name, words in kinds:
         with Group(binary, libraries[kind], STANDALONE) as server:

@@ -4,7 +4,7 @@ from cases import BASE, DEEP, DENIED, KEY, OURS, TAKE, key, named
 from load import BUSY, medians, run
 from server import STANDALONE, Group
 
-SIZES = (10_000, 5_000_000)
+SIZES = (10_000, 10_000_000)
 ROUNDS, CALLS = 7, 300_000
 
 # Filling from inside the server is the fast way to millions of keys.
