@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import redis.exceptions
 
@@ -17,9 +17,7 @@ from . import commands
 from .commands import Key, Limit
 from .decision import Decisions
 from .failure import Outage, log
-
-if TYPE_CHECKING:
-    from .limiter import AsyncLimiter, Limiter
+from .runner import AsyncRunner, Runner
 
 _TRIES = 3
 _MINUTE = 60.0
@@ -115,7 +113,7 @@ class AsyncReservation(_Reservation):
     """Made by `AsyncLimiter.reserve`. If somebody else settles the hold, the body is cancelled and HoldEnded is
     raised."""
 
-    def __init__(self, limiter: AsyncLimiter, *arguments: Any) -> None:
+    def __init__(self, limiter: AsyncRunner, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._limiter = limiter
         self._ended = False
@@ -199,7 +197,7 @@ _background: set[asyncio.Task[None]] = set()
 class Reservation(_Reservation):
     """Made by `Limiter.reserve`. A thread cannot be cancelled: look at `ended`, or call `check`, between steps."""
 
-    def __init__(self, limiter: Limiter, *arguments: Any) -> None:
+    def __init__(self, limiter: Runner, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._limiter = limiter
         self._finished = threading.Event()

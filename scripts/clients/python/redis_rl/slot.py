@@ -7,15 +7,12 @@ import threading
 import time
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from . import commands
 from .commands import Key
 from .decision import Decision
 from .failure import Outage, log
-
-if TYPE_CHECKING:
-    from .limiter import AsyncLimiter, Limiter
+from .runner import AsyncRunner, Runner
 
 _TRIES = 3
 """Times that a call is sent whose repetition is free: an acquire by the same token, a release."""
@@ -57,7 +54,7 @@ class _Slot:
 class AsyncSlot(_Slot):
     """Made by `AsyncLimiter.slot`. If the slot is lost, the body is cancelled and SlotLost is raised."""
 
-    def __init__(self, limiter: AsyncLimiter, *arguments: object) -> None:
+    def __init__(self, limiter: AsyncRunner, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._limiter = limiter
         self._lost = False
@@ -123,7 +120,7 @@ class AsyncSlot(_Slot):
 class Slot(_Slot):
     """Made by `Limiter.slot`. A thread cannot be cancelled: look at `lost`, or call `check`, between steps."""
 
-    def __init__(self, limiter: Limiter, *arguments: object) -> None:
+    def __init__(self, limiter: Runner, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._limiter = limiter
         self._ended = threading.Event()
