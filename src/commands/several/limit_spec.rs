@@ -143,6 +143,9 @@ impl StringLimit {
 }
 
 /// Parses the options of one limit, up to the next limit.
+///
+/// # Errors
+/// A word is neither an accepted option nor the name of a kind of limit, or an option's value is invalid.
 pub fn options<'a>(
     words: &'a [Argument<'a>],
     accepted: &'static [OptionName],
