@@ -6,7 +6,7 @@ use redis_rl_limits::kinds::decision::NEVER;
 use redis_rl_limits::waiting::queue::Ticket;
 
 use super::alarm;
-use super::hall::{with, Answer, News};
+use super::registry::{with, Answer, Events};
 use super::serve;
 use super::terms::Terms;
 use crate::commands::lease::look::Look;
@@ -14,7 +14,7 @@ use crate::server::{Argument, Call};
 
 /// Hands over the answer of a caller that was unblocked.
 pub fn answer(call: &mut Call<'_>, number: u64) {
-    if let Some(answer) = with(|hall| hall.hand_over(number)) {
+    if let Some(answer) = with(|registry| registry.hand_over(number)) {
         send(call, &answer);
     }
 }
@@ -22,9 +22,9 @@ pub fn answer(call: &mut Call<'_>, number: u64) {
 /// Ends the wait of a caller at once (CLIENT UNBLOCK), with the answer that it has, or a denial.
 pub fn interrupt(call: &mut Call<'_>, number: u64) {
     deny(call, Ticket(number));
-    let answer = with(|hall| {
-        hall.forget_ready(number);
-        hall.hand_over(number)
+    let answer = with(|registry| {
+        registry.forget_ready(number);
+        registry.hand_over(number)
     });
     if let Some(answer) = answer {
         send(call, &answer);
@@ -35,11 +35,11 @@ pub fn interrupt(call: &mut Call<'_>, number: u64) {
 /// Forgets a caller that is gone.
 pub fn lost(call: &mut Call<'_>, number: u64) {
     let is_paused = call.is_paused();
-    with(|hall| {
-        hall.lose(number);
+    with(|registry| {
+        registry.forget(number);
         if is_paused {
             // Nothing may be written: these slots expire with their ttl.
-            hall.losses.clear();
+            registry.abandoned.clear();
         }
     });
     alarm::arm(call);
@@ -54,8 +54,8 @@ fn send(call: &Call<'_>, answer: &Answer) {
 
 /// Ends the wait of a caller with an ordinary denial as of now, if it still waits.
 pub fn deny(call: &mut Call<'_>, ticket: Ticket) {
-    let waits = with(|hall| {
-        let place = hall.queues.place(hall.queues.queue_of(ticket)?)?;
+    let waits = with(|registry| {
+        let place = registry.queues.place(registry.queues.queue_of(ticket)?)?;
         let terms = place.queue.waiter(ticket)?.call;
         Some((place.db, Arc::clone(&place.key), terms))
     });
@@ -67,13 +67,13 @@ pub fn deny(call: &mut Call<'_>, ticket: Ticket) {
     let name = names.argument(&key);
     let answer = denial(call, &name, terms);
     let is_denial = matches!(answer, Answer::Denied(_));
-    with(|hall| hall.decide(ticket, answer, None));
+    with(|registry| registry.decide(ticket, answer, None));
     if is_denial {
-        let news = News {
+        let events = Events {
             acquired: 0,
             denied: 1,
         };
-        serve::notify(call, &name, news);
+        serve::notify(call, &name, events);
     }
 }
 

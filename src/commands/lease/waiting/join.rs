@@ -4,7 +4,7 @@ use redis_rl_limits::waiting::queue::Waiter;
 use redis_rl_limits::waiting::queues::{Bounds, Full};
 
 use super::alarm;
-use super::hall::{most, with};
+use super::registry::{most, with};
 use super::terms::Terms;
 use crate::server::{Argument, Call};
 use crate::stats::LEASES;
@@ -31,7 +31,7 @@ impl Place<'_> {
             server: usize::try_from(most()).unwrap_or(0),
         };
         let room = terms.limit.most();
-        with(|hall| hall.queues.check(self.db, self.key, room, bounds))
+        with(|registry| registry.queues.check(self.db, self.key, room, bounds))
     }
 }
 
@@ -39,16 +39,16 @@ impl Place<'_> {
 /// could be served at `due_ms` by the wall clock. Returns its number.
 fn join(place: &Place<'_>, token: &[u8], terms: Terms, until_ms: u64, due_ms: Option<i64>) -> u64 {
     LEASES.waits.add(1);
-    with(|hall| {
+    with(|registry| {
         let waiter = Waiter {
             token: token.into(),
             room: terms.limit.most(),
             until: until_ms,
             call: terms,
         };
-        let ticket = hall.queues.join(place.db, place.key, waiter);
-        if let Some(id) = hall.queues.queue_of(ticket) {
-            hall.queues.set_due(id, due_ms);
+        let ticket = registry.queues.join(place.db, place.key, waiter);
+        if let Some(id) = registry.queues.queue_of(ticket) {
+            registry.queues.set_due(id, due_ms);
         }
         ticket.0
     })

@@ -1,21 +1,21 @@
 //! The callers that wait for a slot (`RL.ACQUIRE … WAIT ms`).
 //!
 //! A command or a run of the timer grants a slot ([`mod@serve`]): it writes the lease and puts the answer into
-//! the [`hall`]. The timer ([`alarm`], [`tick`]) unblocks the caller, and the server then asks for the answer
+//! the [`registry`]. The timer ([`alarm`], [`tick`]) unblocks the caller, and the server then asks for the answer
 //! ([`ends`]), which writes nothing.
 
 mod alarm;
 mod ends;
-mod hall;
 mod join;
+mod registry;
 mod serve;
 mod terms;
 mod tick;
 
 use crate::server::Hooks;
 
-pub use hall::{confirm, is_busy, keep_most, most, queue_length, unload, DEFAULT_MOST};
 pub use join::{wait, Place};
+pub use registry::{confirm, is_busy, keep_most, most, queue_length, unload, DEFAULT_MOST};
 pub use serve::{ahead, answer_all, next_end, release, report, serve, Ahead};
 pub use terms::Terms;
 pub use tick::apply_most;

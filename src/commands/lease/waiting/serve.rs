@@ -7,7 +7,7 @@ use redis_rl_limits::waiting::queue::{Ticket, Turn, MAX_GRANTS};
 use redis_rl_limits::waiting::queues::QueueId;
 
 use super::alarm;
-use super::hall::{self, with, Answer, News, Slot};
+use super::registry::{self, with, Answer, Events, Slot};
 use super::terms::Terms;
 use crate::commands::lease::set::LeaseSet;
 use crate::server::{Argument, Call, Names, Refusal};
@@ -33,7 +33,7 @@ struct Served {
 
 fn queue(set: &LeaseSet<'_>) -> Option<QueueId> {
     let (db, key) = (set.db(), set.key());
-    with(|hall| hall.queues.find(db, key))
+    with(|registry| registry.queues.find(db, key))
 }
 
 /// Returns the waiters that come before a newcomer; `None` if there is nobody who could have a slot.
@@ -41,8 +41,8 @@ pub fn ahead(set: &mut LeaseSet<'_>, token: &[u8]) -> Option<Ahead> {
     let id = queue(set)?;
     let live = set.occupancy().live as u64;
     let names = set.names();
-    with(|hall| {
-        let queue = &hall.queues.place(id)?.queue;
+    with(|registry| {
+        let queue = &registry.queues.place(id)?.queue;
         let holds = |token: &[u8]| set.own(&names.argument(token)).is_some();
         let plan = queue.plan(live, MAX_GRANTS, holds);
         if plan.is_empty() {
@@ -58,7 +58,7 @@ pub fn ahead(set: &mut LeaseSet<'_>, token: &[u8]) -> Option<Ahead> {
             has_own: plan.turns.iter().any(is_own),
         };
         // If the newcomer is denied, the timer serves them.
-        hall.queues.set_due(id, Some(set.now_ms()));
+        registry.queues.set_due(id, Some(set.now_ms()));
         Some(ahead)
     })
 }
@@ -72,8 +72,8 @@ pub fn serve<'k>(set: &mut LeaseSet<'k>, names: &'k Names, most: usize) -> Resul
         return Ok(0);
     };
     let live = set.occupancy().live as u64;
-    let turns: Vec<Served> = with(|hall| {
-        let Some(place) = hall.queues.place(id) else {
+    let turns: Vec<Served> = with(|registry| {
+        let Some(place) = registry.queues.place(id) else {
             return Vec::new();
         };
         let holds = |token: &[u8]| set.own(&names.argument(token)).is_some();
@@ -81,7 +81,7 @@ pub fn serve<'k>(set: &mut LeaseSet<'k>, names: &'k Names, most: usize) -> Resul
         let turns = plan.turns.into_iter().filter_map(|turn| {
             let first = turn.ticket();
             let token = Arc::clone(&place.queue.waiter(first)?.token);
-            let callers = hall.callers(id, &token);
+            let callers = registry.callers(id, &token);
             Some(Served {
                 first,
                 token,
@@ -96,7 +96,7 @@ pub fn serve<'k>(set: &mut LeaseSet<'k>, names: &'k Names, most: usize) -> Resul
         serve_token(set, &token, Some(turn.first), &turn.callers)?;
     }
     let due = next_end(set, 0);
-    with(|hall| hall.queues.set_due(id, due));
+    with(|registry| registry.queues.set_due(id, due));
     Ok(granted)
 }
 
@@ -112,7 +112,7 @@ pub fn release<'k>(
     let Some(latest) = latest else {
         return (0, 0);
     };
-    let served = match hall::is_busy() {
+    let served = match registry::is_busy() {
         // A write that the server refuses leaves the rest to the timer.
         true => serve(set, names, most).unwrap_or(0),
         false => 0,
@@ -165,16 +165,16 @@ fn serve_token<'k>(
         token: token.bytes().into(),
     };
     let mut denied = 0;
-    with(|hall| {
+    with(|registry| {
         if first.is_some() {
-            hall.promise(slot.clone(), promised_to, end);
+            registry.promise(slot.clone(), promised_to, end);
         }
         for &(ticket, terms) in callers {
             if gets(ticket, terms) {
                 let reply = terms.limit.reply(1, live, 0, reset_ms);
                 // Only a slot that was granted here can be taken back.
                 let promised = first.is_some().then(|| slot.clone());
-                hall.decide(ticket, Answer::Slot(reply), promised);
+                registry.decide(ticket, Answer::Slot(reply), promised);
                 match first == Some(ticket) {
                     true => LEASES.acquired.add(1),
                     false => LEASES.renewed.add(1),
@@ -183,15 +183,15 @@ fn serve_token<'k>(
                 let reply = terms
                     .limit
                     .reply(0, live, end.millis_left(now_ms), reset_ms);
-                hall.decide(ticket, Answer::Denied(reply), None);
+                registry.decide(ticket, Answer::Denied(reply), None);
                 denied = u64::saturating_add(denied, 1);
             }
         }
-        hall.news.acquired = hall
-            .news
+        registry.events.acquired = registry
+            .events
             .acquired
             .saturating_add(u64::from(ttl_ms.is_some()));
-        hall.news.denied = hall.news.denied.saturating_add(denied);
+        registry.events.denied = registry.events.denied.saturating_add(denied);
     });
     Ok(())
 }
@@ -201,9 +201,9 @@ fn serve_token<'k>(
 /// # Errors
 /// The server refuses the write.
 pub fn answer_all<'k>(set: &mut LeaseSet<'k>, token: &Argument<'k>) -> Result<(), Refusal> {
-    hall::confirm(set.db(), set.key(), token.bytes());
+    registry::confirm(set.db(), set.key(), token.bytes());
     if let Some(id) = queue(set) {
-        let callers = with(|hall| hall.callers(id, token.bytes()));
+        let callers = with(|registry| registry.callers(id, token.bytes()));
         if !callers.is_empty() {
             serve_token(set, token, None, &callers)?;
         }
@@ -215,9 +215,9 @@ pub fn answer_all<'k>(set: &mut LeaseSet<'k>, token: &Argument<'k>) -> Result<()
 /// has this `room`; `None` if never.
 pub fn next_end(set: &mut LeaseSet<'_>, room: u64) -> Option<i64> {
     let (db, key) = (set.db(), set.key());
-    let largest = with(|hall| {
-        let id = hall.queues.find(db, key)?;
-        Some(hall.queues.place(id)?.queue.largest_room())
+    let largest = with(|registry| {
+        let id = registry.queues.find(db, key)?;
+        Some(registry.queues.place(id)?.queue.largest_room())
     });
     let room = room.max(largest.unwrap_or(0));
     let held = set.occupancy();
@@ -228,18 +228,18 @@ pub fn next_end(set: &mut LeaseSet<'_>, room: u64) -> Option<i64> {
 /// Notifies subscribers of the decisions on a key that is closed again, and makes the timer hand over
 /// the answers and serve those who are next.
 pub fn report(call: &Call<'_>, key: &Argument<'_>) {
-    let news = with(|hall| std::mem::take(&mut hall.news));
+    let events = with(|registry| std::mem::take(&mut registry.events));
     alarm::arm(call);
-    notify(call, key, news);
+    notify(call, key, events);
 }
 
 /// Counts decisions on a key and notifies subscribers of them.
-pub fn notify(call: &Call<'_>, key: &Argument<'_>, news: News) {
-    LEASES.denied.add(news.denied);
-    for _ in 0..news.acquired {
+pub fn notify(call: &Call<'_>, key: &Argument<'_>, events: Events) {
+    LEASES.denied.add(events.denied);
+    for _ in 0..events.acquired {
         call.notify(c"rl.acquire", key);
     }
-    for _ in 0..news.denied {
+    for _ in 0..events.denied {
         stats::denied(key.bytes(), call.now());
         call.notify(c"rl.deny", key);
     }

@@ -9,7 +9,7 @@ use redis_rl_limits::waiting::queues::QueueId;
 
 use super::alarm::{arm, now_ms, ROUND_MS};
 use super::ends;
-use super::hall::{self, with, Answer, Slot};
+use super::registry::{self, with, Answer, Slot};
 use super::serve::{release, report, serve};
 use crate::commands::lease::look::Look;
 use crate::commands::lease::set::LeaseSet;
@@ -53,29 +53,29 @@ pub fn tick(call: &mut Call<'_>) {
 
 /// Schedules a check of all keys, after the server has emptied or swapped databases.
 pub fn swept(call: &mut Call<'_>) {
-    if hall::is_busy() {
-        with(|hall| hall.sweep = hall.queues.keys());
+    if registry::is_busy() {
+        with(|registry| registry.sweep = registry.queues.keys());
         arm(call);
     }
 }
 
 /// Acts on a new `rl.max-waiters`: 0 ends all waits.
 pub fn apply_most(call: &mut Call<'_>) {
-    if hall::is_busy() {
+    if registry::is_busy() {
         arm(call);
     }
 }
 
 /// Lets the server ask for the answers that were decided.
 fn hand_over(call: &Call<'_>) {
-    for number in with(|hall| std::mem::take(&mut hall.ready)) {
+    for number in with(|registry| std::mem::take(&mut registry.ready)) {
         call.unblock(number);
     }
 }
 
 /// Frees the slots of callers that were gone before they were told, for those behind them.
 fn take_back(call: &mut Call<'_>, budget: &mut Budget) {
-    for (slot, end) in with(|hall| std::mem::take(&mut hall.losses)) {
+    for (slot, end) in with(|registry| std::mem::take(&mut registry.abandoned)) {
         // If nothing may be written, the slot expires with its ttl.
         if budget.may_write(call) {
             take_back_slot(call, &slot, end, budget);
@@ -109,7 +109,7 @@ fn take_back_slot(call: &mut Call<'_>, slot: &Slot, end: End, budget: &mut Budge
 fn check_due(call: &mut Call<'_>, budget: &mut Budget) {
     let now_ms = now_ms(call);
     for _ in 0..KEYS_A_RUN {
-        let due = with(|hall| hall.queues.first_due());
+        let due = with(|registry| registry.queues.first_due());
         let Some((_, id)) = due.filter(|&(at, _)| at <= now_ms) else {
             return;
         };
@@ -123,19 +123,19 @@ fn check_due(call: &mut Call<'_>, budget: &mut Budget) {
 /// Checks the next keys in turn, or all if databases were emptied or swapped.
 fn check_in_turn(call: &mut Call<'_>, budget: &mut Budget) {
     let mono_ms = call.monotonic_ms();
-    let keys = with(|hall| {
+    let keys = with(|registry| {
         let mut keys = 0;
-        if hall.next_check_ms <= mono_ms {
-            hall.next_check_ms = mono_ms.saturating_add(ROUND_MS);
-            keys = hall.queues.keys();
+        if registry.next_check_ms <= mono_ms {
+            registry.next_check_ms = mono_ms.saturating_add(ROUND_MS);
+            keys = registry.queues.keys();
         }
-        hall.sweep = hall.sweep.min(hall.queues.keys());
-        let keys = keys.max(hall.sweep).min(KEYS_A_RUN);
-        hall.sweep = hall.sweep.saturating_sub(keys);
+        registry.sweep = registry.sweep.min(registry.queues.keys());
+        let keys = keys.max(registry.sweep).min(KEYS_A_RUN);
+        registry.sweep = registry.sweep.saturating_sub(keys);
         keys
     });
     for _ in 0..keys {
-        let Some(id) = with(|hall| hall.queues.turn()) else {
+        let Some(id) = with(|registry| registry.queues.turn()) else {
             return;
         };
         check(call, id, budget);
@@ -145,9 +145,9 @@ fn check_in_turn(call: &mut Call<'_>, budget: &mut Budget) {
 /// Ends the waits whose time is up, or all if nobody may wait any more.
 fn end_waits(call: &mut Call<'_>, budget: &mut Budget) {
     let mono_ms = call.monotonic_ms();
-    let all = hall::most() == 0;
+    let all = registry::most() == 0;
     while budget.ends > 0 {
-        let first = with(|hall| hall.queues.first_timeout());
+        let first = with(|registry| registry.queues.first_timeout());
         let Some((_, ticket)) = first.filter(|&(at, _)| all || at <= mono_ms) else {
             return;
         };
@@ -158,14 +158,14 @@ fn end_waits(call: &mut Call<'_>, budget: &mut Budget) {
 
 /// Checks a key: who can be served is, if the key is ours to write.
 fn check(call: &mut Call<'_>, id: QueueId, budget: &mut Budget) {
-    let place = with(|hall| {
-        let place = hall.queues.place(id)?;
+    let place = with(|registry| {
+        let place = registry.queues.place(id)?;
         Some((place.db, Arc::clone(&place.key)))
     });
     let Some((db, key)) = place else {
         return;
     };
-    with(|hall| hall.queues.set_due(id, None));
+    with(|registry| registry.queues.set_due(id, None));
     call.select(db);
     let names = call.names();
     let name = names.argument(&key);
@@ -181,7 +181,7 @@ fn check(call: &mut Call<'_>, id: QueueId, budget: &mut Budget) {
         Ok(found) => found,
         Err(text) => return end_all(call, id, &text, budget),
     };
-    with(|hall| hall.queues.set_due(id, due));
+    with(|registry| registry.queues.set_due(id, due));
     if !is_next {
         return;
     }
@@ -189,7 +189,7 @@ fn check(call: &mut Call<'_>, id: QueueId, budget: &mut Budget) {
     if !may_write || budget.grants == 0 {
         // Found again by the next round of checks, or by the next run.
         let again = may_write.then(|| now_ms(call));
-        return with(|hall| hall.queues.set_due(id, again));
+        return with(|registry| registry.queues.set_due(id, again));
     }
     if let Ok(mut set) = LeaseSet::open(call, &name) {
         let served = serve(&mut set, &names, budget.grants).unwrap_or(0);
@@ -207,7 +207,7 @@ fn look(
     name: &Argument<'_>,
     id: QueueId,
 ) -> Result<(bool, Option<i64>), Box<str>> {
-    let room = with(|hall| Some(hall.queues.place(id)?.queue.largest_room())).unwrap_or(0);
+    let room = with(|registry| Some(registry.queues.place(id)?.queue.largest_room())).unwrap_or(0);
     let now_ms = now_ms(call);
     let mut look = Look::at(call, name).map_err(|error| {
         error.count();
@@ -220,15 +220,15 @@ fn look(
 
 /// Ends all waits for a key with an error.
 fn end_all(call: &Call<'_>, id: QueueId, text: &str, budget: &mut Budget) {
-    with(|hall| {
+    with(|registry| {
         while budget.ends > 0 {
-            let place = hall.queues.place(id);
+            let place = registry.queues.place(id);
             let Some(ticket): Option<Ticket> = place.and_then(|place| place.queue.first()) else {
                 return;
             };
-            hall.decide(ticket, Answer::Error(text.into()), None);
+            registry.decide(ticket, Answer::Error(text.into()), None);
             budget.ends = budget.ends.saturating_sub(1);
         }
-        hall.queues.set_due(id, Some(now_ms(call)));
+        registry.queues.set_due(id, Some(now_ms(call)));
     });
 }

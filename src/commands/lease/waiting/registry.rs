@@ -18,10 +18,10 @@ pub const DEFAULT_MOST: i64 = 1_000;
 /// `rl.max-waiters`.
 static MOST: AtomicI64 = AtomicI64::new(0);
 
-/// Whether there is anything in the hall that a command must know of.
+/// Whether there is anything in the registry that a command must know of.
 static IS_BUSY: AtomicBool = AtomicBool::new(false);
 
-static HALL: Mutex<Option<Hall>> = Mutex::new(None);
+static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
 
 /// A token of a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ struct Promise {
 
 /// Events to send to subscribers once the key is closed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct News {
+pub struct Events {
     /// Tokens that got a slot or keep it.
     pub acquired: u64,
     /// Waiters that were denied.
@@ -66,7 +66,7 @@ pub struct News {
 
 /// All waiting callers, and those whose answer was not handed over yet.
 #[derive(Debug, Default)]
-pub struct Hall {
+pub struct Registry {
     /// The callers that wait.
     pub queues: Queues<Terms>,
     answers: BTreeMap<u64, (Answer, Option<Slot>)>,
@@ -74,29 +74,29 @@ pub struct Hall {
     pub ready: BTreeSet<u64>,
     promises: BTreeMap<Slot, Promise>,
     /// Slots of callers that were gone before their answer was handed over.
-    pub losses: Vec<(Slot, End)>,
+    pub abandoned: Vec<(Slot, End)>,
     /// Events not sent yet.
-    pub news: News,
+    pub events: Events,
     /// Number of keys to check in the next runs, after databases were emptied or swapped.
     pub sweep: usize,
     /// The time of the next round of checks, by the monotonic clock.
     pub next_check_ms: u64,
 }
 
-/// Returns what `f` makes of the hall.
-pub fn with<T>(f: impl FnOnce(&mut Hall) -> T) -> T {
-    let mut guard = HALL.lock().unwrap_or_else(PoisonError::into_inner);
-    let hall = guard.get_or_insert_with(Hall::default);
-    let result = f(hall);
-    LEASES.waiting.set(hall.queues.len() as u64);
-    IS_BUSY.store(hall.is_busy(), Ordering::Relaxed);
-    if hall.is_empty() {
-        hall.shrink();
+/// Returns what `f` makes of the registry.
+pub fn with<T>(f: impl FnOnce(&mut Registry) -> T) -> T {
+    let mut guard = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let registry = guard.get_or_insert_with(Registry::default);
+    let result = f(registry);
+    LEASES.waiting.set(registry.queues.len() as u64);
+    IS_BUSY.store(registry.is_busy(), Ordering::Relaxed);
+    if registry.is_empty() {
+        registry.shrink();
     }
     result
 }
 
-/// Returns whether a command must look into the hall.
+/// Returns whether a command must look into the registry.
 #[inline(always)]
 pub fn is_busy() -> bool {
     IS_BUSY.load(Ordering::Relaxed)
@@ -114,7 +114,7 @@ pub fn keep_most(most: i64) {
 
 /// Forgets everything: nobody waits when the module is unloaded.
 pub fn unload() {
-    with(|hall| *hall = Hall::default());
+    with(|registry| *registry = Registry::default());
 }
 
 /// Returns the number of callers that wait for a key.
@@ -122,17 +122,17 @@ pub fn queue_length(db: i32, key: &[u8]) -> usize {
     if !is_busy() {
         return 0;
     }
-    with(|hall| {
-        let id = hall.queues.find(db, key)?;
-        Some(hall.queues.place(id)?.queue.len())
+    with(|registry| {
+        let id = registry.queues.find(db, key)?;
+        Some(registry.queues.place(id)?.queue.len())
     })
     .unwrap_or(0)
 }
 
 /// Notes that a caller was told that a token holds its slot, which is then not taken back.
 pub fn confirm(db: i32, key: &[u8], token: &[u8]) {
-    with(|hall| {
-        if hall.promises.is_empty() && hall.losses.is_empty() {
+    with(|registry| {
+        if registry.promises.is_empty() && registry.abandoned.is_empty() {
             return;
         }
         let slot = Slot {
@@ -140,28 +140,28 @@ pub fn confirm(db: i32, key: &[u8], token: &[u8]) {
             key: key.into(),
             token: token.into(),
         };
-        hall.keep(&slot);
-        if let Some(promise) = hall.promises.get_mut(&slot) {
+        registry.keep(&slot);
+        if let Some(promise) = registry.promises.get_mut(&slot) {
             promise.is_told = true;
         }
     });
 }
 
-impl Hall {
+impl Registry {
     fn is_busy(&self) -> bool {
         !self.queues.is_empty()
             || !self.promises.is_empty()
-            || !self.losses.is_empty()
-            || self.has_news()
+            || !self.abandoned.is_empty()
+            || self.has_events()
     }
 
-    fn has_news(&self) -> bool {
-        self.news.acquired > 0 || self.news.denied > 0
+    fn has_events(&self) -> bool {
+        self.events.acquired > 0 || self.events.denied > 0
     }
 
     /// Returns whether the timer has nothing to do.
     pub fn is_idle(&self) -> bool {
-        self.queues.is_empty() && self.ready.is_empty() && self.losses.is_empty()
+        self.queues.is_empty() && self.ready.is_empty() && self.abandoned.is_empty()
     }
 
     fn is_empty(&self) -> bool {
@@ -170,7 +170,7 @@ impl Hall {
 
     /// Returns the memory of a crowd that has gone. Numbers are never given out again.
     fn shrink(&mut self) {
-        self.losses = Vec::new();
+        self.abandoned = Vec::new();
     }
 
     /// Ends the wait of a caller with an answer, which the timer will let the server ask for.
@@ -204,7 +204,7 @@ impl Hall {
 
     /// Keeps the timer from taking a slot back.
     fn keep(&mut self, slot: &Slot) {
-        self.losses.retain(|(lost, _)| lost != slot);
+        self.abandoned.retain(|(lost, _)| lost != slot);
     }
 
     /// Keeps the timer from unblocking a caller that the server has unblocked.
@@ -222,7 +222,7 @@ impl Hall {
     }
 
     /// Forgets a caller that is gone: one that waits, or one that was not told its answer.
-    pub fn lose(&mut self, number: u64) {
+    pub fn forget(&mut self, number: u64) {
         self.forget_ready(number);
         if self.queues.leave(Ticket(number)).is_some() {
             LEASES.waits_left.add(1);
@@ -245,7 +245,7 @@ impl Hall {
         let (is_told, end) = (promise.is_told, promise.end);
         self.promises.remove(&slot);
         if !is_told {
-            self.losses.push((slot, end));
+            self.abandoned.push((slot, end));
         }
     }
 
