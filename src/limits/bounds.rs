@@ -69,6 +69,9 @@ pub const MAX_TOKENS_A_CALL: usize = 128;
 pub const MAX_ROOMS: usize = 64;
 /// Maximum number of waiters that one command or timer run serves for a key: bounds its time.
 pub const MAX_GRANTS: usize = 128;
+/// Maximum number of callers that may wait for a key with the same token: one command answers them all, so this
+/// bounds its time.
+pub const MAX_SAME_TOKEN: usize = 16;
 /// The longest wait for a slot, in milliseconds: one hour.
 pub const MAX_SLOT_WAIT_MS: u64 = MILLIS_PER_HOUR;
 /// Maximum number of callers that may wait for a slot, in all and for one key.

@@ -68,7 +68,8 @@ impl Command for Acquire {
             key: key.bytes(),
             queue: options.queue(),
         };
-        let may_wait = || terms.limit.most() > 0 && call.may_block() && place.check(terms).is_ok();
+        let may_wait =
+            || terms.limit.most() > 0 && call.may_block() && place.check(token, terms).is_ok();
         let Some(wait_ms) = wait_ms.filter(|_| may_wait()) else {
             report(call, key, outcome);
             return Ok(Acquired::Now(reply));

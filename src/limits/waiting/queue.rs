@@ -85,6 +85,11 @@ impl<W> Queue<W> {
         self.lines.len() < MAX_ROOMS || self.lines.contains_key(&room)
     }
 
+    /// Returns the number of waiters with this token.
+    pub fn len_of(&self, token: &[u8]) -> usize {
+        self.tokens.get(token).map_or(0, BTreeSet::len)
+    }
+
     /// Returns the largest room of all waiters, or 0 without any.
     pub fn largest_room(&self) -> u64 {
         self.lines.last_key_value().map_or(0, |(&room, _)| room)

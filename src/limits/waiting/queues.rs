@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::queue::{Queue, Ticket, Waiter};
-use crate::bounds::MAX_WAITED_NAME;
+use crate::bounds::{MAX_SAME_TOKEN, MAX_WAITED_NAME};
 
 /// Identifies the queue of a key. A queue that was empty is forgotten; its key's next one has
 /// another identity.
@@ -48,6 +48,8 @@ pub enum Full {
     Server,
     /// Its room would be one too many.
     Rooms,
+    /// [`MAX_SAME_TOKEN`] callers wait with its token.
+    Token,
     /// The key's name is longer than [`MAX_WAITED_NAME`].
     Name,
 }
@@ -106,11 +108,18 @@ impl<W> Queues<W> {
         self.place(self.queue_of(ticket)?)?.queue.waiter(ticket)
     }
 
-    /// Returns whether a caller with this room can wait for a key.
+    /// Returns whether a caller with this token and this room can wait for a key.
     ///
     /// # Errors
     /// Too many callers wait already, there are too many rooms, or the key's name is too long.
-    pub fn check(&self, db: i32, key: &[u8], room: u64, bounds: Bounds) -> Result<(), Full> {
+    pub fn check(
+        &self,
+        db: i32,
+        key: &[u8],
+        token: &[u8],
+        room: u64,
+        bounds: Bounds,
+    ) -> Result<(), Full> {
         if key.len() > MAX_WAITED_NAME {
             return Err(Full::Name);
         }
@@ -121,6 +130,9 @@ impl<W> Queues<W> {
         }
         if self.len() >= bounds.server {
             return Err(Full::Server);
+        }
+        if queue.is_some_and(|place| place.queue.len_of(token) >= MAX_SAME_TOKEN) {
+            return Err(Full::Token);
         }
         match queue.is_none_or(|place| place.queue.has_place(room)) {
             true => Ok(()),

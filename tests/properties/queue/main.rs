@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use model::{Model, Waiting};
 use proptest::prelude::*;
+use redis_rl_limits::bounds::MAX_SAME_TOKEN;
 use redis_rl_limits::waiting::queue::{Ticket, Waiter, MAX_GRANTS, MAX_ROOMS};
 use redis_rl_limits::waiting::queues::{Bounds, Full, Queues};
 
@@ -122,13 +123,15 @@ impl World {
             queue,
             server: self.server,
         };
-        let found = self.queues.check(db, &name, room, bounds);
+        let found = self.queues.check(db, &name, &[token], room, bounds);
         let others = || self.model.of_key(key);
         let rooms: BTreeSet<_> = others().map(|w| w.room).collect();
         let expected = if queue.is_some_and(|most| others().count() as u64 >= most) {
             Err(Full::Queue)
         } else if self.model.waiting.len() >= self.server {
             Err(Full::Server)
+        } else if others().filter(|w| w.token == token).count() >= MAX_SAME_TOKEN {
+            Err(Full::Token)
         } else if rooms.len() == MAX_ROOMS && !rooms.contains(&room) {
             Err(Full::Rooms)
         } else {
@@ -258,15 +261,19 @@ fn token_of_many_waiters_takes_one_turn() {
     assert_eq!(queue.of(b"same").len(), 1_000);
 }
 
+const EVERYBODY: Bounds = Bounds {
+    queue: None,
+    server: usize::MAX,
+};
+
 #[test]
-fn caller_whose_room_would_be_the_65th_of_a_key_cannot_wait() {
+fn caller_that_would_be_the_17th_of_its_token_cannot_wait_for_the_key() {
     let mut queues = Queues::default();
-    let everybody = Bounds {
-        queue: None,
-        server: usize::MAX,
+    let check = |queues: &Queues<()>, key: &[u8], token: &[u8], room| {
+        queues.check(0, key, token, room, EVERYBODY)
     };
-    for room in 1..=MAX_ROOMS as u64 {
-        assert_eq!(queues.check(0, b"k", room, everybody), Ok(()));
+    for room in 1..=MAX_SAME_TOKEN as u64 {
+        assert_eq!(check(&queues, b"k", b"t", room), Ok(()));
         let waiter = Waiter {
             token: b"t"[..].into(),
             room,
@@ -275,8 +282,27 @@ fn caller_whose_room_would_be_the_65th_of_a_key_cannot_wait() {
         };
         queues.join(0, b"k", waiter);
     }
-    assert_eq!(queues.check(0, b"k", 65, everybody), Err(Full::Rooms));
-    assert_eq!(queues.check(0, b"k", 64, everybody), Ok(()));
-    assert_eq!(queues.check(0, b"other", 65, everybody), Ok(()));
-    assert_eq!(queues.check(1, b"k", 65, everybody), Ok(()));
+    assert_eq!(check(&queues, b"k", b"t", 1), Err(Full::Token));
+    assert_eq!(check(&queues, b"k", b"other", 1), Ok(()));
+    assert_eq!(check(&queues, b"other", b"t", 1), Ok(()));
+}
+
+#[test]
+fn caller_whose_room_would_be_the_65th_of_a_key_cannot_wait() {
+    let mut queues = Queues::default();
+    for room in 1..=MAX_ROOMS as u64 {
+        let token = [room as u8];
+        assert_eq!(queues.check(0, b"k", &token, room, EVERYBODY), Ok(()));
+        let waiter = Waiter {
+            token: token[..].into(),
+            room,
+            until: 9,
+            call: (),
+        };
+        queues.join(0, b"k", waiter);
+    }
+    assert_eq!(queues.check(0, b"k", b"t", 65, EVERYBODY), Err(Full::Rooms));
+    assert_eq!(queues.check(0, b"k", b"t", 64, EVERYBODY), Ok(()));
+    assert_eq!(queues.check(0, b"other", b"t", 65, EVERYBODY), Ok(()));
+    assert_eq!(queues.check(1, b"k", b"t", 65, EVERYBODY), Ok(()));
 }

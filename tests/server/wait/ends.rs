@@ -288,6 +288,27 @@ fn nobody_waits_for_a_key_with_a_name_of_more_than_1024_bytes() {
     assert_unloads(&server);
 }
 
+/// One command answers all callers that wait with a token, and thousands would stall the server.
+#[test]
+fn at_most_16_callers_wait_with_the_same_token() {
+    let server = launch().start();
+    let mut c = server.connection();
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h a")[0], 1);
+    let same = "k 1 1h b WAIT 3600000";
+    let waiters: Vec<_> = (0..16).map(|_| waiting(&server, same)).collect();
+    let denied: Reply = c.ask("RL.ACQUIRE k 1 1h b WAIT 100");
+    assert_eq!(denied[..3], [0, 1, 0]);
+    assert_eq!(server.count("rl_lease_waits"), 16);
+    let mut other = waiting(&server, "k 1 1h c WAIT 3600000");
+    c.ask::<i64>("RL.RELEASE k a");
+    for mut waiter in waiters {
+        assert!(waiter.taken());
+    }
+    c.ask::<i64>("RL.RELEASE k b");
+    assert!(other.taken());
+    assert_unloads(&server);
+}
+
 /// Without waiters no timer is armed; with one, or one that is still blocked, the unload is refused.
 #[test]
 fn module_unload_is_refused_while_a_caller_waits() {

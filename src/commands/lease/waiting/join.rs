@@ -21,17 +21,20 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Returns whether a caller with these terms can wait.
+    /// Returns whether a caller with this token and these terms can wait.
     ///
     /// # Errors
     /// Too many callers wait already, or nobody may wait for this key.
-    pub fn check(&self, terms: Terms) -> Result<(), Full> {
+    pub fn check(&self, token: &Argument<'_>, terms: Terms) -> Result<(), Full> {
         let bounds = Bounds {
             queue: self.queue,
             server: usize::try_from(most()).unwrap_or(0),
         };
         let room = terms.limit.most();
-        with(|registry| registry.queues.check(self.db, self.key, room, bounds))
+        with(|registry| {
+            let queues = &registry.queues;
+            queues.check(self.db, self.key, token.bytes(), room, bounds)
+        })
     }
 }
 
