@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -273,6 +274,8 @@ def case(binary, form, cut, min_replicas):
 
 
 def main():
+    # A run that is ended must not leave its network to the next one, which would use the same addresses.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     cuts = [cut for cut in CUTS if cut in sys.argv[1:]] or list(CUTS)
     wanted = [name for name in sys.argv[1:] if name not in CUTS] or ["redis-8.2", "valkey-9.1"]
     lines = subprocess.run([ROOT / "scripts/servers.sh"], check=True, text=True,
