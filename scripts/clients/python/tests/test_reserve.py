@@ -92,13 +92,16 @@ def test_amounts_used_by_a_failed_body_are_charged(server) -> None:
                 raise ConnectionError
         assert state(server) == (700, 0, 0, 0)
 
+        has_used = asyncio.Event()
+
         async def body() -> None:
             async with limiter.reserve(*limits(), holds=HOLDS, ttl=60) as reservation:
                 reservation.used = {TPM: 1, MONTH: 2}
+                has_used.set()
                 await asyncio.sleep(50)
 
         task = asyncio.create_task(body())
-        await until_state(server, (2200, 1500, 1, 1))
+        await has_used.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

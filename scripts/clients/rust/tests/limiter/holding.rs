@@ -1,6 +1,9 @@
 //! A slot, and an estimate, that are held while a body runs.
 
+use std::future::Future;
+
 use redis_rl_client::{NotHeld, NotReserved, Reservation};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::*;
@@ -19,6 +22,14 @@ async fn leases(server: &Server, words: &str) -> Vec<i64> {
     integers
         .map(|value| redis::from_redis_value(value).unwrap_or(-1))
         .collect()
+}
+
+/// Runs a future until its body has begun, and drops it.
+async fn drop_when(begun: &Notify, body: impl Future) {
+    tokio::select! {
+        _ = body => panic!("the body ended"),
+        () = begun.notified() => {}
+    }
 }
 
 #[tokio::test]
@@ -50,11 +61,12 @@ async fn slot_is_renewed_while_its_body_runs_and_released() {
 async fn slot_of_a_future_that_is_dropped_is_released() {
     let server = Server::start();
     let limits = limiter(server.port(), PATIENT).await;
-    let body = limits
-        .slot("jobs", 1, HOUR)
-        .hold(std::future::pending::<()>());
-    let dropped = tokio::time::timeout(Duration::from_millis(200), body).await;
-    assert!(dropped.is_err());
+    let begun = Notify::new();
+    let body = async {
+        begun.notify_one();
+        std::future::pending::<()>().await
+    };
+    drop_when(&begun, limits.slot("jobs", 1, HOUR).hold(body)).await;
     until("it is released", || async { held(&server).await == 0 }).await;
 }
 
@@ -177,9 +189,12 @@ async fn estimate_of_a_body_that_fails_or_is_dropped_is_refunded() {
     let failed = reserve().run(|_| async { Err::<(), _>("mine") }).await;
     assert!(matches!(failed, Err(NotReserved::Body("mine"))));
     assert_eq!(state(&server).await, [0, 0, 0, 0]);
-    let body = reserve().run(|_| std::future::pending::<Result<(), String>>());
-    let dropped = tokio::time::timeout(Duration::from_millis(200), body).await;
-    assert!(dropped.is_err());
+    let begun = Notify::new();
+    let body = reserve().run(async |_| {
+        begun.notify_one();
+        std::future::pending::<Result<(), String>>().await
+    });
+    drop_when(&begun, body).await;
     until("it is refunded", || async {
         state(&server).await == [0; 4]
     })
@@ -198,12 +213,13 @@ async fn amounts_used_by_a_failed_or_dropped_body_are_charged() {
     let failed = reserve().run(fails).await;
     assert!(matches!(failed, Err(NotReserved::Body("mine"))));
     assert_eq!(state(&server).await, [700, 0, 0, 0]);
+    let begun = Notify::new();
     let body = reserve().run(async |reservation| {
         done(reservation, 3).await?;
+        begun.notify_one();
         std::future::pending::<Result<(), String>>().await
     });
-    let dropped = tokio::time::timeout(Duration::from_millis(200), body).await;
-    assert!(dropped.is_err());
+    drop_when(&begun, body).await;
     until("it is settled", || async {
         state(&server).await == [703, 3, 0, 0]
     })
