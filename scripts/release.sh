@@ -89,8 +89,9 @@ bill_of_materials() {
   fi
   "$tool/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path "$sources/Cargo.toml" \
     --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename bill
-  # It names our own packages by their paths.
-  sed "s|file://$sources|file:///redis-rl|g" "$sources/bill.json" >"$output"
+  # It names our own packages by their paths, and leaves the name out if the folder has it.
+  sed "s|file://$sources|file:///redis-rl|g; s|file:///redis-rl#\([0-9]\)|file:///redis-rl#redis-rl@\1|g" \
+    "$sources/bill.json" >"$output"
 }
 
 is_whole() {
