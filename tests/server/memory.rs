@@ -292,7 +292,7 @@ fn call_without_memory_stays_in_its_database() {
     assert!(client.contains(" db=3 "), "{client}");
 }
 
-/// Whether something can be evicted is read from a list with a line for each database.
+/// The list of databases, which has a line for each, tells the module if something can be evicted.
 #[test]
 fn refusal_of_a_new_bucket_reads_the_list_of_databases_once() {
     let server = launch().with(&["--databases", "1000"]).start();
