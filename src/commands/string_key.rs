@@ -101,7 +101,7 @@ fn counts_as_nothing(key: &mut Key<'_>, now: u64) -> bool {
         Ok(Some(bytes)) => is_ended_window(bytes, now),
         _ => false,
     };
-    has_ended || key.has_expired()
+    has_ended || key.has_expired(|| false)
 }
 
 fn is_ended_window(bytes: &[u8], now: u64) -> bool {
@@ -185,7 +185,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
     ) -> Result<(Self, L::Standing), Error<'a>> {
         let now = call.now();
         let mut key = call.open(name.argument);
-        let mut stored = match key.read(accepted).map(|held| held.map(decode)) {
+        let stored = match key.read(accepted).map(|held| held.map(decode)) {
             Ok(None) => None,
             Ok(Some(Some(state))) => Some(state),
             Ok(Some(None)) | Err(Refusal::OtherLength) if counts_as_nothing(&mut key, now) => None,
@@ -193,9 +193,7 @@ impl<'k, 'a: 'k, L: Counted> Open<'k, 'a, L> {
             Err(refusal) => return Err(refused::<L>(refusal, name)),
         };
         // An expired limit is unused, even if the server still has it.
-        if stored.is_some() && key.has_expired() {
-            stored = None;
-        }
+        let stored = stored.filter(|&state| !key.has_expired(|| state.into().lasts(now)));
         Ok((Self { key, name, limit }, limit.stand(stored, now)))
     }
 

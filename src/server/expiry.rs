@@ -62,20 +62,22 @@ pub(super) unsafe fn remove(key: *mut raw::RedisModuleKey) {
     unsafe { api!(RedisModule_SetExpire(key, NO_EXPIRE)) };
 }
 
-/// Returns the expiry of the key, or `None` if it has none, for a call that began at `now`, in
-/// nanoseconds since 1970. 6.2 does not return an expiry that has passed, or passes in this
-/// millisecond: it is then the millisecond in which the call began if that is over, and otherwise 0.
+/// The expiry that [`get`] returns where the server does not return one that has passed.
+pub(super) const HAS_PASSED: c_longlong = 0;
+
+/// Returns the expiry of the key, or `None` if it has none. On 6.2 it is [`HAS_PASSED`] if it has
+/// passed, or passes in this millisecond.
 ///
 /// # Safety
 /// `key` must be open.
 #[inline(always)]
-pub(super) unsafe fn get(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_longlong> {
+pub(super) unsafe fn get(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
     // SAFETY: guaranteed by the caller; a function pointer that the load has filled in.
     unsafe {
         match raw::RedisModule_GetAbsExpire {
             // A negative value means no expiry.
             Some(get) => Some(get(key)).filter(|&at| at >= 0),
-            None => get_by_time_left(key, now),
+            None => get_by_time_left(key),
         }
     }
 }
@@ -83,7 +85,7 @@ pub(super) unsafe fn get(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_lo
 /// # Safety
 /// As for [`get`].
 #[cold]
-unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_longlong> {
+unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey) -> Option<c_longlong> {
     let mut at = 0;
     for _ in 0..TRIES {
         // SAFETY: guaranteed by the caller.
@@ -94,10 +96,7 @@ unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_
                 return None;
             }
             if left == 0 {
-                // The key may have expired since the call began. Such a key still counts.
-                let began_ms = millis(now);
-                let has_gone_on = api!(RedisModule_Milliseconds()) > began_ms;
-                return Some(if has_gone_on { began_ms } else { 0 });
+                return Some(HAS_PASSED);
             }
             let now_ms = api!(RedisModule_Milliseconds());
             at = now_ms.saturating_add(left);
@@ -115,7 +114,7 @@ unsafe fn get_by_time_left(key: *mut raw::RedisModuleKey, now: u64) -> Option<c_
 /// `key` must be open and hold something.
 pub(super) unsafe fn has_passed(key: *mut raw::RedisModuleKey, now: u64) -> bool {
     // SAFETY: guaranteed by the caller.
-    unsafe { get(key, now) }.is_some_and(|at| at < millis(now))
+    unsafe { get(key) }.is_some_and(|at| at < millis(now))
 }
 
 /// Converts nanoseconds since 1970 to milliseconds.

@@ -169,16 +169,22 @@ impl Key<'_> {
     #[inline(always)]
     pub fn expires_at(&mut self) -> Option<i64> {
         // SAFETY: the key is open.
-        let ask = || unsafe { expiry::get(self.open.key, self.now) };
+        let ask = || unsafe { expiry::get(self.open.key) };
         *self.open.expiry.get_or_insert_with(ask)
     }
 
     /// Returns whether the key has expired at the time of the call. The server, which uses one time
     /// for a whole transaction or script, may still have it.
+    ///
+    /// Redis 6.2 does not return an expiry that has passed, and it may have passed since the call
+    /// began. A value that `lasts` at the time of the call then decides.
     #[inline(always)]
-    pub fn has_expired(&mut self) -> bool {
+    pub fn has_expired(&mut self, lasts: impl FnOnce() -> bool) -> bool {
         let now_ms = expiry::millis(self.now);
-        self.expires_at().is_some_and(|at| at < now_ms)
+        match self.expires_at() {
+            Some(expiry::HAS_PASSED) => !lasts(),
+            at => at.is_some_and(|at| at < now_ms),
+        }
     }
 
     /// Writes `bytes` and replicates that. The key keeps its expiry if that is at `at_ms` (milliseconds

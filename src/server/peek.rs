@@ -97,7 +97,7 @@ impl Call<'_> {
                     _ => Type::Other,
                 },
                 len: api!(RedisModule_ValueLength(key)),
-                expires_at: expiry::get(key, self.now()),
+                expires_at: expiry::get(key),
             });
             api!(RedisModule_CloseKey(key));
             outline

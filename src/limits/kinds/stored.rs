@@ -55,6 +55,11 @@ kinds! {
 }
 
 impl Stored {
+    /// Returns whether it is a window that still counts at `now`, in nanoseconds since 1970.
+    pub fn lasts(self, now: u64) -> bool {
+        !matches!(self, Self::Bucket(_)) && !self.has_ended(now)
+    }
+
     /// Returns whether it is a window that counts as nothing at `now`, in nanoseconds since 1970.
     pub fn has_ended(self, now: u64) -> bool {
         match self {

@@ -106,7 +106,7 @@ impl<'k> Hash<'k> {
         match self.key.is_null() {
             true => None,
             // SAFETY: the key is open.
-            false => unsafe { expiry::get(self.key, self.now) },
+            false => unsafe { expiry::get(self.key) },
         }
     }
 

@@ -115,7 +115,7 @@ impl<'k> Scores<'k> {
             return None;
         }
         // SAFETY: the key is open.
-        unsafe { expiry::get(self.key, self.now) }
+        unsafe { expiry::get(self.key) }
     }
 
     /// Returns an empty list of strings.

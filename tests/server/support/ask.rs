@@ -81,7 +81,7 @@ impl Server {
 
 fn shown(word: Arg<&[u8]>) -> String {
     match word {
-        Arg::Simple(bytes) => bytes.escape_ascii().to_string(),
+        Arg::Simple(bytes) => bytes[..bytes.len().min(500)].escape_ascii().to_string(),
         _ => String::new(),
     }
 }
