@@ -14,7 +14,9 @@ const errors = {};
 const taken = Object.fromEntries(keys.map((key) => [key, 0]));
 
 // A call to a node that is gone fails at once: by default it waits for that node to come back.
-const defaults = { disableOfflineQueue: true, socket: { reconnectStrategy: false } };
+// One that stalls must not look like one that died.
+const socket = { reconnectStrategy: false, connectTimeout: 30_000 };
+const defaults = { disableOfflineQueue: true, socket };
 
 let cluster;
 async function connect() {

@@ -40,7 +40,8 @@ def take(client, key):
 def connect():
     if kind == "sentinel":
         return Sentinel(addresses, socket_timeout=1).master_for("limits", socket_timeout=1)
-    return RedisCluster(startup_nodes=[ClusterNode(*a) for a in addresses], socket_timeout=1)
+    # A node that stalls must not look like one that died.
+    return RedisCluster(startup_nodes=[ClusterNode(*a) for a in addresses], socket_timeout=30)
 
 
 client = connect()

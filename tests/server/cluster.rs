@@ -16,6 +16,9 @@ use crate::support::cluster::{Cluster, MASTERS};
 use crate::support::takers::{self, assert_between, Takers};
 use crate::support::{node, Ask};
 
+/// A node that stalls must not look like one that died.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One key each for the first and the second master, and two in a slot of the third.
 const KEYS: [&str; 4] = ["bar", "hello", "{foo}:1", "{foo}:2"];
 
@@ -46,7 +49,11 @@ impl Clients {
 }
 
 async fn take(addresses: Vec<String>, stop: Arc<AtomicBool>) -> Tally {
-    let client = ClusterClient::new(addresses).expect("addresses");
+    let client = ClusterClient::builder(addresses)
+        .connection_timeout(PATIENCE)
+        .response_timeout(PATIENCE)
+        .build()
+        .expect("addresses");
     let connection = client.get_async_connection().await.expect("a connection");
     let mut tasks = tokio::task::JoinSet::new();
     for key in KEYS {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use redis::cluster::ClusterClient;
 use redis::{from_redis_value, ConnectionLike, Value};
@@ -122,7 +123,12 @@ fn redis_rs_cluster_works_with_the_acl_rules_of_the_readme() {
         .iter()
         .map(|a| format!("redis://app:secret@{a}"))
         .collect();
-    let client = ClusterClient::new(urls).expect("addresses");
+    let patience = Duration::from_secs(30);
+    let client = ClusterClient::builder(urls)
+        .connection_timeout(patience)
+        .response_timeout(patience)
+        .build()
+        .expect("addresses");
     let mut blocking = client.get_connection().expect("a connection");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
