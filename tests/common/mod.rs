@@ -18,7 +18,7 @@ pub use launch::Launch;
 pub use server::Server;
 
 /// More than any condition takes on a busy machine, and less than a person would wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns a port on which nobody listens at the moment, and which no other test receives.
 pub fn free_port() -> u16 {
@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// The condition does not hold within a minute.
+/// The condition does not hold within [`PATIENCE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
 }
@@ -36,7 +36,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Waits until `look` returns something. The only place where a test sleeps.
 ///
 /// # Panics
-/// It returns nothing within a minute.
+/// It returns nothing within [`PATIENCE`].
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

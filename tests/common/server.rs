@@ -97,9 +97,13 @@ impl Server {
 
     /// Returns its log so far, and the output of the server or the loader.
     pub fn log(&self) -> String {
-        let read = |name| fs::read(self.dir.join(name)).unwrap_or_default();
-        let log = [read(LOG), read(PRINTED)].concat();
+        let printed = fs::read(self.dir.join(PRINTED)).unwrap_or_default();
+        let log = [self.log_file(), printed].concat();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn log_file(&self) -> Vec<u8> {
+        fs::read(self.dir.join(LOG)).unwrap_or_default()
     }
 
     /// Returns a client for it.
@@ -141,10 +145,19 @@ impl Server {
     /// It does not start.
     pub fn restart(&mut self) {
         self.kill();
-        let mut command = self.launch.command(self.port, &self.dir);
-        self.process = command.spawn().expect("the server's binary runs");
-        let started = self.wait_for_start();
-        started.unwrap_or_else(|log| panic!("the server does not start again:\n{log}"));
+        wait_until("the port is free", || {
+            let logged = self.log_file().len();
+            let mut command = self.launch.command(self.port, &self.dir);
+            self.process = command.spawn().expect("the server's binary runs");
+            let Err(log) = self.wait_for_start() else {
+                return true;
+            };
+            // Another process may try the port in its search for a free one.
+            let new = String::from_utf8_lossy(&self.log_file()[logged..]).into_owned();
+            let is_taken = new.contains("Address already in use");
+            assert!(is_taken, "the server does not start again:\n{log}");
+            false
+        });
     }
 
     /// Kills it, if need be, and starts it again in another way: the same port and folder.

@@ -202,6 +202,7 @@ impl Server {
     pub fn pause(&self) -> Paused {
         let paused = Paused(self.count("process_id"));
         signal("-STOP", paused.0);
+        wait_until("the process has stopped", || paused.state().contains('T'));
         paused
     }
 }
@@ -210,6 +211,14 @@ impl Server {
 pub struct Paused(i64);
 
 impl Paused {
+    fn state(&self) -> String {
+        let process = self.0.to_string();
+        let mut ps = Command::new("ps");
+        let state = ps.args(["-o", "state=", "-p", &process]).output();
+        let state = state.expect("ps runs").stdout;
+        String::from_utf8_lossy(&state).into_owned()
+    }
+
     /// Lets it go on.
     pub fn resume(self) {
         signal("-CONT", self.0);
