@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 // The library lies in the build's folder, where an import would not look for it.
 const { Cluster } = createRequire(process.env.CLIENTS)("ioredis");
 // Without a right that it needs, it would try again for ever.
-setTimeout(() => process.exit(1), 30_000).unref();
+setTimeout(() => process.exit(1), 120_000).unref();
 
 const [addresses, ...keys] = process.argv.slice(2);
 const nodes = addresses.split(",").map((address) => {

@@ -10,10 +10,12 @@ from redis.cluster import ClusterNode, RedisCluster
 
 addresses, *keys = sys.argv[1:]
 nodes = [ClusterNode(host, int(port)) for host, port in (a.split(":") for a in addresses.split(","))]
-client = RedisCluster(startup_nodes=nodes, username="app", password="secret")
+client = RedisCluster(
+    startup_nodes=nodes, username="app", password="secret", socket_timeout=60
+)
 
 # Without a right that it needs, it might try again for ever.
-signal.alarm(30)
+signal.alarm(120)
 
 for moment in ("before", "while", "after"):
     for key in (f"{key}:{moment}" for key in keys):

@@ -45,4 +45,5 @@ def check(client, key):
 
 
 for protocol in (2, 3):
-    check(redis.Redis(port=int(sys.argv[1]), protocol=protocol), b"user:\xff%d" % protocol)
+    client = redis.Redis(port=int(sys.argv[1]), protocol=protocol, socket_timeout=60)
+    check(client, b"user:\xff%d" % protocol)
