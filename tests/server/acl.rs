@@ -14,7 +14,7 @@ fn user_takes_only_from_keys_matching_the_pattern() {
     let mut app = server.connection();
     app.ask::<()>("AUTH app secret");
     assert_eq!(app.take("limit:1 1/d 5")[0], 1);
-    assert_eq!(app.ask::<[i64; 5]>("RL.WTAKE limit:2 5 DAY")[0], 1);
+    assert_eq!(app.ask::<[i64; 5]>("RL.WTAKE limit:2 5 1d")[0], 1);
     for call in [
         "RL.TAKE other:1 1 5",
         "RL.WTAKE other:1 5 DAY",
