@@ -145,7 +145,7 @@ fn denial_replies_for_each_limit_as_a_peek() {
         assert_eq!(told[..3], look[..3], "{each:?} {looks:?}");
         for (told, look) in told[3..].iter().zip(&look[3..]) {
             // The peek comes a moment later, so its wait is shorter by that much.
-            assert!((0..=10_000).contains(&(told - look)), "{told} {look}");
+            assert!((0..=60_000).contains(&(told - look)), "{told} {look}");
         }
     }
 }

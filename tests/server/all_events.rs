@@ -115,18 +115,22 @@ fn limit_deleted_while_another_is_read_starts_unused() {
             [("A", *spec), ("B", "BUCKET 1/d 5")],
             [("B", "BUCKET 1/d 5"), ("A", *spec)],
         ] {
-            c.ask::<()>("FLUSHALL");
-            c.ask::<()>(
-                [
-                    "RL.TAKE A 1/d 5 COST 3",
-                    "RL.WTAKE A 5 1h COST 3",
-                    "RL.WTAKE A 5 SLIDING 1h COST 3",
-                    "RL.ACQUIRE A 5 1h other",
-                    "RL.ACQUIRE A 5 1h other",
-                ][n],
-            );
-            c.take("B 1/d 5 COST 3");
-            c.ask::<()>("PEXPIRE B 1");
+            // PEXPIRE deletes B if its millisecond ends before the command does.
+            wait_until("B is stored and expires", || {
+                c.ask::<()>("FLUSHALL");
+                c.ask::<()>(
+                    [
+                        "RL.TAKE A 1/d 5 COST 3",
+                        "RL.WTAKE A 5 1h COST 3",
+                        "RL.WTAKE A 5 SLIDING 1h COST 3",
+                        "RL.ACQUIRE A 5 1h other",
+                        "RL.ACQUIRE A 5 1h other",
+                    ][n],
+                );
+                c.take("B 1/d 5 COST 3");
+                c.ask::<()>("PEXPIRE B 1");
+                c.ask::<i64>("DBSIZE") == 2
+            });
             let start = Instant::now();
             wait_until("B expires", || start.elapsed() > Duration::from_millis(3));
             // A server that crashes may hang before it ends.
