@@ -1,6 +1,6 @@
 //! RL.ALL with a HOLD, RL.SETTLE and RL.HOLDS: estimates that are corrected once.
 
-use crate::common::Server;
+use crate::common::{wait_until, Server};
 use crate::support::holds::{
     count, holds, reserve, reserve_words, settle, settle_words, used, Replies,
 };
@@ -149,11 +149,17 @@ fn rl_all_denied_with_a_hold_waits_for_its_limits() {
         let words: Vec<_> = words.split(' ').collect();
         transaction.cmd(words[0]).arg(&words[1..]);
     }
-    let replies: Vec<Replies> = transaction.query(&mut c).expect("replies");
-    let [(1, 0, _), (0, wait_ms, each)] = &replies[..] else {
-        panic!("{replies:?}");
-    };
-    assert_eq!((*wait_ms, each[1][3]), (each[0][3], 0));
+    wait_until("the second call comes before the refill", || {
+        c.ask::<()>("FLUSHALL");
+        let replies: Vec<Replies> = transaction.query(&mut c).expect("replies");
+        let [(1, 0, _), (taken, wait_ms, each)] = &replies[..] else {
+            panic!("{replies:?}");
+        };
+        if *taken == 0 {
+            assert_eq!((*wait_ms, each[1][3]), (each[0][3], 0));
+        }
+        *taken == 0
+    });
 }
 
 #[test]
@@ -247,7 +253,7 @@ fn rl_holds_lists_the_open_holds_and_changes_nothing() {
     let ids: Vec<_> = listed.iter().map(|(id, ..)| id.clone()).collect();
     assert_eq!(ids, [b"id2", b"id3", b"id1"]);
     let (_, left, otherwise, held) = &listed[0];
-    assert!((3_590_000..=3_600_000).contains(left), "{left}");
+    assert!((3_540_000..=3_600_000).contains(left), "{left}");
     assert_eq!(otherwise, "CHARGE");
     assert_eq!(held, &[(b"b".to_vec(), 2), (b"w".to_vec(), 2)]);
     let few: (i64, i64, i64, i64, Vec<redis::Value>) = c.ask("RL.HOLDS h COUNT 2");

@@ -1,6 +1,7 @@
 //! Holds keys with many records: walks, and a table that is full.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use redis::Connection;
 
@@ -100,19 +101,21 @@ fn full_table_drops_settled_ids_before_overdue_holds() {
 fn full_table_of_open_holds_denies_until_a_walk_drops_overdue_ones() {
     let server = with_clock();
     let mut c = server.connection();
-    send(&mut c, others(0..MOST, "100s ID ELSE CHARGE"));
+    let start = Instant::now();
+    send(&mut c, others(0..MOST, "1h ID ELSE CHARGE"));
     let (taken, wait_ms, each) = reserve(&mut c, 3, "1h new");
     assert_eq!((taken, each[2]), (0, [0, MOST, 0, 0, 0]));
     assert!((1..=MOST).contains(&wait_ms), "{wait_ms}");
     assert_eq!(used(&mut c), [0, 0]);
     // No walk follows so soon after another.
     assert_eq!(reserve(&mut c, 3, "1h new").0, 0);
-    assert!(server.count("rl_holds_walks") <= 1);
+    let walks = server.count("rl_holds_walks");
+    assert!(walks <= 1 || start.elapsed().as_secs() >= 10, "{walks}");
     // Open holds are repeated and settled as always.
-    let repeat = "RL.ALL 2 v h WINDOW 100000 30d HOLD 100s 7 ELSE CHARGE";
+    let repeat = "RL.ALL 2 v h WINDOW 100000 30d HOLD 1h 7 ELSE CHARGE";
     assert_eq!(c.ask::<Replies>(repeat).0, 1);
 
-    server.set_clock(150);
+    server.set_clock(5_400);
     let (taken, _, each) = reserve(&mut c, 3, "1h new");
     assert_eq!((taken, each[2][2]), (1, 999), "{each:?}");
     assert_eq!(server.count("rl_holds_dropped"), 1000);
@@ -128,15 +131,17 @@ fn many_overdue_holds_are_refunded_within_25_seconds() {
     assert_eq!(c.ask::<Vec<i64>>("RL.WPEEK v 100000 30d")[2], 95_000);
     let start = 2 * 3_600;
     let (mut seconds, mut refunded) = (start, 0);
-    let mut walked_at = Vec::new();
+    let time = |c: &mut Connection| c.ask::<(i64, i64)>("TIME").0;
+    let mut first_walk = None;
     while refunded < 5000 {
         server.set_clock(seconds);
+        let before = time(&mut c);
         let first = MOST + 3 * seconds;
         send(&mut c, others(first..first + 3, "24h ID"));
-        if server.count("rl_holds_returned") > refunded {
-            walked_at.push(c.ask::<(i64, i64)>("TIME").0);
-        }
         refunded = server.count("rl_holds_returned");
+        if refunded > 0 {
+            first_walk.get_or_insert(before);
+        }
         assert!(
             refunded % 1000 == 0 && seconds <= start + 25,
             "{refunded} after {seconds} s"
@@ -150,8 +155,8 @@ fn many_overdue_holds_are_refunded_within_25_seconds() {
     );
     assert_eq!(server.count("rl_holds_walks"), 5);
     // A walk of 5000 records is allowed once in five seconds.
-    let lasted = walked_at[4] - walked_at[0];
-    assert!(lasted >= 4 * 5 - 1, "{walked_at:?}");
+    let lasted = time(&mut c) - first_walk.expect("a walk");
+    assert!(lasted >= 4 * 5 - 1, "{lasted} s");
 }
 
 /// A walk takes time, so calls pay for one only when something is due, and at most once a second.
@@ -159,14 +164,16 @@ fn many_overdue_holds_are_refunded_within_25_seconds() {
 fn calls_walk_the_records_only_when_something_is_due() {
     let server = with_clock();
     let mut c = server.connection();
-    send(&mut c, others(0..500, "5s ID"));
+    send(&mut c, others(0..500, "1h ID"));
     assert_eq!(server.count("rl_holds_walks"), 0);
-    server.set_clock(10);
+    server.set_clock(4_000);
+    let start = Instant::now();
+    let seconds = || i64::try_from(start.elapsed().as_secs()).expect("a time");
     // Overdue holds of others stay due, since nobody names their window.
     let made = (0..100).map(|n| format!("RL.ALL 2 w h WINDOW 1000 30d HOLD 1h new{n}"));
     send(&mut c, made);
     let walks = server.count("rl_holds_walks");
-    assert!((1..=3).contains(&walks), "{walks} walks");
+    assert!((1..=3 + seconds()).contains(&walks), "{walks} walks");
     send(
         &mut c,
         (0..100).map(|n| format!("RL.SETTLE 2 w h WINDOW 1000 30d USED 0 HOLD new{n}")),
@@ -175,6 +182,6 @@ fn calls_walk_the_records_only_when_something_is_due() {
         &mut c,
         (0..100).map(|_| "RL.ALL 1 w WINDOW 1000 30d".to_owned()),
     );
-    assert!(server.count("rl_holds_walks") <= walks + 1);
+    assert!(server.count("rl_holds_walks") <= walks + 1 + seconds());
     assert_eq!(server.count("rl_holds_returned"), 0);
 }

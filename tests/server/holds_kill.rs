@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use crate::common::{root, wait_until, Server};
 use crate::support::holds::{holds, Replies};
@@ -36,6 +37,7 @@ fn begun(log: &Path) -> BTreeMap<String, u64> {
 
 #[test]
 fn window_holds_what_killed_gateways_logged() {
+    let start = Instant::now();
     let server = launch().start();
     let log = server.dir().join("gateways");
     let mut dice = Dice::new(now());
@@ -61,7 +63,9 @@ fn window_holds_what_killed_gateways_logged() {
     for (id, used) in &begun {
         let words = format!("RL.SETTLE 2 w h WINDOW 100000000 30d USED {used} HOLD {id}");
         let (status, ..): Replies = c.ask(&words);
-        assert!(status == 0 || status == 1, "{id}: {status}");
+        // A settled id is remembered for a minute. Afterwards the call charges nothing.
+        let is_forgotten = status == -1 && start.elapsed() >= Duration::from_secs(60);
+        assert!(status == 0 || status == 1 || is_forgotten, "{id}: {status}");
     }
     let expected: u64 = begun.values().sum();
     let mut sweeps = 0;
