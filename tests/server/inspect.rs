@@ -215,8 +215,12 @@ fn rl_inspect_reports_an_expired_key_as_none() {
     let mut c = server.connection();
     c.ask::<()>("DEBUG SET-ACTIVE-EXPIRE 0");
     for value in ["SET k 1234567890123456", "ZADD k 0 rl:leases", "RPUSH k a"] {
-        c.ask::<()>(value);
-        c.ask::<()>("PEXPIRE k 1");
+        // PEXPIRE deletes the key if its millisecond ends before the command does.
+        wait_until("the key is stored and expires", || {
+            c.ask::<()>(value);
+            c.ask::<()>("PEXPIRE k 1");
+            c.ask::<i64>("DBSIZE") == 1
+        });
         let start = Instant::now();
         wait_until("the key has expired", || {
             start.elapsed() > Duration::from_millis(5)

@@ -251,7 +251,7 @@ fn leases_survive_unloading_and_a_failover() {
     let heir = master.attach(launch());
     let mut c = master.connection();
     assert_eq!(acquire(&mut c, "k", 1, LONG, "a")[0], 1);
-    assert_eq!(c.ask::<i64>("WAIT 1 10000"), 1);
+    assert_eq!(c.ask::<i64>("WAIT 1 60000"), 1);
     master.kill();
     let () = heir.ask("REPLICAOF NO ONE");
     let mut c = heir.connection();
@@ -513,12 +513,12 @@ fn renamed_server_command_disables_leases_and_is_logged() {
         .start();
     let mut c = server.connection();
     for n in 1..=300 {
-        acquire(&mut c, "k", 300, &format!("{n}m"), &format!("t{n}"));
+        acquire(&mut c, "k", 300, &format!("{n}h"), &format!("t{n}"));
         c.call::<i64>(&["ZADD", "k", "1", &format!("dead{n}")]);
     }
     let [taken, .., wait_ms, _] = acquire(&mut c, "k", 100, LONG, "more");
     assert_eq!(taken, 0);
-    assert_about(wait_ms, 201 * 60_000);
+    assert_about(wait_ms, 201 * LONG_MS);
     assert_eq!(leases(&mut c, "k", 300).0, 300);
 }
 
@@ -557,13 +557,16 @@ fn lease_calls_are_fast_with_a_thousand_leases() {
         for n in 0..held {
             acquire(&mut c, "k", held, LONG, &format!("t{n}"));
         }
-        let rounds = 2_000;
-        let start = Instant::now();
-        for _ in 0..rounds {
+        let mut round = || {
+            let start = Instant::now();
             acquire(&mut c, "k", held + 1, LONG, "more");
             c.ask::<i64>("RL.RELEASE k more");
-        }
-        start.elapsed() / rounds
+            start.elapsed()
+        };
+        let mut rounds: Vec<_> = (0..2_000).map(|_| round()).collect();
+        rounds.sort_unstable();
+        // The median: whatever holds up the machine lengthens a few rounds.
+        rounds[rounds.len() / 2]
     };
     let (few, many) = (time(5), time(5_000));
     assert!(
