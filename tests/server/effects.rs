@@ -4,13 +4,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use crate::common::{wait_until, Launch, Server};
 use crate::support::node::{assert_equal, launch};
-use crate::support::{aof, call, expires_at, now, stored, Ask};
+use crate::support::windows::now_ms;
+use crate::support::{aof, call, expires_at, now, stored, Ask, HOUR_MS};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -116,7 +116,7 @@ fn effects_are_replicated_after_an_aof_with_a_scripted_call() {
 fn hesitating() -> Server {
     launch()
         .with(&["--repl-diskless-sync", "yes"])
-        .with(&["--repl-diskless-sync-delay", "5"])
+        .with(&["--repl-diskless-sync-delay", "3600"])
         .start()
 }
 
@@ -129,12 +129,12 @@ fn ask_for_sync(master: &Server) -> Server {
     replica
 }
 
-/// Waits for a tick of the server's timer, which runs ten times per second.
-fn let_look_around() {
-    let start = Instant::now();
-    wait_until("the server has looked around", || {
-        start.elapsed() > Duration::from_millis(300)
-    });
+/// Waits for a tick of the server's timer, which also measures the rate of commands. Asking for the
+/// rate changes it.
+fn wait_for_tick(server: &Server) {
+    let rate = || server.count("instantaneous_ops_per_sec");
+    let before = rate();
+    wait_until("the server's timer ticks", || rate() != before);
 }
 
 /// A snapshot contains a replication offset from which its reader may continue.
@@ -157,6 +157,7 @@ fn replica_continuing_from_a_copied_snapshot_receives_effects() {
     assert!(commands.contains("cmdstat_set:"), "{commands}");
     assert!(!commands.to_lowercase().contains("rl.take"), "{commands}");
     assert_equal(&master.contents(), &second.contents());
+    let () = master.ask("CONFIG SET repl-diskless-sync-delay 0");
     first.wait_for(&master);
     assert_equal(&master.contents(), &first.contents());
 }
@@ -167,7 +168,7 @@ fn psync_by_hand_receives_effects() {
     let master = hesitating();
     take_from_each(&master, 2);
     let _first = ask_for_sync(&master);
-    let_look_around();
+    wait_for_tick(&master);
     let [id, offset] = master.info(["master_replid", "master_repl_offset"]);
     take_from_each(&master, 3);
     let next = offset.parse::<u64>().expect("a number") + 1;
@@ -279,31 +280,42 @@ fn replica_that_lacks_a_key_gets_it_with_its_expiry_or_not_at_all() {
         "RL.WTAKE sliding 1000 SLIDING 30d",
         "RL.ACQUIRE slots 1000 9d a",
     ];
-    for call in calls {
-        let _: Value = c.ask(call);
-    }
-    replica.wait_for(&master);
     let expiries =
         |server: &Server| -> Vec<i64> { server.contents().values().map(|(_, at)| *at).collect() };
-    let before = expiries(&master);
-    assert_eq!(expiries(&replica), before);
-    let _: i64 = replica.ask("DEL bucket window sliding slots");
-    for round in 0..3 {
-        for call in &calls[..3] {
+    // In a new sub-window the expiry of the sliding window would move.
+    let sub_window = || now_ms() / (30 * 24 * HOUR_MS / 16);
+    wait_until("the rounds are in one sub-window", || {
+        c.ask::<()>("FLUSHALL");
+        let began_in = sub_window();
+        for call in calls {
             let _: Value = c.ask(call);
         }
-        let _: Value = c.ask(&format!("RL.ACQUIRE slots 1000 9d {round}"));
         replica.wait_for(&master);
-        behind.wait_for(&master);
-        // The calls did not move the expiry, except for leases, whose effect always contains it.
-        assert_eq!(expiries(&master), before, "{round}");
-        for server in [&replica, &behind] {
-            assert!(expiries(server).iter().all(|at| *at > 0), "{round}");
+        let before = expiries(&master);
+        assert_eq!(expiries(&replica), before);
+        let _: i64 = replica.ask("DEL bucket window sliding slots");
+        for round in 0..3 {
+            for call in &calls[..3] {
+                let _: Value = c.ask(call);
+            }
+            let _: Value = c.ask(&format!("RL.ACQUIRE slots 1000 9d {round}"));
+            replica.wait_for(&master);
+            behind.wait_for(&master);
+            // The calls did not move the expiry, except for leases, whose effect always contains it.
+            let after = expiries(&master);
+            if sub_window() != began_in {
+                return false;
+            }
+            assert_eq!(after, before, "{round}");
+            for server in [&replica, &behind] {
+                assert!(expiries(server).iter().all(|at| *at > 0), "{round}");
+            }
+            let held: i64 = replica.ask("EXISTS bucket window sliding");
+            assert_eq!(held, 0, "{round}");
         }
-        let held: i64 = replica.ask("EXISTS bucket window sliding");
-        assert_eq!(held, 0, "{round}");
-    }
-    assert_eq!(expiries(&behind), before);
+        assert_eq!(expiries(&behind), before);
+        true
+    });
     // 70 of 1000 days are more than a sixteenth.
     let _: Value = c.ask("RL.TAKE bucket 1/d 1000 COST 70");
     replica.wait_for(&master);

@@ -19,21 +19,25 @@ fn keys() -> Vec<String> {
     KEYS.map(str::to_owned).to_vec()
 }
 
+/// Milliseconds of silence after which no busy master is.
+const PATIENT: u32 = 30_000;
+
 /// Starts a sentinel that does not mistake a busy master for a failed one.
 fn sentinel(master: &Server) -> Server {
     let port = master.port();
     let configuration = format!(
         "sentinel monitor limits 127.0.0.1 {port} 2\n\
-         sentinel down-after-milliseconds limits 30000\n\
+         sentinel down-after-milliseconds limits {PATIENT}\n\
          sentinel failover-timeout limits 6000\n"
     );
     Launch::sentinel(&configuration).start()
 }
 
-/// Makes the sentinels declare the master down soon.
-fn lose_patience(sentinels: &[Server]) {
+/// Makes the sentinels declare a master down that has been silent for this long.
+fn set_patience(sentinels: &[Server], milliseconds: u32) {
     for sentinel in sentinels {
-        let () = sentinel.ask("SENTINEL SET limits down-after-milliseconds 1000");
+        let set = format!("SENTINEL SET limits down-after-milliseconds {milliseconds}");
+        let () = sentinel.ask(&set);
     }
 }
 
@@ -162,11 +166,13 @@ fn sentinels_promote_a_replica_under_load() {
     for key in KEYS {
         wait_until_drained(&master, key);
     }
-    lose_patience(&sentinels);
     master.kill();
+    set_patience(&sentinels, 1_000);
     let heir = until("a replica is promoted", || {
         replicas.iter().find(|replica| role(replica) == "master")
     });
+    // Otherwise they would mistake the heir for a failed master while it is busy.
+    set_patience(&sentinels, PATIENT);
     let late = heir.count("total_commands_processed") + 1_000;
     wait_until("clients have found it", || {
         heir.count("total_commands_processed") > late
