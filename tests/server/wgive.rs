@@ -1,15 +1,19 @@
 //! RL.WGIVE refunds a window.
 
 use crate::clock::launch_with_clock;
-use crate::common::{until, Server};
-use crate::support::windows::{now_ms, put, put_five_used, sliding, used};
+use crate::common::{until, wait_until, Server};
+use crate::support::windows::{
+    mid_day, mid_month, mid_year, now_ms, put, put_five_used, sliding, used,
+};
 use crate::support::{Ask, Reply, HOUR_MS};
+use crate::windows::Stored;
 
 #[test]
 fn window_refund_is_capped_at_the_usage() {
     let server = Server::start();
     let mut c = server.connection();
-    for window in ["1h", "DAY", "YEAR OFFSET +01:00", "SLIDING 1h"] {
+    let year = mid_year() + " OFFSET +01:00";
+    for window in ["1h", &mid_day(), &year, "SLIDING 1h"] {
         let mut give = |words: &str| c.ask::<Reply>(&format!("RL.WGIVE {words}"));
         let none = give(&format!("k 5 {window}"));
         assert_eq!(none, [0, 5, 5, 0, 0], "{window}: nothing is used");
@@ -32,7 +36,7 @@ fn window_refund_is_capped_at_the_usage() {
 fn window_refund_repays_forced_usage_first() {
     let server = Server::start();
     let mut c = server.connection();
-    for window in ["1h", "MONTH", "SLIDING 1h"] {
+    for window in ["1h", &mid_month(), "SLIDING 1h"] {
         c.ask::<()>("FLUSHALL");
         c.ask::<()>(&format!("RL.WTAKE k 5 {window} COST 8 FORCE"));
         let given: Reply = c.ask(&format!("RL.WGIVE k 5 {window} COST 4"));
@@ -111,10 +115,13 @@ fn refund_with_an_invalid_end_is_zero() {
     }
 }
 
-/// Returns when the fixed window at `k` began.
-fn start(c: &mut redis::Connection) -> i64 {
-    let value: Vec<u8> = c.ask("GET k");
-    i64::from_le_bytes(value[1..9].try_into().expect("8 bytes"))
+/// Returns when the window at `k` began, or `None` if it is not a fixed one or has ended.
+fn start(c: &mut redis::Connection) -> Option<i64> {
+    let value: Option<Vec<u8>> = c.ask("GET k");
+    match Stored::read(&value?) {
+        Some(Stored::Fixed { start, .. }) => Some(start),
+        _ => None,
+    }
 }
 
 fn time_ms(c: &mut redis::Connection) -> i64 {
@@ -128,41 +135,49 @@ fn a_refund_of_the_take_that_opened_its_window_may_be_a_sixteenth_early() {
     let server = Server::start();
     let mut c = server.connection();
     for window in ["5h", "SLIDING 5h", "UNTIL"] {
-        c.ask::<()>("FLUSHALL");
-        let at = time_ms(&mut c);
-        let window = match window {
-            "UNTIL" => format!("UNTIL {}", at + 5 * HOUR_MS),
-            window => window.to_owned(),
-        };
-        until("the clock goes on", || {
-            (time_ms(&mut c) > at + 2).then_some(())
+        let (window, reply, start) = until("the take comes within a second", || {
+            c.ask::<()>("FLUSHALL");
+            let at = time_ms(&mut c);
+            let window = match window {
+                "UNTIL" => format!("UNTIL {}", at + 5 * HOUR_MS),
+                window => window.to_owned(),
+            };
+            wait_until("the clock goes on", || time_ms(&mut c) > at + 2);
+            c.ask::<Reply>(&format!("RL.WTAKE k 100 {window} COST 50"));
+            let reply: Reply = c.ask(&format!("RL.WGIVE k 100 {window} COST 20 AT {at}"));
+            let start = start(&mut c);
+            let is_early = start.is_none_or(|start| start - at <= 1_000);
+            is_early.then_some((window, reply, start))
         });
-        c.ask::<Reply>(&format!("RL.WTAKE k 100 {window} COST 50"));
-        let reply: Reply = c.ask(&format!("RL.WGIVE k 100 {window} COST 20 AT {at}"));
         assert_eq!(reply[..3], [20, 100, 70], "{window}");
+        assert_eq!(start.is_none(), window.starts_with("SLIDING"));
         // A second, and no more.
-        if window.starts_with("SLIDING") {
+        let Some(start) = start else {
             continue;
-        }
-        let start = start(&mut c);
+        };
         for (ago, given) in [(1_000, 1), (1_001, 0)] {
             let give = format!("RL.WGIVE k 100 {window} AT {}", start - ago);
             assert_eq!(c.ask::<Reply>(&give)[0], given, "{give}");
         }
     }
     // Of a short window it is a sixteenth.
-    for (ago, given) in [(600, 1), (601, 0)] {
-        c.ask::<()>("FLUSHALL");
-        c.ask::<Reply>("RL.WTAKE k 100 9600ms COST 50");
-        let give = format!("RL.WGIVE k 100 9600ms AT {}", start(&mut c) - ago);
-        assert_eq!(c.ask::<Reply>(&give)[0], given, "{give}");
+    for (ago, expected) in [(600, 1), (601, 0)] {
+        let given = until("the window lasts until the refund", || {
+            c.ask::<()>("FLUSHALL");
+            c.ask::<Reply>("RL.WTAKE k 100 9600ms COST 50");
+            let start = start(&mut c)?;
+            let reply: Reply = c.ask(&format!("RL.WGIVE k 100 9600ms AT {}", start - ago));
+            (time_ms(&mut c) < start + 9_600).then_some(reply[0])
+        });
+        assert_eq!(given, expected, "{ago}");
     }
     // The edges of the calendar are exact.
     c.ask::<()>("FLUSHALL");
-    c.ask::<Reply>("RL.WTAKE k 100 YEAR COST 50");
-    let start = start(&mut c);
+    let year = mid_year();
+    c.ask::<Reply>(&format!("RL.WTAKE k 100 {year} COST 50"));
+    let start = start(&mut c).expect("a fixed window");
     for (at, given) in [(start, 1), (start - 1, 0)] {
-        let give = format!("RL.WGIVE k 100 YEAR AT {at}");
+        let give = format!("RL.WGIVE k 100 {year} AT {at}");
         assert_eq!(c.ask::<Reply>(&give)[0], given, "{give}");
     }
 }
@@ -173,19 +188,23 @@ fn a_refund_at_the_time_of_a_transaction_finds_its_take() {
     let server = Server::start();
     let mut c = server.connection();
     for window in ["5h", "SLIDING 16ms"] {
-        let take = format!("RL.WTAKE {{k}} 100 {window} COST 50");
-        let (_, (seconds, micros)): (Reply, (i64, i64)) = redis::pipe()
-            .atomic()
-            .add_command(words(&take))
-            .cmd("TIME")
-            .query(&mut c)
-            .expect("replies");
-        let at = seconds * 1_000 + micros / 1_000;
-        let give = format!("RL.WGIVE {{k}} 100 {window} COST 20 AT {at}");
+        let take = format!("RL.WTAKE k 100 {window} COST 50");
+        let (give, given) = until("the take comes within a second", || {
+            c.ask::<()>("FLUSHALL");
+            let (_, (seconds, micros)): (Reply, (i64, i64)) = redis::pipe()
+                .atomic()
+                .add_command(words(&take))
+                .cmd("TIME")
+                .query(&mut c)
+                .expect("replies");
+            let at = seconds * 1_000 + micros / 1_000;
+            let is_early = start(&mut c).is_none_or(|start| start - at <= 1_000);
+            let give = format!("RL.WGIVE k 100 {window} COST 20 AT {at}");
+            let given = c.ask::<Reply>(&give)[0];
+            is_early.then_some((give, given))
+        });
         // The window of 16 ms may have ended by now.
-        let given = c.ask::<Reply>(&give)[0];
         assert!(given == 20 || window != "5h", "{give}: {given}");
-        c.ask::<()>("FLUSHALL");
     }
 }
 

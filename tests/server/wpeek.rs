@@ -2,22 +2,25 @@
 
 use crate::common::Server;
 use crate::support::node::launch;
-use crate::support::windows::{assert_ends, now_ms};
+use crate::support::windows::{assert_ends, mid_day, mid_month, now_ms};
 use crate::support::{expires_at, info, Ask, Reply, HOUR_MS};
 
-/// The windows of these tests: their words, and the longest that one may be.
-const WINDOWS: [(&str, i64); 4] = [
-    ("1h", HOUR_MS),
-    ("DAY OFFSET -03:30", 24 * HOUR_MS),
-    ("MONTH", 31 * 24 * HOUR_MS),
-    ("SLIDING 1h", HOUR_MS + HOUR_MS / 16),
-];
+/// Returns the windows of these tests, none of which ends while a test runs: their words, and the
+/// longest that one may be.
+fn windows() -> [(String, i64); 4] {
+    [
+        ("1h".into(), HOUR_MS),
+        (mid_day(), 24 * HOUR_MS),
+        (mid_month(), 31 * 24 * HOUR_MS),
+        ("SLIDING 1h".into(), HOUR_MS + HOUR_MS / 16),
+    ]
+}
 
 #[test]
 fn peek_predicts_a_take_and_describes_the_state() {
     let server = Server::start();
     let mut c = server.connection();
-    for (window, length) in WINDOWS {
+    for (window, length) in windows() {
         c.ask::<()>("FLUSHALL");
         for (cost, taken) in [(3, 3), (4, 0), (6, 0), (2, 2), (1, 0)] {
             let words = format!("k 5 {window} COST {cost}");
@@ -51,7 +54,7 @@ fn peek_predicts_a_take_and_describes_the_state() {
 fn peek_creates_and_changes_no_key() {
     let server = Server::start();
     let mut c = server.connection();
-    for (window, _) in WINDOWS {
+    for (window, _) in windows() {
         c.ask::<()>("FLUSHALL");
         let peek = format!("RL.WPEEK k 5 {window}");
         assert_eq!(c.ask::<Reply>(&peek)[0], 1);
@@ -84,7 +87,7 @@ fn read_only_replica_answers_peeks() {
     let master = launch().start();
     let replica = master.attach(launch());
     let (mut c, mut r) = (master.connection(), replica.connection());
-    for (window, _) in WINDOWS {
+    for (window, _) in windows() {
         let key = window.replace(' ', "-");
         c.ask::<()>(&format!("RL.WTAKE {key} 5 {window} COST 2"));
         replica.wait_for(&master);

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use redis::Connection;
 
 use super::{expires_at, now, Ask as _, Reply, HOUR_MS};
+use crate::calendar;
 use crate::windows::{decide, After, Ask, Call, Mode, Named, Stored};
 
 /// Returns the string of a fixed window.
@@ -48,6 +49,27 @@ pub fn used_of(window: &Stored) -> i64 {
 /// Milliseconds since 1970.
 pub fn now_ms() -> i64 {
     (now() / 1_000_000).try_into().expect("a time")
+}
+
+/// Returns a day, as a window's words, that neither begins nor ends within ten hours of now.
+pub fn mid_day() -> String {
+    let offset = 12 - now_ms() / HOUR_MS % 24;
+    format!("DAY OFFSET {offset:+03}:00")
+}
+
+/// Returns a month, as a window's words, that neither begins nor ends within a week of now.
+pub fn mid_month() -> String {
+    let today = calendar::date(now_ms() / calendar::DAY);
+    format!("MONTH ANCHOR {}", (today.day + 13) % 28 + 1)
+}
+
+/// Returns a year, as a window's words, or a month if the year is about to end or has just begun.
+pub fn mid_year() -> String {
+    let today = calendar::date(now_ms() / calendar::DAY);
+    match (today.month, today.day) {
+        (12, 31) | (1, 1) => mid_month(),
+        _ => "YEAR".to_owned(),
+    }
 }
 
 /// Stores a string that expires then.
