@@ -12,7 +12,7 @@ mod upgrade;
 use redis::{Cmd, Connection, Value};
 
 use crate::common::{wait_until, Server};
-use crate::lease::leases;
+use crate::lease::{leases, Leases};
 use crate::support::{Ask, Reply};
 
 /// A client that has sent a call and waits for its reply.
@@ -98,6 +98,27 @@ pub fn waiting(server: &Server, words: &str) -> Waiting {
     let waiter = Waiting::call(server, words);
     wait_until_waiting(server, before + 1);
     waiter
+}
+
+/// Has a caller begin to wait. A short wait may be over when this returns.
+pub fn joined(server: &Server, words: &str) -> Waiting {
+    let before = server.count("rl_lease_waits");
+    let waiter = Waiting::call(server, words);
+    wait_until("the caller has joined", || {
+        server.count("rl_lease_waits") > before
+    });
+    waiter
+}
+
+/// Makes a transaction, and returns whether `n` callers still waited for `key` when it began.
+pub fn while_waiting(c: &mut Connection, key: &str, n: i64, commands: &[&[&str]]) -> bool {
+    let mut together = redis::pipe();
+    together.atomic().cmd("RL.LEASES").arg(&[key, "1"]);
+    for words in commands {
+        together.cmd(words[0]).arg(&words[1..]).ignore();
+    }
+    let (before,): (Leases,) = together.query(c).expect("replies");
+    before.6 == n
 }
 
 /// Returns the tokens that hold slots.

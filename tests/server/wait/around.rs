@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, Value};
 
-use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
+use super::{assert_unloads, holders, joined, wait_until_waiting, waiting, while_waiting, Waiting};
 use crate::common::{wait_until, Launch, Server};
+use crate::lease::Leases;
 use crate::support::node::{assert_equal, launch};
 use crate::support::{knows, listener, now, Ask, Reply};
 
@@ -83,7 +84,9 @@ fn grant_in_every_way(server: &Server) {
 #[test]
 fn replica_and_aof_equal_the_master_after_grants_in_every_way() {
     let replica = launch().start();
-    let mut master = launch().with(&["--appendonly", "yes"]).start();
+    // With another policy the server may reply before it writes to the AOF.
+    let policy = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut master = launch().with(&policy).start();
     replica.replicate(&master);
     wait_until("the replica is in step", || {
         replica.is_in_step_with(&master)
@@ -141,28 +144,24 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
             &["CONFIG", "SET", "save", ""],
         ),
     ] {
-        c.ask::<()>("DEL k");
-        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-        let mut long = waiting(&server, "k 1 1h l WAIT 60000");
-        let joined = server.count("rl_lease_waits");
-        let mut short = Waiting::call(&server, "k 1 1h s WAIT 300");
-        wait_until("both have joined", || {
-            server.count("rl_lease_waits") > joined
+        wait_until("both wait when the slot becomes free", || {
+            c.ask::<()>("DEL k");
+            c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+            let mut long = waiting(&server, "k 1 1h l WAIT 60000");
+            let mut short = joined(&server, "k 1 1h s WAIT 300");
+            // The slot becomes free at once, and the timer would grant it.
+            let both_wait = while_waiting(&mut c, "k", 2, &[&["ZADD", "k", "1", "a"], stop]);
+            assert_eq!(short.reply()[0], 0, "{stop:?}");
+            let held: Vec<String> = c.ask("ZRANGE k 0 -1");
+            assert!(
+                !held.contains(&"s".into()) && !held.contains(&"l".into()),
+                "{stop:?}"
+            );
+            assert_eq!(server.count("rl_lease_waiting"), 1);
+            c.call::<()>(go);
+            assert!(long.taken(), "{stop:?}");
+            both_wait
         });
-        // The slot becomes free at once, and the timer would grant it.
-        let mut together = redis::pipe();
-        together.atomic().cmd("ZADD").arg(&["k", "1", "a"]).ignore();
-        together.cmd(stop[0]).arg(&stop[1..]).ignore();
-        let () = together.query(&mut c).expect("replies");
-        assert_eq!(short.reply()[0], 0, "{stop:?}");
-        let held: Vec<String> = c.ask("ZRANGE k 0 -1");
-        assert!(
-            !held.contains(&"s".into()) && !held.contains(&"l".into()),
-            "{stop:?}"
-        );
-        assert_eq!(server.count("rl_lease_waiting"), 1);
-        c.call::<()>(go);
-        assert!(long.taken(), "{stop:?}");
     }
     assert_unloads(&server);
 }
@@ -192,23 +191,24 @@ fn timer_grants_nothing_without_a_good_replica_where_config_is_renamed() {
         .with(&["--min-replicas-max-lag", "600"])
         .start();
     let mut c = server.connection();
-    let replica = server.attach(launch());
-    wait_until("the replica is good", || {
-        server.info(["min_slaves_good_slaves"]) == ["1"]
+    wait_until("a caller waits when the slot becomes free", || {
+        let replica = server.attach(launch());
+        wait_until("the replica is good", || {
+            server.info(["min_slaves_good_slaves"]) == ["1"]
+        });
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let mut waiter = joined(&server, "k 1 1h b WAIT 1000");
+        // It does not come back.
+        replica.signal("STOP");
+        let ends: [&[&str]; 2] = [
+            &["ZADD", "k", "XX", "1", "a"],
+            &["CLIENT", "KILL", "TYPE", "REPLICA"],
+        ];
+        let waits = while_waiting(&mut c, "k", 1, &ends);
+        assert!(!waiter.taken());
+        waits
     });
-    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    let mut waiter = waiting(&server, "k 1 1h b WAIT 1000");
-    // It does not come back.
-    replica.signal("STOP");
-    let mut together = redis::pipe();
-    together.atomic();
-    together.cmd("ZADD").arg(&["k", "XX", "1", "a"]).ignore();
-    together
-        .cmd("CLIENT")
-        .arg(&["KILL", "TYPE", "REPLICA"])
-        .ignore();
-    let () = together.query(&mut c).expect("replies");
-    assert!(!waiter.taken());
     assert_unloads(&server);
 }
 
@@ -221,31 +221,36 @@ fn timer_grants_nothing_after_a_failed_write_to_the_aof() {
     let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let program = Launch::under_test().display().to_string();
     fs::write(&script, start.replace("$SERVER", &program)).expect("a script");
-    let server = launch()
-        .binary("/bin/sh")
-        .configuration(&script)
-        .with(&["--appendonly", "yes"])
-        .start();
+    // It writes at once: with another policy it may wait for a sync, or ends.
+    let launch = launch().binary("/bin/sh").configuration(&script).with(&[
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "no",
+    ]);
+    let large = "x".repeat(1 << 18);
+    let now_ms = || now() / 1_000_000;
+    wait_until("a write fails before the slot becomes free", || {
+        let server = launch.clone().start();
+        let mut c = server.connection();
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        // The wait ends later than the lease.
+        let ends_at = now_ms() + 2_000;
+        let mut waiter = joined(&server, "k 1 1h b WAIT 4000");
+        let ends_at_text = ends_at.to_string();
+        let ends: [&[&str]; 2] = [
+            &["ZADD", "k", "XX", &ends_at_text, "a"],
+            &["SET", "large", &large],
+        ];
+        let waits = while_waiting(&mut c, "k", 1, &ends);
+        assert_eq!(server.info(["aof_last_write_status"]), ["err"]);
+        let has_failed_before = now_ms() < ends_at;
+        let is_granted = waiter.taken();
+        assert!(!is_granted || !has_failed_before);
+        assert_unloads(&server);
+        waits && has_failed_before
+    });
     fs::remove_file(script).expect("a script");
-    let mut c = server.connection();
-    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    let mut waiter = waiting(&server, "k 1 1h b WAIT 4000");
-    let ends_at = (now() / 1_000_000 + 2_000).to_string();
-    let mut together = redis::pipe();
-    together.atomic();
-    together
-        .cmd("ZADD")
-        .arg(&["k", "XX", &ends_at, "a"])
-        .ignore();
-    together
-        .cmd("SET")
-        .arg("large")
-        .arg(vec![0_u8; 1 << 18])
-        .ignore();
-    let () = together.query(&mut c).expect("replies");
-    assert!(!waiter.taken());
-    assert_eq!(server.info(["aof_last_write_status"]), ["err"]);
-    assert_unloads(&server);
 }
 
 /// While all commands are paused nobody can look or end the pause, but the wait ends long before it,
@@ -254,25 +259,29 @@ fn timer_grants_nothing_after_a_failed_write_to_the_aof() {
 fn wait_ends_on_time_while_all_commands_are_paused() {
     let server = launch().start();
     let mut c = server.connection();
-    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    let mut long = waiting(&server, "k 1 1h l WAIT 60000");
-    let joined = server.count("rl_lease_waits");
-    let mut short = Waiting::call(&server, "k 1 1h s WAIT 300");
-    wait_until("both have joined", || {
-        server.count("rl_lease_waits") > joined
-    });
     let pause = Duration::from_secs(10);
-    let start = Instant::now();
-    let mut together = redis::pipe();
+    let pause_ms = pause.as_millis().to_string();
     // The slot becomes free at once, and the timer would grant it.
-    together.atomic().cmd("ZADD").arg(&["k", "1", "a"]).ignore();
-    together.cmd("CLIENT").arg("PAUSE");
-    together.arg(pause.as_millis() as u64).arg("ALL").ignore();
-    let () = together.query(&mut c).expect("replies");
-    assert!(!short.taken());
-    assert!(start.elapsed() < pause);
-    assert!(long.taken());
-    assert!(start.elapsed() > pause / 2);
+    let begins: [&[&str]; 2] = [
+        &["ZADD", "k", "1", "a"],
+        &["CLIENT", "PAUSE", &pause_ms, "ALL"],
+    ];
+    wait_until(
+        "the short wait begins before the pause and ends in it",
+        || {
+            c.ask::<()>("DEL k");
+            c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+            let mut long = waiting(&server, "k 1 1h l WAIT 60000");
+            let mut short = joined(&server, "k 1 1h s WAIT 300");
+            let start = Instant::now();
+            let both_wait = while_waiting(&mut c, "k", 2, &begins);
+            assert!(!short.taken());
+            let is_on_time = start.elapsed() < pause;
+            assert!(long.taken());
+            assert!(start.elapsed() > pause / 2);
+            both_wait && is_on_time
+        },
+    );
     assert_unloads(&server);
 }
 
@@ -280,6 +289,13 @@ fn wait_ends_on_time_while_all_commands_are_paused() {
 /// a replica. A slot that becomes free meanwhile is not granted.
 #[test]
 fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
+    wait_until("a wait ends during a failover", || {
+        wait_through_a_failover()
+    });
+}
+
+/// Returns whether the shortest wait had not ended before the failover.
+fn wait_through_a_failover() -> bool {
     let master = launch().start();
     let mut c = master.connection();
     let replica = master.attach(launch());
@@ -290,15 +306,15 @@ fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
         .collect();
     c.ask::<i64>("RL.RELEASE k a");
     assert!(waiters.remove(0).taken());
-    let mut short = waiting(&master, "k 1 1h short WAIT 1000");
+    let mut short = joined(&master, "k 1 1h short WAIT 1000");
     replica.signal("STOP");
     let mut together = redis::pipe();
-    together.atomic();
+    together.atomic().cmd("RL.LEASES").arg(&["k", "1"]);
     together.cmd("ZADD").arg(&["k", "XX", "1", "w0"]).ignore();
     // Denied, so the timer would serve the waiters at once.
     together.cmd("RL.ACQUIRE").arg(&["k", "1", "1h", "new"]);
     together.cmd("FAILOVER").ignore();
-    let (denied,): (Reply,) = together.query(&mut c).expect("replies");
+    let (before, denied): (Leases, Reply) = together.query(&mut c).expect("replies");
     assert_eq!(denied[0], 0);
     assert!(!short.taken());
     assert_eq!(
@@ -323,6 +339,7 @@ fn waiters_are_unblocked_by_a_failover_and_both_servers_agree() {
     assert!(waiter.taken());
     assert_unloads(&master);
     assert_unloads(&replica);
+    before.6 == 5
 }
 
 #[test]
@@ -477,26 +494,23 @@ fn timer_serves_waiters_of_every_database() {
 fn timer_takes_back_no_slot_while_writes_are_paused() {
     let server = launch().start();
     let mut c = server.connection();
-    for key in ["k", "other"] {
-        c.call::<Reply>(&["RL.ACQUIRE", key, "1", "1h", "a"]);
-    }
-    let lost = waiting(&server, "k 1 1h lost WAIT 60000");
-    let mut short = waiting(&server, "other 1 1h short WAIT 1000");
-    let mut together = redis::pipe();
-    together.atomic();
-    together.cmd("RL.RELEASE").arg(&["k", "a"]).ignore();
-    together
-        .cmd("CLIENT")
-        .arg(&["KILL", "ID"])
-        .arg(lost.id)
-        .ignore();
-    together
-        .cmd("CLIENT")
-        .arg(&["PAUSE", "60000", "WRITE"])
-        .ignore();
-    let () = together.query(&mut c).expect("replies");
-    assert!(!short.taken());
-    assert_eq!(holders(&mut c, "k"), ["lost"]);
-    c.ask::<()>("CLIENT UNPAUSE");
+    wait_until("another wait ends during the pause", || {
+        c.ask::<()>("DEL k other");
+        for key in ["k", "other"] {
+            c.call::<Reply>(&["RL.ACQUIRE", key, "1", "1h", "a"]);
+        }
+        let lost = waiting(&server, "k 1 1h lost WAIT 60000");
+        let mut short = joined(&server, "other 1 1h short WAIT 1000");
+        let ends: [&[&str]; 3] = [
+            &["RL.RELEASE", "k", "a"],
+            &["CLIENT", "KILL", "ID", &lost.id.to_string()],
+            &["CLIENT", "PAUSE", "60000", "WRITE"],
+        ];
+        let waits = while_waiting(&mut c, "other", 1, &ends);
+        assert!(!short.taken());
+        assert_eq!(holders(&mut c, "k"), ["lost"]);
+        c.ask::<()>("CLIENT UNPAUSE");
+        waits
+    });
     assert_unloads(&server);
 }

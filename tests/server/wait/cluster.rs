@@ -2,11 +2,10 @@
 
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use redis::cluster::ClusterClient;
 
-use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
+use super::{assert_unloads, holders, joined, wait_until_waiting, waiting, Waiting};
 use crate::common::{root, wait_until, Server};
 use crate::support::cluster::{Cluster, MASTERS};
 use crate::support::{Ask, Reply};
@@ -28,14 +27,11 @@ fn cluster_clients_that_wait_through_a_migration_get_their_slot() {
     let addresses: Vec<_> = addresses.collect();
 
     let urls = addresses.iter().map(|address| format!("redis://{address}"));
-    let client = ClusterClient::builder(urls)
-        .response_timeout(Duration::from_secs(90))
-        .build()
-        .expect("addresses");
+    let client = ClusterClient::new(urls).expect("addresses");
     let redis_rs = thread::spawn(move || {
         let mut c = client.get_connection().expect("a connection");
         let mut acquire = redis::cmd("RL.ACQUIRE");
-        acquire.arg(&[KEY, "1", "1h", "rs", "WAIT", "60000"]);
+        acquire.arg(&[KEY, "1", "1h", "rs", "WAIT", "300000"]);
         acquire.query::<Reply>(&mut c).expect("a reply")
     });
     wait_until_waiting(source, 1);
@@ -57,6 +53,7 @@ fn cluster_clients_that_wait_through_a_migration_get_their_slot() {
         released += c.ask::<i64>(&format!("RL.RELEASE {KEY} rs py"));
         released == 3
     });
+    wait_until("the caller is answered", || redis_rs.is_finished());
     assert_eq!(redis_rs.join().expect("a reply")[0], 1);
     let output = redis_py.wait_with_output().expect("an end");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1");
@@ -149,33 +146,40 @@ fn nobody_is_granted_a_slot_while_the_cluster_is_down() {
         .into_iter()
         .find(|other| cluster.first_owner(*other) == cluster.first_owner(slot))
         .expect("a slot of the same node");
-    node.ask::<Reply>(&format!("RL.ACQUIRE {KEY} 1 1h a"));
-    let mut long = waiting(node, &format!("{KEY} 1 1h b WAIT 60000"));
-    let mut short = waiting(node, &format!("{KEY} 1 1h c WAIT 2000"));
-    node.ask::<()>(&format!("CLUSTER DELSLOTS {other}"));
-    is_down(true);
-    // A command without a key is not refused.
-    node.ask::<()>("FLUSHALL");
     let goes_on = !unblocks_when_the_cluster_is_down(node);
-    match short.value() {
-        Ok(reply) => assert_eq!(reply[0], 0),
-        Err(error) => assert!(!goes_on && error.starts_with("CLUSTERDOWN "), "{error}"),
-    }
-    assert_eq!(node.ask::<i64>("DBSIZE"), 0);
-    if !goes_on {
-        let error = long.error();
-        assert!(error.starts_with("CLUSTERDOWN "), "{error}");
-    }
-    assert_eq!(node.count("rl_lease_waiting"), i64::from(goes_on));
-    node.ask::<()>(&format!("CLUSTER ADDSLOTS {other}"));
-    is_down(false);
-    match goes_on {
-        true => assert!(long.taken()),
-        false => assert_eq!(
-            node.ask::<Reply>(&format!("RL.ACQUIRE {KEY} 1 1h b WAIT 60000"))[0],
-            1
-        ),
-    }
-    assert_eq!(holders(&mut node.connection(), KEY), ["b"]);
+    wait_until("a wait ends while the cluster is down", || {
+        node.ask::<()>(&format!("DEL {KEY}"));
+        node.ask::<Reply>(&format!("RL.ACQUIRE {KEY} 1 1h a"));
+        let mut long = waiting(node, &format!("{KEY} 1 1h b WAIT 60000"));
+        let mut short = joined(node, &format!("{KEY} 1 1h c WAIT 2000"));
+        node.ask::<()>(&format!("CLUSTER DELSLOTS {other}"));
+        is_down(true);
+        // Commands without a key are not refused.
+        let mut together = redis::pipe();
+        together.atomic().cmd("INFO").arg("everything");
+        together.cmd("FLUSHALL").ignore();
+        let (before,): (String,) = together.query(&mut node.connection()).expect("replies");
+        match short.value() {
+            Ok(reply) => assert_eq!(reply[0], 0),
+            Err(error) => assert!(!goes_on && error.starts_with("CLUSTERDOWN "), "{error}"),
+        }
+        assert_eq!(node.ask::<i64>("DBSIZE"), 0);
+        if !goes_on {
+            let error = long.error();
+            assert!(error.starts_with("CLUSTERDOWN "), "{error}");
+        }
+        assert_eq!(node.count("rl_lease_waiting"), i64::from(goes_on));
+        node.ask::<()>(&format!("CLUSTER ADDSLOTS {other}"));
+        is_down(false);
+        match goes_on {
+            true => assert!(long.taken()),
+            false => assert_eq!(
+                node.ask::<Reply>(&format!("RL.ACQUIRE {KEY} 1 1h b WAIT 60000"))[0],
+                1
+            ),
+        }
+        assert_eq!(holders(&mut node.connection(), KEY), ["b"]);
+        before.contains("rl_lease_waiting:2") || !goes_on
+    });
     assert_unloads(node);
 }

@@ -2,8 +2,9 @@
 
 use redis::Value;
 
-use super::{assert_unloads, holders, wait_until_waiting, waiting, Waiting};
+use super::{assert_unloads, holders, joined, wait_until_waiting, waiting, Waiting};
 use crate::common::{wait_until, Server};
+use crate::lease::Leases;
 use crate::support::node::launch;
 use crate::support::{knows, Ask, Reply};
 
@@ -170,8 +171,8 @@ fn slot_of_a_vanished_waiter_stays_if_another_caller_was_told_of_it() {
 /// While the server sleeps, sends it commands that it then runs in one turn of the event loop: a slot
 /// is granted to a waiter, another caller renews and releases it, it is granted again to a second
 /// waiter of the same token, and the second waiter is killed, or both. Returns whether all of that
-/// was done before the first waiter was told.
-fn grant_again(server: &Server, kills_both: bool) -> bool {
+/// was done before the first waiter was told. Each attempt sleeps longer.
+fn grant_again(server: &Server, kills_both: bool, attempt: u32) -> bool {
     let mut c = server.connection();
     c.ask::<()>("DEL k");
     c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
@@ -179,7 +180,7 @@ fn grant_again(server: &Server, kills_both: bool) -> bool {
     let [mut sleeps, mut releases, mut second, mut kills] =
         [(); 4].map(|()| Waiting::connect(server));
     let acquired = server.count("rl_lease_acquired");
-    sleeps.send(&["DEBUG SLEEP 0.3"]);
+    sleeps.send(&[&format!("DEBUG SLEEP {}", 0.2 * f64::from(attempt))]);
     releases.send(&[
         "RL.RELEASE k a",
         "RL.RENEW k 1h t",
@@ -205,11 +206,11 @@ fn slot_granted_again_stays_only_if_a_caller_was_told_of_it_since() {
         return;
     }
     // The commands may come in another order, but not each time.
-    assert!((0..20).any(|_| grant_again(&server, true)));
+    assert!((1..20).any(|attempt| grant_again(&server, true, attempt)));
     assert!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 20000")[0] == 1);
     assert_eq!(holders(&mut c, "k"), ["c"]);
     // The first waiter's answer comes after the second grant.
-    assert!((0..20).any(|_| grant_again(&server, false)));
+    assert!((1..20).any(|attempt| grant_again(&server, false, attempt)));
     assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 80")[0], 0);
     assert_eq!(holders(&mut c, "k"), ["t"]);
     assert_unloads(&server);
@@ -224,23 +225,23 @@ fn grant_and_timeout_in_one_turn_of_the_event_loop_answer_once() {
     if !knows(&mut c, &["DEBUG", "SLEEP", "0"]) {
         return;
     }
-    for _ in 0..3 {
+    let mut met = 0;
+    wait_until("waits meet both", || {
         c.ask::<()>("DEL k");
         c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-        let joined = server.count("rl_lease_waits");
-        let mut waiter = Waiting::call(&server, "k 1 1h b WAIT 100");
-        wait_until("the caller has joined", || {
-            server.count("rl_lease_waits") > joined
-        });
+        let mut waiter = joined(&server, "k 1 1h b WAIT 100");
         let mut together = redis::pipe();
+        together.cmd("RL.LEASES").arg(&["k", "1"]);
         together.cmd("DEBUG").arg("SLEEP").arg("0.15").ignore();
         together.cmd("RL.RELEASE").arg(&["k", "a"]);
-        let (released,): (i64,) = together.query(&mut c).expect("replies");
+        let (before, released): (Leases, i64) = together.query(&mut c).expect("replies");
         assert_eq!(released, 1);
         let taken = waiter.taken();
         assert_eq!(waiter.connection.ask::<String>("PING"), "PONG");
         assert_eq!(!holders(&mut c, "k").is_empty(), taken);
-    }
+        met += before.6;
+        met == 3
+    });
     assert_unloads(&server);
 }
 

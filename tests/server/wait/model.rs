@@ -482,7 +482,7 @@ impl World {
     fn wait(&mut self) {
         let key = self.dice.roll(0..2) as usize;
         let request = self.request(key);
-        let mut words = request.words() + " WAIT 60000";
+        let mut words = request.words() + " WAIT 600000";
         let queue = self.dice.roll(1..9);
         let others = self.model.waiters.iter().filter(|w| w.request.key == key);
         let is_full = queue < 6 && others.count() as u64 >= queue;

@@ -265,7 +265,7 @@ fn waiters_in_64_rooms_are_all_served_by_releases_of_128_slots() {
         // The rooms in a mixed order, so that many are passed over.
         let keep = n * 37 % ROOMS;
         let token = format!("w{n}");
-        let words = format!("k {SLOTS} 1h {token} KEEP {keep} WAIT 60000");
+        let words = format!("k {SLOTS} 1h {token} KEEP {keep} WAIT 600000");
         callers.push(waiting(&server, &words));
         queue.push((SLOTS - keep, token));
     }
@@ -307,7 +307,7 @@ fn waiters_for_more_slots_than_one_command_grants_are_all_served() {
         c.ask::<Reply>(&format!("RL.ACQUIRE k {SLOTS} 1h {token}"));
     }
     for (name, granted) in [('b', 128), ('c', 0)] {
-        let wait = |token| waiting(&server, &format!("k {SLOTS} 1h {token} WAIT 60000"));
+        let wait = |token| waiting(&server, &format!("k {SLOTS} 1h {token} WAIT 600000"));
         let mut callers: Vec<_> = tokens(name).map(wait).collect();
         let mut together = redis::pipe();
         together.atomic();
@@ -345,7 +345,7 @@ fn waiters_of_many_keys_are_all_served_by_one_transaction() {
             c.call::<Reply>(&["RL.ACQUIRE", key, "2", "1h", token]);
         }
         for token in ["c", "d"] {
-            callers.push(waiting(&server, &format!("{key} 2 1h {token} WAIT 60000")));
+            callers.push(waiting(&server, &format!("{key} 2 1h {token} WAIT 600000")));
         }
     }
     let mut together = redis::pipe();
