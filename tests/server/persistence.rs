@@ -14,10 +14,9 @@ fn with_aof(policy: &str) -> Launch {
     launch().with(&["--appendonly", "yes", "--appendfsync", policy])
 }
 
-/// Slows down snapshots to some tenths of a second, so that calls come in the meantime.
-fn slow_down_snapshots(server: &Server) {
-    let () = server.ask("CONFIG SET rdb-key-save-delay 2000");
-}
+/// Microseconds for each key of a snapshot. It then takes some tenths of a second, so that calls come
+/// in the meantime.
+const SNAPSHOT_DELAY: u64 = 2_000;
 
 /// Kills it, starts it again, and compares.
 fn assert_survives(server: &mut Server) -> Contents {
@@ -47,7 +46,6 @@ fn aof_always_loses_nothing() {
 fn aof_rewrite_loses_nothing() {
     let mut server = with_aof("always").start();
     traffic::run(&server, &mut Dice::new(10), 500);
-    slow_down_snapshots(&server);
     let takers = Takers::on(&server);
     let traffic = Traffic::on(&server, 11);
     take_while_it_is_rewritten(&server, &takers, 200);
@@ -61,11 +59,15 @@ fn aof_rewrite_loses_nothing() {
     assert_survives(&mut server);
 }
 
-/// Rewrites the AOF while `tokens` tokens are taken.
+/// Rewrites the AOF while `tokens` tokens are taken. Where the calls take longer than the rewrite, the
+/// next rewrite is slower.
 fn take_while_it_is_rewritten(server: &Server, takers: &Takers, tokens: i64) {
+    let mut delay = SNAPSHOT_DELAY;
     wait_until("the rewrite takes longer than the calls", || {
         server.wait_for_rewrite();
         takers.pass(100);
+        let () = server.ask(&format!("CONFIG SET rdb-key-save-delay {delay}"));
+        delay *= 2;
         let _: Value = server.ask("BGREWRITEAOF");
         takers.pass(tokens);
         server.count("aof_rewrite_in_progress") == 1
@@ -95,7 +97,7 @@ fn aof_everysec_loses_no_more_than_its_policy() {
 fn aof_turned_on_under_load_is_complete() {
     let mut server = launch().with(&["--appendfsync", "always"]).start();
     traffic::run(&server, &mut Dice::new(12), 500);
-    slow_down_snapshots(&server);
+    let () = server.ask(&format!("CONFIG SET rdb-key-save-delay {SNAPSHOT_DELAY}"));
     let takers = Takers::on(&server);
     let traffic = Traffic::on(&server, 13);
     takers.pass(500);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -86,7 +86,7 @@ fn assert_whole(server: &mut Server) {
     c.ask::<()>("CONFIG REWRITE");
     let mut app = server.connection();
     app.ask::<()>("AUTH app secret");
-    assert_eq!(app.take("of:app 1 1000")[0], 1);
+    assert_eq!(app.take("of:app 1/d 1000")[0], 1);
     let denied = app.error("GET of:app");
     assert!(denied.starts_with("NOPERM"), "{denied}");
     assert!(server.alive());
@@ -95,15 +95,15 @@ fn assert_whole(server: &mut Server) {
 /// Returns a client that has sent these lines and read the replies.
 fn having_sent(server: &Server, lines: &str) -> TcpStream {
     let mut socket = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
-    let patience = Some(Duration::from_secs(30));
+    let patience = Some(Duration::from_secs(60));
     socket.set_read_timeout(patience).expect("an open socket");
     socket.write_all(lines.as_bytes()).expect("sent");
-    let mut answers = String::new();
-    while answers.matches("QUEUED").count() < 1 {
-        let mut part = [0; 4096];
-        let length = socket.read(&mut part).expect("answers");
-        assert!(length > 0, "{answers}");
-        answers.push_str(&String::from_utf8_lossy(&part[..length]));
+    let mut answers = BufReader::new(&socket);
+    let mut line = String::new();
+    while !line.contains("QUEUED") {
+        line.clear();
+        let length = answers.read_line(&mut line).expect("answers");
+        assert!(length > 0, "no reply to {lines}");
     }
     socket
 }
@@ -114,7 +114,7 @@ fn waiting_clients(server: &Server) -> Vec<TcpStream> {
         "RL.TAKE k 1/d 100\r\nMULTI\r\nRL.TAKE k 1/d 100\r\n",
         "AUTH app secret\r\nMULTI\r\nRL.MTAKE 1 k 1/d 100\r\n",
         "HELLO 3\r\nSUBSCRIBE news\r\nMULTI\r\nRL.TAKE k 1/d 100\r\n",
-        "RL.WTAKE w 100 DAY\r\nMULTI\r\nRL.WTAKE w 100 SLIDING 1h\r\n",
+        "RL.WTAKE w 100 30d\r\nMULTI\r\nRL.WTAKE w 100 SLIDING 1h\r\n",
         "HELLO 3\r\nCLIENT TRACKING ON\r\nWATCH k\r\nMULTI\r\nRL.PEEK k 1/d 100\r\n",
     ];
     lines.map(|lines| having_sent(server, lines)).into()
