@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { commands, hold } from "../src/commands.js";
 import { Limiter, bucket, lease, window } from "../src/index.js";
 import { slotOf } from "../src/connection.js";
-import { Server, clusters, libraries, until } from "./server.js";
+import { Server, clusters, libraries, midDay, until } from "./server.js";
 
 let server;
 before(async () => {
@@ -29,18 +29,18 @@ for (const [name, connect] of Object.entries(libraries)) {
     });
 
     test("of a bucket", async () => {
-      const taken = await limits.take("b", "100/m", 20, { cost: 5 });
-      assert.ok(taken.allowed && taken.resetAfterMs > 2000 && taken.resetAfterMs <= 3000);
+      const taken = await limits.take("b", "1/d", 20, { cost: 5 });
+      assert.ok(taken.allowed && taken.resetAfterMs === 5 * 86_400_000);
       assert.deepEqual([taken.taken, taken.limit, taken.remaining, taken.source], [5, 20, 15, "server"]);
-      assert.equal((await limits.take("b", "100/m", 20, { cost: 12, keep: 10 })).allowed, false);
-      assert.equal((await limits.take("b", "100/m", 20, { cost: 99, atmost: true, keep: 3 })).taken, 12);
-      const waits = await limits.take("b", 1, 20, { cost: 4, maxwaitMs: 10_000 });
-      assert.ok(waits.allowed && waits.retryAfterMs > 0 && waits.retryAfterMs <= 2000);
-      assert.ok((await limits.take("b", 1, 20, { cost: 5, force: true })).allowed);
-      const denied = await limits.peek("b", 1, 20, { cost: 3 });
-      assert.ok(!denied.allowed && denied.retryAfterMs > 6000 && denied.remaining === 0);
-      assert.equal((await limits.take("b", 1, 20, { cost: 21 })).retryAfterMs, null);
-      assert.deepEqual([await limits.give("c", 1, 20), await limits.give("b", 1, 20, { cost: 2 })], [0, 2]);
+      assert.equal((await limits.take("b", "1/d", 20, { cost: 12, keep: 10 })).allowed, false);
+      assert.equal((await limits.take("b", "1/d", 20, { cost: 99, atmost: true, keep: 3 })).taken, 12);
+      const waits = await limits.take("b", "1/h", 20, { cost: 4, maxwaitMs: 7_200_000 });
+      assert.ok(waits.allowed && waits.retryAfterMs > 3_000_000 && waits.retryAfterMs <= 3_600_000);
+      assert.ok((await limits.take("b", "1/h", 20, { cost: 5, force: true })).allowed);
+      const denied = await limits.peek("b", "1/h", 20, { cost: 3 });
+      assert.ok(!denied.allowed && denied.retryAfterMs > 8 * 3_600_000 && denied.remaining === 0);
+      assert.equal((await limits.take("b", "1/h", 20, { cost: 21 })).retryAfterMs, null);
+      assert.deepEqual([await limits.give("c", "1/h", 20), await limits.give("b", "1/h", 20, { cost: 2 })], [0, 2]);
     });
 
     test("of several buckets", async () => {
@@ -53,7 +53,7 @@ for (const [name, connect] of Object.entries(libraries)) {
     });
 
     test("of a window", async () => {
-      assert.equal((await limits.wtake("w", 10, "DAY OFFSET +02:00", { cost: 4 })).remaining, 6);
+      assert.equal((await limits.wtake("w", 10, midDay(), { cost: 4 })).remaining, 6);
       assert.equal((await limits.wpeek("w", 10, "DAY", { cost: 7 })).allowed, false);
       assert.equal((await limits.wtake("w", 10, "DAY", { cost: 8, atmost: true, keep: 1 })).taken, 5);
       assert.equal(await limits.wgive("w", 10, "DAY", { cost: 3 }), 3);
@@ -62,25 +62,25 @@ for (const [name, connect] of Object.entries(libraries)) {
     });
 
     test("of leases", async () => {
-      assert.equal((await limits.acquire("l", 2, 30_000, "a")).remaining, 1);
-      assert.equal((await limits.acquire("l", 2, 30_000, "b", { keep: 1 })).allowed, false);
-      assert.ok((await limits.acquire("l", 2, 10_000, "b")).allowed);
+      assert.equal((await limits.acquire("l", 2, 7_200_000, "a")).remaining, 1);
+      assert.equal((await limits.acquire("l", 2, 7_200_000, "b", { keep: 1 })).allowed, false);
+      assert.ok((await limits.acquire("l", 2, 3_600_000, "b")).allowed);
       const told = await limits.leases("l", 2);
       assert.deepEqual([told.held, told.limit, told.remaining], [2, 2, 0]);
       assert.deepEqual(told.tokens.map(({ token }) => token), ["b", "a"]);
-      assert.equal(await limits.renew("l", 60_000, "a", "c"), 1);
+      assert.equal(await limits.renew("l", 9_000_000, "a", "c"), 1);
       assert.equal(await limits.release("l", "a", "b", "c"), 2);
     });
 
     test("of all or none", async () => {
       const all = [
         bucket("{u}:rpm", "60/m", 10),
-        window("{u}:month", 2000, "MONTH", { cost: 1500 }),
-        lease("{u}:run", 5, 30_000, "req", { once: true }),
+        window("{u}:month", 2000, "30d", { cost: 1500 }),
+        lease("{u}:run", 5, 3_600_000, "req", { once: true }),
       ];
       assert.deepEqual((await limits.all(...all)).each.map((one) => one.taken), [1, 1500, 1]);
       assert.deepEqual((await limits.all(...all)).each.map((one) => one.taken), [0, 0, 1]);
-      const denied = await limits.all(window("{u}:month", 2000, "MONTH", { cost: 501 }), bucket("{u}:rpm", "60/m", 10));
+      const denied = await limits.all(window("{u}:month", 2000, "30d", { cost: 501 }), bucket("{u}:rpm", "60/m", 10));
       assert.deepEqual([denied.allowed, denied.each.map((one) => one.allowed)], [false, [false, true]]);
     });
   });

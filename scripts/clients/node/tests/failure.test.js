@@ -78,14 +78,15 @@ for (const [name, connect] of Object.entries(libraries)) {
 
     test("a server that hangs leaves the bucket in the process, and its late denial is remembered", () =>
       ownServer({ timeoutMs: 50, share: 0.5 }, async (server, limits, log) => {
-        assert.equal((await limits.take("k", "1/h", 1)).source, "server");
+        await until("the server answers in time", async () => (await limits.take("k", "1/h", 1)).source === "server");
+        const { outages } = limits.counts;
         server.hang();
         const got = [];
         for (let n = 0; n < 15; n++) got.push(await limits.take("j", "1/h", 20));
         assert.ok(got.every(({ source }) => source === "local"));
         assert.equal(got.filter(({ allowed }) => allowed).length, 10);
         assert.ok(got[14].retryAfterMs > 0 && log.lines.some((line) => line.includes("no answer")));
-        assert.equal(limits.counts.outages, 15);
+        assert.equal(limits.counts.outages - outages, 15);
         server.goOn();
         await until("a late denial is remembered", async () => {
           server.hang();
@@ -129,7 +130,7 @@ for (const [name, connect] of Object.entries(libraries)) {
         const start = performance.now();
         for (let n = 0; n < 10; n++) assert.notEqual((await limits.take("k", 1, 1)).source, "server");
         // Ten times 50 ms, however busy the machine; as it was, it was pending for ever.
-        assert.ok(performance.now() - start < 15_000);
+        assert.ok(performance.now() - start < 30_000);
         await server.start();
       }));
 
@@ -148,21 +149,22 @@ for (const [name, connect] of Object.entries(libraries)) {
 
     test("with every place taken by a late call it is decided at once", () =>
       ownServer({ timeoutMs: 200, inFlight: 2 }, async (server, limits) => {
-        await limits.take("k", 1, 1);
+        await until("the server answers in time", async () => (await limits.take("k", "1/h", 9)).source === "server");
+        const { late } = limits.counts;
         server.hang();
         await Promise.all([limits.take("k0", 1, 1), limits.take("k1", 1, 1)]);
-        assert.equal(limits.counts.late, 2);
+        assert.equal(limits.counts.late - late, 2);
         for (let n = 0; n < 50; n++) assert.equal((await limits.take(`j${n}`, 1, 1)).source, "local");
         // Only those that were sent count as late: nobody else waited.
-        assert.ok(limits.counts.late < 20);
+        assert.ok(limits.counts.late - late < 20);
       }));
 
-    // 200 callers at once, for a second. Returns how many passed, and the seconds it took.
+    // 200 callers at once, for a second and 20 calls each. Returns how many passed, and the seconds it took.
     async function flood(limits) {
       const start = performance.now();
       let passed = 0;
       const caller = async () => {
-        while (performance.now() - start < 1000) {
+        for (let asked = 0; asked < 20 || performance.now() - start < 1000; asked++) {
           const { allowed } = await limits.take("flood", "100/m", 20);
           if (allowed) passed++;
           await new Promise(setImmediate);
@@ -250,10 +252,12 @@ test("the slot of a key is that of the server", async () => {
 test("ioredis that is set up well is used as it is", async () => {
   const client = new Redis(shared.port, { maxRetriesPerRequest: 0, enableOfflineQueue: false });
   await until("it is ready", () => client.status === "ready");
-  const before = (await client.client("LIST")).split("\n").length;
+  // Those of other tests may go meanwhile.
+  const connections = async () => (await client.client("LIST")).match(/(?<=^id=)\d+/gm);
+  const before = await connections();
   const limits = new Limiter(client);
   await limits.check();
-  assert.equal((await client.client("LIST")).split("\n").length, before);
+  assert.deepEqual((await connections()).filter((id) => !before.includes(id)), []);
   client.disconnect();
 });
 

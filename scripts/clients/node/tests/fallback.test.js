@@ -29,7 +29,9 @@ test("the script replies as the module does", async () => {
   const fallback = new Fallback("lua", quiet());
   fallback.isUsed = true;
   const [limit, day] = [["1/h", 10], ["1/d", 10]];
-  // The clock runs on between the two calls, so the rates are of hours, and waits may differ by a second.
+  // The clock runs on between the two calls, so the rates are of hours, and waits may differ by a second and by the time
+  // of a pair of calls.
+  let apart = 0;
   for (const [name, ...args] of [
     ["take", "k", ...limit, { cost: 3 }],
     ["peek", "k", ...limit, { cost: 8 }],
@@ -49,10 +51,12 @@ test("the script replies as the module does", async () => {
     const call = commands[name](...args);
     const words = call.words((key) => key).map(String);
     const send = (_, sent) => client.sendCommand(sent);
+    const start = performance.now();
     const [ours, scripts] = [await send(call.key, words), await fallback.send(call.key, words, send)];
+    apart = Math.max(apart, performance.now() - start);
     assert.deepEqual(scripts.slice(0, 3), ours.slice(0, 3), words.join(" "));
     for (const n of [3, 4]) {
-      const differs = Math.abs(scripts[n] - ours[n]) > 1000 || scripts[n] < 0 !== ours[n] < 0;
+      const differs = Math.abs(scripts[n] - ours[n]) > 1000 + 2 * apart || scripts[n] < 0 !== ours[n] < 0;
       assert.ok(!differs, `${words.join(" ")}: ${scripts}, ${ours}`);
     }
   }
@@ -75,9 +79,9 @@ for (const [name, connect] of Object.entries({
     await until("it is connected", () => limits.check());
     const before = { ...limits.counts };
     const sources = [];
-    for (let n = 0; n < 4; n++) sources.push(await limits.take("k", "1/h", 2));
-    assert.deepEqual(sources.map(({ allowed }) => allowed), [true, true, false, false]);
-    assert.equal(sources[3].source, "memory");
+    for (let n = 0; n < 3; n++) sources.push(await limits.take("k", "1/h", 2));
+    assert.deepEqual(sources.map(({ allowed }) => allowed), [true, true, false]);
+    await until("the denial is remembered", async () => (await limits.take("k", "1/h", 2)).source === "memory");
     assert.equal(await limits.give("k", "1/h", 2), 1);
     assert.deepEqual((await own.ask("KEYS", "*k:lua")), ["app:k:lua"]);
     await assert.rejects(limits.wtake("k", 5, "1m"), /unknown command/);

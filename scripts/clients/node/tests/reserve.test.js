@@ -15,15 +15,15 @@ after(() => server.stop());
 const [TPM, MONTH, RUN, HOLDS] = ["{u}:tpm", "{u}:month", "{u}:run", "{u}:holds"];
 const limits = (cost = 1500) => [
   bucket(TPM, "1/d", 20_000, { cost }),
-  window(MONTH, 2_000_000, "MONTH", { cost }),
-  lease(RUN, 5, 30_000, "req"),
+  window(MONTH, 2_000_000, "30d", { cost }),
+  lease(RUN, 5, 3_600_000, "req"),
 ];
 
 // Returns the tokens missing, the month's use, the slots held and the open holds.
 async function state() {
   const [tpm, month, run, holds] = await Promise.all([
     server.ask("RL.PEEK", TPM, "1/d", 20_000),
-    server.ask("RL.WPEEK", MONTH, 2_000_000, "MONTH"),
+    server.ask("RL.WPEEK", MONTH, 2_000_000, "30d"),
     server.ask("RL.LEASES", RUN, 5),
     server.ask("RL.HOLDS", HOLDS),
   ]);
@@ -38,7 +38,7 @@ for (const [name, connect] of Object.entries(libraries)) {
     async function using(body, port = server.port) {
       await server.ask("FLUSHALL");
       const connection = await connect(port);
-      const limiter = new Limiter(connection.client, { timeoutMs: 5000, log: quiet() });
+      const limiter = new Limiter(connection.client, { timeoutMs: 30_000, log: quiet() });
       await until("it is connected", () => limiter.check());
       try {
         await body(limiter);
@@ -48,7 +48,7 @@ for (const [name, connect] of Object.entries(libraries)) {
       }
     }
 
-    const options = { holds: HOLDS, ttlMs: 60_000 };
+    const options = { holds: HOLDS, ttlMs: 3_600_000 };
 
     test("is settled by what was used, or else by its estimate", () =>
       using(async (limiter) => {
@@ -125,7 +125,7 @@ for (const [name, connect] of Object.entries(libraries)) {
     test("is repeated while its body runs", () =>
       using(async (limiter) => {
         const taken = [bucket(TPM, "1/d", 20_000, { cost: 5 })];
-        await limiter.reserve(taken, { holds: HOLDS, ttlMs: 1000 }, async () => {
+        await limiter.reserve(taken, { holds: HOLDS, ttlMs: 9000 }, async () => {
           let before = Infinity;
           await until("a repeat moves the deadline", async () => {
             const [{ leftMs }] = (await limiter.holds(HOLDS)).holds;
@@ -139,14 +139,14 @@ for (const [name, connect] of Object.entries(libraries)) {
     test("aborts its body when somebody else settled it", () =>
       using(async (limiter) => {
         const [taken] = limits();
-        const held = hold(HOLDS, 1000, "mine");
+        const held = hold(HOLDS, 9000, "mine");
         let aborted = false;
         const body = async ({ signal }) => {
           signal.addEventListener("abort", () => (aborted = true));
           assert.deepEqual(await limiter.settle([[taken, 7], [held, 0]]), { state: 1, each: [-1493, 0] });
           await sleep(50_000, undefined, { ref: false });
         };
-        await assert.rejects(limiter.reserve([taken], { holds: HOLDS, ttlMs: 1000, id: "mine" }, body), HoldEnded);
+        await assert.rejects(limiter.reserve([taken], { holds: HOLDS, ttlMs: 9000, id: "mine" }, body), HoldEnded);
         assert.ok(aborted);
         assert.equal((await state())[0], 7);
         assert.equal((await limiter.settle([[taken, 7], [held, 0]])).state, 0);

@@ -44,20 +44,51 @@ export async function until(what, condition) {
   }
 }
 
+// Returns a day, as a window's words, that neither begins nor ends within ten hours of now.
+export function midDay() {
+  const hours = 12 - new Date().getUTCHours();
+  return `DAY OFFSET ${hours < 0 ? "-" : "+"}${String(Math.abs(hours)).padStart(2, "0")}:00`;
+}
+
+// Whether there was so long a time between two looks that a slot may have ended meanwhile.
+export class Stalls {
+  #most;
+  #last = performance.now();
+  #longest = 0;
+
+  constructor(ttlMs) {
+    this.#most = ttlMs / 3;
+  }
+
+  happened() {
+    const now = performance.now();
+    this.#longest = Math.max(this.#longest, now - this.#last);
+    this.#last = now;
+    return this.#longest > this.#most;
+  }
+}
+
 export class Server {
   #arguments;
   #process;
   #folder = mkdtempSync(join(tmpdir(), "redis-rl-"));
 
   static async start({ module = true, cluster = false } = {}) {
-    const server = new Server();
-    server.port = await freePort();
     const library = process.env.REDIS_RL_MODULE ?? "target/release/libredis_rl.so";
-    server.#arguments = ["--port", server.port, "--bind", "127.0.0.1", "--save", ""];
-    if (cluster) server.#arguments.push("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1");
-    if (module) server.#arguments.push("--loadmodule", join(root, library));
-    await server.start();
-    return server;
+    for (;;) {
+      const server = new Server();
+      server.port = await freePort();
+      server.#arguments = ["--port", server.port, "--bind", "127.0.0.1", "--save", ""];
+      if (cluster) server.#arguments.push("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1");
+      if (module) server.#arguments.push("--loadmodule", join(root, library));
+      try {
+        await server.start();
+        return server;
+      } catch (error) {
+        // Another process may take the port before the server does.
+        if (!(await listens(server.port))) throw error;
+      }
+    }
   }
 
   // One node with every slot.
@@ -74,8 +105,15 @@ export class Server {
     this.#process = spawn(binary, this.#arguments.map(String), { cwd: this.#folder, stdio: "ignore" });
     await until("the server listens", () => {
       if (this.#process.exitCode !== null) throw new Error("the server does not start");
-      return listens(this.port);
+      return this.#answers();
     });
+  }
+
+  // Whether this process answers on the port.
+  async #answers() {
+    const listens_ = await listens(this.port);
+    const about = listens_ && (await this.ask("INFO", "server").catch(() => ""));
+    return about && about.includes(`process_id:${this.#process.pid}\r`);
   }
 
   hang() {

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Limiter, NoSlot, SlotLost } from "../src/index.js";
-import { Server, libraries, quiet, until } from "./server.js";
+import { Limiter, NoSlot, Outage, SlotLost } from "../src/index.js";
+import { Server, Stalls, libraries, quiet, until } from "./server.js";
 
 let server;
 before(async () => {
@@ -16,7 +16,7 @@ const held = async () => (await server.ask("RL.LEASES", "jobs", 5))[0];
 
 for (const [name, connect] of Object.entries(libraries)) {
   describe(`a slot by ${name}`, () => {
-    async function using(body, port = server.port, timeoutMs = 5000) {
+    async function using(body, port = server.port, timeoutMs = 30_000) {
       if (port === server.port) await server.ask("FLUSHALL");
       const connection = await connect(port);
       const limits = new Limiter(connection.client, { timeoutMs, log: quiet() });
@@ -29,16 +29,30 @@ for (const [name, connect] of Object.entries(libraries)) {
       }
     }
 
+    async function isRenewed(limits, stalls) {
+      await server.ask("DEL", "jobs");
+      const result = await limits.slot("jobs", 1, 600, {}, async () => {
+        for (const start = performance.now(); performance.now() - start < 1500; await sleep(20)) {
+          assert.equal(await held(), 1);
+          assert.ok(!stalls.happened());
+        }
+        await assert.rejects(limits.slot("jobs", 1, 600, {}, () => assert.fail("it is held")), NoSlot);
+        return 7;
+      });
+      assert.deepEqual([result, await held()], [7, 0]);
+    }
+
     test("is renewed while the body runs, and released", () =>
       using(async (limits) => {
-        const result = await limits.slot("jobs", 1, 600, {}, async () => {
-          for (const start = performance.now(); performance.now() - start < 1500; await sleep(20)) {
-            assert.equal(await held(), 1);
+        await until("nothing stalls while a slot is renewed", async () => {
+          const stalls = new Stalls(600);
+          try {
+            await isRenewed(limits, stalls);
+            return true;
+          } catch (error) {
+            if (!stalls.happened()) throw error;
           }
-          await assert.rejects(limits.slot("jobs", 1, 600, {}, () => assert.fail("it is held")), NoSlot);
-          return 7;
         });
-        assert.deepEqual([result, await held()], [7, 0]);
         await assert.rejects(limits.slot("jobs", 1, 600, {}, () => Promise.reject(new Error("mine"))), /mine/);
         assert.equal(await held(), 0);
       }));
@@ -62,7 +76,12 @@ for (const [name, connect] of Object.entries(libraries)) {
           own.hang();
           await new Promise(() => {});
         };
-        await assert.rejects(limits.slot("jobs", 1, 600, {}, hangs), SlotLost);
+        await until("a slot is held and lost", async () => {
+          const error = await limits.slot("jobs", 1, 600, {}, hangs).catch((error) => error);
+          // On a busy machine the server may not answer in time.
+          assert.ok([SlotLost, NoSlot, Outage].some((kind) => error instanceof kind), String(error));
+          return error instanceof SlotLost;
+        });
       };
       await using(body, own.port, 50);
       own.goOn();
@@ -73,8 +92,8 @@ for (const [name, connect] of Object.entries(libraries)) {
       using(async (limits) => {
         const events = [];
         let second;
-        await limits.slot("jobs", 1, 30_000, {}, async () => {
-          second = limits.slot("jobs", 1, 30_000, { waitMs: 30_000 }, async () => events.push("second"));
+        await limits.slot("jobs", 1, 3_600_000, {}, async () => {
+          second = limits.slot("jobs", 1, 3_600_000, { waitMs: 50_000 }, async () => events.push("second"));
           await until("it waits", async () => (await server.ask("RL.LEASES", "jobs", 1))[6] === 1);
           // The connection of the others is free.
           assert.ok((await limits.take("other", 1, 1)).allowed);
@@ -82,8 +101,8 @@ for (const [name, connect] of Object.entries(libraries)) {
         });
         await second;
         assert.deepEqual(events, ["first", "second"]);
-        await limits.slot("jobs", 1, 30_000, {}, () =>
-          assert.rejects(limits.slot("jobs", 1, 30_000, { waitMs: 200 }, () => assert.fail("it is held")), NoSlot),
+        await limits.slot("jobs", 1, 3_600_000, {}, () =>
+          assert.rejects(limits.slot("jobs", 1, 3_600_000, { waitMs: 200 }, () => assert.fail("it is held")), NoSlot),
         );
       }));
   });

@@ -41,13 +41,20 @@ class Server:
         if "/" in binary:
             binary = str(ROOT / binary)
         library = os.environ.get("REDIS_RL_MODULE", "target/release/libredis_rl.so")
-        self.port = free_port()
         self._dir = tempfile.TemporaryDirectory()
-        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *arguments]
+        command = [binary, "--bind", "127.0.0.1", "--save", "", "--logfile", "log", *arguments]
         if module:
             command += ["--loadmodule", str(ROOT / library)]
-        self._command = command
-        self.start()
+        while True:
+            self.port = free_port()
+            self._command = [*command, "--port", str(self.port)]
+            try:
+                return self.start()
+            except AssertionError:
+                # Another process may take the port before the server does.
+                if "Address already in use" not in Path(self._dir.name, "log").read_text():
+                    raise
+                Path(self._dir.name, "log").unlink()
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, cwd=self._dir.name, stdout=subprocess.DEVNULL)
@@ -56,7 +63,7 @@ class Server:
     def _answers(self) -> bool:
         assert self._process.poll() is None, "the server does not start"
         try:
-            return bool(self.client.ping())
+            return self.client.info("server")["process_id"] == self._process.pid
         except redis.RedisError:
             return False
 

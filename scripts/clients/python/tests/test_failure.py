@@ -60,15 +60,16 @@ def test_state_of_the_server_is_an_outage(code: str) -> None:
 
 def test_server_that_hangs_leaves_the_bucket_in_the_process(own, limits, caplog) -> None:
     r = limits(own.port, share=0.5)
-    assert r.take("k", "1/h", 20).source == "server"
+    until(lambda: r.take("first", "1/h", 20).source == "server")
+    before = r.counts.outages
     own.hang()
     start = time.monotonic()
     got = [r.take("k", "1/h", 20) for _ in range(15)]
     # Fifteen times 50 ms, however busy the machine: far less than any client waits by itself.
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert {one.source for one in got} == {"local"}
     assert sum(one.allowed for one in got) == 10
-    assert got[-1].retry_after > 0 and r.counts.outages == 15
+    assert got[-1].retry_after > 0 and r.counts.outages - before == 15
     assert "no answer" in caplog.text
     own.go_on()
     until(lambda: r.take("other", "100", 20).source == "server")
@@ -77,7 +78,7 @@ def test_server_that_hangs_leaves_the_bucket_in_the_process(own, limits, caplog)
 def test_server_that_is_gone_is_decided_by_the_policy(own, kind, limits) -> None:
     r = {name: limits(own.port, on_error=name) for name in ("open", "closed", "local")}
     own.kill()
-    got = {name: [one.take("k", 1, 2) for _ in range(3)] for name, one in r.items()}
+    got = {name: [one.take("k", "1/h", 2) for _ in range(3)] for name, one in r.items()}
     assert [one.allowed for one in got["open"]] == [True] * 3
     assert [one.allowed for one in got["closed"]] == [False] * 3 and got["closed"][0].source == "policy"
     assert [one.allowed for one in got["local"]] == [True, True, False]
@@ -90,14 +91,15 @@ def test_server_that_is_gone_is_decided_by_the_policy(own, kind, limits) -> None
 
 def test_every_place_taken_by_a_late_call_decides_at_once(own, limits) -> None:
     r = limits(own.port, in_flight=2, timeout=0.2)
-    r.take("k", 1, 1)
+    until(lambda: r.take("first", "1/h", 9).source == "server")
+    before = r.counts.late
     own.hang()
     late = [r.take(f"k{n}", 1, 1) for n in range(2)]
-    assert r.counts.late == 2 and {one.source for one in late} == {"local"}
+    assert r.counts.late - before == 2 and {one.source for one in late} == {"local"}
     for n in range(50):
         assert r.take(f"j{n}", 1, 1).source == "local"
     # Only those that were sent count as late: nobody else waited.
-    assert r.counts.late < 20
+    assert r.counts.late - before < 20
 
 
 @pytest.mark.parametrize("cluster", [False, True])
@@ -133,7 +135,7 @@ def _slots() -> str:
 async def _lose_async(wire: Wire, cluster: bool) -> None:
     kind = redis.asyncio.RedisCluster if cluster else redis.asyncio.Redis
     client = kind(host="127.0.0.1", port=wire.port)
-    limiter = AsyncLimiter(client, timeout=10)
+    limiter = AsyncLimiter(client, timeout=30)
     assert (await limiter.take("k", "1/d", 100)).source == "server"
     wire.lose = 1
     assert (await limiter.take("k", "1/d", 100)).source == "local"
@@ -143,7 +145,7 @@ async def _lose_async(wire: Wire, cluster: bool) -> None:
 def _lose(wire: Wire, cluster: bool) -> None:
     kind = redis.RedisCluster if cluster else redis.Redis
     client = kind(host="127.0.0.1", port=wire.port)
-    limiter = Limiter(client, timeout=10)
+    limiter = Limiter(client, timeout=30)
     assert limiter.take("k", "1/d", 100).source == "server"
     wire.lose = 1
     assert limiter.take("k", "1/d", 100).source == "local"
@@ -151,7 +153,7 @@ def _lose(wire: Wire, cluster: bool) -> None:
 
 
 def test_flood_passes_no_more_than_the_limit(server, kind) -> None:
-    """200 callers at once; whatever the machine, the bucket in the process decides nothing."""
+    """200 callers at once, for a second and 20 calls each; whatever the machine, the bucket in the process decides nothing."""
     start = time.monotonic()
     flood = _flood_async if kind == "async" else _flood
     limiter, passed, most_open = flood(server, timeout=30)
@@ -182,7 +184,9 @@ def _flood_async(server: Server, timeout: float):
 
         async def caller() -> None:
             nonlocal passed
-            while time.monotonic() < end:
+            asked = 0
+            while asked < 20 or time.monotonic() < end:
+                asked += 1
                 decision = await limiter.take("flood", "100/m", 20)
                 passed += decision.allowed
                 await asyncio.sleep(0)
@@ -202,7 +206,9 @@ def _flood(server: Server, timeout: float):
     passed, end = [], time.monotonic() + 1
 
     def caller() -> None:
-        while time.monotonic() < end:
+        asked = 0
+        while asked < 20 or time.monotonic() < end:
+            asked += 1
             if limiter.take("flood", "100/m", 20):
                 passed.append(1)
             time.sleep(0.001)

@@ -9,7 +9,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from redis_rl import AsyncLimiter, Limiter, NoSlot, SlotLost
+from redis_rl import AsyncLimiter, Limiter, NoSlot, Outage, SlotLost
 from server import Server, until
 
 
@@ -20,7 +20,7 @@ def held(server: Server) -> int:
 def run_async(server: Server, test) -> None:
     async def run() -> None:
         client = redis.asyncio.Redis(port=server.port)
-        await test(AsyncLimiter(client, timeout=5))
+        await test(AsyncLimiter(client, timeout=30))
         await client.aclose()
 
     asyncio.run(asyncio.wait_for(run(), 60))
@@ -29,21 +29,45 @@ def run_async(server: Server, test) -> None:
 @pytest.fixture
 def limiter(server):
     client = redis.Redis(port=server.port)
-    yield Limiter(client, timeout=5)
+    yield Limiter(client, timeout=30)
     client.close()
 
 
+class Stalls:
+    """Whether there was so long a time between two looks that a slot may have ended meanwhile."""
+
+    def __init__(self, ttl: float) -> None:
+        self._most, self._last, self._longest = ttl / 3, time.monotonic(), 0.0
+
+    def happened(self) -> bool:
+        now = time.monotonic()
+        self._longest, self._last = max(self._longest, now - self._last), now
+        return self._longest > self._most
+
+
 def test_async_slot_is_renewed_while_the_body_runs_and_released(server) -> None:
-    async def test(limiter: AsyncLimiter) -> None:
+    async def attempt(limiter: AsyncLimiter, stalls: Stalls) -> None:
         async with limiter.slot("jobs", 1, 0.6) as slot:
             first = slot.ends
             while slot.ends < first + 1.2:  # Twice the ttl has passed.
                 assert held(server) == 1
                 await asyncio.sleep(0.02)
+                if stalls.happened():
+                    raise AssertionError
             with pytest.raises(NoSlot):
                 async with limiter.slot("jobs", 1, 0.6):
                     raise AssertionError("the only slot is held")
         assert held(server) == 0
+
+    async def test(limiter: AsyncLimiter) -> None:
+        while True:
+            server.client.delete("jobs")
+            stalls = Stalls(0.6)
+            try:
+                return await attempt(limiter, stalls)
+            except (AssertionError, SlotLost, pytest.fail.Exception):
+                if not stalls.happened():
+                    raise
 
     run_async(server, test)
 
@@ -65,10 +89,15 @@ def test_async_body_is_cancelled_when_no_renewal_comes_through() -> None:
     own = Server()
 
     async def test(limiter: AsyncLimiter) -> None:
-        with pytest.raises(SlotLost):
-            async with limiter.slot("jobs", 1, 0.6):
-                own.hang()
-                await asyncio.sleep(50)
+        while True:
+            try:
+                async with limiter.slot("jobs", 1, 0.6):
+                    own.hang()
+                    await asyncio.sleep(50)
+            except SlotLost:
+                return
+            except (NoSlot, Outage):
+                pass  # On a busy machine the server may not answer in time.
 
     async def run() -> None:
         client = redis.asyncio.Redis(port=own.port)
@@ -83,12 +112,12 @@ def test_async_body_is_cancelled_when_no_renewal_comes_through() -> None:
 def test_async_error_and_cancellation_of_the_body_release_the_slot(server) -> None:
     async def test(limiter: AsyncLimiter) -> None:
         with pytest.raises(KeyError):
-            async with limiter.slot("jobs", 1, 30):
+            async with limiter.slot("jobs", 1, 3600):
                 raise KeyError
         assert held(server) == 0
 
         async def body() -> None:
-            async with limiter.slot("jobs", 1, 30):
+            async with limiter.slot("jobs", 1, 3600):
                 await asyncio.sleep(50)
 
         task = asyncio.create_task(body())
@@ -103,13 +132,23 @@ def test_async_error_and_cancellation_of_the_body_release_the_slot(server) -> No
 
 
 def test_slot_is_renewed_while_the_body_runs_and_released(server, limiter) -> None:
-    with limiter.slot("jobs", 1, 0.6) as slot:
-        first = slot.ends
-        until(lambda: slot.ends >= first + 1.2)
-        assert held(server) == 1 and not slot.lost
-        with pytest.raises(NoSlot):
-            limiter.slot("jobs", 1, 0.6).__enter__()
-    assert held(server) == 0
+    def attempt(stalls: Stalls) -> None:
+        with limiter.slot("jobs", 1, 0.6) as slot:
+            first = slot.ends
+            until(lambda: slot.ends >= first + 1.2 or stalls.happened())
+            assert held(server) == 1 and not slot.lost and not stalls.happened()
+            with pytest.raises(NoSlot):
+                limiter.slot("jobs", 1, 0.6).__enter__()
+        assert held(server) == 0
+
+    while True:
+        server.client.delete("jobs")
+        stalls = Stalls(0.6)
+        try:
+            return attempt(stalls)
+        except (AssertionError, SlotLost, pytest.fail.Exception):
+            if not stalls.happened():
+                raise
 
 
 def test_body_sees_that_its_slot_is_lost(server, limiter) -> None:
@@ -124,18 +163,18 @@ def test_slot_waits_in_the_server(server, limiter) -> None:
     events = []
 
     def second() -> None:
-        with limiter.slot("jobs", 1, 30, wait=30):
+        with limiter.slot("jobs", 1, 3600, wait=50):
             events.append("second")
 
-    with limiter.slot("jobs", 1, 30):
+    with limiter.slot("jobs", 1, 3600):
         thread = threading.Thread(target=second)
         thread.start()
         until(lambda: server.client.execute_command("RL.LEASES", "jobs", 1)[6] == 1)
         events.append("first")
     thread.join()
     assert events == ["first", "second"]
-    with limiter.slot("jobs", 1, 30):
+    with limiter.slot("jobs", 1, 3600):
         start = time.monotonic()
         with pytest.raises(NoSlot):
-            limiter.slot("jobs", 1, 30, wait=0.2).__enter__()
+            limiter.slot("jobs", 1, 3600, wait=0.2).__enter__()
         assert time.monotonic() - start >= 0.2

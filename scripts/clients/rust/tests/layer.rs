@@ -9,15 +9,25 @@ use std::time::Duration;
 
 use common::{Launch, Server};
 use http::{Request, Response};
-use redis::aio::ConnectionManager;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis_rl_client::{Caller, Limiter, Local, OnError, RateLimit, Settings, Takes};
 use tower::{service_fn, Layer, ServiceExt};
 
 type Layered = RateLimit<Limiter<ConnectionManager>>;
 
-async fn layer(server: &Server, burst: u64, settings: Settings) -> Layered {
+/// Returns a connection that a server which stalls does not break.
+async fn connection(server: &Server) -> ConnectionManager {
     let client = redis::Client::open(server.url()).expect("an address");
-    let connection = ConnectionManager::new(client).await.expect("a connection");
+    let patience = Some(Duration::from_secs(60));
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(patience)
+        .set_response_timeout(patience);
+    let connection = ConnectionManager::new_with_config(client, config).await;
+    connection.expect("a connection")
+}
+
+async fn layer(server: &Server, burst: u64, settings: Settings) -> Layered {
+    let connection = connection(server).await;
     let settings = Settings {
         log: |_| {},
         ..settings
@@ -186,9 +196,7 @@ async fn the_closed_policy_answers_503_and_a_missing_module_500() {
 #[tokio::test]
 async fn local_is_accepted_in_place_of_a_limiter() {
     let server = Server::start();
-    let client = redis::Client::open(server.url()).expect("an address");
-    let connection = ConnectionManager::new(client).await.expect("a connection");
-    let local = Local::new(Limiter::new(connection, patient()));
+    let local = Local::new(Limiter::new(connection(&server).await, patient()));
     let layer = RateLimit::new(local, "1/h".parse().expect("a rate"), 10_000);
     let mut asked = Vec::new();
     for _ in 0..200 {

@@ -39,6 +39,7 @@ async fn connection(port: u16) -> ConnectionManager {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("an address");
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(0)
+        .set_connection_timeout(Some(Duration::from_secs(60)))
         .set_response_timeout(Some(Duration::from_secs(60)));
     let connection = ConnectionManager::new_with_config(client, config).await;
     connection.expect("a connection")
@@ -46,6 +47,13 @@ async fn connection(port: u16) -> ConnectionManager {
 
 fn rate(text: &str) -> Rate {
     text.parse().expect("a rate")
+}
+
+/// Returns a day, as a window's words, that neither begins nor ends within ten hours of now.
+fn mid_day() -> String {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let hour = since.expect("a time after 1970").as_secs() / 3600 % 24;
+    format!("DAY OFFSET {:+03}:00", 12 - hour as i64)
 }
 
 fn ask<T: redis::FromRedisValue>(server: &Server, words: &str) -> T {
@@ -84,9 +92,9 @@ async fn until<F: std::future::Future<Output = bool>>(
 async fn each_command_has_a_typed_call() {
     let server = Server::start();
     let limits = limiter(server.port(), PATIENT).await;
-    let minute = rate("100/m");
+    let (day, hour) = (rate("1/d"), rate("1/h"));
     let taken = limits
-        .take("b", &minute, 20, Options::cost(5))
+        .take("b", &day, 20, Options::cost(5))
         .await
         .expect("a decision");
     assert_eq!(
@@ -99,7 +107,7 @@ async fn each_command_has_a_typed_call() {
     };
     assert!(
         !limits
-            .take("b", &minute, 20, keep)
+            .take("b", &day, 20, keep)
             .await
             .expect("a decision")
             .allowed
@@ -111,18 +119,18 @@ async fn each_command_has_a_typed_call() {
     };
     assert_eq!(
         limits
-            .take("b", &minute, 20, at_most)
+            .take("b", &day, 20, at_most)
             .await
             .expect("a decision")
             .taken,
         12
     );
     let waits = Options {
-        max_wait: Some(Duration::from_secs(10)),
+        max_wait: Some(Duration::from_secs(2 * 3600)),
         ..Options::cost(4)
     };
     let waits = limits
-        .take("b", &rate("1"), 20, waits)
+        .take("b", &hour, 20, waits)
         .await
         .expect("a decision");
     assert!(waits.allowed && waits.retry_after > Some(Duration::ZERO));
@@ -132,32 +140,28 @@ async fn each_command_has_a_typed_call() {
     };
     assert!(
         limits
-            .take("b", &rate("1"), 20, force)
+            .take("b", &hour, 20, force)
             .await
             .expect("a decision")
             .allowed
     );
     assert!(
         !limits
-            .peek("b", &rate("1"), 20, 3)
+            .peek("b", &hour, 20, 3)
             .await
             .expect("a decision")
             .allowed
     );
     assert_eq!(
         limits
-            .take("b", &rate("1"), 20, Options::cost(21))
+            .take("b", &hour, 20, Options::cost(21))
             .await
             .expect("a decision")
             .retry_after,
         None
     );
-    assert_eq!(
-        limits.give("b", &rate("1"), 20, 2).await.expect("a number"),
-        2
-    );
+    assert_eq!(limits.give("b", &hour, 20, 2).await.expect("a number"), 2);
 
-    let hour = rate("1/h");
     let buckets = [("{a}", &hour, 5), ("{a}:b", &hour, 2)];
     assert!(
         limits
@@ -176,7 +180,7 @@ async fn each_command_has_a_typed_call() {
         [true, false]
     );
 
-    let day = "DAY OFFSET +02:00";
+    let day = &mid_day();
     assert_eq!(
         limits
             .take_window("w", 10, day, Options::cost(4))
@@ -200,7 +204,7 @@ async fn each_command_has_a_typed_call() {
         3
     );
 
-    let ttl = Duration::from_secs(30);
+    let ttl = Duration::from_secs(3600);
     assert_eq!(
         limits
             .acquire("l", 2, ttl, "a", 0)
@@ -455,7 +459,7 @@ async fn a_flood_past_the_time_out_passes_at_most_the_share_more() {
     assert!(limits.counts().local_allowed as f64 <= limit * 1.02);
 }
 
-/// 200 callers at once, for a second. Returns how many passed, and burst + rate × time.
+/// 200 callers at once, for a second, and for 20 calls each. Returns how many passed, and burst + rate × time.
 async fn flood(limits: &Connected) -> (u64, f64) {
     let passed = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
@@ -463,7 +467,9 @@ async fn flood(limits: &Connected) -> (u64, f64) {
         .map(|_| {
             let (limits, passed) = (limits.clone(), passed.clone());
             tokio::spawn(async move {
-                while start.elapsed() < Duration::from_secs(1) {
+                let mut asked = 0;
+                while asked < 20 || start.elapsed() < Duration::from_secs(1) {
+                    asked += 1;
                     let got = limits
                         .take("flood", &rate("100/m"), 20, Options::default())
                         .await;

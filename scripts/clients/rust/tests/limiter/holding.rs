@@ -1,5 +1,6 @@
 //! A slot, and an estimate, that are held while a body runs.
 
+use std::cell::Cell;
 use std::future::Future;
 
 use redis_rl_client::{NotHeld, NotReserved, Reservation};
@@ -36,25 +37,53 @@ async fn drop_when(begun: &Notify, body: impl Future) {
 async fn slot_is_renewed_while_its_body_runs_and_released() {
     let server = Server::start();
     let limits = limiter(server.port(), PATIENT).await;
-    let body = async {
-        let start = Instant::now();
-        while start.elapsed() < TTL * 5 / 2 {
-            assert_eq!(held(&server).await, 1);
-            sleep(Duration::from_millis(20)).await;
+    until("nothing stalls while a slot is renewed", || async {
+        let _: i64 = ask(&server, "DEL jobs");
+        let stalls = Stalls::default();
+        let body = async {
+            let start = Instant::now();
+            while start.elapsed() < TTL * 5 / 2 {
+                let is_held = held(&server).await == 1;
+                assert!(stalls.happened() || is_held);
+                sleep(Duration::from_millis(20)).await;
+            }
+            let second = limits.slot("jobs", 1, TTL).hold(async {}).await;
+            let is_full = matches!(second, Err(NotHeld::Full(full)) if full.limit == 1);
+            assert!(stalls.happened() || is_full);
+            7
+        };
+        let done = limits.slot("jobs", 1, TTL).hold(body).await;
+        if stalls.happened() {
+            return false;
         }
-        let second = limits.slot("jobs", 1, TTL).hold(async {}).await;
-        assert!(matches!(second, Err(NotHeld::Full(full)) if full.limit == 1));
-        7
-    };
-    assert_eq!(
-        limits
-            .slot("jobs", 1, TTL)
-            .hold(body)
-            .await
-            .expect("a slot"),
-        7
-    );
-    assert_eq!(held(&server).await, 0);
+        assert_eq!(done.expect("a slot"), 7);
+        assert_eq!(held(&server).await, 0);
+        true
+    })
+    .await;
+}
+
+/// Whether there was so long a time between two looks that a slot may have ended meanwhile.
+struct Stalls {
+    last: Cell<Instant>,
+    longest: Cell<Duration>,
+}
+
+impl Default for Stalls {
+    fn default() -> Self {
+        Self {
+            last: Cell::new(Instant::now()),
+            longest: Cell::default(),
+        }
+    }
+}
+
+impl Stalls {
+    fn happened(&self) -> bool {
+        let since = self.last.replace(Instant::now()).elapsed();
+        self.longest.set(self.longest.get().max(since));
+        self.longest.get() > TTL / 3
+    }
 }
 
 #[tokio::test]
@@ -86,15 +115,16 @@ async fn body_is_dropped_when_its_slot_is_lost() {
         ..Settings::default()
     };
     let limits = limiter(wire.port, settings).await;
-    until("the server answers in time", || async {
-        limits.peek("k", &rate("1"), 1, 1).await.is_ok()
+    // On a busy machine the server may not answer in time.
+    until("a slot is held and lost", || async {
+        wire.release();
+        let silent = limits.slot("others", 1, TTL).hold(async {
+            wire.hold();
+            std::future::pending::<()>().await
+        });
+        matches!(silent.await, Err(NotHeld::Lost))
     })
     .await;
-    let silent = limits.slot("others", 1, TTL).hold(async {
-        wire.hold();
-        std::future::pending::<()>().await
-    });
-    assert!(matches!(silent.await, Err(NotHeld::Lost)));
 }
 
 #[tokio::test]
@@ -136,7 +166,7 @@ const HOLDS: &str = "{u}:holds";
 fn estimate(cost: u64) -> Vec<Limit> {
     vec![
         Limit::bucket("{u}:tpm", &rate("1/d"), 20_000, cost),
-        Limit::window("{u}:month", 2_000_000, "MONTH", cost),
+        Limit::window("{u}:month", 2_000_000, "30d", cost),
         Limit::lease("{u}:run", 5, HOUR, "req"),
     ]
 }
@@ -144,7 +174,7 @@ fn estimate(cost: u64) -> Vec<Limit> {
 /// Returns the tokens missing, the month's use, the slots held and the open holds.
 async fn state(server: &Server) -> [i64; 4] {
     let [_, _, tokens, ..]: [i64; 5] = ask(server, &format!("RL.PEEK {LIMITS}"));
-    let [_, _, month, ..]: [i64; 5] = ask(server, "RL.WPEEK {u}:month 2000000 MONTH");
+    let [_, _, month, ..]: [i64; 5] = ask(server, "RL.WPEEK {u}:month 2000000 30d");
     let slots = leases(server, "{u}:run 5").await[0];
     let holds: Vec<redis::Value> = ask(server, &format!("RL.HOLDS {HOLDS}"));
     let open = redis::from_redis_value(holds[0].clone()).expect("a number");
@@ -281,7 +311,9 @@ async fn lost_replies_charge_once_and_settle_once() {
 async fn hold_is_repeated_and_its_end_drops_the_body() {
     let server = Server::start();
     let limits = limiter(server.port(), PATIENT).await;
-    let reserved = limits.reserve(estimate(5), HOLDS, Duration::from_secs(1));
+    // A process that stalls for two thirds of it may lose the hold.
+    let ttl = Duration::from_secs(9);
+    let reserved = limits.reserve(estimate(5), HOLDS, ttl);
     let body = async |_| {
         let before = std::cell::Cell::new(i64::MAX);
         until("a repeat moves the deadline", || async {
@@ -291,7 +323,7 @@ async fn hold_is_repeated_and_its_end_drops_the_body() {
         })
         .await;
         let all = estimate(5);
-        let hold = Limit::hold(HOLDS, Duration::from_secs(1), "mine");
+        let hold = Limit::hold(HOLDS, ttl, "mine");
         let amounts = [(&all[0], 7), (&all[1], 7), (&all[2], 0), (&hold, 0)];
         let settled = limits.settle(&amounts).await.expect("a settlement");
         assert_eq!((settled.state, &settled.each[..3]), (1, &[2, 2, 1][..]));
