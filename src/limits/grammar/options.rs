@@ -82,65 +82,30 @@ impl Options {
             [] => Err(Error::MissingValue(word)),
             [text, rest @ ..] => Ok((parameter.integer(text.bytes()).map_err(Error::Value)?, rest)),
         };
-        match name {
-            OptionName::Cost => {
-                let (n, rest) = number(Parameter::COST)?;
-                set(&mut self.cost, n, word)?;
-                Ok(rest)
-            }
-            OptionName::Keep => {
-                let (n, rest) = number(Parameter::KEEP)?;
-                set(&mut self.keep, n, word)?;
-                Ok(rest)
-            }
+        let (value, parameter) = match name {
+            OptionName::Cost => (&mut self.cost, Parameter::COST),
+            OptionName::Keep => (&mut self.keep, Parameter::KEEP),
+            OptionName::At => (&mut self.at, Parameter::AT),
+            OptionName::Count => (&mut self.count, Parameter::COUNT),
+            OptionName::Used => (&mut self.used, Parameter::USED),
+            OptionName::Wait => (&mut self.wait_ms, Parameter::WAIT),
+            OptionName::Queue => (&mut self.queue, Parameter::QUEUE),
             OptionName::MaxWait => {
                 let (ms, rest) = number(Parameter::MAX_WAIT)?;
-                self.set_mode(name, Mode::MaxWait(ms), word)?;
-                Ok(rest)
+                return self.set_mode(name, Mode::MaxWait(ms), word).map(|()| rest);
             }
-            OptionName::At => {
-                let (ms, rest) = number(Parameter::AT)?;
-                set(&mut self.at, ms, word)?;
-                Ok(rest)
-            }
-            OptionName::Count => {
-                let (n, rest) = number(Parameter::COUNT)?;
-                set(&mut self.count, n, word)?;
-                Ok(rest)
-            }
-            OptionName::Once => flag(&mut self.once, word).map(|()| rest),
-            OptionName::Nx => flag(&mut self.nx, word).map(|()| rest),
-            OptionName::Used => {
-                let (n, rest) = number(Parameter::USED)?;
-                set(&mut self.used, n, word)?;
-                Ok(rest)
-            }
+            OptionName::AtMost => return self.set_mode(name, Mode::AtMost, word).map(|()| rest),
+            OptionName::Force => return self.set_mode(name, Mode::Force, word).map(|()| rest),
+            OptionName::Once => return flag(&mut self.once, word).map(|()| rest),
+            OptionName::Nx => return flag(&mut self.nx, word).map(|()| rest),
             OptionName::Else => {
                 let (text, rest) = rest.split_first().ok_or(Error::MissingValue(word))?;
-                let text = text.bytes();
-                let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
-                let else_free = match is("FREE") {
-                    false if !is("CHARGE") => return Err(Error::Else(text)),
-                    free => free,
-                };
-                match self.else_free.replace(else_free) {
-                    None => Ok(rest),
-                    Some(_) => Err(Error::Repeated(word)),
-                }
+                let else_free = free_or_charge(text.bytes())?;
+                return set(&mut self.else_free, else_free, word).map(|()| rest);
             }
-            OptionName::Wait => {
-                let (ms, rest) = number(Parameter::WAIT)?;
-                set(&mut self.wait_ms, ms, word)?;
-                Ok(rest)
-            }
-            OptionName::Queue => {
-                let (n, rest) = number(Parameter::QUEUE)?;
-                set(&mut self.queue, n, word)?;
-                Ok(rest)
-            }
-            OptionName::AtMost => self.set_mode(name, Mode::AtMost, word).map(|()| rest),
-            OptionName::Force => self.set_mode(name, Mode::Force, word).map(|()| rest),
-        }
+        };
+        let (n, rest) = number(parameter)?;
+        set(value, n, word).map(|()| rest)
     }
 
     fn set_mode<'a>(
@@ -231,10 +196,19 @@ impl Options {
     }
 }
 
-fn set<'a>(option: &mut Option<u64>, n: u64, word: &'a [u8]) -> Result<(), Error<'a>> {
-    match option.replace(n) {
+fn set<'a, T>(option: &mut Option<T>, value: T, word: &'a [u8]) -> Result<(), Error<'a>> {
+    match option.replace(value) {
         None => Ok(()),
         Some(_) => Err(Error::Repeated(word)),
+    }
+}
+
+/// Parses the value of ELSE; `true` is FREE.
+fn free_or_charge(text: &[u8]) -> Result<bool, Error<'_>> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
+    match is("FREE") {
+        false if !is("CHARGE") => Err(Error::Else(text)),
+        free => Ok(free),
     }
 }
 
