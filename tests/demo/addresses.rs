@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::common::{free_port, wait_until, Launch, Server};
-use crate::driver::{call, command, metrics, refusal_of, Demo, Exporter, Folder, Running};
+use crate::driver::{call, command, metrics, refusal_of, Demo, Exporter, Folder, Running, PATIENT};
 
 #[test]
 fn tls_works_and_certificates_are_checked() {
@@ -132,7 +132,7 @@ fn requests_are_limited_through_a_cluster_failover() {
     let mut nodes = cluster();
     let hosts: Vec<_> = nodes.iter().take(3).map(host).collect();
     let flags = format!("--redis redis-cluster://{} {PATIENT}", hosts.join(","));
-    let flags = format!("{flags} --key-by plain-header:X-Api-Key --limit 1/d:1");
+    let flags = format!("{flags} --fail closed --key-by plain-header:X-Api-Key --limit 1/d:1");
     let one = Demo::start(&flags);
     let several = Demo::start(&format!("{flags} --limit 1/h:5 --prefix several:"));
     let callers: Vec<_> = (0..30).map(|i| format!("X-Api-Key: {i}\r\n")).collect();
@@ -144,10 +144,11 @@ fn requests_are_limited_through_a_cluster_failover() {
         }
     }
     let exporter = Exporter::of(&[&format!("eu=redis-cluster://{}", hosts.join(","))]);
-    let text = metrics(exporter.port);
     for host in &hosts {
         let allowed = format!("rl_takes_allowed_total{{node=\"{host}\",store=\"eu\"}} ");
-        assert!(text.contains(&allowed), "{text}");
+        wait_until(&format!("{host} is in the metrics"), || {
+            metrics(exporter.port).contains(&allowed)
+        });
     }
     for node in &nodes {
         call::<()>(node, &["CONFIG", "SET", "cluster-node-timeout", "1500"]);
@@ -161,7 +162,6 @@ fn requests_are_limited_through_a_cluster_failover() {
     }
 }
 
-const PATIENT: &str = "--timeout 5000 --fail closed";
 /// With `--fail closed` Redis denies, not the fallback in this process.
 const ONE_A_DAY: &str = "--timeout 5000 --rate 1/d --burst 1 --fail closed";
 

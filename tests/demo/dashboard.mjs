@@ -134,7 +134,7 @@ await matches("store", "^127.0.0.1:\\d+ \\((Redis|Valkey) \\d.*, redis-rl \\d");
 await matches("none", "^Nobody was denied in the last \\d+ s.$");
 await page.getByRole("rowheader", { name: "1 request per day on average, 2 at once" }).waitFor();
 await matches("by", "^x-api-key, else address$");
-await matches("fail", "^after 5000 ms a request is held to the same limits in this process");
+await matches("fail", "^after \\d+ ms a request is held to the same limits in this process");
 
 // No script but its own runs.
 faults = true;
@@ -250,7 +250,7 @@ const later = await browser.newPage();
 await later.goto(`${pages}/dashboard`);
 await later.waitForFunction(() => document.getElementById("state").textContent.endsWith("answers"));
 const there = (what) => what.locator("polyline.allowed").evaluate((line) => line.getAttribute("points").split(" ").length);
-assert(Math.abs((await there(later)) - (await there(page))) <= 3);
+await untilTrue("both pages have the same history", async () => Math.abs((await there(later)) - (await there(page))) <= 3);
 await later.close();
 
 // Nor while the demo hangs or is gone.

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 use crate::common::{until, wait_until, Server};
 
+/// A timeout that is longer than a server of a busy machine stalls, and shorter than [`LONGEST`].
+pub const PATIENT: &str = "--timeout 15000";
+/// Longer than any response takes, to detect a hang.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A process that ends with its test.
 pub struct Running(pub Child);
 
@@ -85,7 +90,7 @@ impl Demo {
     /// Starts it with a timeout that only a dead server exceeds, so that a busy machine does not
     /// let requests through.
     pub fn with(redis: &Server, flags: &str) -> Self {
-        Self::start(&format!("--redis {} --timeout 5000 {flags}", redis.url()))
+        Self::start(&format!("--redis {} {PATIENT} {flags}", redis.url()))
     }
 
     /// Does the same with flags that may contain spaces; it is connected when this returns.
@@ -93,7 +98,7 @@ impl Demo {
         let url = redis.url();
         let mut all = vec!["--redis", &url];
         if !flags.contains(&"--timeout") {
-            all.extend(["--timeout", "5000"]);
+            all.extend(PATIENT.split(' '));
         }
         all.extend(flags);
         let demo = Self::run(&all, &[]);
@@ -239,9 +244,8 @@ pub fn send_as(host: &str, port: u16, what: &str, headers: &[u8]) -> Response {
 /// Opens a connection that panics if a response does not come.
 pub fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
-    // Longer than any response takes, to detect a hang.
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(LONGEST))
         .expect("a time limit");
     stream
 }
@@ -349,8 +353,8 @@ impl Response {
             .1
     }
 
-    /// Returns the RateLimit field with each `t` rounded up to 20 seconds, which a slow machine may
-    /// need for its requests.
+    /// Returns the RateLimit field with each `t` rounded up to 20 seconds, or to ten minutes where it is
+    /// longer than that, because a slow machine needs time for its requests.
     pub fn state(&self) -> String {
         let items = self.header("ratelimit").expect("a RateLimit field");
         let items = items.split(", ").map(|item| match item.split_once(";t=") {
@@ -374,5 +378,5 @@ impl Response {
 
 fn rounded(seconds: &str) -> u64 {
     let seconds: u64 = seconds.parse().expect("seconds");
-    seconds.next_multiple_of(20)
+    seconds.next_multiple_of(if seconds > 600 { 600 } else { 20 })
 }

@@ -24,6 +24,7 @@ const browser = await chromium.launch({
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"],
 });
 const context = await browser.newContext();
+context.setDefaultTimeout(120_000);
 let sent = 0;
 const statuses = new Set();
 context.on("request", (request) => (sent += request.url() === target));
@@ -32,7 +33,8 @@ context.on("response", (answer) => {
 });
 const ask = async () => (await fetch(guarded, { headers: { connection: "close" } })).status;
 // The list has whoever was denied a moment ago.
-const denied = setInterval(() => ask().catch(() => null), 200);
+let asked = Promise.resolve();
+const denied = setInterval(() => (asked = Promise.allSettled([asked, ask()])), 200);
 const operator = await context.newPage();
 // The operator's own page stands open and is let in; its cookie goes along with what follows.
 await operator.goto(`${pages}/dashboard?token=${token}`);
@@ -76,6 +78,7 @@ assert.equal(await ask(), 429);
 await operator.getByRole("rowheader", { name: "test-client" }).getByRole("button").click();
 const own = operator.locator("#caller").getByRole("button", { name: /^Reset this caller/ });
 clearInterval(denied);
+await asked;
 await own.click();
 await operator.getByText(`${key} was reset.`).waitFor();
 assert.equal(await ask(), 200);

@@ -41,13 +41,17 @@ fn calls(redis: &Server, command: &str) -> u64 {
 #[test]
 fn calendar_window_resets_at_midnight_of_its_offset() {
     let redis = Server::start();
-    let name = "2 DAY OFFSET +02:00";
+    let name = &format!("2 {}", crate::dashboard::mid_day());
     let demo = Demo::connected(&redis, &["--window", name]);
-    let offset = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+    let (_, hours) = name.split_once("OFFSET ").expect("an offset");
+    let hours = hours
+        .strip_suffix(":00")
+        .and_then(|hours| hours.parse().ok());
+    let offset = jiff::tz::TimeZone::fixed(jiff::tz::offset(hours.expect("hours")));
     let now = jiff::Timestamp::now().to_zoned(offset);
     let midnight = now.tomorrow().and_then(|t| t.start_of_day()).expect("one");
     let left = midnight.timestamp().as_second() - now.timestamp().as_second();
-    let about_midnight = |seconds| (left - 20..=left + 1).contains(&seconds);
+    let about_midnight = |seconds| (left - 600..=left + 1).contains(&seconds);
     for remaining in [1, 0] {
         let allowed = demo.get();
         assert_eq!(allowed.status(), 200);
@@ -70,8 +74,8 @@ fn calendar_window_resets_at_midnight_of_its_offset() {
 fn duration_window_resets_at_its_end_and_calendar_month_has_no_w() {
     let redis = Server::start();
     let demo = Demo::connected(&redis, &["--window", "1 1s"]);
-    assert_eq!(demo.get().status(), 200);
     let start = Instant::now();
+    assert_eq!(demo.get().status(), 200);
     demo.wait_for(429);
     demo.wait_for(200);
     assert!(start.elapsed() > Duration::from_millis(900));

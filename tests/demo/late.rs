@@ -1,8 +1,9 @@
 //! Answers that come too late, readers who do not read, and pages that are opened by the hundred.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Instant;
 
 use crate::common::{free_port, wait_until, Server};
 use crate::driver::{
@@ -70,10 +71,9 @@ fn late_slot_is_released_although_the_request_was_served() {
         counted(&redis, "rl_lease_released") == 5
     });
     assert_eq!(counted(&redis, "rl_tokens_given"), 0);
-    wait_until("a request is counted with those five", || {
-        let answer = demo.get();
-        let state = answer.header("ratelimit").unwrap_or_default();
-        state.contains("\"9 YEAR\";r=3;")
+    wait_until("those five are counted", || {
+        let key = "{rate:limiter:test-client}:9 YEAR";
+        call::<Vec<i64>>(&redis, &["RL.WPEEK", key, "9", "YEAR"])[2] == 4
     });
 }
 
@@ -113,9 +113,9 @@ fn endless_request_body_is_not_awaited() {
              Connection: close\r\nContent-Length: {length}\r\n\r\n{sent}"
         );
         stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = [0; 64];
-        let read = stream.read(&mut answer).expect("an answer in time");
-        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        let mut answer = String::new();
+        let mut stream = BufReader::new(stream);
+        stream.read_line(&mut answer).expect("an answer in time");
         assert_eq!(Response(answer).status(), status);
     }
 }
@@ -152,10 +152,12 @@ fn open_pages_query_redis_once_a_second_in_all() {
         let (calls, _) = after.split_once(',').expect("a number");
         calls.parse::<u64>().expect("a number")
     };
+    let start = Instant::now();
     let before = asked(&redis);
     for _ in 0..4 {
         next_event(&mut pages[0]);
     }
     let after = asked(&redis);
-    assert!(after - before <= 6, "{before} {after}");
+    let most = start.elapsed().as_secs() + 2;
+    assert!(after - before <= most, "{before} {after}, {most}");
 }

@@ -90,14 +90,15 @@ fn slot_is_released_when_the_response_is_sent() {
 #[test]
 fn slot_is_renewed_while_the_request_lasts() {
     let redis = Server::start();
-    let demo = demo(&redis, "2/3s", &FOR_EVER);
+    // A process that stalls for two thirds of it loses the slot.
+    let demo = demo(&redis, "2/9s", &FOR_EVER);
     let _request = ask(&demo);
     wait_for_holders(&redis, TWO, 1);
     let held = holders(&redis, TWO);
     wait_until("it is held for longer than it was", || {
         let now = holders(&redis, TWO);
         assert_eq!(now[0].0, held[0].0);
-        now[0].1 > held[0].1 + 3000.0
+        now[0].1 > held[0].1 + 5000.0
     });
     assert_eq!(counted(&redis, "rl_lease_acquired"), 1);
 }
@@ -105,7 +106,7 @@ fn slot_is_renewed_while_the_request_lasts() {
 #[test]
 fn lost_slot_is_logged_and_not_reacquired() {
     let redis = Server::start();
-    let demo = demo(&redis, "2/1s", &FOR_EVER);
+    let demo = demo(&redis, "2/9s", &FOR_EVER);
     let _request = ask(&demo);
     wait_for_holders(&redis, TWO, 1);
     call::<()>(&redis, &["DEL", TWO]);
@@ -116,8 +117,8 @@ fn lost_slot_is_logged_and_not_reacquired() {
 #[test]
 fn slots_of_a_killed_demo_expire() {
     let redis = Server::start();
-    let mut killed = demo(&redis, "2/3s", &FOR_EVER);
-    let other = demo(&redis, "2/3s", &[]);
+    let mut killed = demo(&redis, "2/9s", &FOR_EVER);
+    let other = demo(&redis, "2/9s", &[]);
     let _requests = [ask(&killed), ask(&killed)];
     wait_for_holders(&redis, TWO, 2);
     assert_eq!(other.get().status(), 429);
@@ -126,11 +127,18 @@ fn slots_of_a_killed_demo_expire() {
     assert!(!status.success());
     let ends = holders(&redis, TWO).into_iter().map(|(_, end)| end);
     let first = ends.fold(f64::MAX, f64::min);
-    other.wait_for(200);
-    let (seconds, micros): (f64, f64) = call(&redis, &["TIME"]);
+    let now = || {
+        let (seconds, micros): (f64, f64) = call(&redis, &["TIME"]);
+        seconds * 1000.0 + micros / 1000.0
+    };
     // Nobody frees them: they are held until their time is up, and then no longer.
-    let after = seconds * 1000.0 + micros / 1000.0 - first;
-    assert!((0.0..5000.0).contains(&after), "{after} ms after its end");
+    wait_until("a slot is free", || {
+        let asked = now();
+        let is_free = other.get().status() == 200;
+        assert!(!is_free || now() >= first, "too early");
+        assert!(is_free || asked <= first, "denied after its end");
+        is_free
+    });
     wait_until("the other's own slot is free", || {
         counted(&redis, "rl_lease_released") == 1
     });
@@ -139,16 +147,27 @@ fn slots_of_a_killed_demo_expire() {
 /// Redis is away as they end: only a demo that waits for it can still free their slots.
 #[test]
 fn stopping_demo_releases_all_slots() {
+    wait_until("five slots are held as Redis goes away", || {
+        stop_while_redis_is_away()
+    });
+}
+
+/// Returns whether five requests held a slot at once.
+fn stop_while_redis_is_away() -> bool {
     let redis = Server::start();
     let server = pid(&redis);
     let flags = ["--work", "4000", "--timeout", "500"];
     let mut demo = demo(&redis, "9/1h", &flags);
+    let mut are_held = false;
     let key = "{rate:limiter:test-client}:9 at once";
     std::thread::scope(|scope| {
         let asked: Vec<_> = (0..5)
             .map(|_| scope.spawn(|| demo.get().status()))
             .collect();
-        wait_for_holders(&redis, key, 5);
+        wait_until("all are held, or one has ended", || {
+            are_held = holders(&redis, key).len() == 5;
+            are_held || asked.iter().any(|asked| asked.is_finished())
+        });
         signal(server, "STOP");
         demo.wait_for_log("lost the connection");
         demo.signal("TERM");
@@ -159,4 +178,5 @@ fn stopping_demo_releases_all_slots() {
     signal(server, "CONT");
     assert!(demo.process.0.wait().expect("an end").success());
     assert_eq!(keys(&redis), [""; 0]);
+    are_held
 }

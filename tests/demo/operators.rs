@@ -66,7 +66,7 @@ fn each_command_of_the_operators_page_answers_its_question() {
         );
         call::<()>(
             &server,
-            &["RL.WTAKE", "user:42:day", "1000", "DAY", "COST", "3"],
+            &["RL.WTAKE", "user:42:day", "1000", "30d", "COST", "3"],
         );
         call::<()>(
             &server,

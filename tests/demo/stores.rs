@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{wait_until, Server};
+use crate::common::{until, wait_until, Server};
 use crate::driver::{connect, refusal, send, Demo};
 
 /// Starts a demo with these flags, and what it needs.
@@ -105,8 +105,16 @@ fn the_memory_of_the_demo_has_every_kind_of_limit() {
     slots_held(0);
 }
 
-/// The first event that the page is sent, which outlives the connection.
+/// The first event that the page is sent while the store answers.
 pub fn snapshot(demo: &Demo) -> Value {
+    until("the store answers", || {
+        let told = first_event(demo);
+        told["downSince"].is_null().then_some(told)
+    })
+}
+
+/// The first event that the page is sent, which outlives the connection.
+fn first_event(demo: &Demo) -> Value {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = connect(demo.admin);
     let request = "GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
