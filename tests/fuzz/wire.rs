@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -44,10 +44,24 @@ pub struct Found {
     pub expires: Option<i64>,
 }
 
+/// A socket with a read timeout. Linux ends its reads early (EINTR) when the process was stopped.
+struct Patient(TcpStream);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
 pub struct Wire {
     out: TcpStream,
     waiting: Vec<u8>,
-    input: BufReader<TcpStream>,
+    input: BufReader<Patient>,
     parser: Parser,
 }
 
@@ -57,7 +71,7 @@ impl Wire {
         out.set_nodelay(true).expect("an open socket");
         let limit = Some(Duration::from_secs(60));
         out.set_read_timeout(limit).expect("an open socket");
-        let input = BufReader::new(out.try_clone().expect("an open socket"));
+        let input = BufReader::new(Patient(out.try_clone().expect("an open socket")));
         Self {
             out,
             waiting: Vec::new(),
