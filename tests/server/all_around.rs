@@ -8,7 +8,7 @@ use crate::common::{wait_until, Server};
 use crate::support::mixed::{all, state, words, Replies, KINDS};
 use crate::support::node::launch;
 use crate::support::traffic::Dice;
-use crate::support::{aof, call, knows, Ask, HOUR_MS};
+use crate::support::{aof, call, knows, Ask, Reply, HOUR_MS};
 
 const EACH: &str = "BUCKET 1/d 5 WINDOW 5 1h WINDOW 5 SLIDING 1h LEASE 5 1h";
 
@@ -211,4 +211,23 @@ fn clock_step_back_locks_out_no_longer_than_the_limits_last() {
     let (taken, _, each) = charge(&mut c, "b");
     assert_eq!(taken, 1, "{each:?}");
     assert!(each.iter().all(|reply| reply[4] <= HOUR_MS), "{each:?}");
+}
+
+/// They refill from now on, whichever limit denies the call.
+#[test]
+fn denied_call_after_a_clock_step_back_rewrites_the_buckets_that_had_room() {
+    let server = with_clock();
+    let mut c = server.connection();
+    for call in [
+        "RL.ALL 2 k never BUCKET 1/m 10 BUCKET 1/d 1 COST 2",
+        "RL.ALL 2 never k BUCKET 1/d 1 COST 2 BUCKET 1/m 10",
+    ] {
+        server.set_clock(3_600);
+        c.ask::<()>("FLUSHALL");
+        assert_eq!(c.take("k 1/m 10 COST 5")[0], 5);
+        server.set_clock(0);
+        assert_eq!(c.ask::<Replies>(call).0, 0);
+        server.set_clock(130);
+        assert!(c.ask::<Reply>("RL.PEEK k 1/m 10")[2] >= 7, "{call}");
+    }
 }

@@ -219,6 +219,37 @@ fn foreign_key_leaves_the_other_keys_unchanged() {
     }
 }
 
+/// Nor does it count a denial, or extend the expiry of a bucket that a slower limit finds too early.
+#[test]
+fn foreign_key_behind_an_exhausted_limit_is_an_error_without_a_denial() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for kind in &KINDS {
+        c.ask::<()>(kind.exhaust);
+    }
+    c.ask::<()>("RPUSH list x");
+    let before = state(&mut c);
+    for kind in &KINDS {
+        for spec in [kind.spec, "BUCKET 1/30d 5 COST 3"] {
+            let key = if spec == kind.spec {
+                kind.key
+            } else {
+                "bucket"
+            };
+            let call = words(&[(key, spec), ("list", "BUCKET 1/d 5")]);
+            let error = c.error(&format!("RL.ALL {call}"));
+            assert!(error.starts_with("WRONGTYPE"), "{call}: {error}");
+            assert_eq!(state(&mut c), before, "{call}");
+        }
+    }
+    let denials = ["takes_denied", "window_takes_denied", "lease_denied"];
+    assert_eq!(
+        denials.map(|name| server.count(&format!("rl_{name}"))),
+        [0; 3]
+    );
+    assert_eq!(c.ask::<Vec<redis::Value>>("RL.TOP"), []);
+}
+
 /// Tests with a window in force, and without one.
 #[test]
 fn passed_until_is_an_error_before_any_write() {

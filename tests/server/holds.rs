@@ -261,6 +261,38 @@ fn rl_holds_lists_the_open_holds_and_changes_nothing() {
     assert_eq!(state(&mut c), before);
 }
 
+/// Leases take places among the specs, but hold no amount of the id.
+#[test]
+fn rl_settle_refunds_limits_that_follow_a_lease_and_the_hold() {
+    let server = Server::start();
+    let mut c = server.connection();
+    let call = "RL.ALL 4 l h b w LEASE 5 1h t HOLD 1h id BUCKET 1/d 1000 COST 300 \
+        WINDOW 1000 30d COST 200";
+    assert_eq!(c.ask::<Replies>(call).0, 1);
+    let settle = "RL.SETTLE 4 l h b w LEASE t HOLD id BUCKET 1/d 1000 USED 100 \
+        WINDOW 1000 30d USED 50";
+    let (status, _, each): Replies = c.ask(settle);
+    assert_eq!((status, each[2][0], each[3][0]), (1, -200, -150));
+    assert_eq!(used(&mut c), [100, 50]);
+    assert_eq!(server.count("rl_holds_unknown"), 0);
+    let (status, ..): Replies = c.ask(&settle.replace("id", "other"));
+    assert_eq!((status, server.count("rl_holds_unknown")), (-1, 1));
+}
+
+/// A repeat charges nothing that is still held, so it needs no memory either.
+#[test]
+fn repeat_of_a_hold_succeeds_without_memory_for_a_limit_that_is_gone() {
+    let server = Server::start();
+    let mut c = server.connection();
+    assert_eq!(reserve(&mut c, 300, "1h id").0, 1);
+    c.ask::<()>("DEL w b");
+    c.ask::<()>("CONFIG SET maxmemory 1");
+    let (taken, _, each) = reserve(&mut c, 300, "1h id");
+    assert_eq!((taken, each[0][0], each[1][0]), (1, 0, 0));
+    let error = c.error(&reserve_words(300, "1h other"));
+    assert!(error.starts_with("OOM "), "{error}");
+}
+
 #[test]
 fn wrong_calls_with_a_hold_are_errors_and_change_nothing() {
     let server = Server::start();
@@ -361,6 +393,7 @@ fn wrong_calls_with_a_hold_are_errors_and_change_nothing() {
         ),
         ("1 h HOLD id", "ERR a call with a HOLD must have 1 to 16"),
         ("2 w l WINDOW 9 1h USED 1 LEASE", "ERR usage: RL.SETTLE"),
+        ("1 h CIRCLE id", "ERR a limit begins with"),
         (
             &format!("3 w l h WINDOW 9 1h USED 1 LEASE {} HOLD id", "t".repeat(129)),
             "ERR token must be",

@@ -113,6 +113,38 @@ fn hold_that_was_refunded_in_part_is_remembered() {
     assert_eq!((status, each[0][0], each[1][0]), (1, -180, 120));
 }
 
+/// What is still held stays charged once, and is remembered for as long as before.
+#[test]
+fn repeat_of_a_hold_that_was_refunded_in_part_charges_that_part() {
+    let (server, mut c) = start();
+    reserve(&mut c, 300, "10s id");
+    server.set_clock(30);
+    let only_window = "RL.ALL 2 w h WINDOW 1000 30d COST 1 HOLD 1m other";
+    assert_eq!(c.ask::<Replies>(only_window).0, 1);
+    assert_eq!(used(&mut c), [300, 1]);
+    let (taken, _, each) = reserve(&mut c, 300, "10s id");
+    assert_eq!((taken, each[0][0], each[1][0]), (1, 0, 300));
+    assert_eq!(used(&mut c), [300, 301]);
+    // The bucket takes 300 days to fill, and the window lasts for 30.
+    let left: i64 = c.ask("PTTL h");
+    assert!(left > 290 * 24 * HOUR_MS, "{left}");
+}
+
+/// The call is denied, but the limits get back what the record no longer holds.
+#[test]
+fn denied_call_refunds_an_overdue_hold_of_one() {
+    let (server, mut c) = start();
+    reserve(&mut c, 1, "10s id");
+    server.set_clock(30);
+    assert_eq!(reserve(&mut c, 2_000, "10s other").0, 0);
+    assert_eq!(used(&mut c), [0, 0]);
+    let counts = ["tokens_given", "window_tokens_given", "holds_returned"];
+    assert_eq!(
+        counts.map(|name| server.count(&format!("rl_{name}"))),
+        [1; 3]
+    );
+}
+
 #[test]
 fn overdue_hold_is_refunded_after_the_clock_stepped_back_behind_the_last_walk() {
     let (server, mut c) = start();
@@ -216,6 +248,9 @@ fn ids_are_remembered_for_a_minute() {
         true
     });
     server.set_clock(61);
+    // No call has deleted them yet.
+    assert_eq!(c.ask::<i64>("HLEN h"), 4);
+    assert_eq!(count(&mut c, "h"), [1, 0, 0]);
     for id in ["settled", "closed"] {
         assert_eq!(reserve(&mut c, 10, &format!("1h {id}")).0, 1, "{id}");
     }
@@ -232,6 +267,42 @@ fn assert_key_lives(c: &mut Connection, lives: i64, call: impl FnOnce(&mut Conne
         (before + lives..=after + lives).contains(&expires),
         "{lives}: {expires}, {before} to {after}"
     );
+}
+
+/// A walk leaves the record of the call's own id alone, and counts it: once it is the last one that is
+/// open, the key lives as long as it does.
+#[test]
+fn repeat_that_walks_keeps_its_hold() {
+    let (server, mut c) = start();
+    let ids = ["own", "other", "overdue"];
+    reserve(&mut c, 300, "24h own ELSE CHARGE");
+    reserve(&mut c, 20, "1h other ELSE CHARGE");
+    reserve(&mut c, 1, "10s overdue");
+    server.set_clock(20);
+    let (taken, _, each) = reserve(&mut c, 300, "24h own ELSE CHARGE");
+    assert_eq!((taken, each[2][..3].to_vec()), (1, vec![1, 10_000, 9_997]));
+    assert_eq!(server.count("rl_holds_returned"), 1);
+    for id in &ids[1..] {
+        settle(&mut c, 1, id);
+    }
+    let left: i64 = c.ask("PTTL h");
+    assert!(left > 24 * HOUR_MS, "{left}");
+    server.set_clock(12 * 3_600);
+    assert_eq!(settle(&mut c, 120, "own").0, 1);
+    assert_eq!(used(&mut c)[1], 122);
+}
+
+/// A walk that finds only shorter holds leaves the key until the new one is forgotten.
+#[test]
+fn hold_of_a_call_that_walks_outlives_the_others() {
+    let (server, mut c) = start();
+    reserve(&mut c, 20, "1h other ELSE CHARGE");
+    reserve(&mut c, 1, "10s overdue");
+    server.set_clock(20);
+    reserve(&mut c, 300, "24h own ELSE CHARGE");
+    assert_eq!(server.count("rl_holds_returned"), 1);
+    let left: i64 = c.ask("PTTL h");
+    assert!(left > 47 * HOUR_MS, "{left}");
 }
 
 #[test]

@@ -159,6 +159,30 @@ fn many_overdue_holds_are_refunded_within_25_seconds() {
     assert!(lasted >= 4 * 5 - 1, "{lasted} s");
 }
 
+#[test]
+fn full_table_refunds_overdue_holds_and_drops_them() {
+    let server = with_clock();
+    let mut c = server.connection();
+    send(&mut c, others(0..MOST, "1h ID"));
+    server.set_clock(2 * 3_600);
+    send(&mut c, others(MOST..MOST + 1, "24h ID"));
+    let counts = ["rl_holds_returned", "rl_holds_dropped"].map(|name| server.count(name));
+    assert_eq!(counts, [1000, 1000]);
+    assert_eq!(count(&mut c, "h"), [MOST - 999, MOST - 1000, 0]);
+    assert_eq!(c.ask::<i64>("HLEN h"), MOST - 999 + 1);
+}
+
+/// Not for each new id while settled ones are remembered.
+#[test]
+fn new_holds_walk_no_settled_ids() {
+    let server = Server::start();
+    let mut c = server.connection();
+    send(&mut c, (0..100).map(|n| settle_words(1, &n.to_string())));
+    send(&mut c, others(100..200, "1h ID"));
+    assert_eq!(count(&mut c, "h"), [100, 0, 100]);
+    assert_eq!(server.count("rl_holds_walks"), 0);
+}
+
 /// A walk takes time, so calls pay for one only when something is due, and at most once a second.
 #[test]
 fn calls_walk_the_records_only_when_something_is_due() {
@@ -174,6 +198,18 @@ fn calls_walk_the_records_only_when_something_is_due() {
     send(&mut c, made);
     let walks = server.count("rl_holds_walks");
     assert!((1..=3 + seconds()).contains(&walks), "{walks} walks");
+    // A denied call walks no more often.
+    let mut last = 4_000;
+    while server.count("rl_holds_walks") == walks {
+        last += 1;
+        assert!(last < 4_060, "no call walks again");
+        server.set_clock(last);
+        c.ask::<()>("RL.ALL 2 w h WINDOW 1 30d COST 2 HOLD 1h denied");
+    }
+    let walks = server.count("rl_holds_walks");
+    let denied = (0..100).map(|n| format!("RL.ALL 2 w h WINDOW 1 30d COST 2 HOLD 1h denied{n}"));
+    send(&mut c, denied);
+    assert!(server.count("rl_holds_walks") <= walks + 2 + seconds());
     send(
         &mut c,
         (0..100).map(|n| format!("RL.SETTLE 2 w h WINDOW 1000 30d USED 0 HOLD new{n}")),

@@ -136,6 +136,22 @@ fn other_limits_expiring_in_a_script_are_absent_for_a_take() {
     }
 }
 
+#[test]
+fn holds_expiring_in_a_script_are_absent_for_rl_holds() {
+    let server = Server::start();
+    let mut c = server.connection();
+    // PEXPIRE deletes the key if its millisecond begins before the command ends.
+    let script = "repeat
+            redis.call('RL.ALL', '2', 'w', KEYS[1], 'WINDOW', '1000000', '1h', 'HOLD', '1h', 'id')
+            redis.call('PEXPIRE', KEYS[1], '1')
+        until redis.call('EXISTS', KEYS[1]) == 1
+        for n = 1, 2e7 do end
+        return redis.call('RL.HOLDS', KEYS[1])";
+    let (open, _, overdue, remembered, holds): (i64, i64, i64, i64, Vec<redis::Value>) =
+        c.call(&["EVAL", script, "1", "h"]);
+    assert_eq!((open, overdue, remembered, holds), (0, 0, 0, vec![]));
+}
+
 /// Members added by hand beyond the key's expiry count for every limit of a call, or for none.
 #[test]
 fn denied_call_reports_leases_expiring_in_a_script_consistently() {

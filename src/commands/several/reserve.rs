@@ -47,7 +47,7 @@ pub fn reserve<'a>(
     decide_hold(&mut parts, &key, &asked.hold, before.as_ref());
     let mut replies = take_all_or_none(call, &parts, 1)?;
     if replies.taken == 0 {
-        if before.is_none() && !key.has_place() {
+        if !key.has_place() {
             replies.least_wait = key.wait_for_walk();
         }
         return Ok(replies);

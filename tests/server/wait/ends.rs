@@ -6,7 +6,7 @@ use super::{assert_unloads, holders, joined, wait_until_waiting, waiting, Waitin
 use crate::common::{wait_until, Server};
 use crate::lease::Leases;
 use crate::support::node::launch;
-use crate::support::{knows, Ask, Reply};
+use crate::support::{knows, listener, Ask, Reply};
 
 #[test]
 fn wait_ends_with_a_denial_when_its_time_is_up() {
@@ -99,6 +99,30 @@ fn wait_ends_by_client_unblock_or_with_its_connection() {
     assert_unloads(&server);
 }
 
+/// The slot is free, but the caller does not get it: its reply must not look like that of a caller
+/// which does. An error is not counted as a denial.
+#[test]
+fn caller_unblocked_by_a_transaction_that_changes_the_key_is_answered_as_of_then() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for (change, denied) in [("DEL k", 1), ("SET k text", 1)] {
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let mut waiter = waiting(&server, "k 1 1h b WAIT 3600000");
+        let words: Vec<_> = change.split(' ').collect();
+        let mut together = redis::pipe();
+        together.atomic().cmd(words[0]).arg(&words[1..]).ignore();
+        together.cmd("CLIENT").arg("UNBLOCK").arg(waiter.id);
+        assert_eq!(together.query::<(i64,)>(&mut c).expect("a reply"), (1,));
+        match change {
+            "DEL k" => assert_eq!(waiter.reply()[..4], [0, 1, 1, 1]),
+            _ => assert!(waiter.error().starts_with("WRONGTYPE "), "{change}"),
+        }
+        assert_eq!(server.count("rl_lease_denied"), denied, "{change}");
+    }
+    assert_unloads(&server);
+}
+
 /// A slot and the end of its waiter in one transaction: the waiter is answered once, and a slot of
 /// which nobody was told is free again.
 #[test]
@@ -130,6 +154,50 @@ fn grant_and_client_unblock_in_one_transaction_answer_once() {
         assert_eq!(holders(&mut c, "k"), ["c"], "{end}");
     }
     assert_unloads(&server);
+}
+
+/// For those behind the caller, it is an ordinary release.
+#[test]
+fn slot_of_a_vanished_waiter_is_released_with_an_event() {
+    let server = launch()
+        .with(&["--loadmodule", listener::library()])
+        .start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let lost = waiting(&server, "k 1 1h b WAIT 3600000");
+    let mut behind = waiting(&server, "k 1 1h c WAIT 3600000");
+    c.ask::<String>("LISTENER.HEARD");
+    let mut together = redis::pipe();
+    together.atomic().cmd("RL.RELEASE").arg(&["k", "a"]);
+    together.cmd("CLIENT").arg(&["KILL", "ID"]).arg(lost.id);
+    assert_eq!(together.query::<(i64, i64)>(&mut c), Ok((1, 1)));
+    assert!(behind.taken());
+    let heard: String = c.ask("LISTENER.HEARD");
+    let twice = "rl.release k\nrl.acquire k\n".repeat(2);
+    assert_eq!(heard, twice);
+    assert_eq!(server.count("rl_lease_released"), 2);
+    assert_unloads(&server);
+}
+
+#[test]
+fn slot_of_a_vanished_waiter_stays_if_its_end_was_changed_by_hand() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let lost = waiting(&server, "k 1 1h b WAIT 3600000");
+    let end = crate::support::now() / 1_000_000 + 7_200_000;
+    let mut together = redis::pipe();
+    together.atomic().cmd("RL.RELEASE").arg(&["k", "a"]);
+    together
+        .cmd("ZADD")
+        .arg(&["k", "XX", "CH"])
+        .arg(end)
+        .arg("b");
+    together.cmd("CLIENT").arg(&["KILL", "ID"]).arg(lost.id);
+    assert_eq!(together.query::<(i64, i64, i64)>(&mut c), Ok((1, 1, 1)));
+    // The timer has nothing left to do.
+    assert_unloads(&server);
+    assert_eq!(c.ask::<f64>("ZSCORE k b"), end as f64);
 }
 
 /// A slot that another caller was told of, before or after its waiter vanished, is not taken back.

@@ -1,6 +1,9 @@
 //! The order in which waiters get slots.
 
+use std::time::{Duration, Instant};
+
 use super::{assert_unloads, holders, waiting};
+use crate::common::{wait_until, Server};
 use crate::lease::{leases, Leases};
 use crate::support::node::launch;
 use crate::support::{expires_at, Ask, Reply};
@@ -215,6 +218,20 @@ fn denied_newcomer_has_the_waiters_served_at_once() {
     assert_unloads(&server);
 }
 
+#[test]
+fn waiter_with_nx_gets_a_slot_and_learns_how_many_are_left() {
+    let server = launch().start();
+    let mut c = server.connection();
+    for token in ["a", "x", "y"] {
+        c.ask::<Reply>(&format!("RL.ACQUIRE k 3 1h {token}"));
+    }
+    let mut waiter = waiting(&server, "k 3 1h b NX WAIT 3600000");
+    assert_eq!(c.ask::<i64>("RL.RELEASE k a x"), 2);
+    assert_eq!(waiter.reply()[..4], [1, 3, 1, 0]);
+    assert_eq!(holders(&mut c, "k"), ["b", "y"]);
+    assert_unloads(&server);
+}
+
 /// A waiter whose token was added by hand is only denied by the release of the last lease.
 #[test]
 fn key_expires_with_its_last_lease_after_a_release_that_only_denies_a_waiter() {
@@ -227,6 +244,7 @@ fn key_expires_with_its_last_lease_after_a_release_that_only_denies_a_waiter() {
     c.ask::<()>(&format!("ZADD k {by_hand} t"));
     assert_eq!(c.ask::<i64>("RL.RELEASE k a b"), 2);
     assert!(!waiter.taken());
+    assert_eq!(server.count("rl_lease_denied"), 1);
     let slack = 3_600_000 / 16;
     let expires = expires_at(&mut c, "k") as u64;
     assert!((by_hand..=by_hand + slack).contains(&expires));
@@ -366,4 +384,25 @@ fn waiters_of_many_keys_are_all_served_by_one_transaction() {
     assert_eq!(held, vec![["c", "d"]; keys.len()]);
     assert!(callers.iter_mut().all(|caller| caller.taken()));
     assert_unloads(&server);
+}
+
+/// The caller does not wait for the next round of the timer's checks, 50 ms later.
+#[test]
+fn slot_that_a_release_frees_is_handed_over_at_once() {
+    let server = Server::start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h t0");
+    let mut n = 0;
+    wait_until("twenty slots are handed over in 200 ms", || {
+        let mut total = Duration::ZERO;
+        for _ in 0..20 {
+            let mut waiter = waiting(&server, &format!("k 1 1h t{} WAIT 3600000", n + 1));
+            let began = Instant::now();
+            assert_eq!(c.ask::<i64>(&format!("RL.RELEASE k t{n}")), 1);
+            assert!(waiter.taken());
+            total += began.elapsed();
+            n += 1;
+        }
+        total < Duration::from_millis(200)
+    });
 }
