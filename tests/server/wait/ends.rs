@@ -318,16 +318,16 @@ fn max_waiters_bounds_the_callers_and_0_ends_all_waits() {
     let server = launch().module_arguments(&["MAX-WAITERS", "1"]).start();
     let mut c = server.connection();
     c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 3600000");
     assert_eq!(c.ask::<Reply>("RL.ACQUIRE other 1 1h b")[0], 1);
-    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 60000")[0], 0);
-    assert_eq!(c.ask::<Reply>("RL.ACQUIRE other 1 1h c WAIT 60000")[0], 0);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 3600000")[0], 0);
+    assert_eq!(c.ask::<Reply>("RL.ACQUIRE other 1 1h c WAIT 3600000")[0], 0);
     if knows(&mut c, &["CONFIG", "HELP"])
         && server.ask::<Vec<String>>("CONFIG GET rl.max-waiters").len() == 2
     {
         c.ask::<()>("CONFIG SET rl.max-waiters 0");
         assert_eq!(waiter.reply()[0], 0);
-        assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 60000")[0], 0);
+        assert_eq!(c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 3600000")[0], 0);
     } else {
         c.ask::<i64>("RL.RELEASE k a");
         assert!(waiter.taken());
@@ -335,7 +335,7 @@ fn max_waiters_bounds_the_callers_and_0_ends_all_waits() {
     assert_unloads(&server);
     let off = launch().module_arguments(&["max-waiters", "0"]).start();
     off.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    assert_eq!(off.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 60000")[0], 0);
+    assert_eq!(off.ask::<Reply>("RL.ACQUIRE k 1 1h b WAIT 3600000")[0], 0);
 }
 
 /// The timer copies and looks up each name again and again, so a few long ones would stall the server for as

@@ -156,31 +156,31 @@ fn acquire_with_wait_is_answered_at_once_if_it_cannot_or_may_not_wait() {
     let mut c = server.connection();
     c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
     for (words, taken, wait) in [
-        ("k 1 1h a WAIT 60000", 1, 0),
-        ("k 0 1h b WAIT 60000", 0, -1),
-        ("k 2 1h b KEEP 2 WAIT 60000", 0, -1),
+        ("k 1 1h a WAIT 3600000", 1, 0),
+        ("k 0 1h b WAIT 3600000", 0, -1),
+        ("k 2 1h b KEEP 2 WAIT 3600000", 0, -1),
     ] {
         let reply: Reply = c.ask(&format!("RL.ACQUIRE {words}"));
         assert_eq!((reply[0], reply[3]), (taken, wait), "{words}");
     }
-    let held: Reply = c.ask("RL.ACQUIRE k 9 1h a NX WAIT 60000");
+    let held: Reply = c.ask("RL.ACQUIRE k 9 1h a NX WAIT 3600000");
     assert!(held[0] == 0 && held[3] > 0);
     let mut one = waiting(&server, "k 1 1h b WAIT 60000 QUEUE 1");
     assert_eq!(
-        c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 60000 QUEUE 1")[0],
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 3600000 QUEUE 1")[0],
         0
     );
     let mut together = redis::pipe();
     together
         .atomic()
         .cmd("RL.ACQUIRE")
-        .arg(&["k", "1", "1h", "c", "WAIT", "60000"]);
+        .arg(&["k", "1", "1h", "c", "WAIT", "3600000"]);
     let (reply,): (Reply,) = together.query(&mut c).expect("a reply");
     assert_eq!(reply[0], 0);
-    let script = "return redis.call('RL.ACQUIRE', KEYS[1], 1, '1h', 'c', 'WAIT', 60000)";
+    let script = "return redis.call('RL.ACQUIRE', KEYS[1], 1, '1h', 'c', 'WAIT', 3600000)";
     assert_eq!(c.call::<Reply>(&["EVAL", script, "1", "k"])[0], 0);
     c.ask::<()>("CONFIG SET maxmemory 1");
-    let refused = c.error("RL.ACQUIRE k 1 1h c WAIT 60000");
+    let refused = c.error("RL.ACQUIRE k 1 1h c WAIT 3600000");
     assert!(refused.starts_with("OOM "), "{refused}");
     c.ask::<()>("CONFIG SET maxmemory 0");
     c.ask::<()>("DEL k");
