@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const TTL: Duration = Duration::from_millis(600);
+const TTL: Duration = Duration::from_millis(1500);
 
 async fn held(server: &Server) -> i64 {
     leases(server, "jobs 5").await[0]
@@ -53,7 +53,7 @@ async fn slot_is_renewed_while_its_body_runs_and_released() {
             7
         };
         let done = limits.slot("jobs", 1, TTL).hold(body).await;
-        if stalls.happened() {
+        if stalls.happened() && done.is_err() {
             return false;
         }
         assert_eq!(done.expect("a slot"), 7);
