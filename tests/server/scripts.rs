@@ -1,6 +1,7 @@
 //! Transactions, scripts and functions take as a call outside does.
 
 use crate::common::Server;
+use crate::lease::Leases;
 use crate::support::{call, knows, Ask, Reply, HOUR_MS};
 
 /// Takes whose limit is two.
@@ -169,6 +170,24 @@ fn denied_call_reports_leases_expiring_in_a_script_consistently() {
     assert_eq!((taken, inner, free), (0, 0, 0));
     assert!(wait_ms > HOUR_MS - 60_000, "{wait_ms}");
     assert_eq!((inner_ms, reset_ms), (wait_ms, wait_ms));
+}
+
+/// The members added by hand expire with the key.
+#[test]
+fn leases_expiring_in_a_script_are_absent_for_rl_leases() {
+    let server = Server::start();
+    let mut c = server.connection();
+    // PEXPIRE deletes the key if its millisecond begins before the command ends.
+    let script = "repeat
+            redis.call('RL.ACQUIRE', KEYS[1], '1', '1h', 'old')
+            redis.call('PEXPIRE', KEYS[1], '1')
+        until redis.call('EXISTS', KEYS[1]) == 1
+        for n = 1, 2e7 do end
+        return redis.call('RL.LEASES', KEYS[1], '1')";
+    let (held, limit, free, wait_ms, reset_ms, leases, waiting): Leases =
+        c.call(&["EVAL", script, "1", "k"]);
+    assert_eq!((held, limit, free, wait_ms, reset_ms), (0, 1, 1, 0, 0));
+    assert_eq!((leases, waiting), (vec![], 0));
 }
 
 #[test]
