@@ -180,6 +180,20 @@ fn wrong_call_refunds_no_overdue_hold() {
 }
 
 #[test]
+fn overdue_hold_on_a_sliding_window_is_refunded() {
+    let (server, mut c) = start();
+    let call = "RL.ALL 2 w h WINDOW 1000 SLIDING 16h";
+    assert_eq!(
+        c.ask::<Replies>(&format!("{call} COST 300 HOLD 10s id")).0,
+        1
+    );
+    server.set_clock(30);
+    let (taken, _, each): Replies = c.ask(&format!("{call} COST 1 HOLD 1h other"));
+    assert_eq!((taken, each[0][2]), (1, 999));
+    assert_eq!(server.count("rl_holds_returned"), 1);
+}
+
+#[test]
 fn overdue_hold_of_other_limits_stays_charged() {
     let (server, mut c) = start();
     reserve(&mut c, 300, "10s id");
