@@ -113,7 +113,7 @@ fn hold_that_was_refunded_in_part_is_remembered() {
     assert_eq!((status, each[0][0], each[1][0]), (1, -180, 120));
 }
 
-/// What is still held stays charged once, and is remembered for as long as before.
+/// The part that is still held stays charged once, and is remembered for as long as before.
 #[test]
 fn repeat_of_a_hold_that_was_refunded_in_part_charges_that_part() {
     let (server, mut c) = start();
