@@ -62,7 +62,7 @@ fn each_call_is_counted_by_its_outcome() {
     c.error("RL.WTAKE much 1 1h FORCE");
     c.error("RL.TAKE a nan 10");
     c.error("RL.TAKE a 1 10 COST");
-    c.error("RL.TAKE a 1 1 COST 100000000000 FORCE");
+    c.error("RL.TAKE a 1/d 10 COST 100000000000 FORCE");
     c.ask::<()>("SET text text");
     c.error("RL.PEEK text 1 1");
 
