@@ -25,7 +25,7 @@ fn answered(gateway: &Example, path: &str, account: &str, status: u16) -> Answer
     })
 }
 
-/// Begins a long answer, of which the first bytes have come.
+/// Begins a long answer whose first bytes have arrived.
 fn stream(gateway: &Example) -> TcpStream {
     until("Redis decides", || {
         let mut stream = gateway.begin("/?estimate=900&tokens=100000", "me");
