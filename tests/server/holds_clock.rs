@@ -1,6 +1,6 @@
 //! Holds as time passes: overdue and forgotten ones, windows that end, a clock that steps back.
 
-use redis::Connection;
+use redis::{Connection, Value};
 
 use super::clock::with_clock;
 use crate::common::{wait_until, Server};
@@ -111,6 +111,23 @@ fn hold_that_was_refunded_in_part_is_remembered() {
     assert_eq!(c.ask::<Replies>(next).0, 1);
     let (status, _, each) = settle(&mut c, 120, "id");
     assert_eq!((status, each[0][0], each[1][0]), (1, -180, 120));
+}
+
+/// The walk of a call forgets every other id, and its own is a new one.
+#[test]
+fn key_ends_with_the_only_hold_that_a_walk_leaves() {
+    let (server, mut c) = start();
+    let call = "2 w h WINDOW 1000 30d";
+    let again = format!("RL.ALL {call} COST 1 HOLD 5s id ELSE CHARGE");
+    c.ask::<Replies>(&format!("RL.ALL {call} COST 1 HOLD 5s long"));
+    c.ask::<Replies>(&again);
+    c.ask::<Value>(&format!("RL.SETTLE {call} USED 1 HOLD long"));
+    let month_ms = 30 * 24 * HOUR_MS;
+    assert!(expires_at(&mut c, "h") > server_ms(&mut c) + month_ms - HOUR_MS);
+    server.set_clock(3_600);
+    assert_eq!(c.ask::<Replies>(&again).0, 1);
+    let left = expires_at(&mut c, "h") - server_ms(&mut c);
+    assert!(left <= 65_000, "{left}");
 }
 
 /// The part that is still held stays charged once, and is remembered for as long as before.

@@ -31,6 +31,8 @@ pub struct HoldsKey<'a> {
     pub records: u64,
     /// The record of the id as it is stored, forgotten or not.
     stored: Option<Vec<u8>>,
+    /// The greatest time at which a record is forgotten, if a walk found it out.
+    last: Option<i64>,
 }
 
 impl<'a> HoldsKey<'a> {
@@ -62,6 +64,7 @@ impl<'a> HoldsKey<'a> {
             // Without the marker.
             records: fields.saturating_sub(1),
             stored,
+            last: None,
         })
     }
 
@@ -150,6 +153,7 @@ impl<'a> HoldsKey<'a> {
             self.records = self.records.saturating_add(1);
             last = last.max(note(&mut self.marker, stored).unwrap_or(last));
         }
+        self.last = Some(last);
 
         let mut hash = self.open(call)?;
         if self.records == 0 {
@@ -189,17 +193,18 @@ impl<'a> HoldsKey<'a> {
             return Ok(());
         };
 
-        let (marker, id) = (self.marker, self.id);
+        let (marker, id, last) = (self.marker, self.id, self.last);
         let mut hash = self.open(call)?;
         let is_new = hash.len() == 0;
         hash.set_both([(&hash.name(&MARKER), &marker.to_bytes()), (id, record)]);
         let expires_at = hash.expires_at();
-        let expiry = match expires_at {
+        let expiry = match (last, expires_at) {
             // Everything else was settled or closed earlier, and is forgotten earlier.
             _ if is_new || marker.open == 0 => Some(forget_at),
-            Some(at) => Some(at.max(forget_at)),
+            (Some(last), _) => Some(last.max(forget_at)),
+            (None, Some(at)) => Some(at.max(forget_at)),
             // Made persistent by hand, until the next walk.
-            None => None,
+            (None, None) => None,
         };
         if let Some(at) = expiry.filter(|_| expiry != expires_at) {
             hash.expire_at(at);
