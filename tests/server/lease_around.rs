@@ -1,7 +1,7 @@
 //! Leases inside what a server builds around its commands: replicas, files, memory, users, events.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::{Connection, Value};
 
@@ -548,9 +548,9 @@ fn cluster_redirects_a_lease_key_of_another_node() {
     assert!(error.starts_with("CLUSTERDOWN"), "{error}");
 }
 
-/// A thousand leases at once, as in the largest semaphores in use.
+/// More leases at once than in the largest semaphores in use.
 #[test]
-fn lease_calls_are_fast_with_a_thousand_leases() {
+fn lease_calls_are_fast_with_thousands_of_leases() {
     let server = Server::start();
     let mut c = server.connection();
     let mut time = |held: u32| {
@@ -563,14 +563,9 @@ fn lease_calls_are_fast_with_a_thousand_leases() {
             c.ask::<i64>("RL.RELEASE k more");
             start.elapsed()
         };
-        let mut rounds: Vec<_> = (0..2_000).map(|_| round()).collect();
-        rounds.sort_unstable();
-        // The median: whatever holds up the machine lengthens a few rounds.
-        rounds[rounds.len() / 2]
+        // The fastest: whatever holds up the machine lengthens most rounds, but not all.
+        (0..2_000).map(|_| round()).min().expect("rounds")
     };
-    let (few, many) = (time(5), time(5_000));
-    assert!(
-        many < 5 * few + Duration::from_millis(1),
-        "{few:?} {many:?}"
-    );
+    let (few, many) = (time(5), time(20_000));
+    assert!(many < 4 * few, "{few:?} {many:?}");
 }
