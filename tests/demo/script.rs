@@ -10,8 +10,11 @@ use crate::common::{module, root, until, wait_until};
 use crate::driver::{send, signal, Folder, Running};
 
 fn script(folder: &Folder, flags: &[&str]) -> Command {
-    let mut script = Command::new(root().join("scripts/demo.sh"));
+    // A shell that starts the tests in the background has them ignore Ctrl-C.
+    let mut script = Command::new("env");
     script
+        .arg("--default-signal=INT")
+        .arg(root().join("scripts/demo.sh"))
         .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(flags)
         .env_remove("REDIS_URL")
@@ -74,7 +77,9 @@ fn the_scripts_redis_ends_with_the_demo() {
             "KILL" => signal(demo.parse().expect("a process id"), name),
             _ => signal(parent, "KILL"),
         }
-        let status = script.0.wait().expect("an end");
+        let status = until("the script ends", || {
+            script.0.try_wait().expect("its state")
+        });
         let killed = name.starts_with("KILL");
         assert_eq!(status.success(), !killed, "{name}: {status}");
         wait_until("nothing is left", || {
