@@ -5,6 +5,7 @@ busy machine does. A test that depends on time fails then. By hand, two minutes 
     cargo test -p redis-rl-tests --test server --no-run
     scripts/stutter.py cargo test -p redis-rl-tests --test server -- --test-threads 8
 
+A process that a test stops itself may be continued too early; such a test fails sometimes.
 REDIS_RL_STUTTER_SEED repeats the order of the pauses, though not the moments at which they come.
 """
 
