@@ -89,7 +89,7 @@ bill_of_materials() {
   fi
   "$tool/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path "$sources/Cargo.toml" \
     --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename bill
-  # It names our own packages by their paths, and leaves the name out if the folder has it.
+  # cargo-cyclonedx names our packages by their paths, and omits the package's name if the folder has that name.
   sed "s|file://$sources|file:///redis-rl|g; s|file:///redis-rl#\([0-9]\)|file:///redis-rl#redis-rl@\1|g" \
     "$sources/bill.json" >"$output"
 }

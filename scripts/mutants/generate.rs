@@ -63,7 +63,7 @@ impl File<'_> {
         self.insertions.push(Insertion { at, text, change });
     }
 
-    /// Lets the expression at `place` have each of these values instead, and visits it.
+    /// Replaces the expression at `place` by each of these values, and visits it.
     fn instead(
         &mut self,
         place: Range<usize>,
@@ -88,7 +88,7 @@ impl File<'_> {
         }
     }
 
-    /// Lets a condition be true or false, if it is not a pattern.
+    /// Replaces a condition by each of these values, unless it contains a pattern.
     fn condition(&mut self, condition: &Expr, values: &[bool]) {
         if contains_let(condition) {
             return self.visit_expr(condition);
@@ -217,7 +217,7 @@ const PASSED_OVER: &[&str] = &[
 ];
 
 impl<'ast> Visit<'ast> for File<'_> {
-    // What is not run is not changed.
+    // Constants, types and patterns stay as they are.
     fn visit_item_const(&mut self, _: &'ast syn::ItemConst) {}
     fn visit_item_static(&mut self, _: &'ast syn::ItemStatic) {}
     fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}

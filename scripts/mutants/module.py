@@ -1,7 +1,7 @@
 """Changes the module (src without src/limits) in one place at a time and has the server tests look
 at each change. All changes are compiled into one library, in which an environment variable turns
 one of them on. Each change is shown to the tests that reach it, until one fails, and then to the
-fuzzer. What was judged before is left out, so it can be stopped and goes on.
+fuzzer. A change that was judged before is skipped, so a stopped run can be resumed.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def generate():
 
 
 def blame(message, changes):
-    """The changes that this error of rustc may be about."""
+    """Returns the changes that may have caused this error of rustc."""
     spans = [span for part in [message, *message["children"]] for span in part["spans"]]
     spans.sort(key=lambda span: not span["is_primary"])
     for within in ("code", "whole"):
@@ -60,7 +60,7 @@ def blame(message, changes):
             if around:
                 size = min(change[within][1] - change[within][0] for change in around)
                 return {change["number"] for change in around if change[within][1] - change[within][0] == size}
-    # All that lies between the places that the error mentions.
+    # Every change between the places that the error mentions.
     name = spans[0]["file_name"]
     start = min(span["byte_start"] for span in spans if span["file_name"] == name)
     end = max(span["byte_end"] for span in spans if span["file_name"] == name)

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::common::{until, wait_until, Server};
 
-/// A timeout that is longer than a server of a busy machine stalls, and shorter than [`LONGEST`].
+/// A timeout longer than any stall of a busy machine, and shorter than [`LONGEST`].
 pub const PATIENT: &str = "--timeout 15000";
 /// Longer than any response takes, to detect a hang.
 const LONGEST: Duration = Duration::from_secs(60);

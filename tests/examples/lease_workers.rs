@@ -30,7 +30,7 @@ impl Worker {
         Self { process, lines }
     }
 
-    /// Starts one that works. One that a server does not answer in time ends.
+    /// Starts workers until one works: a worker that gets no answer in time ends.
     fn working(command: &[impl AsRef<OsStr>], redis: &Server, ttl_ms: u32, steps: u32) -> Self {
         until("a worker works", || {
             let mut worker = Self::start(command, redis, ttl_ms, steps);

@@ -19,7 +19,7 @@ fn keys() -> Vec<String> {
     KEYS.map(str::to_owned).to_vec()
 }
 
-/// Milliseconds of silence after which no busy master is.
+/// Milliseconds of silence that a busy master does not reach.
 const PATIENT: u32 = 30_000;
 
 /// Starts a sentinel that does not mistake a busy master for a failed one.

@@ -84,7 +84,7 @@ impl Workers {
         }
     }
 
-    /// Returns whether so much has happened that a fault would have been seen.
+    /// Returns whether there were enough kills and pieces of work to reveal a fault.
     fn did_enough(&self) -> bool {
         self.killed > 50 && self.noted("done").len() > 100
     }
@@ -110,7 +110,7 @@ fn setting(count: u64) -> (u64, Duration) {
     )
 }
 
-/// Kills workers for this time. On a machine that hangs it takes up to a minute more.
+/// Kills workers for this time, or until it [did enough](Workers::did_enough), at most a minute longer.
 fn run(workers: &mut Workers, time: Duration) {
     let mut dice = Dice::new(16);
     let start = Instant::now();

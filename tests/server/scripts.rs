@@ -1,5 +1,7 @@
 //! Transactions, scripts and functions take as a call outside does.
 
+use redis::{Connection, FromRedisValue, Value};
+
 use crate::common::Server;
 use crate::lease::Leases;
 use crate::support::{call, knows, Ask, Reply, HOUR_MS};
@@ -137,19 +139,29 @@ fn other_limits_expiring_in_a_script_are_absent_for_a_take() {
     }
 }
 
+/// Makes `call` on the key in a script, after the result of `stores` has expired in it.
+fn call_after_expiry<T: FromRedisValue>(c: &mut Connection, stores: &str, call: &str) -> T {
+    // PEXPIRE deletes the key if its millisecond begins before the command ends.
+    let script = format!(
+        "repeat
+            redis.call({stores})
+            redis.call('PEXPIRE', KEYS[1], '1')
+        until redis.call('EXISTS', KEYS[1]) == 1
+        for n = 1, 2e7 do end
+        return redis.call({call})"
+    );
+    c.call(&["EVAL", &script, "1", "k"])
+}
+
+const ACQUIRES: &str = "'RL.ACQUIRE', KEYS[1], '1', '1h', 'old'";
+
 #[test]
 fn holds_expiring_in_a_script_are_absent_for_rl_holds() {
     let server = Server::start();
     let mut c = server.connection();
-    // PEXPIRE deletes the key if its millisecond begins before the command ends.
-    let script = "repeat
-            redis.call('RL.ALL', '2', 'w', KEYS[1], 'WINDOW', '1000000', '1h', 'HOLD', '1h', 'id')
-            redis.call('PEXPIRE', KEYS[1], '1')
-        until redis.call('EXISTS', KEYS[1]) == 1
-        for n = 1, 2e7 do end
-        return redis.call('RL.HOLDS', KEYS[1])";
-    let (open, _, overdue, remembered, holds): (i64, i64, i64, i64, Vec<redis::Value>) =
-        c.call(&["EVAL", script, "1", "h"]);
+    let reserves = "'RL.ALL', '2', 'w', KEYS[1], 'WINDOW', '1000000', '1h', 'HOLD', '1h', 'id'";
+    let (open, _, overdue, remembered, holds): (i64, i64, i64, i64, Vec<Value>) =
+        call_after_expiry(&mut c, reserves, "'RL.HOLDS', KEYS[1]");
     assert_eq!((open, overdue, remembered, holds), (0, 0, 0, vec![]));
 }
 
@@ -158,15 +170,9 @@ fn holds_expiring_in_a_script_are_absent_for_rl_holds() {
 fn denied_call_reports_leases_expiring_in_a_script_consistently() {
     let server = Server::start();
     let mut c = server.connection();
-    // PEXPIRE deletes the key if its millisecond begins before the command ends.
-    let script = "repeat
-            redis.call('RL.ACQUIRE', KEYS[1], '1', '1h', 'old')
-            redis.call('PEXPIRE', KEYS[1], '1')
-        until redis.call('EXISTS', KEYS[1]) == 1
-        for n = 1, 2e7 do end
-        return redis.call('RL.ALL', '1', KEYS[1], 'LEASE', '1', '1h', 'new')";
+    let acquires_all = "'RL.ALL', '1', KEYS[1], 'LEASE', '1', '1h', 'new'";
     let (taken, wait_ms, [[inner, _, free, inner_ms, reset_ms]]): (i64, i64, [Reply; 1]) =
-        c.call(&["EVAL", script, "1", "k"]);
+        call_after_expiry(&mut c, ACQUIRES, acquires_all);
     assert_eq!((taken, inner, free), (0, 0, 0));
     assert!(wait_ms > HOUR_MS - 60_000, "{wait_ms}");
     assert_eq!((inner_ms, reset_ms), (wait_ms, wait_ms));
@@ -177,15 +183,8 @@ fn denied_call_reports_leases_expiring_in_a_script_consistently() {
 fn leases_expiring_in_a_script_are_absent_for_rl_leases() {
     let server = Server::start();
     let mut c = server.connection();
-    // PEXPIRE deletes the key if its millisecond begins before the command ends.
-    let script = "repeat
-            redis.call('RL.ACQUIRE', KEYS[1], '1', '1h', 'old')
-            redis.call('PEXPIRE', KEYS[1], '1')
-        until redis.call('EXISTS', KEYS[1]) == 1
-        for n = 1, 2e7 do end
-        return redis.call('RL.LEASES', KEYS[1], '1')";
     let (held, limit, free, wait_ms, reset_ms, leases, waiting): Leases =
-        c.call(&["EVAL", script, "1", "k"]);
+        call_after_expiry(&mut c, ACQUIRES, "'RL.LEASES', KEYS[1], '1'");
     assert_eq!((held, limit, free, wait_ms, reset_ms), (0, 1, 1, 0, 0));
     assert_eq!((leases, waiting), (vec![], 0));
 }

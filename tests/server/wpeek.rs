@@ -5,8 +5,8 @@ use crate::support::node::launch;
 use crate::support::windows::{assert_ends, mid_day, mid_month, now_ms};
 use crate::support::{expires_at, info, Ask, Reply, HOUR_MS};
 
-/// Returns the windows of these tests, none of which ends while a test runs: their words, and the
-/// longest that one may be.
+/// Returns windows that do not end while a test runs: the words of each, and its greatest length in
+/// milliseconds.
 fn windows() -> [(String, i64); 4] {
     [
         ("1h".into(), HOUR_MS),

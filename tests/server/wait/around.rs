@@ -221,7 +221,7 @@ fn timer_grants_nothing_after_a_failed_write_to_the_aof() {
     let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let program = Launch::under_test().display().to_string();
     fs::write(&script, start.replace("$SERVER", &program)).expect("a script");
-    // It writes at once: with another policy it may wait for a sync, or ends.
+    // With this policy it writes at once; with another it may wait for a sync, or exit.
     let launch = launch().binary("/bin/sh").configuration(&script).with(&[
         "--appendonly",
         "yes",

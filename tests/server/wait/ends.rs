@@ -156,7 +156,7 @@ fn grant_and_client_unblock_in_one_transaction_answer_once() {
     assert_unloads(&server);
 }
 
-/// For those behind the caller, it is an ordinary release.
+/// For the waiters behind the vanished one, its slot is released as usual.
 #[test]
 fn slot_of_a_vanished_waiter_is_released_with_an_event() {
     let server = launch()

@@ -50,7 +50,7 @@ export function midDay() {
   return `DAY OFFSET ${hours < 0 ? "-" : "+"}${String(Math.abs(hours)).padStart(2, "0")}:00`;
 }
 
-// Whether there was so long a time between two looks that a slot may have ended meanwhile.
+// Detects pauses of more than a third of a slot's ttl: the slot may have ended meanwhile.
 export class Stalls {
   #most;
   #last = performance.now();
@@ -109,7 +109,7 @@ export class Server {
     });
   }
 
-  // Whether this process answers on the port.
+  // Returns whether this process answers on the port.
   async #answers() {
     const listens_ = await listens(this.port);
     const about = listens_ && (await this.ask("INFO", "server").catch(() => ""));

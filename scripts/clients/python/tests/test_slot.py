@@ -38,7 +38,7 @@ def limiter(server):
 
 
 class Stalls:
-    """Whether there was so long a time between two looks that a slot may have ended meanwhile."""
+    """Detects pauses of more than a third of a slot's ttl: the slot may have ended meanwhile."""
 
     def __init__(self, ttl: float) -> None:
         self._most, self._last, self._longest = ttl / 3, time.monotonic(), 0.0

@@ -15,7 +15,7 @@ use tower::{service_fn, Layer, ServiceExt};
 
 type Layered = RateLimit<Limiter<ConnectionManager>>;
 
-/// Returns a connection that a server which stalls does not break.
+/// Returns a connection that outlasts a stall of the server.
 async fn connection(server: &Server) -> ConnectionManager {
     let client = redis::Client::open(server.url()).expect("an address");
     let patience = Some(Duration::from_secs(60));

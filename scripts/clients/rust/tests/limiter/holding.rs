@@ -63,7 +63,7 @@ async fn slot_is_renewed_while_its_body_runs_and_released() {
     .await;
 }
 
-/// Whether there was so long a time between two looks that a slot may have ended meanwhile.
+/// Detects pauses of more than a third of [`TTL`]: the slot may have ended meanwhile.
 struct Stalls {
     last: Cell<Instant>,
     longest: Cell<Duration>,
