@@ -1,5 +1,7 @@
 //! Checks one bucket of a call against the oracle.
 
+use std::collections::BTreeSet;
+
 use num_bigint::BigInt;
 
 use crate::oracle::{After, Limit, Mode, Outcome, State, MILLI};
@@ -107,18 +109,32 @@ impl Check<'_> {
         told
     }
 
-    /// Returns the possible times of the call, before and after the bucket's timestamp: before
-    /// means that the clock stepped back.
+    /// Returns the possible times of the call, cut where it would turn out otherwise: at the bucket's
+    /// timestamp, before which the clock stepped back, and at the end of each refund.
     fn spans(&self, content: &Content) -> Vec<(u64, u64)> {
         let (from, to) = (self.moment.from, self.moment.to);
         let written = match content {
             Content::Text(bytes) => State::read(bytes).map(|state| state.updated_at),
             _ => None,
         };
-        match written {
-            Some(at) if from < at && at <= to => vec![(from, at - 1), (at, to)],
-            _ => vec![(from, to)],
+        let held = match self.verb {
+            Verb::Hold(hold) => Some(hold.at),
+            _ => None,
+        };
+        let refunds = self.refunds.iter().map(|&(_, at)| at).chain(held);
+        let refunds = refunds.filter_map(|at| u64::try_from(at).ok());
+        let cuts: BTreeSet<u64> = refunds
+            .chain(written)
+            .filter(|&at| from < at && at <= to)
+            .collect();
+        let mut spans = Vec::new();
+        let mut begins = from;
+        for at in cuts {
+            spans.push((begins, at - 1));
+            begins = at;
         }
+        spans.push((begins, to));
+        spans
     }
 
     fn given_between(
