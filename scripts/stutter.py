@@ -29,11 +29,12 @@ LONGEST_OF_COMMAND = 0.2
 def running(root):
     """Returns the processes below `root` that nobody has stopped."""
     children = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             # The name, in parentheses, may contain anything.
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            children.setdefault(int(parent), []).append((int(stat.parent.name), state))
+            stat = Path("/proc", pid, "stat").read_text()
+            state, parent = stat.rpartition(")")[2].split()[:2]
+            children.setdefault(int(parent), []).append((int(pid), state))
     found, todo = [], [root]
     while todo:
         for pid, state in children.get(todo.pop(), []):
