@@ -313,6 +313,41 @@ fn grant_and_timeout_in_one_turn_of_the_event_loop_answer_once() {
     assert_unloads(&server);
 }
 
+/// In one turn of the event loop the timer unblocks a waiter that got a slot, and the server then
+/// closes its connection, before it asks for the waiter's answer: the output that the waiter has not
+/// read exceeds a new limit, which the server's own timer checks.
+#[test]
+fn waiter_that_is_closed_after_it_was_unblocked_is_unblocked_once() {
+    let server = launch().start();
+    let mut c = server.connection();
+    if !knows(&mut c, &["DEBUG", "SLEEP", "0"]) {
+        return;
+    }
+    let limit = ["SET", "client-output-buffer-limit"];
+    // More than the buffers of a socket hold.
+    c.ask::<i64>(&format!("SETRANGE large {} x", 32 << 20));
+    let mut met = 0;
+    wait_until("waiters are closed in between", || {
+        c.call::<()>(&["CONFIG", limit[0], limit[1], "normal 0 0 0"]);
+        c.ask::<()>("DEL k");
+        c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+        let mut waiter = Waiting::connect(&server);
+        waiter.send(&["GET large", "RL.ACQUIRE k 1 1h b WAIT 600000"]);
+        wait_until_waiting(&server, 1);
+        let mut together = redis::pipe();
+        together.atomic().cmd("RL.RELEASE").arg(&["k", "a"]);
+        together.cmd("CONFIG").arg(&limit).arg("normal 1mb 0 0");
+        // Both timers are due afterwards.
+        together.cmd("DEBUG").arg("SLEEP").arg("0.25");
+        let _: Value = together.query(&mut c).expect("replies");
+        drop(waiter);
+        // If the waiter was closed before it was told, its slot is free again.
+        met += c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 100")[0];
+        met == 5
+    });
+    assert_unloads(&server);
+}
+
 #[test]
 fn max_waiters_bounds_the_callers_and_0_ends_all_waits() {
     let server = launch().module_arguments(&["MAX-WAITERS", "1"]).start();
