@@ -204,7 +204,8 @@ def main():
     changes = build()
     judge = Judge(options, changes)
     wanted = [change for change in changes if not options.files or any(part in change["name"] for part in options.files)]
-    wanted.sort(key=lambda change: next(n for n, part in enumerate([*FIRST, ""]) if part in change["name"]))
+    order = [*options.files, *FIRST, ""]
+    wanted.sort(key=lambda change: next(n for n, part in enumerate(order) if part in change["name"]))
 
     def look(judge, change):
         began = time.monotonic()
