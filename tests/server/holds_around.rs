@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Connection, Value};
 
 use super::load::without_module;
-use crate::common::{module, wait_until, Launch, Server};
+use crate::common::{module, until, wait_until, Launch, Server};
 use crate::support::holds::{count, reserve, reserve_words, settle, settle_words, used, Replies};
 use crate::support::mixed::state;
 use crate::support::node::{assert_equal, launch};
@@ -97,15 +97,47 @@ fn walk_refunds_on_replicas_what_it_refunds_on_the_master() {
     let server = launch().start();
     let replica = server.attach(launch());
     let mut c = server.connection();
-    for n in 0..3 {
-        reserve(&mut c, 10, &format!("1s id{n}"));
+    // A denied call writes nothing but what its walk found.
+    for (cost, taken) in [(10, 10), (2_000, 0)] {
+        // A late reservation refunds those before it.
+        wait_until("all are overdue together", || {
+            c.ask::<()>("DEL b w h");
+            for n in 0..3 {
+                reserve(&mut c, 10, &format!("1s id{n}"));
+            }
+            let [_, overdue, _] = until("all are overdue", || {
+                let counts = count(&mut c, "h");
+                (counts[0] == counts[1]).then_some(counts)
+            });
+            overdue == 3
+        });
+        reserve(&mut c, cost, "1h id");
+        // The bucket may lack a nanosecond of refill.
+        assert_eq!(used(&mut c)[1], taken);
+        replica.wait_for(&server);
+        assert_eq!(replica.contents(), server.contents());
     }
-    wait_until("all are overdue", || count(&mut c, "h")[1] == 3);
-    reserve(&mut c, 10, "1h id");
-    // The bucket may lack a nanosecond of refill.
-    assert_eq!(used(&mut c)[1], 10);
-    replica.wait_for(&server);
-    assert_eq!(replica.contents(), server.contents());
+}
+
+#[test]
+fn reservation_and_settlement_abort_a_watch_of_the_holds_key() {
+    let server = launch().start();
+    let (mut c, mut other) = (server.connection(), server.connection());
+    let (reserves, settles) = (reserve_words(10, "1h id"), settle_words(10, "id"));
+    for (words, aborts) in [
+        (reserves.as_str(), true),
+        (&reserve_words(10, "1s id"), false),
+        ("RL.HOLDS h", false),
+        ("RL.INSPECT h", false),
+        (&settles, true),
+        (&settles, false),
+    ] {
+        c.ask::<()>("WATCH h");
+        other.ask::<Value>(words);
+        c.ask::<()>("MULTI");
+        c.ask::<()>("PING");
+        assert_eq!(c.ask::<Value>("EXEC") == Value::Nil, aborts, "{words}");
+    }
 }
 
 #[test]
