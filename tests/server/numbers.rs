@@ -40,6 +40,24 @@ fn integers_in_scientific_notation_work_in_every_command() {
     c.ask::<Vec<redis::Value>>("RL.TOP 1e1");
 }
 
+/// Recent limits are remembered by their text.
+#[test]
+fn numbers_that_differ_in_one_digit_are_told_apart() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for length in 1..=20_usize {
+        // Numbers of up to 11 digits, with zeros in front.
+        for place in length.saturating_sub(11)..length {
+            for digit in ["1", "2"] {
+                let mut burst = "0".repeat(length);
+                burst.replace_range(place..=place, digit);
+                let reply: Reply = c.ask(&format!("RL.PEEK k 1e6/s {burst}"));
+                assert_eq!(Ok(reply[1]), burst.parse(), "{burst}");
+            }
+        }
+    }
+}
+
 /// The servers' own key specification reads it.
 #[test]
 fn numkeys_is_plain_digits() {
