@@ -53,6 +53,17 @@ fn cl_throttle_with_quantity_0_peeks() {
     assert_eq!(c.ask::<i64>("DBSIZE"), 0);
 }
 
+/// A denied take would extend the expiry.
+#[test]
+fn cl_throttle_with_quantity_0_keeps_the_expiry_of_a_bucket_in_debt() {
+    let (_server, mut c) = start();
+    assert_eq!(c.take("k 1/d 3 COST 5 FORCE")[..3], [5, 3, 0]);
+    c.ask::<i64>("PEXPIRE k 3600000");
+    let expiry = expires_at(&mut c, "k");
+    assert_eq!(throttle(&mut c, "k 2 1 86400 0")[..4], [0, 3, 0, -1]);
+    assert_eq!(expires_at(&mut c, "k"), expiry);
+}
+
 #[test]
 fn cl_throttle_shares_its_buckets_with_the_other_commands() {
     let (_server, mut c) = start();
@@ -138,6 +149,7 @@ fn other_numbers_are_not_migrated() {
         "0",
         "-1",
         "999999999999999999",
+        "0999999999999999999",
         "10000000000000000000",
         "9999999999999999999x",
         &leading_zero,
