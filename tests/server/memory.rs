@@ -242,6 +242,27 @@ fn new_bucket_that_evicts_another_is_admitted_without_info() {
     }
 }
 
+/// Without a limit that is stored meanwhile, no key expires.
+#[test]
+fn new_bucket_that_evicts_a_key_without_an_expiry_is_admitted() {
+    let server = launch().start();
+    let mut c = server.connection();
+    limit_memory(&server, "allkeys-lru");
+    for part in 0..60 {
+        let mut pipe = redis::pipe();
+        for n in 0..500 {
+            let key = format!("lasting:{part}:{n}");
+            pipe.cmd("SET").arg(key).arg("x".repeat(100)).ignore();
+            pipe.cmd("RL.TAKE").arg(&["b", "1/d", "1"]);
+            // A full bucket is not stored.
+            pipe.cmd("RL.GIVE").arg(&["b", "1/d", "1"]).ignore();
+        }
+        let replies: Vec<Reply> = pipe.query(&mut c).expect("no call fails");
+        assert!(replies.iter().all(|reply| reply[0] == 1));
+    }
+    assert!(server.count("evicted_keys") > 0);
+}
+
 /// A bucket that is evicted at once would not limit anything.
 #[test]
 fn new_bucket_is_denied_if_nothing_can_be_evicted() {

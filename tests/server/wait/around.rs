@@ -118,18 +118,37 @@ fn replica_and_aof_equal_the_master_after_grants_in_every_way() {
     assert_unloads(&replica);
 }
 
+/// Starts a server that could not save a snapshot.
+fn after_a_failed_snapshot(launch: Launch) -> Server {
+    let server = launch.with(&["--dbfilename", "folder"]).start();
+    // A snapshot cannot replace a folder.
+    fs::create_dir(server.dir().join("folder")).expect("a folder");
+    let () = server.ask("BGSAVE");
+    wait_until("the snapshot has failed", || {
+        server.info(["rdb_last_bgsave_status"]) == ["err"]
+    });
+    server
+}
+
+#[test]
+fn timer_grants_after_a_failed_snapshot_that_stops_no_writes() {
+    let server = after_a_failed_snapshot(launch());
+    let mut c = server.connection();
+    c.call::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    c.call::<()>(&["CONFIG", "SET", "save", "3600 1000000"]);
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
+    c.ask::<i64>("ZADD k XX 1 a");
+    assert!(waiter.taken());
+    assert_unloads(&server);
+}
+
 /// The timer writes nothing while a client's write would be held back or refused; waits end on
 /// time all the same.
 #[test]
 fn timer_grants_nothing_while_writes_are_paused_or_refused() {
-    let server = launch().with(&["--dbfilename", "folder"]).start();
+    let server = after_a_failed_snapshot(launch());
     let mut c = server.connection();
-    // A snapshot cannot replace a folder.
-    fs::create_dir(server.dir().join("folder")).expect("a folder");
-    c.ask::<()>("BGSAVE");
-    wait_until("the snapshot has failed", || {
-        server.info(["rdb_last_bgsave_status"]) == ["err"]
-    });
     for (stop, go) in [
         (
             &["CLIENT", "PAUSE", "60000", "WRITE"][..],
@@ -513,4 +532,22 @@ fn timer_takes_back_no_slot_while_writes_are_paused() {
         waits
     });
     assert_unloads(&server);
+}
+
+/// A master that becomes a replica writes nothing of its own.
+#[test]
+fn timer_takes_back_no_slot_on_a_replica() {
+    let server = launch().start();
+    let mut c = server.connection();
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let lost = waiting(&server, "k 1 1h lost WAIT 60000");
+    let mut together = redis::pipe();
+    together.atomic().cmd("RL.RELEASE").arg(&["k", "a"]);
+    together.cmd("CLIENT").arg(&["KILL", "ID"]).arg(lost.id);
+    // Nobody listens there.
+    together.cmd("REPLICAOF").arg(&["127.0.0.1", "1"]);
+    let _: Value = together.query(&mut c).expect("replies");
+    // The timer has nothing left to do.
+    assert_unloads(&server);
+    assert_eq!(c.ask::<Vec<String>>("ZRANGE k 1 -1"), ["lost"]);
 }
