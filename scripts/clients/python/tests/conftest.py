@@ -9,7 +9,7 @@ import redis
 import redis.asyncio
 
 from redis_rl import AsyncLimiter, Limiter
-from server import Server
+from server import Server, patient
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +32,10 @@ class Calls:
     def __init__(self, kind: str, port: int, url: str = "", connection: dict[str, Any] = {}, **arguments: Any) -> None:
         self.runner = asyncio.Runner()
         if kind == "async":
-            self.redis: Any = redis.asyncio.Redis(port=port, **connection)
+            self.redis: Any = patient(redis.asyncio.Redis, port, **connection)
             self.limiter: Any = AsyncLimiter(self.redis, **arguments)
         else:
-            self.redis = redis.Redis(port=port, **connection)
+            self.redis = patient(redis.Redis, port, **connection)
             self.limiter = Limiter(self.redis, **arguments)
 
     def __getattr__(self, name: str) -> Any:

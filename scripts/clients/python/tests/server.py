@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -31,6 +32,11 @@ def free_port() -> int:
                 return port
             except OSError:
                 continue
+
+
+def patient(kind: Any, port: int, **options: Any) -> Any:
+    """Returns a client of this kind, which waits as long as a busy machine may need: 5 s by default."""
+    return kind(host="127.0.0.1", port=port, **{"socket_timeout": 60, "socket_connect_timeout": 60, **options})
 
 
 class Server:
@@ -73,7 +79,7 @@ class Server:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port)
+        return patient(redis.Redis, self.port)
 
     def hang(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)

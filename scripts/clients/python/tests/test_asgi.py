@@ -19,7 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from redis_rl import AsyncLimiter, Caller
 from redis_rl.asgi import RateLimit
-from server import Server, until
+from server import Server, patient, until
 
 ORIGIN = (b"origin", b"https://page.example")
 
@@ -37,7 +37,7 @@ class Site:
     """An application behind the middleware, asked without a network."""
 
     def __init__(self, port: int, rate="1/h", burst=2, *, cors=None, limiter={}, **arguments) -> None:
-        self.redis = redis.asyncio.Redis(port=port)
+        self.redis = patient(redis.asyncio.Redis, port)
         self.limiter = AsyncLimiter(self.redis, **{"timeout": 30, **limiter})
         self.app = Starlette(routes=[Route("/{path:path}", hello), WebSocketRoute("/ws", echo)])
         if cors == "inside":

@@ -13,7 +13,7 @@ import redis.asyncio
 
 from redis_rl import AsyncLimiter, Limiter, Outage
 from redis_rl.failure import is_outage
-from server import Server, Wire, until
+from server import Server, Wire, patient, until
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def _slots() -> str:
 
 async def _lose_async(wire: Wire, cluster: bool) -> None:
     kind = redis.asyncio.RedisCluster if cluster else redis.asyncio.Redis
-    client = kind(host="127.0.0.1", port=wire.port)
+    client = patient(kind, wire.port)
     limiter = AsyncLimiter(client, timeout=30)
     assert (await limiter.take("k", "1/d", 100)).source == "server"
     wire.lose = 1
@@ -144,7 +144,7 @@ async def _lose_async(wire: Wire, cluster: bool) -> None:
 
 def _lose(wire: Wire, cluster: bool) -> None:
     kind = redis.RedisCluster if cluster else redis.Redis
-    client = kind(host="127.0.0.1", port=wire.port)
+    client = patient(kind, wire.port)
     limiter = Limiter(client, timeout=30)
     assert limiter.take("k", "1/d", 100).source == "server"
     wire.lose = 1
@@ -178,7 +178,7 @@ def test_flood_past_the_time_out_passes_at_most_the_share_more(server, kind) -> 
 def _flood_async(server: Server, timeout: float):
     async def run():
         wire = Wire(server.port)
-        client = redis.asyncio.Redis(port=wire.port)
+        client = patient(redis.asyncio.Redis, wire.port)
         limiter = AsyncLimiter(client, timeout=timeout)
         passed, end = 0, time.monotonic() + 1
 
@@ -201,7 +201,7 @@ def _flood_async(server: Server, timeout: float):
 
 def _flood(server: Server, timeout: float):
     wire = Wire(server.port)
-    client = redis.Redis(port=wire.port)
+    client = patient(redis.Redis, wire.port)
     limiter = Limiter(client, timeout=timeout)
     passed, end = [], time.monotonic() + 1
 

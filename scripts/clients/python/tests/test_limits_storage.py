@@ -19,7 +19,7 @@ STRATEGIES = ["FixedWindowRateLimiter", "MovingWindowRateLimiter", "SlidingWindo
 
 class Sync:
     def __init__(self, port: int, strategy: str) -> None:
-        self.storage = storage_from_string(f"redis-rl://127.0.0.1:{port}/0")
+        self.storage = storage_from_string(f"redis-rl://127.0.0.1:{port}/0", socket_timeout=60)
         self.limiter = getattr(limits.strategies, strategy)(self.storage)
 
     def __call__(self, name, *args, of=None, **kwargs):
@@ -29,7 +29,7 @@ class Sync:
 class Async(Sync):
     def __init__(self, port: int, strategy: str) -> None:
         self.runner = asyncio.Runner()
-        self.storage = storage_from_string(f"async+redis-rl://127.0.0.1:{port}/0")
+        self.storage = storage_from_string(f"async+redis-rl://127.0.0.1:{port}/0", socket_timeout=60)
         self.limiter = getattr(limits.aio.strategies, strategy)(self.storage)
 
     def __call__(self, name, *args, of=None, **kwargs):

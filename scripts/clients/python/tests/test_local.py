@@ -23,7 +23,7 @@ from redis_rl import AsyncLimiter, Decision, Local
 from redis_rl.asgi import RateLimit
 from redis_rl.local import HOLD, _Stash
 from redis_rl.rate import rate
-from server import Server, Wire, until
+from server import Server, Wire, patient, until
 from test_asgi import Site, hello
 
 BURST = 10_000
@@ -36,7 +36,7 @@ def no_calls(server) -> None:
 
 @asynccontextmanager
 async def connected(port: int, **arguments):
-    client = redis.asyncio.Redis(port=port)
+    client = patient(redis.asyncio.Redis, port)
     local = Local(AsyncLimiter(client, **{"timeout": 30, **arguments}))
     yield local
     await local.aclose()
@@ -295,7 +295,7 @@ def spend_until_killed(port: int, path: Path) -> None:
     redis_rl.local._Stash = LoggedStash  # type: ignore[misc]
 
     async def run() -> None:
-        limiter = AsyncLimiter(redis.asyncio.Redis(port=port), timeout=30, on_error="closed")
+        limiter = AsyncLimiter(patient(redis.asyncio.Redis, port), timeout=30, on_error="closed")
         await spend(Logged(limiter), random.Random(), 0)
 
     asyncio.run(run())

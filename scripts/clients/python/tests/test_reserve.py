@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from redis_rl import AsyncLimiter, Denied, HoldEnded, Limiter, bucket, hold, lease, window
-from server import Server, Wire
+from server import Server, Wire, patient
 
 TPM, MONTH, RUN, HOLDS = "{u}:tpm", "{u}:month", "{u}:run", "{u}:holds"
 
@@ -43,7 +43,7 @@ async def until_state(server: Server, expected) -> None:
 
 def run(server: Server, test, port: int = 0, timeout: float = 30) -> None:
     async def connected() -> None:
-        client = redis.asyncio.Redis(port=port or server.port)
+        client = patient(redis.asyncio.Redis, port or server.port)
         await test(AsyncLimiter(client, timeout=timeout))
         await client.aclose()
 
@@ -124,7 +124,7 @@ def test_amount_that_cannot_be_charged_raises_and_its_limit_is_charged_the_cost(
         assert state(server) == (1500, 20, 0, 0)
 
     run(server, test)
-    with pytest.raises(ValueError), Limiter(redis.Redis(port=server.port), timeout=30).reserve(
+    with pytest.raises(ValueError), Limiter(patient(redis.Redis, server.port), timeout=30).reserve(
         *limits(), holds=HOLDS, ttl=3600
     ) as reservation:
         reservation.used = used
@@ -194,7 +194,7 @@ def test_hold_that_is_not_known_any_more_is_charged_by_force(server) -> None:
 
 
 def test_calls_of_threads(server) -> None:
-    client = redis.Redis(port=server.port)
+    client = patient(redis.Redis, server.port)
     limiter = Limiter(client, timeout=30)
     held = hold(HOLDS, 60, "a", charge=True)
     assert limiter.all(*limits(), held)
@@ -208,7 +208,7 @@ def test_calls_of_threads(server) -> None:
 @contextmanager
 def threads(server: Server, port: int = 0, timeout: float = 30):
     """Yields a limiter for threads."""
-    client = redis.Redis(port=port or server.port)
+    client = patient(redis.Redis, port or server.port)
     yield Limiter(client, timeout=timeout)
     client.close()
 

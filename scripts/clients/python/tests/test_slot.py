@@ -10,7 +10,7 @@ import redis
 import redis.asyncio
 
 from redis_rl import AsyncLimiter, Limiter, NoSlot, Outage, SlotLost
-from server import Server, until
+from server import Server, patient, until
 
 
 # Of a slot that is renewed, in seconds.
@@ -23,7 +23,7 @@ def held(server: Server) -> int:
 
 def run_async(server: Server, test) -> None:
     async def run() -> None:
-        client = redis.asyncio.Redis(port=server.port)
+        client = patient(redis.asyncio.Redis, server.port)
         await test(AsyncLimiter(client, timeout=30))
         await client.aclose()
 
@@ -32,7 +32,7 @@ def run_async(server: Server, test) -> None:
 
 @pytest.fixture
 def limiter(server):
-    client = redis.Redis(port=server.port)
+    client = patient(redis.Redis, server.port)
     yield Limiter(client, timeout=30)
     client.close()
 
@@ -103,7 +103,7 @@ def test_async_body_is_cancelled_when_no_renewal_comes_through() -> None:
                 pass  # On a busy machine the server may not answer in time.
 
     async def run() -> None:
-        client = redis.asyncio.Redis(port=own.port)
+        client = patient(redis.asyncio.Redis, own.port)
         await test(AsyncLimiter(client, timeout=0.05))
         await client.aclose()
 

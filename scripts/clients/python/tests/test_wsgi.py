@@ -8,7 +8,7 @@ from flask import Flask
 
 from redis_rl import Caller, Limiter
 from redis_rl.wsgi import RateLimit
-from server import Server
+from server import Server, patient
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def site():
         app = Flask(__name__)
         app.add_url_rule("/", "root", lambda: "Hello\n")
         app.add_url_rule("/<path>", "any", lambda path: "Hello\n")
-        client = redis.Redis(port=port)
+        client = patient(redis.Redis, port)
         opened.append(client)
         made = Limiter(client, **{"timeout": 30, **limiter})
         app.wsgi_app = RateLimit(app.wsgi_app, made, rate, burst, **arguments)
