@@ -24,7 +24,7 @@ test_python() {
 
 test_node() {
   npm pack --silent --dry-run ./scripts/clients/node >/dev/null
-  node --test --test-force-exit --test-timeout=120000 scripts/clients/node/tests/
+  node --test --test-force-exit --test-timeout=600000 scripts/clients/node/tests/
 }
 
 # Some measure seconds, so they need a machine that is not busy.

@@ -35,7 +35,7 @@ async function freePort() {
 }
 
 export async function until(what, condition) {
-  const deadline = performance.now() + 60_000;
+  const deadline = performance.now() + 120_000;
   for (;;) {
     const found = await condition();
     if (found) return found;

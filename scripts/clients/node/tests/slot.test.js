@@ -12,9 +12,6 @@ before(async () => {
 });
 after(() => server.stop());
 
-// Of a slot that is renewed.
-const ttlMs = 1500;
-
 const held = async () => (await server.ask("RL.LEASES", "jobs", 5))[0];
 
 for (const [name, connect] of Object.entries(libraries)) {
@@ -32,7 +29,7 @@ for (const [name, connect] of Object.entries(libraries)) {
       }
     }
 
-    async function isRenewed(limits, stalls) {
+    async function isRenewed(limits, ttlMs, stalls) {
       await server.ask("DEL", "jobs");
       const result = await limits.slot("jobs", 1, ttlMs, {}, async () => {
         for (const start = performance.now(); performance.now() - start < 2.5 * ttlMs; await sleep(20)) {
@@ -47,14 +44,16 @@ for (const [name, connect] of Object.entries(libraries)) {
 
     test("is renewed while the body runs, and released", () =>
       using(async (limits) => {
-        await until("nothing stalls while a slot is renewed", async () => {
+        let ttlMs = 1500;
+        await until("nothing stalls for a third of a ttl while a slot is renewed", async () => {
           const stalls = new Stalls(ttlMs);
           try {
-            await isRenewed(limits, stalls);
+            await isRenewed(limits, ttlMs, stalls);
             return true;
           } catch (error) {
             if (!stalls.happened()) throw error;
           }
+          ttlMs *= 2;
         });
         await assert.rejects(limits.slot("jobs", 1, 600, {}, () => Promise.reject(new Error("mine"))), /mine/);
         assert.equal(await held(), 0);

@@ -158,7 +158,7 @@ def _end(connection: socket.socket) -> None:
     connection.close()
 
 
-def until(condition, seconds: float = 60) -> None:
+def until(condition, seconds: float = 120) -> None:
     """Waits until `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():

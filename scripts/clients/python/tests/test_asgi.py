@@ -77,7 +77,7 @@ async def site(*args, **kwargs):
 
 
 def run(test):
-    asyncio.run(asyncio.wait_for(test, 60))
+    asyncio.run(asyncio.wait_for(test, 120))
 
 
 def fields_of(message) -> dict[str, str]:

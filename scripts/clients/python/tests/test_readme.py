@@ -37,7 +37,7 @@ def test_fastapi(server) -> None:
             assert fields_of(start)["ratelimit-policy"] == '"default";q=20;w=12'
         assert statuses[:20] == [200] * 20 and await site.status() == 200
 
-    asyncio.run(asyncio.wait_for(test(), 60))
+    asyncio.run(asyncio.wait_for(test(), 120))
 
 
 def test_flask(server) -> None:

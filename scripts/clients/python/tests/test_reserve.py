@@ -36,7 +36,7 @@ def state(server: Server) -> tuple[int, int, int, int]:
 
 
 async def until_state(server: Server, expected) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while state(server) != expected:
             await asyncio.sleep(0.01)
 
@@ -47,7 +47,7 @@ def run(server: Server, test, port: int = 0, timeout: float = 30) -> None:
         await test(AsyncLimiter(client, timeout=timeout))
         await client.aclose()
 
-    asyncio.run(asyncio.wait_for(connected(), 60))
+    asyncio.run(asyncio.wait_for(connected(), 120))
 
 
 def test_estimate_is_settled_by_what_was_used(server) -> None:
