@@ -54,12 +54,11 @@ fn the_scripts_redis_ends_with_the_demo() {
         let mut script = Running(script.expect("the script starts"));
         let log = BufReader::new(script.0.stderr.take().expect("a pipe"));
         let mut lines = log.lines().map_while(Result::ok);
-        let port = until("the demo listens", || {
-            let line = lines.next().expect("the demo listens");
-            line.strip_prefix("Listening on http://127.0.0.1:")?
-                .parse()
-                .ok()
+        let port = lines.find_map(|line| {
+            let port = line.strip_prefix("Listening on http://127.0.0.1:")?;
+            port.parse().ok()
         });
+        let port = port.expect("the demo listens");
         std::thread::spawn(move || lines.count());
         wait_until("Redis decides", || send(port, "GET /", b"").status() == 200);
         assert_eq!(sockets(&folder), 1);
