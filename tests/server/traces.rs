@@ -289,6 +289,30 @@ fn peek_preserves_encoding_memory_and_idle_time() {
     }
 }
 
+/// Reading a string in place unpacks it.
+#[test]
+fn wrong_call_preserves_the_encoding_of_another_string() {
+    let server = Server::start();
+    let mut c = server.connection();
+    for value in ["42", "123456789012345678", "abcdef"] {
+        c.call::<()>(&["SET", "k", value]);
+        let before: String = c.ask("OBJECT ENCODING k");
+        assert_ne!(before, "raw");
+        for wrong in [
+            "RL.TAKE k 1/d 5",
+            "RL.GIVE k 1/d 5",
+            "RL.WTAKE k 5 DAY",
+            "RL.WGIVE k 5 SLIDING 1h",
+            "RL.MTAKE 1 k 1/d 5",
+            "RL.ALL 1 k WINDOW 5 DAY",
+        ] {
+            c.error(wrong);
+            let after: String = c.ask("OBJECT ENCODING k");
+            assert_eq!(after, before, "{value}: {wrong}");
+        }
+    }
+}
+
 #[test]
 fn peeks_on_a_replica_take_no_memory() {
     const BUCKETS: usize = 300;
