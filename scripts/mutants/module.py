@@ -26,7 +26,7 @@ TREE = FOLDER / "module"
 LEFT_OUT = FOLDER / "left_out"
 LIBRARY = TREE / "target/debug/libredis_rl.so"
 # Tests that take minutes, or do not concern calls.
-SLOW = re.compile("pressure|failover|_kill|clients|upgrade|cluster|redis_cell|all_reshard|docs::|random")
+SLOW = re.compile("pressure|failover|_kill|^clients|upgrade|cluster|^redis_cell|all_reshard|docs::|random")
 # A test that takes longer than this is not used.
 LONGEST = 30
 # A test that takes longer than this, and than five times its usual time, hangs.
