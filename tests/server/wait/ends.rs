@@ -1,7 +1,5 @@
 //! The ways in which a wait ends.
 
-use std::fs;
-
 use redis::Value;
 
 use super::{assert_unloads, holders, joined, wait_until_waiting, waiting, Waiting};
@@ -347,52 +345,6 @@ fn waiter_that_is_closed_after_it_was_unblocked_is_unblocked_once() {
         met += c.ask::<Reply>("RL.ACQUIRE k 1 1h c WAIT 100")[0];
         met == 5
     });
-    assert_unloads(&server);
-}
-
-/// Returns the memory of the process, in kB.
-fn resident_kb(server: &Server) -> u64 {
-    let [process] = server.info(["process_id"]);
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let mut lines = status.lines();
-    let resident = lines.find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
-    resident.expect("a line").trim().parse().expect("a number")
-}
-
-/// Each grant is that of another token of another key, with long names.
-#[test]
-fn memory_of_granted_waits_is_freed() {
-    const CALLERS: usize = 100;
-    const ROUNDS: usize = 60;
-    let server = launch().start();
-    let mut c = server.connection();
-    let mut callers: Vec<_> = (0..CALLERS).map(|_| Waiting::connect(&server)).collect();
-    let mut warm = 0;
-    for round in 0..ROUNDS {
-        let key = |n| format!("{round}:{n}:{}", "k".repeat(1000));
-        let token = "t".repeat(100);
-        let mut each = |command: &str, words: &[&str]| {
-            let mut together = redis::pipe();
-            for n in 0..CALLERS {
-                together.cmd(command).arg(key(n)).arg(words).ignore();
-            }
-            let () = together.query(&mut c).expect("replies");
-        };
-        each("RL.ACQUIRE", &["1", "1h", "a"]);
-        for (n, caller) in callers.iter_mut().enumerate() {
-            caller.send(&[&format!("RL.ACQUIRE {} 1 1h {token} WAIT 600000", key(n))]);
-        }
-        wait_until_waiting(&server, CALLERS as i64);
-        each("RL.RELEASE", &["a"]);
-        assert!(callers.iter_mut().all(|caller| caller.taken()));
-        each("DEL", &[]);
-        if round == ROUNDS / 3 {
-            warm = resident_kb(&server);
-        }
-    }
-    // The names alone are 4 MB.
-    let grown = resident_kb(&server).saturating_sub(warm);
-    assert!(grown < 2_000, "{grown} kB");
     assert_unloads(&server);
 }
 
