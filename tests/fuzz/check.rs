@@ -202,9 +202,10 @@ impl Check<'_> {
             After::Written(state, _)
                 if self.limit.burst_units() == BigInt::from(state.tokens) + 1 =>
             {
-                let burst = outcome.reply[1];
+                let [taken, burst, _, wait, _] = outcome.reply;
                 Outcome {
-                    reply: [outcome.reply[0], burst, burst, 0, 0],
+                    // More than the burst is never there.
+                    reply: [taken, burst, burst, wait.min(0), 0],
                     after: After::Removed,
                 }
             }
