@@ -118,7 +118,7 @@ fn replica_and_aof_equal_the_master_after_grants_in_every_way() {
     assert_unloads(&replica);
 }
 
-/// Starts a server that could not save a snapshot.
+/// Starts a server whose last snapshot has failed.
 fn after_a_failed_snapshot(launch: Launch) -> Server {
     let server = launch.with(&["--dbfilename", "folder"]).start();
     // A snapshot cannot replace a folder.
@@ -130,17 +130,22 @@ fn after_a_failed_snapshot(launch: Launch) -> Server {
     server
 }
 
+/// Checks that the timer grants a slot that becomes free by hand, on a server that saves snapshots.
+fn assert_timer_grants(server: &Server) {
+    let mut c = server.connection();
+    c.call::<()>(&["CONFIG", "SET", "save", "3600 1000000"]);
+    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
+    let mut waiter = waiting(server, "k 1 1h b WAIT 60000");
+    c.ask::<i64>("ZADD k XX 1 a");
+    assert!(waiter.taken());
+    assert_unloads(server);
+}
+
 #[test]
 fn timer_grants_after_a_failed_snapshot_that_stops_no_writes() {
     let server = after_a_failed_snapshot(launch());
-    let mut c = server.connection();
-    c.call::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
-    c.call::<()>(&["CONFIG", "SET", "save", "3600 1000000"]);
-    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
-    c.ask::<i64>("ZADD k XX 1 a");
-    assert!(waiter.taken());
-    assert_unloads(&server);
+    let () = server.ask("CONFIG SET stop-writes-on-bgsave-error no");
+    assert_timer_grants(&server);
 }
 
 /// The timer writes nothing while a client's write would be held back or refused; waits end on
@@ -188,17 +193,11 @@ fn timer_grants_nothing_while_writes_are_paused_or_refused() {
 #[test]
 fn timer_grants_while_just_enough_replicas_are_good_and_nothing_has_failed_to_be_saved() {
     let server = launch().with(&["--min-replicas-to-write", "1"]).start();
-    let mut c = server.connection();
     let _replica = server.attach(launch());
-    c.call::<()>(&["CONFIG", "SET", "save", "3600 1000000"]);
     wait_until("the replica is good", || {
         server.info(["min_slaves_good_slaves"]) == ["1"]
     });
-    c.ask::<Reply>("RL.ACQUIRE k 1 1h a");
-    let mut waiter = waiting(&server, "k 1 1h b WAIT 60000");
-    c.ask::<i64>("ZADD k XX 1 a");
-    assert!(waiter.taken());
-    assert_unloads(&server);
+    assert_timer_grants(&server);
 }
 
 /// Without CONFIG nobody knows how many replicas are enough.
@@ -561,8 +560,7 @@ fn resident_kb(server: &Server) -> u64 {
     resident.expect("a line").trim().parse().expect("a number")
 }
 
-/// Each grant is that of another token of another key, with long names. Not for a server that is watched by
-/// valgrind, which keeps memory that was freed.
+/// Each grant is of another key with a long name. The test fails under valgrind, which keeps freed memory.
 #[test]
 fn memory_of_granted_waits_is_freed() {
     const CALLERS: usize = 100;
