@@ -82,8 +82,7 @@ pub fn hold(command: &[impl AsRef<OsStr>]) {
     a_worker_waits_for_a_slot_and_a_killed_ones_comes_back(command);
 }
 
-/// The work takes several times the ttl. A machine on which it stalls has twice the time at the next
-/// attempt.
+/// The work takes several times the ttl. Both double after each attempt in which the machine stalled.
 fn a_worker_renews_while_it_works_and_gives_its_slot_back(command: &[impl AsRef<OsStr>]) {
     let redis = Server::start();
     let mut times = 1;

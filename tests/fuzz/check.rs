@@ -109,8 +109,9 @@ impl Check<'_> {
         told
     }
 
-    /// Returns the possible times of the call, cut where it would turn out otherwise: at the bucket's
-    /// timestamp, before which the clock stepped back, and at the end of each refund.
+    /// Returns the spans of time in which the call may have been made. They are cut where its outcome
+    /// jumps: at the bucket's timestamp, before which the clock has stepped back, and at the end of
+    /// each refund.
     fn spans(&self, content: &Content) -> Vec<(u64, u64)> {
         let (from, to) = (self.moment.from, self.moment.to);
         let written = match content {
@@ -204,7 +205,7 @@ impl Check<'_> {
             {
                 let [taken, burst, _, wait, _] = outcome.reply;
                 Outcome {
-                    // More than the burst is never there.
+                    // A wait of -1 remains: the bucket never holds more than its burst.
                     reply: [taken, burst, burst, wait.min(0), 0],
                     after: After::Removed,
                 }

@@ -99,7 +99,7 @@ fn walk_refunds_on_replicas_what_it_refunds_on_the_master() {
     let mut c = server.connection();
     // A denied call writes nothing but what its walk found.
     for (cost, taken) in [(10, 10), (2_000, 0)] {
-        // A late reservation refunds those before it.
+        // A reservation that comes late refunds those before it.
         wait_until("all are overdue together", || {
             c.ask::<()>("DEL b w h");
             for n in 0..3 {

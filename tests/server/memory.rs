@@ -242,7 +242,7 @@ fn new_bucket_that_evicts_another_is_admitted_without_info() {
     }
 }
 
-/// Without a limit that is stored meanwhile, no key expires.
+/// The bucket is full again after each pair of calls and is not stored, so no key has an expiry.
 #[test]
 fn new_bucket_that_evicts_a_key_without_an_expiry_is_admitted() {
     let server = launch().start();

@@ -289,7 +289,7 @@ fn peek_preserves_encoding_memory_and_idle_time() {
     }
 }
 
-/// Reading a string in place unpacks it.
+/// Reading a string in place would unpack it.
 #[test]
 fn wrong_call_preserves_the_encoding_of_another_string() {
     let server = Server::start();

@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def patient(kind: Any, port: int, **options: Any) -> Any:
-    """Returns a client of this kind, which waits as long as a busy machine may need: 5 s by default."""
+    """Returns a client of this kind that waits for a busy machine. By default it gives up after 5 s."""
     return kind(host="127.0.0.1", port=port, **{"socket_timeout": 60, "socket_connect_timeout": 60, **options})
 
 

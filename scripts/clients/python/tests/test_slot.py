@@ -13,7 +13,7 @@ from redis_rl import AsyncLimiter, Limiter, NoSlot, Outage, SlotLost
 from server import Server, patient, until
 
 
-# Of a slot that is renewed, in seconds. A machine on which it stalls has twice the time at the next attempt.
+# The ttl of a slot that is renewed, in seconds. It doubles after each attempt in which the machine stalled.
 TTL = 1.5
 
 

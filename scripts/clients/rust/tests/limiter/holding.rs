@@ -37,12 +37,12 @@ async fn drop_when(begun: &Notify, body: impl Future) {
 async fn slot_is_renewed_while_its_body_runs_and_released() {
     let server = Server::start();
     let limits = limiter(server.port(), PATIENT).await;
-    // A machine on which it stalls has twice the time at the next attempt.
-    let doubled = Cell::new(TTL);
+    // It doubles after each attempt in which the machine stalled.
+    let next_ttl = Cell::new(TTL);
     until(
         "nothing stalls for a third of a ttl while a slot is renewed",
         || async {
-            let ttl = doubled.replace(2 * doubled.get());
+            let ttl = next_ttl.replace(2 * next_ttl.get());
             let _: i64 = ask(&server, "DEL jobs");
             let stalls = Stalls::new(ttl);
             let body = async {
